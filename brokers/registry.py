@@ -1,0 +1,46 @@
+"""Which connectors there are: a dict of dotted paths, imported on first use, and what others have installed."""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from brokers.base import BrokerClient
+from brokers.exceptions import UnknownBroker
+
+ENTRY_POINT_GROUP = "rebalancer.brokers"
+
+CONNECTORS = {
+    "simulated": "brokers.simulated.client:SimulatedBroker",
+}
+
+
+@cache
+def _paths() -> dict[str, str]:
+    """Connectors by name; an installed package cannot take the name of one of ours."""
+    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return installed | CONNECTORS
+
+
+def broker_names() -> tuple[str, ...]:
+    """The names of all connectors, sorted."""
+    return tuple(sorted(_paths()))
+
+
+def broker_choices() -> list[tuple[str, str]]:
+    """For form fields: a callable, so that a new connector needs no migration."""
+    return [(name, name) for name in broker_names()]
+
+
+@cache
+def connector_class(name: str) -> type[BrokerClient]:
+    """The connector of that name.
+
+    Raises:
+        UnknownBroker: none is registered; the message lists those that are.
+    """
+    path = _paths().get(name)
+    if path is None:
+        raise UnknownBroker(f"There is no broker {name!r}. Known brokers: {', '.join(broker_names())}.")
+    module, _, attribute = path.partition(":")
+    connector: type[BrokerClient] = getattr(import_module(module), attribute)
+    return connector
