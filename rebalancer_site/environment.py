@@ -93,6 +93,9 @@ class Environment(BaseSettings):
     )
     csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins behind a proxy.")
 
+    broker_queue: Literal["main", "broker"] = Field(
+        "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."
+    )
     lease_ttl_seconds: float = Field(30, ge=1, le=600, description="How long a slot's lease lives unrenewed.")
     sweep_seconds: float = Field(15, ge=0.2, le=600, description="How often unfinished runs are woken again.")
     order_settle_seconds: float = Field(

@@ -28,6 +28,7 @@ USER_NOTIFICATIONS_CHANNEL = ENVIRONMENT.user_notifications_channel
 USER_NOTIFICATIONS_SERVER_URL = ENVIRONMENT.user_notifications_server_url
 USER_NOTIFICATIONS_INCLUDE_VALUES = ENVIRONMENT.user_notifications_include_values
 NOTIFICATION_URLS = ENVIRONMENT.notification_urls
+BROKER_QUEUE = ENVIRONMENT.broker_queue
 LEASE_TTL_SECONDS = ENVIRONMENT.lease_ttl_seconds
 SWEEP_SECONDS = ENVIRONMENT.sweep_seconds
 ORDER_SETTLE_SECONDS = ENVIRONMENT.order_settle_seconds
@@ -151,15 +152,18 @@ def _databases() -> dict[str, Any]:
 DATABASES = _databases()
 
 # The queue only wakes workers: truth, attempts and locks are rows of ours. A task is delivered again `retry`
-# seconds after it was pulled, so retry >= 3 * timeout + 60 keeps a slow task from running twice.
+# seconds after it was pulled, so retry >= 3 * timeout + 60 keeps a slow task from running twice. A task carries
+# out two phases of orders, each within its deadline, and has time to cancel, reconcile and report.
+TASK_TIMEOUT_SECONDS = 2 * ORDER_TIMEOUT_SECONDS + 300
+TASK_RETRY_SECONDS = 3 * TASK_TIMEOUT_SECONDS + 120
 Q_CLUSTER = {
     "name": "main",
     "orm": "default",
-    "workers": 2,
+    "workers": 4,
     "queue_limit": 1,
     "bulk": 1,
-    "timeout": 900,
-    "retry": 2820,
+    "timeout": TASK_TIMEOUT_SECONDS,
+    "retry": TASK_RETRY_SECONDS,
     "ack_failures": True,
     "max_attempts": 1,
     "poll": 0.2,
@@ -172,5 +176,5 @@ Q_CLUSTER = {
     "daemonize_workers": True,
     "cached": False,
     "label": "Queue",
-    "ALT_CLUSTERS": {"broker": {"workers": 2, "timeout": 900, "retry": 2820, "recycle": 1}},
+    "ALT_CLUSTERS": {"broker": {"workers": 2, "timeout": TASK_TIMEOUT_SECONDS, "retry": TASK_RETRY_SECONDS, "recycle": 1}},
 }

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Accounts, strategies, replacement sets and policies: what people configure."""
+
+    name = "accounts"

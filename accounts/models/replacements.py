@@ -1,0 +1,55 @@
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from simple_history.models import HistoricalRecords
+
+from accounts.validators import SET_NAME, SYMBOL
+
+
+class ReplacementSet(models.Model):
+    """Rules "source becomes target, times a scale", for accounts that may not hold the source."""
+
+    name = models.CharField(max_length=64, unique=True, validators=[SET_NAME])
+    description = models.CharField(max_length=200, blank=True)
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ReplacementRule(models.Model):
+    """One rule: the weight of `source` goes to `target`, times `scale`."""
+
+    replacement_set = models.ForeignKey(ReplacementSet, on_delete=models.CASCADE, related_name="rules")
+    source = models.CharField(max_length=15, validators=[SYMBOL])
+    target = models.CharField(max_length=15, validators=[SYMBOL])
+    scale = models.DecimalField(
+        max_digits=9,
+        decimal_places=4,
+        default=Decimal(1),
+        validators=[MinValueValidator(Decimal("0.0001")), MaxValueValidator(Decimal(100))],
+        help_text="1.5 buys one and a half times the source's weight; the other symbols make room.",
+    )
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ("source",)
+        constraints = (
+            models.UniqueConstraint(fields=("replacement_set", "source"), name="replacement_source_once_per_set"),
+            models.CheckConstraint(condition=Q(scale__gt=0), name="replacement_scale_is_positive"),
+            models.CheckConstraint(condition=~Q(source=F("target")), name="replacement_is_not_itself"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}"
+
+    def clean(self) -> None:
+        """Names the field that is wrong."""
+        if self.source and self.source == self.target:
+            raise ValidationError({"target": "A symbol cannot replace itself."})

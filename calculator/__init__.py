@@ -1,0 +1,42 @@
+"""The calculator: values in, a plan out. It knows no broker, no clock, no settings, and writes no log."""
+
+from calculator.errors import CalculationRefused
+from calculator.plan import TradeCalculator
+from calculator.replacements import ReplacementLimits, ReplacementResult, ReplacementRule, apply_replacements
+from calculator.values import (
+    AccountConfig,
+    AccountState,
+    AllocationItem,
+    CalculationWarning,
+    Commission,
+    NotTraded,
+    Outlook,
+    Plan,
+    PlanLine,
+    Position,
+    Quote,
+    Trade,
+    TradeCalculationResult,
+)
+
+__all__ = [
+    "AccountConfig",
+    "AccountState",
+    "AllocationItem",
+    "CalculationRefused",
+    "CalculationWarning",
+    "Commission",
+    "NotTraded",
+    "Outlook",
+    "Plan",
+    "PlanLine",
+    "Position",
+    "Quote",
+    "ReplacementLimits",
+    "ReplacementResult",
+    "ReplacementRule",
+    "Trade",
+    "TradeCalculationResult",
+    "TradeCalculator",
+    "apply_replacements",
+]

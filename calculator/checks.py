@@ -1,0 +1,80 @@
+"""What is refused before anything is calculated. Nothing is guessed."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from calculator.errors import CalculationRefused
+from calculator.values import AccountConfig, AccountState, AllocationItem, Position, Quote
+
+SUM_TOLERANCE = Decimal("0.000001")
+
+
+def check_config(config: AccountConfig) -> None:
+    """Refuses a policy that makes no sense."""
+    if not 0 <= config.cash_reserve_percent < 100 or config.min_cash_usd < 0:
+        raise CalculationRefused(
+            "reserve_out_of_range",
+            f"The cash reserve is {config.cash_reserve_percent} % and ${config.min_cash_usd}; it must be from 0 to "
+            "less than 100 percent, and no negative amount.",
+        )
+    commission = config.commission
+    numbers = {
+        "buy_slippage_percent": config.buy_slippage_percent,
+        "sell_slippage_percent": config.sell_slippage_percent,
+        "band_percent": config.band_percent,
+        "minimum_improvement_bps": config.minimum_improvement_bps,
+        "one_share_max_overshoot_percent": config.one_share_max_overshoot_percent,
+        "commission": min(commission.rate, commission.per_share, commission.min_per_order, commission.max_rate),
+    }
+    if negative := [name for name, number in numbers.items() if number < 0]:
+        raise CalculationRefused("negative_offset", f"Negative in the policy: {', '.join(negative)}.")
+
+
+def check_targets(targets: Sequence[AllocationItem]) -> None:
+    """Refuses targets that nobody can have meant."""
+    if not targets:
+        raise CalculationRefused("no_targets", "There are no targets. Nothing is sold for an empty list.")
+    symbols = [target.symbol for target in targets]
+    if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+        raise CalculationRefused("duplicate_target", f"Twice in the targets: {', '.join(twice)}.")
+    if negative := [target.symbol for target in targets if target.weight < 0]:
+        raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
+    total = sum((target.weight for target in targets), Decimal(0))
+    if total > 1 + SUM_TOLERANCE:
+        raise CalculationRefused("weights_above_one", f"The weights add up to {total.normalize():f}, more than 1.")
+
+
+def check_quotes(quotes: Sequence[Quote]) -> None:
+    """Refuses two quotes of one symbol: nobody knows which is right."""
+    symbols = [quote.symbol for quote in quotes]
+    if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+        raise CalculationRefused("duplicate_quote", f"Two quotes of: {', '.join(twice)}.")
+
+
+def check_account(account: AccountState, targets: Sequence[AllocationItem], config: AccountConfig) -> None:
+    """Refuses account data that is empty, short, or does not add up."""
+    total = account.total_value_usd
+    if total <= 0:
+        raise CalculationRefused(
+            "total_value_not_positive", f"The account's value is ${total}. Nothing is traded in an empty account."
+        )
+    wanted = {target.symbol for target in targets}
+    short = sorted(
+        position.symbol
+        for position in account.positions
+        if position.quantity < 0 and (config.shorts == "refuse" or (position.tradable and position.symbol in wanted))
+    )
+    if short:
+        raise CalculationRefused("short_position", f"The account is short in {', '.join(short)}. Close it by hand.")
+    booked = sum((_value(position) for position in account.positions), account.cash_usd)
+    mismatch = abs(total - booked)
+    if mismatch * 100 > config.max_data_mismatch_percent * total:
+        raise CalculationRefused(
+            "account_data_mismatch",
+            f"Value ${total:.2f}, but cash and positions add up to ${booked:.2f}: the data is stale or not of this "
+            "account. Try again in a minute.",
+        )
+
+
+def _value(position: Position) -> Decimal:
+    return position.quantity * (position.market_price or Decimal(0))

@@ -1,0 +1,98 @@
+"""The calculator's JSON interface: one object a line in, one a line out, in the same order."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from calculator.errors import CalculationRefused
+from calculator.plan import TradeCalculator
+from calculator.values import (
+    AccountConfig,
+    AccountState,
+    AllocationItem,
+    Number,
+    Plan,
+    Position,
+    Quote,
+    TradeCalculationResult,
+    Value,
+)
+
+
+class _Account(Value):
+    total_value: Number
+    cash: Number
+    positions: tuple[Position, ...] = ()
+
+
+class _PlanRequest(Value):
+    id: Any = None
+    account: _Account
+    targets: tuple[AllocationItem, ...]
+    quotes: tuple[Quote | None, ...] = ()
+    constraints: AccountConfig = Field(default_factory=AccountConfig)
+
+
+class _FitBuysRequest(Value):
+    id: Any = None
+    plan: Plan
+    cash: Number
+
+
+def answer_plan(line: str) -> str:
+    """The answer to one line of `python -m calculator plan`."""
+    return _answer(line, _plan)
+
+
+def answer_fit_buys(line: str) -> str:
+    """The answer to one line of `python -m calculator fit-buys`."""
+    return _answer(line, _fit_buys)
+
+
+def _answer(line: str, work: Callable[[Any], dict[str, Any]]) -> str:
+    identity = None
+    try:
+        # Numbers are read as they are written: 0.1 is a tenth, not its nearest binary fraction.
+        request = json.loads(line, parse_float=Decimal)
+        if isinstance(request, dict):
+            identity = request.get("id")
+        content = work(request)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the line"
+        content = {"error": {"code": "invalid_input", "message": f"{where}: {first['msg']}."}}
+    except (ValueError, RecursionError) as error:
+        content = {"error": {"code": "invalid_input", "message": f"The line is not JSON: {error}."}}
+    except CalculationRefused as refusal:
+        content = {"error": {"code": refusal.code, "message": refusal.message}}
+    return json.dumps({"id": identity, **content}, default=_text)
+
+
+def _plan(content: Any) -> dict[str, Any]:
+    request = _PlanRequest.model_validate(content)
+    account = AccountState(
+        total_value_usd=request.account.total_value,
+        cash_usd=request.account.cash,
+        positions=request.account.positions,
+    )
+    quotes = [quote for quote in request.quotes if quote is not None]
+    return _result(TradeCalculator(request.constraints).plan(account, request.targets, quotes))
+
+
+def _result(result: TradeCalculationResult) -> dict[str, Any]:
+    return result.model_dump(
+        mode="json", include={"trades", "not_traded", "warnings", "expected", "before", "turnover_percent", "plan"}
+    )
+
+
+def _fit_buys(content: Any) -> dict[str, Any]:
+    request = _FitBuysRequest.model_validate(content)
+    buys = TradeCalculator.fit_buys(request.plan, request.cash)
+    return {"buys": [{"symbol": buy.symbol, "quantity": buy.quantity} for buy in buys]}
+
+
+def _text(value: object) -> str:
+    return str(value)

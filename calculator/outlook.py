@@ -1,0 +1,48 @@
+"""Cash, weights and L1 error of an account that ends with certain shares."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from calculator.commissions import CommissionTable
+from calculator.holdings import Holdings
+from calculator.money import from_micro, plain
+from calculator.values import Outlook
+
+CASH = "CASH"
+WEIGHT_PLACES = "0.00000001"
+
+
+def cash_after(holdings: Holdings, moved: Mapping[str, int], *, worst: bool) -> int:
+    """Cash after the trades, in micro-dollars: at quotes, or in the worst case, with buys at their limits."""
+    table = CommissionTable(holdings.config.commission)
+    cash = holdings.cash
+    for line in holdings.lines:
+        shares = moved.get(line.symbol, 0)
+        price = (line.buy_limit if worst else line.ask) if shares > 0 else line.bid
+        cash -= shares * price + table.of(abs(shares), price)
+    return cash
+
+
+def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
+    """The account after trading so many signed shares of each symbol, at quotes."""
+    cash = cash_after(holdings, moved, worst=False)
+    weights: dict[str, Decimal] = {}
+    error = abs(cash - holdings.cash_target)
+    for line in holdings.lines:
+        value = line.value_at(line.whole_held + moved.get(line.symbol, 0))
+        error += abs(value - line.target)
+        if value or line.is_target:
+            weights[line.symbol] = plain(Decimal(value) / holdings.total, WEIGHT_PLACES)
+    weights[CASH] = plain(Decimal(cash) / holdings.total, WEIGHT_PLACES)
+    return Outlook(
+        cash=plain(from_micro(cash), "0.01"),
+        l1_error=plain(Decimal(error) / holdings.total, WEIGHT_PLACES),
+        weights=weights,
+    )
+
+
+def residual_drift(weights: Mapping[str, Decimal], targets: Mapping[str, Decimal]) -> Decimal:
+    """Half the sum of absolute drifts, cash included."""
+    symbols = weights.keys() | targets.keys()
+    drifts = (abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) for symbol in symbols)
+    return plain(sum(drifts, Decimal(0)) / 2, WEIGHT_PLACES)

@@ -1,0 +1,220 @@
+"""`plan()` fixes sells, buys, limits, reserve and the band decision, once; `fit_buys()` cuts the buys to real cash."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from calculator.checks import check_account, check_config, check_quotes, check_targets
+from calculator.commissions import CommissionTable
+from calculator.fit_buys import fit_buys
+from calculator.holdings import Holdings, Line, make_holdings
+from calculator.money import from_micro, plain
+from calculator.outlook import CASH, WEIGHT_PLACES, cash_after, outlook, residual_drift
+from calculator.selection import Selection, select
+from calculator.sizing import Money, Sizing
+from calculator.values import (
+    AccountConfig,
+    AccountState,
+    AllocationItem,
+    CalculationWarning,
+    Plan,
+    PlanLine,
+    Quote,
+    Trade,
+    TradeCalculationResult,
+)
+
+
+class TradeCalculator:
+    """Plans the trades that bring an account to its targets."""
+
+    def __init__(self, config: AccountConfig) -> None:
+        self._config = config
+
+    def plan(
+        self, account: AccountState, targets: Sequence[AllocationItem], quotes: Sequence[Quote]
+    ) -> TradeCalculationResult:
+        """The plan, with a reason for everything that is traded and everything that is not.
+
+        Args:
+            account: value, cash and positions, in USD and shares.
+            targets: weights as fractions; what they leave out stays in cash.
+            quotes: bid and ask by symbol; a symbol without a valid one is left alone.
+
+        Raises:
+            CalculationRefused: there is no plan, and nothing may be traded.
+        """
+        check_config(self._config)
+        check_targets(targets)
+        check_quotes(quotes)
+        check_account(account, targets, self._config)
+        holdings = make_holdings(account, targets, quotes, self._config)
+        selection = select(holdings)
+        moved = _size(holdings, selection)
+        moved = _keep_only_improvements(holdings, selection, moved)
+        return _result(holdings, selection, moved, targets)
+
+    @staticmethod
+    def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
+        """The planned buys if the cash pays them, else the best smaller set; never another symbol, never more."""
+        return fit_buys(plan, cash_usd)
+
+
+def _size(holdings: Holdings, selection: Selection) -> dict[str, int]:
+    """Signed shares by symbol."""
+    liquidated = {symbol: -shares for symbol, shares in selection.liquidate.items()}
+    cash = cash_after(holdings, liquidated, worst=False)
+    money = Money(cash=cash, floor=holdings.floor, cash_target=holdings.cash_target)
+    sizing = Sizing(holdings, selection.free, selection.least, money)
+    shares = sizing.run()
+    moved = {line.symbol: n - line.whole_held for line, n in zip(selection.free, shares, strict=True)}
+    return {**liquidated, **{symbol: n for symbol, n in moved.items() if n}}
+
+
+def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dict[str, int]) -> dict[str, int]:
+    """Drops the band trades if together they improve the account by less than the policy asks for."""
+    if not holdings.config.minimum_improvement_bps:
+        return moved
+    held_back = {
+        symbol: shares
+        for symbol, shares in moved.items()
+        if symbol in selection.liquidate or symbol in selection.one_share
+    }
+    kept = {symbol: 1 if symbol in selection.one_share else shares for symbol, shares in held_back.items()}
+    if kept == moved:
+        return moved
+    if any(n > 0 for n in kept.values()) and cash_after(holdings, kept, worst=True) < holdings.floor:
+        return moved  # without the band's sells the one-share buys could not be paid
+    without, with_all = _l1_with_cost(holdings, kept), _l1_with_cost(holdings, moved)
+    if (without - with_all) * 10_000 < holdings.config.minimum_improvement_bps * holdings.total:
+        for symbol in sorted(moved.keys() - kept.keys()):
+            selection.leave(
+                symbol, "improvement_too_small", "All band trades together would improve the account too little."
+            )
+        return kept
+    return moved
+
+
+def _l1_with_cost(holdings: Holdings, moved: Mapping[str, int]) -> int:
+    table = CommissionTable(holdings.config.commission)
+    error = abs(cash_after(holdings, moved, worst=False) - holdings.cash_target)
+    for line in holdings.lines:
+        shares = moved.get(line.symbol, 0)
+        price = line.ask if shares > 0 else line.bid
+        error += line.miss_at(line.whole_held + shares)
+        error += abs(shares) * abs(price - line.mark) + table.of(abs(shares), price)
+    return error
+
+
+def _result(
+    holdings: Holdings, selection: Selection, moved: Mapping[str, int], targets: Sequence[AllocationItem]
+) -> TradeCalculationResult:
+    sells, buys = _lines(holdings, selection, moved)
+    _explain_the_rest(holdings, selection, moved)
+    before, expected = outlook(holdings, {}), outlook(holdings, moved)
+    wanted = {
+        line.symbol: plain(Decimal(line.target) / holdings.total, WEIGHT_PLACES)
+        for line in holdings.lines
+        if line.is_target
+    }
+    wanted[CASH] = plain(Decimal(holdings.cash_target) / holdings.total, WEIGHT_PLACES)
+    traded = {
+        side: sum(abs(line.quantity) * line.quote_usd for line in lines)
+        for side, lines in (("sell", sells), ("buy", buys))
+    }
+    plan = Plan(
+        total_value_usd=from_micro(holdings.total),
+        floor_usd=from_micro(holdings.floor),
+        cash_usd=from_micro(holdings.cash),
+        sells=tuple(sells),
+        buys=tuple(buys),
+        commission=holdings.config.commission,
+        band_lifted=selection.band_lifted,
+    )
+    return TradeCalculationResult(
+        trades=tuple(line.as_trade() for line in (*sells, *buys)),
+        not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
+        warnings=(*selection.warnings, *_warnings(holdings, moved, targets)),
+        before=before,
+        expected=expected,
+        target_weights=wanted,
+        turnover_percent=plain(Decimal(max(traded.values())) / from_micro(holdings.total) * 100, "0.0001"),
+        residual_drift_before=residual_drift(before.weights, wanted),
+        residual_drift_expected=residual_drift(expected.weights, wanted),
+        plan=plan,
+    )
+
+
+def _lines(
+    holdings: Holdings, selection: Selection, moved: Mapping[str, int]
+) -> tuple[list[PlanLine], list[PlanLine]]:
+    """Sells and buys, each the largest first."""
+    lines = [
+        _plan_line(line, moved[line.symbol], holdings, selection) for line in holdings.lines if moved.get(line.symbol)
+    ]
+    lines.sort(key=lambda line: (-abs(line.quantity * line.quote_usd), line.symbol))
+    return [line for line in lines if line.quantity < 0], [line for line in lines if line.quantity > 0]
+
+
+def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> PlanLine:
+    now, wanted = (Decimal(value) / holdings.total * 100 for value in (line.value, line.target))
+    if line.symbol in selection.liquidate:
+        reason, detail = "not_a_target", "It is held and is no target."
+    elif line.symbol in selection.one_share and shares == 1:
+        reason, detail = "one_share", f"Missing; its target is {wanted:.2f} %."
+    else:
+        reason = "underweight" if shares > 0 else "overweight"
+        detail = f"{now:.2f} % now, target {wanted:.2f} %."
+    return PlanLine(
+        symbol=line.symbol,
+        quantity=shares,
+        limit_price_usd=_price(line.buy_limit if shares > 0 else line.sell_limit),
+        quote_usd=_price(line.ask if shares > 0 else line.bid),
+        mark_usd=from_micro(line.mark),
+        held=line.held,
+        target_value_usd=from_micro(line.target),
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _price(micro: int) -> Decimal:
+    """In cents where it is on the cent grid, as people write it; exact otherwise."""
+    exact = from_micro(micro)
+    cents = exact.quantize(Decimal("0.01"))
+    return cents if cents == exact else exact.normalize()
+
+
+def _explain_the_rest(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> None:
+    explained = {item.symbol for item in selection.not_traded} | moved.keys()
+    for line in selection.free:
+        if line.symbol in explained:
+            continue
+        short = line.target - line.value >= line.mark
+        if short:
+            selection.leave(line.symbol, "not_enough_cash", "There is no money for a share of it.")
+        else:
+            selection.leave(line.symbol, "at_target", "No whole share brings it nearer to its target.")
+
+
+def _warnings(
+    holdings: Holdings, moved: Mapping[str, int], targets: Sequence[AllocationItem]
+) -> list[CalculationWarning]:
+    warnings = []
+    total = sum((target.weight for target in targets), Decimal(0))
+    if total < Decimal("0.999999"):
+        warnings.append(
+            CalculationWarning(
+                code="weights_below_one",
+                message=f"The weights add up to {total.normalize():f}; the rest stays in cash.",
+            )
+        )
+    cash = cash_after(holdings, moved, worst=False)
+    if cash < holdings.floor:
+        warnings.append(
+            CalculationWarning(
+                code="cash_below_reserve",
+                message=f"After the trades cash is ${from_micro(cash):.2f}, below the reserve of "
+                f"${from_micro(holdings.floor):.2f}.",
+            )
+        )
+    return warnings

@@ -1,0 +1,102 @@
+"""Replacements: the source's weight goes to the target, times a scale; the other weights make room.
+
+The sum of all weights stays what it was, to the last digit. Several sources may go to one target, and a target may
+be in the strategy already: duplicates are merged.
+"""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from calculator.errors import CalculationRefused
+from calculator.values import AllocationItem, CalculationWarning, Number, Value
+
+PLACES = Decimal("0.000000000001")
+
+
+class ReplacementRule(Value):
+    """The weight of `source` becomes weight of `target`, times `scale`."""
+
+    source: str
+    target: str
+    scale: Number = Decimal(1)
+
+
+class ReplacementLimits(Value):
+    """When the other weights make room, and when there is too little of it."""
+
+    normalization_trigger_threshold: Number = Decimal("0.0001")
+    normalization_failure_threshold: Number = Decimal("0.01")
+    minimal_non_replaced_allocation_percent: Number = Decimal("0.1")
+
+
+class ReplacementResult(Value):
+    """Weights after the replacements, by symbol, and the rules that applied."""
+
+    items: tuple[AllocationItem, ...]
+    applied: tuple[ReplacementRule, ...]
+    warnings: tuple[CalculationWarning, ...] = ()
+
+
+def apply_replacements(
+    items: Sequence[AllocationItem], rules: Sequence[ReplacementRule], limits: ReplacementLimits
+) -> ReplacementResult:
+    """Applies the rules once each.
+
+    Returns:
+        The weights, largest first, then by symbol.
+
+    Raises:
+        CalculationRefused: `replacement_no_room`, `replacement_sum_off`, `replacement_duplicate_source`.
+    """
+    by_source = {rule.source: rule for rule in rules}
+    if len(by_source) < len(rules):
+        raise CalculationRefused(
+            "replacement_duplicate_source", "Two rules of the replacement set have the same source. Remove one."
+        )
+    applied = tuple(by_source[item.symbol] for item in items if item.symbol in by_source)
+    if not applied:
+        return ReplacementResult(items=tuple(items), applied=())
+    total = sum((item.weight for item in items), Decimal(0))
+    replaced: dict[str, Decimal] = {}
+    others: dict[str, Decimal] = {}
+    for item in items:
+        rule = by_source.get(item.symbol)
+        if rule is None:
+            others[item.symbol] = others.get(item.symbol, Decimal(0)) + item.weight
+        else:
+            replaced[rule.target] = replaced.get(rule.target, Decimal(0)) + item.weight * rule.scale
+    others = _make_room(others, total - sum(replaced.values(), Decimal(0)), limits)
+    merged = dict(others)
+    for symbol, weight in replaced.items():
+        merged[symbol] = merged.get(symbol, Decimal(0)) + weight
+    off = abs(sum(merged.values(), Decimal(0)) - total)
+    if off > limits.normalization_failure_threshold:
+        raise CalculationRefused(
+            "replacement_sum_off",
+            f"After the replacements the weights are off by {off.normalize():f}. Check the scales of the set.",
+        )
+    ordered = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ReplacementResult(
+        items=tuple(AllocationItem(symbol=symbol, weight=weight) for symbol, weight in ordered), applied=applied
+    )
+
+
+def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLimits) -> dict[str, Decimal]:
+    """The weights that are not replaced, scaled to fill the room exactly."""
+    current = sum(others.values(), Decimal(0))
+    # A little less than the room is left alone; any excess has to go, or the sum would pass one.
+    if 0 <= room - current <= limits.normalization_trigger_threshold:
+        return others
+    if room * 100 < limits.minimal_non_replaced_allocation_percent or current <= 0:
+        raise CalculationRefused(
+            "replacement_no_room",
+            f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; "
+            f"{limits.minimal_non_replaced_allocation_percent.normalize():f} % is the least. Lower the scales.",
+        )
+    scaled = {
+        symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()
+    }
+    # What rounding left over goes to the largest, so that the sum is exact.
+    largest = max(scaled, key=lambda symbol: (scaled[symbol], symbol))
+    scaled[largest] += room - sum(scaled.values(), Decimal(0))
+    return scaled

@@ -1,0 +1,134 @@
+"""Which symbols may move, and between which bounds: liquidations, band, one share, what is frozen."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from calculator.commissions import CommissionTable
+from calculator.errors import CalculationRefused
+from calculator.holdings import Holdings, Line
+from calculator.money import from_micro, to_micro
+from calculator.values import CalculationWarning, NotTraded
+
+
+@dataclass
+class Selection:
+    """The decision for every symbol, before any sizing."""
+
+    liquidate: dict[str, int] = field(default_factory=dict)  # symbol -> whole shares to sell
+    one_share: set[str] = field(default_factory=set)  # missing targets that get their first share
+    free: list[Line] = field(default_factory=list)  # targets that are sized
+    least: dict[str, int] = field(default_factory=dict)  # fewest whole shares that a free target keeps
+    band_lifted: bool = False
+    not_traded: list[NotTraded] = field(default_factory=list)
+    warnings: list[CalculationWarning] = field(default_factory=list)
+
+    def leave(self, symbol: str, reason: str, detail: str) -> None:
+        """Says that a symbol is not traded, and why."""
+        self.not_traded.append(NotTraded(symbol=symbol, reason=reason, detail=detail))
+
+
+def select(holdings: Holdings) -> Selection:
+    """Decides for every symbol.
+
+    Raises:
+        CalculationRefused: `too_much_frozen`.
+    """
+    selection = Selection()
+    for position in holdings.others:
+        label = position.contract or position.symbol
+        selection.leave(label, "other_contract", "It is not a US stock or ETF: counted, never traded.")
+    _freeze(holdings, selection)
+    targets = []
+    for line in holdings.lines:
+        if not line.is_target:
+            _unmanaged(line, holdings, selection)
+        elif line.tradable:
+            targets.append(line)
+    inside = _inside_band(targets, holdings, selection)
+    _one_share(targets, holdings, selection)
+    for line in targets:
+        if line.symbol in inside and line.symbol not in selection.one_share:
+            selection.leave(line.symbol, "inside_band", f"Drift {_drift_pp(line, holdings):+.2f} pp is inside the band.")
+            continue
+        selection.free.append(line)
+        keeps = holdings.config.one_share and (line.whole_held >= 1 or line.symbol in selection.one_share)
+        selection.least[line.symbol] = 1 if keeps and line.target > 0 else 0
+    return selection
+
+
+def _freeze(holdings: Holdings, selection: Selection) -> None:
+    frozen = [line for line in holdings.lines if not line.tradable and (line.is_target or line.held)]
+    stuck = sum(max(abs(line.value), line.target) for line in frozen)
+    if stuck * 100 > holdings.config.max_frozen_percent * holdings.total:
+        symbols = ", ".join(line.symbol for line in frozen)
+        raise CalculationRefused(
+            "too_much_frozen",
+            f"{Decimal(stuck) / holdings.total * 100:.1f} % of the account has no valid quote ({symbols}); "
+            f"{holdings.config.max_frozen_percent.normalize():f} % are allowed. Try again when the market is open.",
+        )
+    for line in frozen:
+        reason = "below_tick" if line.bid else "no_valid_quote"
+        detail = "Its bid is below the smallest price step." if line.bid else "It has no valid quote."
+        selection.leave(line.symbol, reason, detail)
+        selection.warnings.append(
+            CalculationWarning(code="symbol_frozen", message=f"{line.symbol} is left as it is: {detail}")
+        )
+
+
+def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
+    if not line.tradable or not line.held:
+        return
+    if line.held < 0:
+        selection.leave(line.symbol, "short_kept", "It is short, and the policy keeps it.")
+    elif holdings.config.unmanaged == "keep":
+        selection.leave(line.symbol, "kept", "It is no target, and the policy keeps it.")
+    elif line.whole_held == 0:
+        selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
+    else:
+        selection.liquidate[line.symbol] = line.whole_held
+    if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
+        fraction = (line.held - line.whole_held).normalize()
+        selection.warnings.append(
+            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays.")
+        )
+
+
+def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) -> set[str]:
+    """Targets whose drift is inside the band; none, when together they would hide a deposit or a debit."""
+    band = holdings.total * holdings.config.band_percent
+    inside = [line for line in targets if abs(line.value - line.target) * 100 < band]
+    together = abs(sum(line.value - line.target for line in inside))
+    if inside and (together * 100 >= band or holdings.cash < 0):
+        selection.band_lifted = True
+        return set()
+    return {line.symbol for line in inside}
+
+
+def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) -> None:
+    """Missing targets get one share each, in order of weight, from money that is there or surely comes."""
+    if not holdings.config.one_share:
+        return
+    table = CommissionTable(holdings.config.commission)
+    money = holdings.cash - holdings.floor
+    for line in holdings.lines:
+        shares = selection.liquidate.get(line.symbol, 0)
+        if line.tradable and line.is_target and line.value > line.target:
+            shares = min((line.value - line.target) // line.mark, max(0, line.whole_held - 1))
+        money += shares * line.bid - table.of(shares, line.bid)
+    most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
+    missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
+    for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):
+        cost = line.buy_limit + table.of(1, line.buy_limit)
+        fits, overshoots = cost <= money, line.value_at(1) - line.target > most
+        if fits and not overshoots:
+            selection.one_share.add(line.symbol)
+            money -= cost
+        else:
+            why = "one share would be far above its target" if overshoots else "there is no money for it"
+            selection.warnings.append(
+                CalculationWarning(code="one_share_skipped", message=f"No share of {line.symbol}: {why}.")
+            )
+
+
+def _drift_pp(line: Line, holdings: Holdings) -> Decimal:
+    return Decimal(line.value - line.target) / holdings.total * 100

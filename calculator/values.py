@@ -1,0 +1,178 @@
+"""The calculator's values: frozen, exact, and strict about what they take.
+
+Units: money and prices in USD, quantities in shares (signed), weights as fractions of the account's value.
+"""
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[Decimal, Field(allow_inf_nan=False)]
+
+
+class Value(BaseModel):
+    """Frozen, and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AllocationItem(Value):
+    """The wanted weight of a symbol."""
+
+    symbol: str
+    weight: Number
+
+
+class Position(Value):
+    """A symbol and its signed quantity; `market_price` is the broker's own mark.
+
+    What is not `tradable` (no US stock or ETF) is carried under its `contract`, counted, and never matched.
+    """
+
+    symbol: str
+    quantity: Number
+    market_price: Number | None = None
+    contract: str = ""
+    tradable: bool = True
+
+
+class AccountState(Value):
+    """An account at one instant."""
+
+    total_value_usd: Number
+    cash_usd: Number
+    positions: tuple[Position, ...] = ()
+
+
+class Quote(Value):
+    """Bid and ask of a symbol; None where there is none."""
+
+    symbol: str
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    tick_usd: Number = Decimal("0.01")
+
+
+class Commission(Value):
+    """What a broker charges for an order of n shares at price p.
+
+    `rate`: rate * n * p. `per_share`: min(max(min_per_order, per_share * n), max_rate * n * p).
+    """
+
+    kind: Literal["rate", "per_share"] = "rate"
+    rate: Number = Decimal("0.01")
+    per_share: Number = Decimal("0.005")
+    min_per_order: Number = Decimal(1)
+    max_rate: Number = Decimal("0.01")
+
+
+class AccountConfig(Value):
+    """The policy of an account, as far as it concerns the calculation."""
+
+    cash_reserve_percent: Number = Decimal(0)
+    min_cash_usd: Number = Decimal(0)
+    buy_slippage_percent: Number = Decimal("0.5")
+    sell_slippage_percent: Number = Decimal("0.5")
+    band_percent: Number = Decimal("0.5")
+    commission: Commission = Commission()
+    one_share: bool = True
+    one_share_max_overshoot_percent: Number = Decimal(5)
+    minimum_improvement_bps: Number = Decimal(10)
+    unmanaged: Literal["sell", "keep", "ignore"] = "sell"
+    shorts: Literal["refuse", "keep"] = "refuse"
+    max_frozen_percent: Number = Decimal(10)
+    max_data_mismatch_percent: Number = Decimal(2)
+
+
+class Trade(Value):
+    """One order of a plan: whole shares, negative to sell, with its limit."""
+
+    symbol: str
+    quantity: int
+    order_type: Literal["LIMIT"] = "LIMIT"
+    price: Decimal
+    reason: str
+    detail: str
+
+
+class NotTraded(Value):
+    """A symbol that is left alone, and why."""
+
+    symbol: str
+    reason: str
+    detail: str
+
+
+class CalculationWarning(Value):
+    """Something a person should know, though there is a plan."""
+
+    code: str
+    message: str
+
+
+class PlanLine(Value):
+    """A planned trade with all that it was sized on."""
+
+    symbol: str
+    quantity: int
+    limit_price_usd: Decimal
+    quote_usd: Decimal
+    mark_usd: Decimal
+    held: Decimal
+    target_value_usd: Decimal
+    reason: str
+    detail: str
+
+    def as_trade(self, quantity: int | None = None) -> Trade:
+        """The order that it becomes, of all its shares or of fewer."""
+        return Trade(
+            symbol=self.symbol,
+            quantity=self.quantity if quantity is None else quantity,
+            price=self.limit_price_usd,
+            reason=self.reason,
+            detail=self.detail,
+        )
+
+
+class Plan(Value):
+    """What `fit_buys` needs and a person approves: sells, buys, value, floor and the band decision, fixed once."""
+
+    total_value_usd: Decimal
+    floor_usd: Decimal
+    cash_usd: Decimal
+    sells: tuple[PlanLine, ...]
+    buys: tuple[PlanLine, ...]
+    commission: Commission
+    band_lifted: bool
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan, in hexadecimal: the same plan has the same digest, on every machine."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Outlook(Value):
+    """Cash, L1 error (a fraction of the value) and weights, cash included as CASH."""
+
+    cash: Decimal
+    l1_error: Decimal
+    weights: dict[str, Decimal]
+
+
+class TradeCalculationResult(Value):
+    """A plan, with a reason for everything that is traded and everything that is not."""
+
+    trades: tuple[Trade, ...]
+    not_traded: tuple[NotTraded, ...]
+    warnings: tuple[CalculationWarning, ...]
+    before: Outlook
+    expected: Outlook
+    target_weights: dict[str, Decimal]
+    turnover_percent: Decimal
+    residual_drift_before: Decimal
+    residual_drift_expected: Decimal
+    plan: Plan

@@ -1,0 +1,34 @@
+"""A broker's snapshot in the calculator's words."""
+
+from decimal import Decimal
+
+from brokers.values import AccountSnapshot
+from calculator import AccountState, Position
+
+
+def account_state(snapshot: AccountSnapshot) -> AccountState:
+    """The account as the calculator wants it: what is not a US stock is carried under its contract."""
+    return AccountState(
+        total_value_usd=snapshot.total_value_usd,
+        cash_usd=snapshot.cash_usd,
+        positions=tuple(
+            Position(
+                symbol=position.symbol,
+                quantity=position.quantity,
+                market_price=position.market_price,
+                contract=position.contract_id,
+                tradable=position.is_us_stock,
+            )
+            for position in snapshot.positions
+            if position.quantity
+        ),
+    )
+
+
+def held_shares(snapshot: AccountSnapshot) -> dict[str, Decimal]:
+    """Signed shares by symbol, of US stocks and ETFs only."""
+    held: dict[str, Decimal] = {}
+    for position in snapshot.positions:
+        if position.is_us_stock and position.quantity:
+            held[position.symbol] = held.get(position.symbol, Decimal(0)) + position.quantity
+    return held

@@ -1,0 +1,233 @@
+"""The targets that a strategy's service publishes, checked before anything believes them."""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import stamina
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from calculator import AllocationItem
+from trading.errors import RunFailed
+
+logger = logging.getLogger("rebalancer.trading")
+
+MAX_BODY_BYTES = 1_000_000
+ATTEMPTS = 3
+SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,14}")
+SUM_TOLERANCE = Decimal("0.000001")
+
+
+class _Allocation(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    symbol: str = Field(validation_alias=AliasChoices("ticker", "symbol"))
+    allocation: Decimal = Field(allow_inf_nan=False)
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    strategy: str | None = None
+    allocations: tuple[_Allocation, ...]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: str | None = None
+    data: _Data
+
+
+class AllocationsClient:
+    """Asks the allocations service for the targets of a strategy."""
+
+    def __init__(
+        self, base_url: str, api_key: str, timeout_seconds: float, *, retry_wait_seconds: float = 0.5
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
+        self._retry_wait_seconds = retry_wait_seconds
+
+    async def fetch(self, strategy: str) -> tuple[AllocationItem, ...]:
+        """The targets of a strategy, as published.
+
+        Returns:
+            Weights as fractions, in the order of the answer; no symbol twice, none negative, sum at most 1.
+
+        Raises:
+            RunFailed: with a code of `codes.ALLOCATIONS`. Nothing may be traded on anything else.
+        """
+        check_address(self._base_url)
+        url = f"{self._base_url}/{quote(strategy, safe='')}/allocations"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                body = await self._get(url)
+        except TimeoutError as error:
+            raise RunFailed(
+                "allocations_timeout",
+                f"The allocations service did not answer within {self._timeout_seconds:g} seconds.",
+            ) from error
+        return parse_allocations(body, strategy)
+
+    async def _get(self, url: str) -> bytes:
+        """The body; reads are tried again on what may pass: timeouts, broken connections, 5xx."""
+        try:
+            async for attempt in stamina.retry_context(
+                on=_Passing,
+                attempts=ATTEMPTS,
+                timeout=self._timeout_seconds,
+                wait_initial=self._retry_wait_seconds,
+            ):
+                with attempt:
+                    return await self._get_once(url)
+        except _Passing as error:
+            raise RunFailed(error.code, error.message) from error
+        raise AssertionError  # the loop returns or raises
+
+    async def _get_once(self, url: str) -> bytes:
+        # The proxy variables of the environment are not for a service that is given an API key.
+        async with httpx.AsyncClient(
+            timeout=self._timeout_seconds / ATTEMPTS, follow_redirects=False, trust_env=False
+        ) as client:
+            try:
+                async with client.stream("GET", url, headers={"x-api-key": self._api_key}) as response:
+                    _check_status(response)
+                    return await _read(response)
+            except httpx.TimeoutException as error:
+                raise _Passing("allocations_timeout", "The allocations service did not answer in time.") from error
+            except httpx.TransportError as error:
+                raise _Passing(
+                    "allocations_unreachable",
+                    f"The allocations service cannot be reached ({type(error).__name__}). Check ALLOCATIONS_BASE_URL.",
+                ) from error
+
+
+class _Passing(Exception):  # noqa: N818 - a trouble that may pass, not an error yet
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def check_address(base_url: str) -> None:
+    """Refuses an address to which the API key may not be sent.
+
+    Raises:
+        RunFailed: it is empty, or neither https nor plain http to this machine itself.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
+        return
+    raise RunFailed(
+        "allocations_not_configured",
+        "ALLOCATIONS_BASE_URL must be an https address (plain http to this machine only).",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_status(response: httpx.Response) -> None:
+    if response.is_redirect:
+        raise RunFailed(
+            "allocations_redirected",
+            "The allocations service redirected, which is not followed. Set ALLOCATIONS_BASE_URL to the final address.",
+        )
+    if response.is_server_error:
+        raise _Passing("allocations_http_error", f"The allocations service answered {response.status_code}.")
+    if not response.is_success:
+        hint = " Check ALLOCATIONS_API_KEY." if response.status_code in {401, 403} else ""
+        raise RunFailed("allocations_http_error", f"The allocations service answered {response.status_code}.{hint}")
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise RunFailed(
+                "allocations_too_large",
+                f"The answer of the allocations service is larger than {MAX_BODY_BYTES:,} bytes.",
+            )
+    return bytes(body)
+
+
+def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
+    """Reads an answer of the allocations service; refuses it whole if anything is odd."""
+    try:
+        content = json.loads(body, parse_float=Decimal)
+    except ValueError as error:
+        raise RunFailed("allocations_not_json", "The answer of the allocations service is not JSON.") from error
+    try:
+        answer = _Answer.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunFailed(
+            "allocations_wrong_shape",
+            f"The answer of the allocations service has the wrong shape at {where or 'its root'}: {first['msg']}.",
+        ) from error
+    if answer.status is not None and answer.status != "success":
+        raise RunFailed(
+            "allocations_http_error", f"The allocations service answered with status {answer.status!r}."
+        )
+    if answer.data.strategy is not None and answer.data.strategy != strategy:
+        raise RunFailed(
+            "allocations_wrong_strategy",
+            f"The allocations service answered for {answer.data.strategy!r}, not {strategy!r}.",
+        )
+    items = [
+        AllocationItem(symbol=_symbol(item.symbol), weight=item.allocation) for item in answer.data.allocations
+        if _not_negative(item)
+    ]
+    return check_targets(items)
+
+
+def _not_negative(item: _Allocation) -> bool:
+    if item.allocation < 0:
+        raise RunFailed("allocations_negative", f"The allocation of {item.symbol} is {item.allocation}.")
+    return True
+
+
+def _symbol(text: str) -> str:
+    symbol = text.strip().upper()
+    if not SYMBOL.fullmatch(symbol):
+        raise RunFailed("allocations_wrong_shape", f"{text[:40]!r} is not a symbol.")
+    return symbol
+
+
+def check_targets(items: list[AllocationItem]) -> tuple[AllocationItem, ...]:
+    """Refuses targets that nobody can have meant, whatever their source."""
+    if not items:
+        raise RunFailed("allocations_empty", "The strategy has no allocations. Nothing is sold for an empty list.")
+    symbols = [item.symbol for item in items]
+    if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+        raise RunFailed("allocations_duplicate", f"Twice in the allocations: {', '.join(twice)}.")
+    total = sum((item.weight for item in items), Decimal(0))
+    if total > 1 + SUM_TOLERANCE:
+        raise RunFailed("allocations_above_one", f"The allocations add up to {total.normalize():f}, more than 1.")
+    if total <= 0:
+        raise RunFailed("allocations_empty", "All allocations are zero. Nothing is sold for an empty list.")
+    return tuple(items)
+
+
+def as_json(items: tuple[AllocationItem, ...]) -> list[Mapping[str, Any]]:
+    """Targets as they are stored on a run."""
+    return [{"symbol": item.symbol, "weight": f"{item.weight:f}"} for item in items]

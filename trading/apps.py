@@ -1,0 +1,20 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class TradingConfig(AppConfig):
+    """Events, runs, orders and the engine that carries them out."""
+
+    name = "trading"
+
+    def ready(self) -> None:
+        """Keeps the queue's schedules as the code has them, whenever the database is brought up to date."""
+        post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
+
+
+def _sync_schedules(**_: Any) -> None:
+    from trading.schedules import sync_schedules  # noqa: PLC0415 - models are there only now
+
+    sync_schedules()

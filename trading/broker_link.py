@@ -1,0 +1,97 @@
+"""The one open link of a slot: made when first needed, made anew after it broke, shared by all runs."""
+
+import asyncio
+import logging
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from accounts.models import BrokerConnection
+from brokers.base import BrokerClient
+from brokers.registry import connector_class
+from brokers.values import ConnectionSettings
+from trading.journal.leases import Lease, note_client_id_in_use
+from trading.order_desk import OrderDesk
+from trading.price_cache import DatabasePriceCache
+from trading.rebalance import Link
+from trading.run_ticket import RunTicket
+from trading.shared import SharedQuotes, SharedTargets
+
+logger = logging.getLogger("rebalancer.trading")
+
+
+class BrokerLink:
+    """Connects with the slot's own client id, always the same."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._lock = asyncio.Lock()
+        self._client: BrokerClient | None = None
+        self._desk: OrderDesk | None = None
+        self._targets: dict[int, SharedTargets] = {}
+        self._quotes: dict[tuple[int, bool], SharedQuotes] = {}
+
+    async def ready(self, ticket: RunTicket, event_id: int) -> Link:
+        """The link, open, with what the accounts of the event share.
+
+        Raises:
+            BrokerConnectionError: it cannot be opened now.
+        """
+        async with self._lock:
+            if self._client is None or self._desk is None or self._desk.is_broken or not self._client.is_connected:
+                await self._close()
+                await self._open(ticket)
+        if self._client is None or self._desk is None:
+            raise AssertionError  # opened above, or an error was raised
+        use_cache = not ticket.executes
+        targets = self._targets.setdefault(
+            event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds))
+        )
+        quotes = self._quotes.setdefault((event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache))
+        return Link(self._client, self._desk, targets, quotes)
+
+    def forget_quotes(self, event_id: int) -> None:
+        """Lets the next plan ask for quotes anew."""
+        self._quotes = {key: quotes for key, quotes in self._quotes.items() if key[0] != event_id}
+
+    async def drop(self) -> None:
+        """Gives up a link that broke; the next `ready` opens another."""
+        async with self._lock:
+            if self._desk is not None and (self._desk.is_broken or not (self._client and self._client.is_connected)):
+                await self._close()
+
+    async def close(self) -> None:
+        """Closes the link for good."""
+        async with self._lock:
+            await self._close()
+
+    async def _open(self, ticket: RunTicket) -> None:
+        slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
+        account_ids = [account_id async for account_id in slot.accounts.values_list("account_id", flat=True)]
+        policy = ticket.policy
+        client = connector_class(slot.broker)(
+            ConnectionSettings(
+                environment=slot.environment,
+                client_id=slot.client_id,
+                account_ids=tuple(sorted(account_ids)),
+                host=settings.IB_HOST,
+                port=settings.IB_PORT,
+                connection_timeout_seconds=float(policy.connection_timeout_seconds),
+                request_timeout_seconds=float(policy.request_timeout_seconds),
+                allow_delayed_quotes=policy.allow_delayed_quotes,
+            ),
+            DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
+        )
+        await client.connect()
+        await sync_to_async(note_client_id_in_use)(slot.pk, in_use=False)
+        logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
+        self._client, self._desk = client, OrderDesk(client)
+        self._desk.open()
+
+    async def _close(self) -> None:
+        if self._desk is not None:
+            await self._desk.close()
+        if self._client is not None:
+            await self._client.disconnect()
+        self._client = self._desk = None
+        self._quotes.clear()  # they hold the old client

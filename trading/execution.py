@@ -1,0 +1,156 @@
+"""Orders, from the committed row to proof of their end. No order is sent twice, none is left alive unseen."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from brokers.base import BrokerClient
+from brokers.exceptions import BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from trading.journal.orders import OrderView
+from trading.journal.run_journal import RunJournal
+from trading.models import OrderState
+from trading.order_desk import OrderDesk
+from trading.reconciliation import Reconciler
+
+logger = logging.getLogger("rebalancer.trading")
+
+QUIET_SECONDS = 10.0  # after so long without a word of an order we ask: a status may never come by itself
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long each wait may take, in seconds."""
+
+    order: float
+    cancel: float = 30.0
+    fills: float = 5.0
+
+
+class OrderPhase:
+    """Sends the orders of one phase, all at once, and follows each to its end."""
+
+    def __init__(
+        self,
+        *,
+        client: BrokerClient,
+        desk: OrderDesk,
+        journal: RunJournal,
+        reconciler: Reconciler,
+        account_id: str,
+        session_date: date,
+        deadlines: Deadlines,
+    ) -> None:
+        self._client = client
+        self._desk = desk
+        self._journal = journal
+        self._reconciler = reconciler
+        self._account_id = account_id
+        self._session_date = session_date
+        self._deadlines = deadlines
+
+    async def carry_out(
+        self, orders: Sequence[OrderView], positions: Mapping[str, Decimal]
+    ) -> list[OrderView]:
+        """Sends the orders and waits for the end of each; one that fails does not stop the others.
+
+        Returns:
+            The orders as they ended, in the order given; some may be `unknown`.
+
+        Raises:
+            BrokerConnectionError: the link is gone; the rows say which orders have to be reconciled.
+            LeaseLost: another process goes on.
+        """
+        for order in orders:
+            self._desk.watch(order.client_order_id)
+        ended = await asyncio.gather(
+            *(self._follow(order, positions.get(order.symbol, Decimal(0))) for order in orders),
+            return_exceptions=True,
+        )
+        done: list[OrderView] = []
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            done.append(outcome)
+        return done
+
+    async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
+        if await self._journal.stop_requested():
+            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped the run.")
+        await self._journal.still_mine()
+        order = await self._journal.submitting(order, position, self._session_date)
+        order = await self._send(order)
+        if order.state == OrderState.UNKNOWN:
+            order = await self._reconciler.settle(order)
+        if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
+            order = await self._until_settled(order, self._deadlines.order)
+        if not order.is_settled and order.state != OrderState.UNKNOWN:
+            order = await self.cancel_and_confirm(order)
+        return await self._with_all_fills(order)
+
+    async def _send(self, order: OrderView) -> OrderView:
+        try:
+            result = await self._client.place_order(
+                self._account_id,
+                order.symbol,
+                order.quantity,
+                order.order_type,
+                order.limit_price,
+                client_order_id=order.client_order_id,
+                time_in_force=order.time_in_force,
+            )
+        except (OrderRejected, CapabilityMissing) as error:
+            logger.warning("Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message)
+            return await self._journal.mark(order, OrderState.REJECTED, error.message)
+        except BrokerError as error:
+            # Whatever else went wrong, the order may exist.
+            logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
+            return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
+        return await self._journal.apply(order, result)
+
+    async def _until_settled(self, order: OrderView, seconds: float) -> OrderView:
+        """Follows the order's updates until its end or the deadline, whichever is first."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not order.is_settled and (left := deadline - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(left, QUIET_SECONDS)):
+                    update = await self._desk.next_update(order.client_order_id)
+            except TimeoutError:
+                order = await self._reconciler.refresh(order)
+            else:
+                order = await self._journal.apply(order, update)
+        return order
+
+    async def cancel_and_confirm(self, order: OrderView) -> OrderView:
+        """Cancels what is left of an order and waits for proof of its end; without it, it is `unknown`."""
+        await self._journal.tell(
+            "deadline", f"{order.symbol}: not filled in time; cancelling what is left.", "warning"
+        )
+        try:
+            await self._client.cancel_order(self._account_id, order.broker_order_id)
+        except OrderExecutionError as error:
+            logger.warning("Cancel of %s was not taken: %s", order.client_order_id, error.message)
+        order = await self._until_settled(order, self._deadlines.cancel)
+        if not order.is_settled:
+            order = await self._reconciler.refresh(order)
+        if not order.is_settled:
+            order = await self._journal.mark(
+                order, OrderState.UNKNOWN, "The broker did not confirm the cancel: the order may be alive."
+            )
+        return order
+
+    async def _with_all_fills(self, order: OrderView) -> OrderView:
+        """Waits a little for executions and commissions that come after the status; then asks for them."""
+        if order.fills_complete or order.state == OrderState.UNKNOWN:
+            return order
+        try:
+            async with asyncio.timeout(self._deadlines.fills):
+                while not order.fills_complete:
+                    update = await self._desk.next_update(order.client_order_id)
+                    order = await self._journal.apply(order, update)
+        except TimeoutError:
+            order = await self._reconciler.refresh(order)
+        return order

@@ -1,0 +1,260 @@
+"""Orders and fills. A row is committed before its order is sent; it follows the broker's proof, never hope."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
+from trading.errors import IllegalTransition
+from trading.journal.leases import Lease, fence
+from trading.journal.runs import note
+from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun
+
+TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
+    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
+    OrderState.FILLED: frozenset({*OrderState.unsettled(), OrderState.CANCELLED, OrderState.EXPIRED}),
+    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.unsettled()}),
+    OrderState.REJECTED: frozenset(OrderState.unsettled()),
+    OrderState.EXPIRED: frozenset(OrderState.unsettled()),
+    OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
+    OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
+}
+"""From which states each state can be reached. A late fill may still complete a cancelled order."""
+
+FROM_STATUS = {
+    OrderStatus.PENDING: None,
+    OrderStatus.WORKING: OrderState.WORKING,
+    OrderStatus.FILLED: OrderState.FILLED,
+    OrderStatus.CANCELLED: OrderState.CANCELLED,
+    OrderStatus.REJECTED: OrderState.REJECTED,
+    OrderStatus.EXPIRED: OrderState.EXPIRED,
+}
+"""What a broker's status makes of an order; statuses that prove nothing are left out."""
+
+
+@dataclass(frozen=True)
+class OrderView:
+    """An order as the engine sees it; quantities are signed."""
+
+    pk: int
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    state: OrderState
+    filled_quantity: Decimal
+    average_price: Decimal | None
+    commission: Decimal
+    position_before: Decimal
+    submitted_at: datetime | None
+    message: str
+    fills_complete: bool
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more can happen to it at the broker."""
+        return self.state not in OrderState.unsettled() and self.state != OrderState.PLANNED
+
+    @property
+    def remaining(self) -> Decimal:
+        """Signed shares that are not filled."""
+        return self.quantity - self.filled_quantity
+
+
+@dataclass(frozen=True)
+class PlannedOrder:
+    """A trade of the plan that is about to become an order."""
+
+    symbol: str
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    decision_price: Decimal | None
+    time_in_force: TimeInForce
+    reason: str
+
+
+def view(order: Order) -> OrderView:
+    """The order as the engine sees it."""
+    return OrderView(
+        pk=order.pk,
+        client_order_id=order.client_order_id,
+        broker_order_id=order.broker_order_id,
+        symbol=order.symbol,
+        quantity=order.quantity,
+        order_type=OrderType(order.order_type),
+        limit_price=order.limit_price_usd,
+        time_in_force=TimeInForce(order.time_in_force),
+        state=OrderState(order.state),
+        filled_quantity=order.filled_quantity,
+        average_price=order.average_price_usd,
+        commission=order.commission_usd,
+        position_before=order.position_before,
+        submitted_at=order.submitted_at,
+        message=order.message,
+        fills_complete=_fills_complete(order),
+    )
+
+
+def _fills_complete(order: Order) -> bool:
+    """Whether every filled share is backed by an execution with its commission."""
+    fills = list(order.fills.values_list("quantity", "commission_usd"))
+    booked = sum((quantity for quantity, _ in fills), Decimal(0))
+    return booked == order.filled_quantity and all(commission is not None for _, commission in fills)
+
+
+def orders_of(run_pk: int) -> list[OrderView]:
+    """The run's orders, oldest first."""
+    return [view(order) for order in Order.objects.filter(run_id=run_pk).order_by("sequence")]
+
+
+def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> list[OrderView]:
+    """Writes the orders of a phase, each under its client order id, before any of them is sent."""
+    with transaction.atomic():
+        fence(lease)
+        run = RebalanceRun.objects.only("run_id", "account_id").get(pk=run_pk)
+        first = Order.objects.filter(run=run).count() + 1
+        return [
+            view(
+                Order.objects.create(
+                    run=run,
+                    account_id=run.account_id,
+                    sequence=sequence,
+                    client_order_id=f"rb-{run.run_id}-{sequence}",
+                    symbol=item.symbol,
+                    quantity=item.quantity,
+                    order_type=item.order_type,
+                    limit_price_usd=item.limit_price,
+                    decision_price_usd=item.decision_price,
+                    time_in_force=item.time_in_force,
+                    reason=item.reason,
+                )
+            )
+            for sequence, item in enumerate(planned, start=first)
+        ]
+
+
+def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, session_date: date) -> OrderView:
+    """The last thing before an order is sent; the first of a run writes the trade guard's history."""
+    with transaction.atomic():
+        fence(lease)
+        row = _move(
+            order.pk, OrderState.SUBMITTING, submitted_at=Now(), position_before=position_before
+        )
+        ExecutedSession.objects.get_or_create(
+            run_id=row.run_id,
+            defaults={"account_id": row.account_id, "session_date": session_date, "first_order_at": Now()},
+        )
+        _progress(row)
+        note(row.run_id, "order_sent", f"{row} sent{_at_limit(row)}.")
+    return view(row)
+
+
+def apply_result(lease: Lease, order_pk: int, result: OrderResult) -> OrderView:
+    """Brings the row to what the broker says of the order. Fills never decrease; what is final stays."""
+    with transaction.atomic():
+        fence(lease)
+        row = Order.objects.select_for_update().get(pk=order_pk)
+        changes: dict[str, Any] = {}
+        if result.order_id:
+            changes["broker_order_id"] = result.order_id
+        if result.permanent_id:
+            changes["permanent_id"] = result.permanent_id
+        if result.message:
+            changes["message"] = result.message
+        if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:
+            changes["acknowledged_at"] = Now()
+        if abs(result.filled_quantity) > abs(row.filled_quantity):
+            changes["filled_quantity"] = result.filled_quantity
+            changes["average_price_usd"] = result.average_price or row.average_price_usd
+        if changes:
+            Order.objects.filter(pk=row.pk).update(**changes)
+        target = FROM_STATUS.get(result.status)
+        if abs(result.filled_quantity) >= abs(row.quantity):
+            target = OrderState.FILLED
+        row = _settle(row, target)
+    return view(row)
+
+
+def apply_execution(lease: Lease, order_pk: int, execution: Execution) -> OrderView:
+    """Adds one fill, once; a commission that comes later completes it."""
+    with transaction.atomic():
+        fence(lease)
+        row = Order.objects.select_for_update().get(pk=order_pk)
+        fill, new = Fill.objects.get_or_create(
+            order=row,
+            execution_id=execution.execution_id,
+            defaults={
+                "quantity": execution.quantity,
+                "price_usd": execution.price_usd,
+                "commission_usd": execution.commission_usd,
+                "executed_at": execution.executed_at,
+            },
+        )
+        if not new and fill.commission_usd is None and execution.commission_usd is not None:
+            Fill.objects.filter(pk=fill.pk).update(commission_usd=execution.commission_usd)
+        fills = list(Fill.objects.filter(order=row))
+        filled = sum((fill.quantity for fill in fills), Decimal(0))
+        changes: dict[str, Any] = {
+            "commission_usd": Fill.objects.filter(order=row).aggregate(sum=Sum("commission_usd"))["sum"] or 0
+        }
+        if abs(filled) >= abs(row.filled_quantity) and filled:
+            changes["filled_quantity"] = filled
+            changes["average_price_usd"] = sum((f.quantity * f.price_usd for f in fills), Decimal(0)) / filled
+        Order.objects.filter(pk=row.pk).update(**changes)
+        if new:
+            _progress(row)
+            verb = "SELL" if execution.quantity < 0 else "BUY"
+            note(
+                row.run_id,
+                "filled",
+                f"{verb} {abs(execution.quantity):f} {row.symbol} filled at {execution.price_usd:f}.",
+            )
+        row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
+    return view(row)
+
+
+def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) -> OrderView:
+    """Moves an order to a state that the engine itself has found, with the reason."""
+    with transaction.atomic():
+        fence(lease)
+        row = _settle(Order.objects.select_for_update().get(pk=order_pk), target, message=message)
+    return view(row)
+
+
+def _settle(row: Order, target: OrderState | None, **changes: Any) -> Order:
+    """Moves the row to the target, if there is one and it is not there yet and may go there."""
+    if target is None or row.state == target or row.state not in TRANSITIONS[target]:
+        row.refresh_from_db()
+        return row
+    if target not in OrderState.unsettled():
+        changes["finished_at"] = Now()
+    moved = _move(row.pk, target, **changes)
+    if target in {OrderState.REJECTED, OrderState.UNKNOWN, OrderState.LOST, OrderState.CANCELLED, OrderState.EXPIRED}:
+        words = f": {moved.message}" if moved.message else "."
+        note(moved.run_id, f"order_{target}", f"{moved} is {target}{words}", "warning")
+    return moved
+
+
+def _move(pk: int, target: OrderState, **changes: Any) -> Order:
+    if not Order.objects.filter(pk=pk, state__in=TRANSITIONS[target]).update(state=target, **changes):
+        raise IllegalTransition(f"Order {pk}", target)
+    return Order.objects.get(pk=pk)
+
+
+def _progress(row: Order) -> None:
+    RebalanceRun.objects.filter(pk=row.run_id).update(idle_attempts=0)
+
+
+def _at_limit(row: Order) -> str:
+    return f" at a limit of {row.limit_price_usd.normalize():f}" if row.limit_price_usd is not None else ""

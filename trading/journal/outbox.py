@@ -1,0 +1,63 @@
+"""What people are told: a row in the outbox, written in the transaction of what it tells of."""
+
+from django.conf import settings
+
+from trading.models import EventSource, Notification, NotificationKind, RebalanceRun, RunMode, RunState
+
+TITLES = {
+    NotificationKind.SUCCESS: "Rebalance completed",
+    NotificationKind.WARNING: "Rebalance completed with warnings",
+    NotificationKind.FAILURE: "Rebalance failed",
+    NotificationKind.BLOCKED: "Rebalance deferred by the trade guard",
+}
+REFUSED_TITLE = "Rebalance refused"
+ATTENTION_TITLE = "Rebalance needs attention"
+
+
+def announce(run: RebalanceRun) -> None:
+    """Writes the message about a run that has ended or was put aside; previews that people watch make none."""
+    if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _somebody_watches(run)):
+        return
+    kind = _kind(run)
+    account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
+    Notification.objects.create(kind=kind, title=f"{_title(run, kind)}: {account}"[:200], body=_body(run), run=run)
+
+
+def _somebody_watches(run: RebalanceRun) -> bool:
+    return run.event.source in {EventSource.ADMIN, EventSource.COMMAND}
+
+
+def _kind(run: RebalanceRun) -> NotificationKind:
+    if run.state == RunState.DEFERRED:
+        return NotificationKind.BLOCKED
+    if run.state == RunState.COMPLETED:
+        return NotificationKind.WARNING if run.warnings else NotificationKind.SUCCESS
+    return NotificationKind.FAILURE
+
+
+def _title(run: RebalanceRun, kind: NotificationKind) -> str:
+    if run.state == RunState.REFUSED:
+        return REFUSED_TITLE
+    if run.state == RunState.NEEDS_ATTENTION:
+        return ATTENTION_TITLE
+    if run.state == RunState.DEFERRED and run.error_code != "trade_guard":
+        return "Rebalance deferred"
+    return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
+
+
+def _body(run: RebalanceRun) -> str:
+    lines = [f"Strategy {run.strategy_name}, run {run.run_id}." if run.strategy_name else f"Run {run.run_id}."]
+    if run.error_message:
+        lines.append(run.error_message)
+    trades = run.result.get("trades", []) if run.result else []
+    if run.mode == RunMode.PREVIEW and run.state == RunState.COMPLETED:
+        lines.append(f"The plan has {len(trades)} orders.")
+    orders = list(run.orders.all())
+    if orders:
+        filled = sum(1 for order in orders if order.state == "filled")
+        lines.append(f"{filled} of {len(orders)} orders filled.")
+    lines += [f"Warning: {warning['message']}" for warning in run.warnings]
+    # Topics of public notification servers can be read by anybody who guesses their name.
+    if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and run.total_value_usd is not None:
+        lines.append(f"Account value ${run.total_value_usd:,.2f}, cash ${run.cash_usd:,.2f}.")
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""`manage.py publish_event STRATEGY`: an event into the inbox, as if it came from Ably."""
+
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from trading.models import EventSource, EventState
+from trading.services import receive_event
+from trading.values import ExecCommand
+
+REJECTED = 2
+
+
+class Command(BaseCommand):
+    """Takes an event in by hand."""
+
+    help = "Puts an event into the inbox, as if it came from Ably; workers carry it out."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The command line."""
+        parser.add_argument("strategy", help="the strategy's name, which is its channel")
+        parser.add_argument(
+            "--exec", dest="command", default=ExecCommand.PRINT_REBALANCE.value, help="rebalance or print-rebalance"
+        )
+        parser.add_argument("--account-id", help="this account only")
+        parser.add_argument("--message-id", help="the message's id; the same one again changes nothing")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Takes the event in."""
+        payload = {"exec": options["command"]}
+        if options["account_id"] is not None:
+            payload["account_id"] = options["account_id"]
+        event = receive_event(
+            source=EventSource.ABLY,
+            channel=options["strategy"],
+            message_id=options["message_id"] or f"manual-{uuid.uuid4()}",
+            payload=payload,
+        )
+        if event.state == EventState.REJECTED:
+            raise CommandError(f"{event.reason_code}: {event.reason}", returncode=REJECTED)
+        runs = ", ".join(f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account"))
+        again = f" (came {event.duplicates + 1} times)" if event.duplicates else ""
+        self.stdout.write(f"Event {event.pk} {event.state}{again}. Runs: {runs}")

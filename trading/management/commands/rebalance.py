@@ -1,0 +1,90 @@
+"""`manage.py rebalance ACCOUNT`: a preview, or with `--exec rebalance` a rebalance, in this process."""
+
+import time
+import uuid
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import Account
+from trading.errors import EventRejected
+from trading.models import EventSource, RebalanceRun, RunState
+from trading.notifications import deliver_due
+from trading.printing import print_run
+from trading.results import rebalance_result
+from trading.services import request_run
+from trading.slot_worker import work_slot
+from trading.values import ExecCommand
+
+COMPLETED, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+EXIT_CODES = {
+    RunState.COMPLETED: COMPLETED,
+    RunState.REFUSED: REFUSED,
+    RunState.DEFERRED: REFUSED,
+    RunState.SUPERSEDED: REFUSED,
+    RunState.QUEUED: COMPLETED,  # left to the workers, as `--no-wait` asks
+}
+LOOK_AGAIN_SECONDS = 0.25
+
+
+class Command(BaseCommand):
+    """Previews or rebalances one account."""
+
+    help = "Previews an account, or rebalances it with --exec rebalance. It needs no worker."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The command line."""
+        parser.add_argument("account", help="account id")
+        parser.add_argument(
+            "--exec",
+            dest="command",
+            default=ExecCommand.PRINT_REBALANCE.value,
+            choices=[command.value for command in ExecCommand],
+            help="what to do (a preview by default)",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument("--no-wait", action="store_true", help="leave it to the workers")
+        parser.add_argument(
+            "--timeout", type=float, default=3600, metavar="SECONDS", help="how long to wait at most (3600)"
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Asks for the run, and carries it out under the same claim as a worker would."""
+        account = Account.objects.filter(account_id=options["account"]).first()
+        if account is None:
+            raise CommandError(
+                f"unknown_account: There is no account {options['account']!r}. Import it or add it in the admin.",
+                returncode=USAGE,
+            )
+        try:
+            run = request_run(
+                account,
+                ExecCommand(options["command"]),
+                source=EventSource.COMMAND,
+                message_id=f"command-{uuid.uuid4()}",
+            )
+        except EventRejected as rejection:
+            raise CommandError(f"{rejection.code}: {rejection.message}", returncode=USAGE) from rejection
+        if not options["no_wait"]:
+            _carry_out(run, options["timeout"])
+            deliver_due()
+        run.refresh_from_db()
+        if options["json"]:
+            self.stdout.write(rebalance_result(run).model_dump_json())
+        else:
+            print_run(run, self.stdout)
+        if code := EXIT_CODES.get(RunState(run.state), FAILED):
+            raise SystemExit(code)
+
+
+def _carry_out(run: RebalanceRun, timeout_seconds: float) -> None:
+    """Works the run's slot, or waits while another process does, until the run needs no more."""
+    until = time.monotonic() + timeout_seconds
+    while time.monotonic() < until:
+        worked = run.state in {RunState.QUEUED, RunState.RUNNING} and work_slot(run.connection_id)
+        run.refresh_from_db()
+        if run.state not in {RunState.QUEUED, RunState.RUNNING}:
+            return
+        if not worked:
+            time.sleep(LOOK_AGAIN_SECONDS)  # a database has nothing to wait on
+    raise CommandError(f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`.")

@@ -1,0 +1,34 @@
+"""The rows of trading. Only `trading.journal` writes runs, orders, fills and leases."""
+
+from trading.models.control import TradingControl
+from trading.models.events import EventSource, EventState, StrategyEvent
+from trading.models.heartbeats import ProcessHeartbeat
+from trading.models.notifications import Notification, NotificationKind, NotificationState
+from trading.models.orders import Fill, Order, OrderState
+from trading.models.prices import CachedPrice
+from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id
+from trading.models.trade_guard import ExecutedSession
+from trading.models.values import AccountValue
+
+__all__ = [
+    "AccountValue",
+    "CachedPrice",
+    "EventSource",
+    "EventState",
+    "ExecutedSession",
+    "Fill",
+    "Notification",
+    "NotificationKind",
+    "NotificationState",
+    "Order",
+    "OrderState",
+    "ProcessHeartbeat",
+    "RebalanceRun",
+    "RunMode",
+    "RunState",
+    "RunStep",
+    "StrategyEvent",
+    "TimelineEntry",
+    "TradingControl",
+    "new_run_id",
+]

@@ -1,0 +1,50 @@
+from django.db import models
+
+
+class EventSource(models.TextChoices):
+    """The door an event came through."""
+
+    ABLY = "ably", "Ably"
+    SCHEDULE = "schedule", "Schedule"
+    ADMIN = "admin", "Admin"
+    COMMAND = "command", "Command"
+    API = "api", "API"
+
+
+class EventState(models.TextChoices):
+    """What the inbox made of an event."""
+
+    ACCEPTED = "accepted", "Accepted"
+    LATE = "late", "Late"
+    REJECTED = "rejected", "Rejected"
+
+
+class StrategyEvent(models.Model):
+    """One message that asks for a rebalance, kept whole, whatever became of it."""
+
+    source = models.CharField(max_length=10, choices=EventSource)
+    channel = models.CharField(max_length=64, blank=True, help_text="The strategy's name.")
+    message_id = models.CharField(max_length=160)
+    payload = models.TextField(help_text="As it came.")
+    payload_digest = models.CharField(max_length=64)
+    exec = models.CharField(max_length=32, blank=True)
+    account_id = models.CharField(max_length=64, blank=True)
+    event_id = models.CharField(max_length=160, blank=True)
+    state = models.CharField(max_length=10, choices=EventState)
+    reason_code = models.CharField(max_length=48, blank=True)
+    reason = models.TextField(blank=True)
+    published_at = models.DateTimeField(help_text="By the clock of the service that carried it.")
+    received_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    duplicates = models.PositiveIntegerField(default=0, help_text="How often it came again.")
+    requested_by = models.ForeignKey(
+        "auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("source", "channel", "message_id"), name="event_once_per_message"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel or self.account_id} {self.exec} ({self.source})"

@@ -1,0 +1,16 @@
+from django.db import models
+
+
+class ProcessHeartbeat(models.Model):
+    """A sign of life of a long-running process, judged by its age."""
+
+    name = models.CharField(max_length=80, unique=True)
+    kind = models.CharField(max_length=20)
+    at = models.DateTimeField()
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name

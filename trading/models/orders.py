@@ -1,0 +1,95 @@
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Q
+
+
+class OrderState(models.TextChoices):
+    """Where an order stands; docs/architecture.md draws the transitions."""
+
+    PLANNED = "planned", "Planned"
+    SUBMITTING = "submitting", "Submitting"
+    WORKING = "working", "Working"
+    FILLED = "filled", "Filled"
+    CANCELLED = "cancelled", "Cancelled"
+    REJECTED = "rejected", "Rejected"
+    EXPIRED = "expired", "Expired"
+    UNKNOWN = "unknown", "Unknown"
+    LOST = "lost", "Lost"
+
+    @classmethod
+    def unsettled(cls) -> tuple["OrderState", ...]:
+        """States in which the order may be alive at the broker."""
+        return (cls.SUBMITTING, cls.WORKING, cls.UNKNOWN)
+
+
+class Order(models.Model):
+    """What was, or is about to be, sent to the broker. The row is committed before the order is sent."""
+
+    run = models.ForeignKey("trading.RebalanceRun", on_delete=models.PROTECT, related_name="orders")
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="orders")
+    sequence = models.PositiveIntegerField()
+    client_order_id = models.CharField(max_length=40, unique=True)
+    broker_order_id = models.CharField(max_length=64, blank=True)
+    permanent_id = models.CharField(max_length=64, blank=True)
+    symbol = models.CharField(max_length=15)
+    quantity = models.DecimalField(max_digits=20, decimal_places=8, help_text="Shares; negative to sell.")
+    order_type = models.CharField(max_length=8)
+    limit_price_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    decision_price_usd = models.DecimalField(
+        max_digits=20, decimal_places=8, null=True, blank=True, help_text="The quote's side when it was planned."
+    )
+    time_in_force = models.CharField(max_length=4)
+    reason = models.CharField(max_length=48, blank=True)
+    state = models.CharField(max_length=10, choices=OrderState, default=OrderState.PLANNED)
+    filled_quantity = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(0))
+    average_price_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    commission_usd = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(0))
+    position_before = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(0))
+    created_at = models.DateTimeField(auto_now_add=True)
+    submitted_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    message = models.TextField(blank=True, help_text="The broker's own words.")
+
+    class Meta:
+        ordering = ("run", "sequence")
+        indexes = (
+            models.Index(
+                fields=("account",),
+                name="unsettled_orders",
+                condition=Q(state__in=("submitting", "working", "unknown")),
+            ),
+        )
+        constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),)
+
+    def __str__(self) -> str:
+        return f"{'SELL' if self.is_sell else 'BUY'} {abs(self.quantity):f} {self.symbol}"
+
+    @property
+    def is_sell(self) -> bool:
+        """Whether it sells."""
+        return self.quantity < 0
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether it may be alive at the broker."""
+        return self.state in OrderState.unsettled()
+
+
+class Fill(models.Model):
+    """One execution of an order, as the broker reported it."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="fills")
+    execution_id = models.CharField(max_length=80)
+    quantity = models.DecimalField(max_digits=20, decimal_places=8)
+    price_usd = models.DecimalField(max_digits=20, decimal_places=8)
+    commission_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
+    executed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("executed_at", "id")
+        constraints = (models.UniqueConstraint(fields=("order", "execution_id"), name="fill_once_per_execution"),)
+
+    def __str__(self) -> str:
+        return f"{self.quantity:f} at {self.price_usd:f}"

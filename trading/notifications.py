@@ -1,0 +1,77 @@
+"""Delivers the outbox: ntfy under the names that existing installations use, anything else through Apprise."""
+
+import logging
+from datetime import timedelta
+from urllib.parse import quote, urlsplit
+
+import apprise
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from trading.log_context import redact
+from trading.models import Notification, NotificationKind, NotificationState
+
+logger = logging.getLogger("rebalancer.trading")
+
+MAX_ATTEMPTS = 12
+LONGEST_WAIT_SECONDS = 3600
+TYPES = {
+    NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
+    NotificationKind.WARNING: apprise.NotifyType.WARNING,
+    NotificationKind.FAILURE: apprise.NotifyType.FAILURE,
+    NotificationKind.BLOCKED: apprise.NotifyType.WARNING,
+}
+
+
+def targets() -> list[str]:
+    """Apprise URLs of everybody who is told."""
+    urls = [url.get_secret_value() for url in settings.NOTIFICATION_URLS]
+    if settings.USER_NOTIFICATIONS_ENABLED and settings.USER_NOTIFICATIONS_CHANNEL:
+        server = urlsplit(settings.USER_NOTIFICATIONS_SERVER_URL)
+        scheme = "ntfys" if server.scheme == "https" else "ntfy"
+        urls.append(f"{scheme}://{server.netloc}/{quote(settings.USER_NOTIFICATIONS_CHANNEL, safe='')}")
+    return urls
+
+
+def deliver_due(limit: int = 50) -> int:
+    """Sends the messages that are due; one that fails is tried again, later each time.
+
+    Returns:
+        How many were sent.
+    """
+    sent = 0
+    due = Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now())
+    for message in due.order_by("id")[:limit]:
+        wait = min(5 * 2**message.attempts, LONGEST_WAIT_SECONDS)
+        # Claimed by moving its time on, so that two processes do not send it twice.
+        claimed = Notification.objects.filter(
+            pk=message.pk, state=NotificationState.PENDING, attempts=message.attempts
+        ).update(attempts=F("attempts") + 1, next_attempt_at=timezone.now() + timedelta(seconds=wait))
+        if claimed:
+            sent += _deliver(message)
+    return sent
+
+
+def _deliver(message: Notification) -> bool:
+    urls = targets()
+    if not urls:
+        return _mark(message, NotificationState.ABANDONED, "No notification channel is configured.")
+    channels = apprise.Apprise()
+    if not all([channels.add(url) for url in urls]):
+        logger.error("A notification URL is not one that Apprise knows. Check NOTIFICATION_URLS.")
+    if channels.notify(title=message.title, body=message.body, notify_type=TYPES[NotificationKind(message.kind)]):
+        return _mark(message, NotificationState.SENT, "")
+    logger.warning("A notification could not be delivered (attempt %s)", message.attempts + 1)
+    if message.attempts + 1 >= MAX_ATTEMPTS:
+        return _mark(message, NotificationState.ABANDONED, f"Not delivered after {MAX_ATTEMPTS} attempts.")
+    Notification.objects.filter(pk=message.pk).update(last_error="A channel did not take it; see the log.")
+    return False
+
+
+def _mark(message: Notification, state: NotificationState, error: str) -> bool:
+    Notification.objects.filter(pk=message.pk).update(
+        state=state, last_error=redact(error), sent_at=Now() if state == NotificationState.SENT else None
+    )
+    return state == NotificationState.SENT

@@ -1,0 +1,71 @@
+"""Hands every update of the broker to the order that it is about."""
+
+import asyncio
+import logging
+
+from brokers.base import BrokerClient
+from brokers.exceptions import BrokerConnectionError
+from brokers.values import Execution, OrderResult
+
+logger = logging.getLogger("rebalancer.trading")
+
+Update = OrderResult | Execution
+
+
+class OrderDesk:
+    """One per connection: reads its stream of updates, for all accounts of the slot."""
+
+    def __init__(self, client: BrokerClient) -> None:
+        self._client = client
+        self._queues: dict[str, asyncio.Queue[Update | BrokerConnectionError]] = {}
+        self._broken: BrokerConnectionError | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Starts reading."""
+        self._reader = asyncio.create_task(self._read(), name="order updates")
+
+    async def close(self) -> None:
+        """Stops reading."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether updates have stopped coming."""
+        return self._broken is not None
+
+    def watch(self, client_order_id: str) -> None:
+        """Keeps the updates of an order from now on, until they are asked for."""
+        queue = self._queues.setdefault(client_order_id, asyncio.Queue())
+        if self._broken is not None:
+            queue.put_nowait(self._broken)
+
+    async def next_update(self, client_order_id: str) -> Update:
+        """The next update of an order that is watched.
+
+        Raises:
+            BrokerConnectionError: the link is gone; what happened since is found by reconciling.
+        """
+        update = await self._queues[client_order_id].get()
+        if isinstance(update, BrokerConnectionError):
+            raise update
+        return update
+
+    async def _read(self) -> None:
+        try:
+            async for update in self._client.order_updates():
+                if update.client_order_id in self._queues:
+                    self._queues[update.client_order_id].put_nowait(update)
+            self._break(BrokerConnectionError("The broker's stream of order updates has ended."))
+        except BrokerConnectionError as error:
+            self._break(error)
+        except Exception as error:  # the door of the stream: whatever it is, nobody must wait for ever
+            logger.exception("The stream of order updates broke")
+            self._break(BrokerConnectionError(f"The stream of order updates broke: {type(error).__name__}."))
+
+    def _break(self, error: BrokerConnectionError) -> None:
+        self._broken = error
+        for queue in self._queues.values():
+            queue.put_nowait(error)

@@ -1,0 +1,73 @@
+"""Which quotes may be traded on. What is left out is said by name; the calculator then leaves the symbol alone."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from accounts.policies import FrozenPolicy
+from brokers.values import ContractPrice, PriceKind
+from calculator import Quote
+from trading.values import RunWarning
+
+
+def tradable_quotes(
+    symbols: Sequence[str], prices: Mapping[str, ContractPrice], policy: FrozenPolicy, now: datetime
+) -> tuple[list[Quote], list[RunWarning]]:
+    """Sorts the quotes into those that may be traded on and warnings about the others.
+
+    Returns:
+        Quotes in the order of the symbols, and one warning for each symbol without one.
+    """
+    quotes, warnings = [], []
+    for symbol in symbols:
+        price = prices.get(symbol)
+        if price is None:
+            warnings.append(RunWarning(code="quote_missing", message=f"There is no quote for {symbol}."))
+            continue
+        synthetic = _with_synthetic_ask(price, policy)
+        problem = _problem(synthetic, policy, now)
+        if problem is not None:
+            warnings.append(problem)
+            continue
+        if synthetic is not price:
+            warnings.append(
+                RunWarning(
+                    code="quote_synthetic",
+                    message=f"The ask of {symbol} was made from its bid or last price, as the policy says.",
+                )
+            )
+        quotes.append(Quote(symbol=symbol, bid=synthetic.bid, ask=synthetic.ask, tick_usd=price.tick_usd))
+    return quotes, warnings
+
+
+def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractPrice:
+    """The quote with an ask made from the bid or last price, if it lacks one and the policy asks for it."""
+    basis = price.bid or price.last
+    if not policy.synthetic_ask_enabled or price.ask is not None or basis is None or basis <= 0:
+        return price
+    return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
+
+
+def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWarning | None:
+    symbol, bid, ask = price.symbol, price.bid, price.ask
+    age_seconds = (now - price.as_of).total_seconds()
+    if age_seconds > policy.quote_max_age_seconds:
+        return RunWarning(
+            code="quote_stale",
+            message=f"The quote of {symbol} is {age_seconds:.0f} seconds old; {policy.quote_max_age_seconds} are allowed.",
+        )
+    if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
+        return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.")
+    if bid is None or ask is None or not price.is_two_sided:
+        return RunWarning(
+            code="quote_crossed", message=f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask})."
+        )
+    spread_percent = (ask - bid) / ((ask + bid) / 2) * Decimal(100)
+    if spread_percent > policy.max_spread_percent:
+        return RunWarning(
+            code="quote_spread",
+            message=(
+                f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {policy.max_spread_percent} %."
+            ),
+        )
+    return None

@@ -1,0 +1,401 @@
+"""THE STORY of a run, from top to bottom.
+
+    guards -> targets -> replacements -> snapshot -> quotes -> plan -> [a preview stops here]
+    -> open orders cancelled -> sells -> cash from their fills -> buys cut to it -> report
+
+A preview and an execution share every line up to the plan. Executing an approved preview executes that plan, or
+refuses. A run that is taken up again first settles what it has sent, and then plans from the books as they are.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.utils import timezone
+
+from brokers.base import BaseRebalancer, BrokerClient
+from brokers.exceptions import OrderExecutionError
+from brokers.values import AccountSnapshot, OpenOrder, OrderType
+from calculator import AllocationItem, CalculationRefused, Quote, TradeCalculationResult, TradeCalculator, apply_replacements
+from trading import approved_plan
+from trading.account_state import account_state, held_shares
+from trading.allocations import as_json
+from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
+from trading.execution import Deadlines, OrderPhase
+from trading.guards import check_guards, enforce, read_context
+from trading.journal.orders import OrderView, PlannedOrder
+from trading.journal.run_journal import RunJournal
+from trading.market_calendar import MarketCalendar
+from trading.models import OrderState, RunState, RunStep
+from trading.order_desk import OrderDesk
+from trading.quotes import tradable_quotes
+from trading.reconciliation import Reconciler
+from trading.report import make_report
+from trading.run_ticket import RunTicket
+from trading.shared import SharedQuotes, SharedTargets
+from trading.values import GuardResult, RunWarning
+
+logger = logging.getLogger("rebalancer.trading")
+
+POSITIONS_AGREE_SECONDS = 10.0
+"""How long the broker's positions may take to show what was filled."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """The open connection of the slot, and what its accounts share."""
+
+    client: BrokerClient
+    desk: OrderDesk
+    targets: SharedTargets
+    quotes: SharedQuotes
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and all that it was made from."""
+
+    result: TradeCalculationResult
+    targets: tuple[AllocationItem, ...]
+    snapshot: AccountSnapshot
+    quotes: tuple[Quote, ...]
+    warnings: tuple[RunWarning, ...]
+    open_orders: tuple[OpenOrder, ...]
+
+
+class Rebalancer(BaseRebalancer):
+    """Carries out one run of one account over an open link."""
+
+    def __init__(self, ticket: RunTicket, link: Link, journal: RunJournal, calendar: MarketCalendar) -> None:
+        self._ticket = ticket
+        self._policy = ticket.policy
+        self._client = link.client
+        self._link = link
+        self._journal = journal
+        self._calendar = calendar
+        self._calculator = TradeCalculator(ticket.policy.calculator_config())
+        self._reconciler = Reconciler(
+            link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS
+        )
+        self._phase = OrderPhase(
+            client=link.client,
+            desk=link.desk,
+            journal=journal,
+            reconciler=self._reconciler,
+            account_id=ticket.account_id,
+            session_date=calendar.session_of(timezone.now()).day,
+            deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds)),
+        )
+
+    async def carry_out(self) -> None:
+        """Previews or rebalances, as the run asks."""
+        if self._ticket.executes:
+            await self.rebalance()
+        else:
+            await self.calculate_rebalance()
+
+    async def calculate_rebalance(self) -> None:
+        """A preview: everything up to the plan, which is kept for a person to approve."""
+        guards = await self._check_guards()
+        planned = await self._plan()
+        guards += await self._check_plan(planned)
+        await self._keep_plan(planned, guards)
+        await self._journal.end(
+            RunState.COMPLETED,
+            warnings=[warning.model_dump() for warning in planned.warnings],
+            plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
+            residual_drift=planned.result.residual_drift_before,
+        )
+
+    async def rebalance(self) -> None:
+        """An execution: the same up to the plan, then sells, buys and the report."""
+        await self._settle_what_was_sent()
+        guards = await self._check_guards()
+        enforce(guards, self._ticket.source)
+        planned = await self._plan()
+        plan_guards = await self._check_plan(planned)
+        enforce(plan_guards, self._ticket.source)
+        await self._keep_plan(planned, guards + plan_guards)
+        if planned.result.trades:
+            await self._clear_open_orders(planned)
+            enforce(await self._check_guards(), self._ticket.source)  # read again, right before the first order
+        sells = await self._sell(planned)
+        buys = await self._buy(planned, sells)
+        await self._report(planned, sells + buys)
+
+    # ---- before the plan
+
+    async def _check_guards(self) -> list[GuardResult]:
+        context = await sync_to_async(read_context)(
+            self._ticket.account_pk,
+            self._ticket.pk,
+            self._policy.trade_guard,
+            self._policy.minutes_before_close,
+            timezone.now(),
+            self._calendar,
+        )
+        return await sync_to_async(check_guards)(context)
+
+    async def _settle_what_was_sent(self) -> None:
+        """After a crash or a dropped link: every order of the run is brought to its end before anything else."""
+        for order in await self._journal.orders():
+            if order.state == OrderState.PLANNED:
+                await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
+            elif not order.is_settled:
+                self._link.desk.watch(order.client_order_id)
+                settled = await self._reconciler.settle(order)
+                if not settled.is_settled and settled.state != OrderState.UNKNOWN:
+                    settled = await self._phase.cancel_and_confirm(settled)
+                _refuse_unknown([settled])
+
+    async def _plan(self) -> Planned:
+        targets = await self._targets()
+        await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
+        snapshot = await self._snapshot()
+        open_orders = tuple(await self._client.get_open_orders(self._ticket.account_id))
+        await self._journal.record(RunStep.QUOTES)
+        quotes, warnings = await self._quotes(targets, snapshot)
+        await self._journal.record(RunStep.PLAN)
+        result = await self._calculate(targets, snapshot, quotes)
+        warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
+        if open_orders:
+            warnings.append(
+                RunWarning(
+                    code="open_orders_cancelled",
+                    message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
+                )
+            )
+        planned = Planned(result, targets, snapshot, tuple(quotes), tuple(warnings), open_orders)
+        if self._ticket.approved is not None:
+            sent = await self._journal.orders()
+            planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)
+        return planned
+
+    async def _targets(self) -> tuple[AllocationItem, ...]:
+        await self._journal.record(RunStep.TARGETS)
+        if self._ticket.strategy is None:
+            raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
+        published = await self._link.targets.of(self._ticket.strategy)
+        try:
+            replaced = apply_replacements(
+                published, self._ticket.replacement_rules, self._policy.replacement_limits()
+            )
+        except CalculationRefused as refusal:
+            raise Refused(refusal.code, refusal.message) from refusal
+        symbols = [item.symbol for item in replaced.items]
+        if unknown := await self._client.unknown_symbols(symbols):
+            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
+        return tuple(replaced.items)
+
+    async def _snapshot(self) -> AccountSnapshot:
+        snapshot = await self._client.get_account_snapshot(
+            self._ticket.account_id, use_cached_prices=not self._ticket.executes
+        )
+        await self._journal.record(
+            total_value_usd=snapshot.total_value_usd,
+            cash_usd=snapshot.cash_usd,
+            snapshot=snapshot.model_dump(mode="json"),
+        )
+        await self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd)
+        return snapshot
+
+    async def _quotes(
+        self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot
+    ) -> tuple[list[Quote], list[RunWarning]]:
+        symbols = sorted({item.symbol for item in targets} | set(held_shares(snapshot)))
+        prices = await self._link.quotes.of(symbols)
+        quotes, warnings = tradable_quotes(symbols, prices, self._policy, timezone.now())
+        logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(symbols))
+        return quotes, warnings
+
+    async def _calculate(
+        self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot, quotes: Sequence[Quote]
+    ) -> TradeCalculationResult:
+        try:
+            # In a thread: a large account takes milliseconds, and the others' updates must not wait.
+            return await asyncio.to_thread(self._calculator.plan, account_state(snapshot), targets, quotes)
+        except CalculationRefused as refusal:
+            raise Refused(refusal.code, refusal.message) from refusal
+
+    # ---- the plan
+
+    async def _check_plan(self, planned: Planned) -> list[GuardResult]:
+        """Guards that need a plan to look at."""
+        return [self._turnover(planned), await self._buys_feasible(planned)]
+
+    def _turnover(self, planned: Planned) -> GuardResult:
+        turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
+        words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
+        return GuardResult(code="turnover_limit", passed=turnover <= limit, message=words)
+
+    async def _buys_feasible(self, planned: Planned) -> GuardResult:
+        """Asks the broker about every buy, as far as the cash of now reaches; the sells bring the rest."""
+        answers = []
+        if self._client.capabilities.what_if:
+            for buy in planned.result.plan.buys:
+                shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.limit_price_usd - 1)
+                if shares >= 1:
+                    answers.append((buy.symbol, shares, buy.limit_price_usd))
+        asked = await asyncio.gather(
+            *(
+                self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
+                for symbol, shares, price in answers
+            )
+        )
+        refused = [
+            f"{symbol}: {answer.message}"
+            for (symbol, _, _), answer in zip(answers, asked, strict=True)
+            if not answer.accepted
+        ]
+        return GuardResult(
+            code="buy_not_feasible",
+            passed=not refused,
+            message="; ".join(refused) or "Every buy is feasible, as far as the broker can tell beforehand.",
+        )
+
+    async def _keep_plan(self, planned: Planned, guards: list[GuardResult]) -> None:
+        await self._journal.record(
+            guards=[guard.model_dump(mode="json") for guard in guards],
+            result=planned.result.model_dump(mode="json"),
+            plan_digest=planned.result.plan.digest,
+            quotes=[quote.model_dump(mode="json") for quote in planned.quotes],
+            warnings=[warning.model_dump() for warning in planned.warnings],
+        )
+        trades = planned.result.trades
+        await self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading.")
+
+    # ---- the orders
+
+    async def _clear_open_orders(self, planned: Planned) -> None:
+        """Cancels every open order of the account and waits until none is left."""
+        if not planned.open_orders:
+            return
+        account_id = self._ticket.account_id
+        for order in planned.open_orders:
+            await self._journal.still_mine()
+            try:
+                await self._client.cancel_order(account_id, order.order_id)
+            except OrderExecutionError as error:
+                logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
+        if left := await self._open_orders_left():
+            symbols = ", ".join(order.symbol for order in left)
+            raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
+        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
+        now = await self._client.get_account_snapshot(account_id)
+        if held_shares(now) != held_shares(planned.snapshot):
+            raise PlanAnew("An open order was filled before it could be cancelled.")
+
+    async def _open_orders_left(self) -> list[OpenOrder]:
+        left = await self._client.get_open_orders(self._ticket.account_id)
+        try:
+            async with asyncio.timeout(float(self._policy.request_timeout_seconds)):
+                while left:
+                    await asyncio.sleep(0.2)  # orders of others push nothing to us
+                    left = await self._client.get_open_orders(self._ticket.account_id)
+        except TimeoutError:
+            pass
+        return left
+
+    async def _sell(self, planned: Planned) -> list[OrderView]:
+        return await self._send(RunStep.SELLS, planned, planned.result.plan.sells)
+
+    async def _buy(self, planned: Planned, sells: Sequence[OrderView]) -> list[OrderView]:
+        """Buys what the plan says, cut to the cash that the sells have really brought."""
+        cash = planned.snapshot.cash_usd + _proceeds(sells)
+        buys = TradeCalculator.fit_buys(planned.result.plan, cash)
+        if len(buys) < len(planned.result.plan.buys) or sum(b.quantity for b in buys) < sum(
+            b.quantity for b in planned.result.plan.buys
+        ):
+            await self._journal.tell("buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning")
+        return await self._send(RunStep.BUYS, planned, buys)
+
+    async def _send(self, step: RunStep, planned: Planned, trades: Sequence[object]) -> list[OrderView]:
+        if not trades:
+            return []
+        await self._journal.record(step)
+        orders = await self._journal.plan_orders([self._order(trade, planned) for trade in trades])
+        await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
+        done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
+        _refuse_unknown(done)
+        if any(order.state == OrderState.LOST for order in done):
+            raise PlanAnew("An order never reached the broker.")
+        return done
+
+    def _order(self, trade, planned: Planned) -> PlannedOrder:
+        quote = next(quote for quote in planned.quotes if quote.symbol == trade.symbol)
+        return PlannedOrder(
+            symbol=trade.symbol,
+            quantity=Decimal(trade.quantity),
+            order_type=OrderType(trade.order_type),
+            limit_price=trade.price,
+            decision_price=quote.bid if trade.quantity < 0 else quote.ask,
+            time_in_force=self._policy.order_tif,
+            reason=trade.reason,
+        )
+
+    # ---- the end
+
+    async def _report(self, planned: Planned, orders: list[OrderView]) -> None:
+        await self._journal.record(RunStep.REPORT)
+        after = await self._final_snapshot(planned.snapshot, orders)
+        all_orders = await self._journal.orders()
+        if orders and all(order.state == OrderState.REJECTED for order in orders):
+            words = "; ".join(sorted({order.message for order in orders}))
+            raise RunFailed("all_orders_rejected", f"The broker refused every order: {words}")
+        report, warnings = make_report(planned.targets, planned.result, after, all_orders)
+        await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.end(
+            RunState.COMPLETED,
+            warnings=[warning.model_dump() for warning in (*planned.warnings, *warnings)],
+            report=report,
+            total_value_usd=after.total_value_usd,
+            cash_usd=after.cash_usd,
+            residual_drift=Decimal(report["residual_drift_after"]),
+        )
+
+    async def _final_snapshot(self, before: AccountSnapshot, orders: Sequence[OrderView]) -> AccountSnapshot:
+        """The account after the orders, once its positions show them."""
+        expected = held_shares(before)
+        for order in orders:
+            expected[order.symbol] = expected.get(order.symbol, Decimal(0)) + order.filled_quantity
+        expected = {symbol: quantity for symbol, quantity in expected.items() if quantity}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + POSITIONS_AGREE_SECONDS
+        while True:
+            after = await self._client.get_account_snapshot(self._ticket.account_id)
+            if held_shares(after) == expected:
+                return after
+            if loop.time() > deadline:
+                raise NeedsAttention(
+                    "positions_disagree",
+                    "Positions at the broker do not differ by what was filled: somebody else has traded, or a fill "
+                    "is missing. Look at the account, then preview it anew.",
+                )
+            await asyncio.sleep(0.5)  # brokers push positions late; there is nothing to wait on
+
+
+def _refuse_unknown(orders: Sequence[OrderView]) -> None:
+    unknown = [order for order in orders if not order.is_settled]
+    if unknown:
+        words = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
+        raise NeedsAttention(
+            "orders_unknown", f"The fate of these orders is not known, and they are never sent again: {words}"
+        )
+
+
+def _proceeds(sells: Sequence[OrderView]) -> Decimal:
+    """What the sells brought in USD, after commissions."""
+    return sum(
+        (
+            -order.filled_quantity * (order.average_price or Decimal(0)) - order.commission
+            for order in sells
+        ),
+        Decimal(0),
+    )
+
+

@@ -1,0 +1,74 @@
+"""A run as the engine takes it up: who, for whom, by which policy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.models import Account, Strategy
+from accounts.policies import FrozenPolicy, resolve_policy
+from accounts.replacements import replacement_rules
+from calculator import ReplacementRule
+from trading.models import RebalanceRun, RunMode
+
+
+@dataclass(frozen=True)
+class ApprovedPlan:
+    """What a person saw and approved."""
+
+    run_id: str
+    digest: str
+    result: dict[str, Any]
+    targets: list[dict[str, str]]
+    snapshot: dict[str, Any]
+    quotes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RunTicket:
+    """Everything about a run that does not change while it is carried out."""
+
+    pk: int
+    run_id: str
+    account_pk: int
+    account_id: str
+    strategy: Strategy | None
+    mode: RunMode
+    source: str
+    policy: FrozenPolicy
+    replacement_rules: tuple[ReplacementRule, ...]
+    approved: ApprovedPlan | None
+
+    @property
+    def executes(self) -> bool:
+        """Whether it may send orders."""
+        return self.mode == RunMode.EXECUTE
+
+
+def make_ticket(run: RebalanceRun) -> RunTicket:
+    """Freezes the account's policy for the run; a run that is taken up again keeps the one it has."""
+    account: Account = run.account
+    policy = FrozenPolicy.model_validate(run.policy) if run.policy else resolve_policy(account)
+    return RunTicket(
+        pk=run.pk,
+        run_id=run.run_id,
+        account_pk=account.pk,
+        account_id=account.account_id,
+        strategy=account.strategy,
+        mode=RunMode(run.mode),
+        source=run.event.source,
+        policy=policy,
+        replacement_rules=replacement_rules(account.replacement_set),
+        approved=_approved(run.approved_preview),
+    )
+
+
+def _approved(preview: RebalanceRun | None) -> ApprovedPlan | None:
+    if preview is None:
+        return None
+    return ApprovedPlan(
+        run_id=preview.run_id,
+        digest=preview.plan_digest,
+        result=preview.result,
+        targets=preview.targets,
+        snapshot=preview.snapshot,
+        quotes=preview.quotes,
+    )

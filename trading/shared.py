@@ -1,0 +1,66 @@
+"""What the accounts of one event share: one fetch of each strategy's targets, one set of quotes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from accounts.models import Strategy
+from brokers.base import BrokerClient
+from brokers.values import ContractPrice
+from calculator import AllocationItem
+from trading.allocations import AllocationsClient, check_targets
+
+
+class SharedTargets:
+    """The targets of strategies, each asked for once."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._client = AllocationsClient(
+            settings.ALLOCATIONS_BASE_URL, settings.ALLOCATIONS_API_KEY.get_secret_value(), timeout_seconds
+        )
+        self._fetches: dict[int, asyncio.Task[tuple[AllocationItem, ...]]] = {}
+
+    async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
+        """The strategy's targets, as published or as its rows say.
+
+        Raises:
+            RunFailed: they cannot be had, or nobody can have meant them.
+        """
+        if strategy.pk not in self._fetches:
+            self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy))
+        # Shielded: one account that gives up must not take the answer from the others.
+        return await asyncio.shield(self._fetches[strategy.pk])
+
+    async def _fetch(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
+        if strategy.source == Strategy.Source.STATIC:
+            return await sync_to_async(_static_targets)(strategy)
+        return await self._client.fetch(strategy.name)
+
+
+def _static_targets(strategy: Strategy) -> tuple[AllocationItem, ...]:
+    rows = strategy.targets.order_by("symbol").values_list("symbol", "weight")
+    return check_targets([AllocationItem(symbol=symbol, weight=weight) for symbol, weight in rows])
+
+
+class SharedQuotes:
+    """Quotes by symbol, each asked for once, however many accounts want it."""
+
+    def __init__(self, client: BrokerClient, *, use_cache: bool) -> None:
+        self._client = client
+        self._use_cache = use_cache
+        self._asked: dict[str, asyncio.Task[dict[str, ContractPrice]]] = {}
+
+    async def of(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:
+        """The quotes of the symbols; one that the broker has none for is left out."""
+        missing = [symbol for symbol in symbols if symbol not in self._asked]
+        if missing:
+            fetch = asyncio.create_task(
+                self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
+            )
+            self._asked.update(dict.fromkeys(missing, fetch))
+        found: dict[str, ContractPrice] = {}
+        for task in {self._asked[symbol] for symbol in symbols}:
+            found.update(await asyncio.shield(task))
+        return {symbol: found[symbol] for symbol in symbols if symbol in found}

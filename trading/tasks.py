@@ -1,0 +1,23 @@
+"""What the queue delivers, any number of times: hints to look at the rows."""
+
+from trading import sweeper
+from trading.journal.leases import has_live_lease
+from trading.notifications import deliver_due
+from trading.slot_worker import work_slot
+
+
+def advance(connection_id: int) -> str:
+    """Carries out what waits for a slot."""
+    if has_live_lease(connection_id):
+        return "another process works the slot"
+    return "worked" if work_slot(connection_id) else "another process works the slot"
+
+
+def sweep() -> int:
+    """Wakes what was missed."""
+    return sweeper.sweep()
+
+
+def deliver_notifications() -> int:
+    """Sends the messages that are due."""
+    return deliver_due()
