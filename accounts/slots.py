@@ -5,7 +5,9 @@ from django.db.models import Count, Max
 
 from accounts.models.account import Account
 from accounts.models.connection import BrokerConnection
+from brokers.exceptions import ConnectorMissing
 from brokers.registry import connector_class
+from brokers.values import BrokerCapabilities
 
 FIRST_CLIENT_ID = 101
 ATTEMPTS = 5
@@ -20,7 +22,7 @@ def assign_slot(account: Account) -> None:
     slot = account.connection
     if slot is not None and (slot.broker, slot.environment) == (account.broker, account.type):
         return
-    room = connector_class(account.broker).capabilities.accounts_per_connection
+    room = _accounts_per_slot(account.broker)
     with_room = (
         BrokerConnection.objects.filter(broker=account.broker, environment=account.type)
         .annotate(taken=Count("accounts"))
@@ -29,6 +31,13 @@ def assign_slot(account: Account) -> None:
         .first()
     )
     account.connection = with_room or _new_slot(account.broker, account.type)
+
+
+def _accounts_per_slot(broker: str) -> int:
+    try:
+        return connector_class(broker).capabilities.accounts_per_connection
+    except ConnectorMissing:
+        return BrokerCapabilities.model_fields["accounts_per_connection"].default
 
 
 def _new_slot(broker: str, environment: str) -> BrokerConnection:

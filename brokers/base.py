@@ -190,3 +190,14 @@ class BrokerClient(ABC):
         """Asks whether the broker would take the order (whatIf). Moves money: no."""
         raise CapabilityMissing(f"The connector {self.name} cannot test an order before it is sent.")
 
+
+class BaseRebalancer(ABC):
+    """Carries out one run of one account over an open link, whatever the broker."""
+
+    @abstractmethod
+    async def calculate_rebalance(self) -> None:
+        """Plans and stops there. Moves money: no."""
+
+    @abstractmethod
+    async def rebalance(self) -> None:
+        """Plans and trades. Moves money: yes."""

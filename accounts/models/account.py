@@ -8,16 +8,13 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from accounts.validators import ACCOUNT_ID
-from brokers.exceptions import UnknownBroker
-from brokers.registry import connector_class
+from brokers.registry import broker_names
 
 
 def validate_broker(name: str) -> None:
     """Refuses a broker that no connector is registered for."""
-    try:
-        connector_class(name)
-    except UnknownBroker as error:
-        raise ValidationError(error.message) from error
+    if name not in broker_names():
+        raise ValidationError(f"There is no broker {name!r}. Known brokers: {', '.join(broker_names())}.")
 
 
 class Account(models.Model):

@@ -1,0 +1,53 @@
+"""What the import and export commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.yaml.reading import ImportRefused, Report
+
+
+class ImportCommand(BaseCommand):
+    """Imports one YAML file: all of it, or nothing."""
+
+    importer: Callable[..., Report]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The command line."""
+        parser.add_argument("file", type=Path, help="the YAML file")
+        parser.add_argument("--dry-run", action="store_true", help="check and count, change nothing")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Imports, and says what changed."""
+        try:
+            report = type(self).importer(options["file"], dry_run=options["dry_run"])
+        except ImportRefused as refusal:
+            raise CommandError(
+                "import_refused: nothing was imported.\n" + "\n".join(f"  {line}" for line in refusal.problems)
+            ) from refusal
+        would = "would be " if options["dry_run"] else ""
+        self.stdout.write(
+            f"{report.created} {would}created, {report.changed} {would}changed, {report.unchanged} unchanged."
+        )
+        for line in report.notes:
+            self.stdout.write(line)
+
+
+class ExportCommand(BaseCommand):
+    """Writes one YAML file."""
+
+    exporter: Callable[[], str]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The command line."""
+        parser.add_argument("--output", type=Path, help="file to write; standard output when left out")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Exports."""
+        text = type(self).exporter()
+        if options["output"] is None:
+            self.stdout.write(text, ending="")
+        else:
+            options["output"].write_text(text, encoding="utf-8")

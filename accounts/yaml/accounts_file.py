@@ -1,0 +1,194 @@
+"""accounts.yaml, in and out, as existing installations have it."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from django.core.exceptions import ValidationError as ModelInvalid
+from django.db import transaction
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from accounts.books import ensure_books
+from accounts.models import Account, RebalancePolicy, ReplacementSet, Strategy
+from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
+from accounts.yaml.writing import write_yaml
+
+
+class AccountEntry(BaseModel):
+    """One account of the file. `pdt_protection_enabled` is the older word for a trade guard of once a session."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account_id: str = Field(min_length=1, max_length=32)
+    type: Literal["paper", "live"] = "paper"
+    enabled: bool = True
+    strategy_name: str | None = None
+    replacement_set: str | None = None
+    cash_reserve_percent: Decimal = Field(default=Decimal(0), ge=0, lt=100, allow_inf_nan=False)
+    pdt_protection_enabled: bool | None = None
+    trade_guard: Literal["pdt_legacy", "once_per_session", "cash_settlement", "none"] | None = None
+    broker: str = "ibkr"
+    name: str | None = None
+    policy: str | None = None
+    live_armed: bool | None = None
+    trading_paused: bool | None = None
+
+    @field_validator("account_id", "strategy_name", "replacement_set", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_word_for_the_guard(self) -> Self:
+        if self.trade_guard and self.pdt_protection_enabled is not None:
+            if self.pdt_protection_enabled != (self.trade_guard != "none"):
+                message = f"pdt_protection_enabled and trade_guard ({self.trade_guard}) contradict each other"
+                raise ValueError(message)
+        return self
+
+    def wanted_guard(self) -> str:
+        """The trade guard that the entry asks for; the strict one when it says nothing."""
+        if self.trade_guard:
+            return self.trade_guard
+        return "none" if self.pdt_protection_enabled is False else "once_per_session"
+
+
+def import_accounts(path: Path, *, dry_run: bool = False) -> Report:
+    """Imports the file, all of it or nothing. Accounts that it does not name are left as they are.
+
+    Raises:
+        ImportRefused: with every problem that was found; nothing has changed.
+    """
+    entries = _entries(path)
+    with transaction.atomic():
+        report = _import(path.name, entries)
+        if dry_run:
+            transaction.set_rollback(True)
+    return report
+
+
+def _entries(path: Path) -> list[AccountEntry]:
+    content = read_yaml(path)
+    rows = content.get("accounts") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise ImportRefused([f"{path.name}: `accounts` must be a list of accounts."])
+    entries, problems = [], []
+    for number, row in enumerate(rows, start=1):
+        label = row.get("account_id", "without account_id") if isinstance(row, dict) else "not a mapping"
+        try:
+            entries.append(AccountEntry.model_validate(row))
+        except ValidationError as error:
+            problems += problems_of(error, f"{path.name}: entry {number} ({label})")
+    ids = [entry.account_id for entry in entries]
+    problems += [
+        f"{path.name}: account {account_id}: account_id: stands {ids.count(account_id)} times."
+        for account_id in sorted({account_id for account_id in ids if ids.count(account_id) > 1})
+    ]
+    if problems:
+        raise ImportRefused(problems)
+    return entries
+
+
+def _import(file: str, entries: list[AccountEntry]) -> Report:
+    report, problems = Report(), []
+    for number, entry in enumerate(entries, start=1):
+        where = f"{file}: entry {number} ({entry.account_id})"
+        try:
+            _import_one(entry, report)
+        except ModelInvalid as error:
+            for field, messages in error.message_dict.items():
+                problems += [f"{where}: {field}: {message}" for message in messages]
+    if problems:
+        raise ImportRefused(problems)
+    named = {entry.account_id for entry in entries}
+    others = Account.objects.exclude(account_id__in=named).values_list("account_id", flat=True)
+    if others:
+        report.notes = (f"Not in the file, and left as they are: {', '.join(others)}.",)
+    return report
+
+
+def _import_one(entry: AccountEntry, report: Report) -> None:
+    account = Account.objects.filter(account_id=entry.account_id).first() or Account(account_id=entry.account_id)
+    wanted = _wanted(entry)
+    new = account.pk is None
+    changes = {field: value for field, value in wanted.items() if new or getattr(account, field) != value}
+    if not new and not changes:
+        report.unchanged += 1
+        return
+    for field, value in changes.items():
+        setattr(account, field, value)
+    account.full_clean(exclude=["connection"])
+    account.save()
+    ensure_books(account)
+    report.created += new
+    report.changed += not new
+
+
+def _wanted(entry: AccountEntry) -> dict[str, Any]:
+    wanted: dict[str, Any] = {
+        "type": entry.type,
+        "enabled": entry.enabled,
+        "broker": entry.broker,
+        "cash_reserve_percent": entry.cash_reserve_percent,
+        "trade_guard": entry.wanted_guard(),
+        "strategy": _strategy(entry.strategy_name),
+        "replacement_set": _found(ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"),
+        # What the older files have no word for is changed only by a file that says it.
+        **{
+            field: value
+            for field in ("name", "live_armed", "trading_paused")
+            if (value := getattr(entry, field)) is not None
+        },
+    }
+    if entry.policy is not None:
+        wanted["policy"] = _found(RebalancePolicy, entry.policy, "policy", "the admin")
+    return wanted
+
+
+def _strategy(name: str | None) -> Strategy | None:
+    """The strategy; one that is not there yet is made, with the allocations service as its source."""
+    if name is None:
+        return None
+    strategy = Strategy.objects.filter(name=name).first()
+    if strategy is None:
+        strategy = Strategy(name=name)
+        try:
+            strategy.full_clean()
+        except ModelInvalid as error:
+            raise ModelInvalid({"strategy_name": error.messages}) from error
+        strategy.save()
+    return strategy
+
+
+def _found(model: Any, name: str | None, field: str, how: str) -> Any:
+    if name is None:
+        return None
+    found = model.objects.filter(name=name).first()
+    if found is None:
+        raise ModelInvalid({field: f"There is no {field.replace('_', ' ')} {name!r}; make it first ({how})."})
+    return found
+
+
+def export_accounts() -> str:
+    """All accounts in the form that `import_accounts` reads; what has its default is left out where it is new."""
+    rows = []
+    accounts = Account.objects.select_related("strategy", "replacement_set", "policy").order_by("account_id")
+    for account in accounts:
+        row: dict[str, Any] = {"account_id": account.account_id, "type": account.type, "enabled": account.enabled}
+        if account.strategy:
+            row["strategy_name"] = account.strategy.name
+        if account.replacement_set:
+            row["replacement_set"] = account.replacement_set.name
+        row["cash_reserve_percent"] = account.cash_reserve_percent
+        row["pdt_protection_enabled"] = account.trade_guard != Account.TradeGuard.NONE
+        if account.trade_guard not in {Account.TradeGuard.NONE, Account.TradeGuard.ONCE_PER_SESSION}:
+            row["trade_guard"] = account.trade_guard
+        row |= {
+            field: getattr(account, field)
+            for field, default in (("broker", "ibkr"), ("name", ""), ("live_armed", False), ("trading_paused", False))
+            if getattr(account, field) != default
+        }
+        if account.policy:
+            row["policy"] = account.policy.name
+        rows.append(row)
+    return write_yaml({"accounts": rows})

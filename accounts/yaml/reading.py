@@ -1,0 +1,93 @@
+"""Reads a YAML file of people's own making: safely, and saying what is wrong where."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+MAX_BYTES = 5_000_000
+
+
+class ImportRefused(Exception):  # noqa: N818 - an answer with a list of problems
+    """The file is not imported, and nothing has changed.
+
+    Attributes:
+        problems: one sentence each, with file, entry and field.
+    """
+
+    code = "import_refused"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass
+class Report:
+    """What an import did, or would do."""
+
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe, without aliases (a few lines of them can grow to gigabytes), and no key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | str:
+    text = loader.construct_scalar(node)
+    try:
+        return Decimal(text.replace("_", ""))
+    except ArithmeticError:
+        return text
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _decimal)
+
+
+def read_yaml(path: Path) -> Any:
+    """The file's content; decimal numbers are exact.
+
+    Raises:
+        ImportRefused: it cannot be read, or is not YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ImportRefused([f"{path}: cannot be read: {error.strerror}."]) from error
+    except UnicodeDecodeError as error:
+        raise ImportRefused([f"{path.name}: not a text file in UTF-8."]) from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ImportRefused([f"{path.name}: {line}{error.problem}."]) from error
+    except yaml.YAMLError as error:
+        raise ImportRefused([f"{path.name}: not YAML."]) from error
+
+
+def problems_of(error: ValidationError, where: str) -> list[str]:
+    """A sentence for each problem, with entry and field."""
+    return [
+        f"{where}: {'.'.join(map(str, problem['loc'])) or 'entry'}: {problem['msg']}." for problem in error.errors()
+    ]

@@ -1,0 +1,116 @@
+"""replacement-sets.yaml, in and out, as existing installations have it."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from django.core.exceptions import ValidationError as ModelInvalid
+from django.db import transaction
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from accounts.models import ReplacementRule, ReplacementSet
+from accounts.replacement_chains import find_cycle
+from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
+from accounts.yaml.writing import write_yaml
+
+
+class RuleEntry(BaseModel):
+    """One rule of a set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
+    target: str = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
+    scale: Decimal = Field(default=Decimal(1), gt=0, le=100, decimal_places=4, allow_inf_nan=False)
+
+
+_RULES = TypeAdapter(list[RuleEntry])
+
+
+def import_replacement_sets(path: Path, *, dry_run: bool = False) -> Report:
+    """Imports the file, all of it or nothing. A set that it names has exactly the rules of the file afterwards.
+
+    Raises:
+        ImportRefused: with every problem that was found; nothing has changed.
+    """
+    sets = _sets(path)
+    with transaction.atomic():
+        report = _import(path.name, sets)
+        if dry_run:
+            transaction.set_rollback(True)
+    return report
+
+
+def _sets(path: Path) -> dict[str, list[RuleEntry]]:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ImportRefused([f"{path.name}: must name sets, each with a list of rules."])
+    sets, problems = {}, []
+    for name, rows in content.items():
+        where = f"{path.name}: set {name}"
+        try:
+            rules = _RULES.validate_python(rows)
+        except ValidationError as error:
+            problems += problems_of(error, where)
+            continue
+        problems += [f"{where}: {problem}" for problem in _set_problems(rules)]
+        sets[str(name)] = rules
+    if problems:
+        raise ImportRefused(problems)
+    return sets
+
+
+def _set_problems(rules: list[RuleEntry]) -> list[str]:
+    sources = [rule.source for rule in rules]
+    problems = [
+        f"source: {source} stands {sources.count(source)} times."
+        for source in sorted({source for source in sources if sources.count(source) > 1})
+    ]
+    if cycle := find_cycle({rule.source: rule.target for rule in rules}):
+        problems.append(f"target: the rules lead in a circle: {' → '.join(cycle)}.")
+    return problems
+
+
+def _import(file: str, sets: dict[str, list[RuleEntry]]) -> Report:
+    report = Report()
+    for name, rules in sets.items():
+        found = ReplacementSet.objects.filter(name=name).first()
+        replacement_set = found or ReplacementSet(name=name)
+        try:
+            replacement_set.full_clean()
+        except ModelInvalid as error:
+            raise ImportRefused([f"{file}: set {name}: {message}" for message in error.messages]) from error
+        if found is None:
+            replacement_set.save()
+        changed = _sync_rules(replacement_set, rules)
+        report.created += found is None
+        report.changed += found is not None and changed
+        report.unchanged += found is not None and not changed
+    return report
+
+
+def _sync_rules(replacement_set: ReplacementSet, rules: list[RuleEntry]) -> bool:
+    """Makes the set's rules those of the file, one by one, so that the history shows what changed."""
+    known = {rule.source: rule for rule in replacement_set.rules.all()}
+    changed = False
+    for gone in known.keys() - {rule.source for rule in rules}:
+        known[gone].delete()
+        changed = True
+    for rule in rules:
+        row = known.get(rule.source) or ReplacementRule(replacement_set=replacement_set, source=rule.source)
+        if row.pk is None or (row.target, row.scale) != (rule.target, rule.scale):
+            row.target, row.scale = rule.target, rule.scale
+            row.save()
+            changed = True
+    return changed
+
+
+def export_replacement_sets() -> str:
+    """All sets in the form that `import_replacement_sets` reads."""
+    content = {
+        replacement_set.name: [
+            {"source": rule.source, "target": rule.target, "scale": rule.scale}
+            for rule in replacement_set.rules.order_by("id")
+        ]
+        for replacement_set in ReplacementSet.objects.prefetch_related("rules").order_by("name")
+    }
+    return write_yaml(content)

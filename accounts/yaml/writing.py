@@ -1,0 +1,22 @@
+"""Writes YAML as people would: exact numbers, keys in their order."""
+
+from decimal import Decimal
+
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows decimal numbers."""
+
+
+def _decimal(dumper: yaml.SafeDumper, number: Decimal) -> yaml.ScalarNode:
+    text = f"{number.normalize():f}"
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text if "." in text else f"{text}.0")
+
+
+_Dumper.add_representer(Decimal, _decimal)
+
+
+def write_yaml(content: object) -> str:
+    """The content as YAML."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,256 @@
+"""The simulated broker's connector: the same contract as any other, over books in the database."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import ClassVar, ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from brokers.base import BrokerClient
+from brokers.exceptions import (
+    AccountNotManaged,
+    BrokerConnectionError,
+    BrokerSilent,
+    BrokerUnreachable,
+    IncompleteAccountData,
+    OrderExecutionError,
+    OrderOutcomeUnknown,
+)
+from brokers.simulated import books, mapping
+from brokers.simulated.faults import Kind, take_fault
+from brokers.simulated.market import quoted_prices, the_market, true_prices
+from brokers.simulated.models import SimulatedExecution, SimulatedInstrument, SimulatedLink, SimulatedOrder
+from brokers.values import (
+    AccountSnapshot,
+    BrokerCapabilities,
+    ContractPrice,
+    Execution,
+    Feasibility,
+    OpenOrder,
+    OrderResult,
+    OrderType,
+    TimeInForce,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOOK_AGAIN_SECONDS = 0.1
+"""Another process may change the books, and a database tells nobody."""
+
+
+class SimulatedBroker(BrokerClient):
+    """One link to the simulated broker. A newer link of the same client id fences this one out."""
+
+    name: ClassVar[str] = "simulated"
+    capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
+        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True
+    )
+
+    _token = ""
+
+    async def connect(self) -> None:
+        """Opens the link with the slot's client id. Moves money: no."""
+        if await sync_to_async(take_fault)(Kind.CONNECT_REFUSED):
+            raise BrokerUnreachable("The simulated broker does not answer.")
+        token = str(uuid.uuid4())
+        await SimulatedLink.objects.aupdate_or_create(
+            client_id=self.settings.client_id, defaults={"token": token}
+        )
+        self._token = token
+
+    async def disconnect(self) -> None:
+        """Closes the link. Moves money: no."""
+        self._token = ""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link is up as far as this side can know."""
+        return bool(self._token)
+
+    async def get_account_snapshot(
+        self, account_id: str, *, use_cached_prices: bool = False
+    ) -> AccountSnapshot:
+        """The account now, marked at mid. Moves money: no."""
+        if await self._ask(take_fault, Kind.MUTE, account_id):
+            await asyncio.sleep(self.settings.request_timeout_seconds)
+            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.")
+        if await self._ask(take_fault, Kind.INCOMPLETE, account_id):
+            raise IncompleteAccountData(f"The value of account {account_id} is missing.")
+        return await self._of_account(account_id, _snapshot, account_id)
+
+    async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
+        market = await self._ask(the_market)
+        await asyncio.sleep(market.quote_latency_seconds)  # as long as a stream of quotes takes to come
+        return await self._ask(quoted_prices, symbols)
+
+    async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Those of the symbols that are not in the universe. Moves money: no."""
+        return await self._ask(_unknown, tuple(symbols))
+
+    async def place_order(
+        self,
+        account_id: str,
+        symbol: str,
+        quantity: Decimal,
+        order_type: OrderType,
+        price: Decimal | None,
+        *,
+        client_order_id: str,
+        time_in_force: TimeInForce = TimeInForce.DAY,
+    ) -> OrderResult:
+        """Sends one order and waits for the first word of the broker. Moves money: yes."""
+        if await self._ask(take_fault, Kind.DISCONNECT_BEFORE, account_id, symbol):
+            self._token = ""
+            raise OrderOutcomeUnknown("The link dropped while the order was sent.")
+        if await self._ask(take_fault, Kind.LOST, account_id, symbol):
+            raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
+        order = await self._of_account(
+            account_id,
+            books.take_order,
+            account_id,
+            symbol,
+            quantity,
+            order_type,
+            price,
+            client_order_id,
+            time_in_force,
+        )
+        if await self._ask(take_fault, Kind.DISCONNECT_AFTER, account_id, symbol):
+            self._token = ""
+            raise OrderOutcomeUnknown("The link dropped before the order was acknowledged.")
+        if await self._ask(take_fault, Kind.SILENT, account_id, symbol):
+            raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
+        return mapping.order_result(order)
+
+    async def cancel_order(self, account_id: str, order_id: str) -> None:
+        """Asks for a cancel. It is a request: the order can still fill. Moves money: no."""
+        if not await self._of_account(account_id, books.cancel, account_id, order_id):
+            raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
+
+    async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
+        """Every live order of the account, ours or anybody's. Moves money: no."""
+        orders = await self._of_account(account_id, _orders, account_id)
+        return [mapping.open_order(order) for order in orders if order.status in books.LIVE]
+
+    async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
+        """What the broker says of the order; NOT_FOUND when it knows none. Moves money: no."""
+        for order in await self._of_account(account_id, _orders, account_id):
+            if order.order_id == order_id:
+                return mapping.order_result(order)
+        return mapping.not_found(account_id, order_id)
+
+    async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
+        """Looks in open and completed orders. Moves money: no."""
+        for order in await self._of_account(account_id, _orders, account_id):
+            if order.client_order_id == client_order_id:
+                return mapping.order_result(order)
+        return None
+
+    async def get_executions(
+        self, account_id: str, *, since: datetime, client_order_id: str | None = None
+    ) -> list[Execution]:
+        """The fills since an instant, oldest first. Moves money: no."""
+        fills = await self._of_account(account_id, _executions, (account_id,), since)
+        found = [mapping.execution(fill) for fill in fills]
+        return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
+
+    async def order_updates(self) -> AsyncIterator[OrderResult | Execution]:
+        """Every change of an order and every fill of the slot's accounts, as they come."""
+        seen: dict[str, object] = {}
+        since = timezone.now() - timedelta(minutes=1)
+        while True:
+            for update in await self._ask(_changes, self.settings.account_ids, since, seen):
+                yield update
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def check_feasible(
+        self, account_id: str, symbol: str, quantity: Decimal, price: Decimal
+    ) -> Feasibility:
+        """Asks whether the broker would take the order. Moves money: no."""
+        words = await self._of_account(account_id, books.would_take, account_id, symbol, quantity, price)
+        return Feasibility(accepted=not words, message=words)
+
+    async def _of_account(
+        self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if account_id not in self.settings.account_ids:
+            raise AccountNotManaged(f"This link does not serve account {account_id}.")
+        return await self._ask(function, *args, **kwargs)
+
+    async def _ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a statement against the books, if this link is still the one of its client id."""
+        if not self._token:
+            raise BrokerConnectionError("The link to the simulated broker is closed.")
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                return await sync_to_async(self._fenced)(function, *args, **kwargs)
+        except TimeoutError as error:
+            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.") from error
+
+    def _fenced(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if not SimulatedLink.objects.filter(client_id=self.settings.client_id, token=self._token).exists():
+            self._token = ""
+            raise BrokerConnectionError("Another link with the same client id has taken over.")
+        return function(*args, **kwargs)
+
+
+def _snapshot(account_id: str) -> AccountSnapshot:
+    with books.locked_account(account_id) as account:
+        positions = list(account.positions.all())
+        prices = true_prices({position.symbol for position in positions})
+        return mapping.snapshot(account, positions, prices)
+
+
+def _unknown(symbols: Sequence[str]) -> tuple[str, ...]:
+    known = set(SimulatedInstrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
+    return tuple(symbol for symbol in symbols if symbol not in known)
+
+
+def _orders(account_id: str) -> list[SimulatedOrder]:
+    with books.locked_account(account_id) as account:
+        return list(account.orders.select_related("account").order_by("-id"))
+
+
+def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedExecution]:
+    for account_id in account_ids:
+        with books.locked_account(account_id):
+            pass  # lets happen what is due
+    return list(
+        SimulatedExecution.objects.filter(
+            order__account__account_id__in=account_ids, executed_at__gte=since
+        ).select_related("order__account")
+    )
+
+
+def _changes(
+    account_ids: Sequence[str], since: datetime, seen: dict[str, object]
+) -> list[OrderResult | Execution]:
+    """What has changed since the last look; `seen` remembers it."""
+    known = books.known_accounts(account_ids)
+    updates: list[OrderResult | Execution] = []
+    for fill in _executions(known, since):
+        if fill.execution_id not in seen:
+            seen[fill.execution_id] = True
+            updates += _times(mapping.execution(fill), fill.order)
+    for account_id in known:
+        for order in SimulatedOrder.objects.filter(
+            account__account_id=account_id, submitted_at__gte=since
+        ).select_related("account"):
+            state = (order.status, order.filled_quantity)
+            if seen.get(order.order_id) != state:
+                seen[order.order_id] = state
+                updates += _times(mapping.order_result(order), order)
+    return updates
+
+
+def _times(update: OrderResult | Execution, order: SimulatedOrder) -> list[OrderResult | Execution]:
+    """The update once, or as often as a scripted fault says."""
+    account_id = order.account.account_id
+    if take_fault(Kind.SUPPRESSED_UPDATE, account_id, order.symbol):
+        return []
+    return [update, update] if take_fault(Kind.DUPLICATE_UPDATE, account_id, order.symbol) else [update]
