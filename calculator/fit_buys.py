@@ -21,7 +21,8 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
     shares = _in_proportion(plan.buys, planned, table, budget)
     left = budget - _cost(plan.buys, shares, table)
     by_remainder = sorted(
-        range(len(planned)), key=lambda i: (shares[i] / planned[i], -plan.buys[i].target_value_usd, plan.buys[i].symbol)
+        range(len(planned)),
+        key=lambda i: (shares[i] / planned[i], -plan.buys[i].target_value_usd, plan.buys[i].symbol),
     )
     for i in by_remainder:
         while shares[i] < planned[i]:

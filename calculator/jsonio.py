@@ -84,7 +84,8 @@ def _plan(content: Any) -> dict[str, Any]:
 
 def _result(result: TradeCalculationResult) -> dict[str, Any]:
     return result.model_dump(
-        mode="json", include={"trades", "not_traded", "warnings", "expected", "before", "turnover_percent", "plan"}
+        mode="json",
+        include={"trades", "not_traded", "warnings", "expected", "before", "turnover_percent", "plan"},
     )
 
 

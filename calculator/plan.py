@@ -70,7 +70,9 @@ def _size(holdings: Holdings, selection: Selection) -> dict[str, int]:
     return {**liquidated, **{symbol: n for symbol, n in moved.items() if n}}
 
 
-def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dict[str, int]) -> dict[str, int]:
+def _keep_only_improvements(
+    holdings: Holdings, selection: Selection, moved: dict[str, int]
+) -> dict[str, int]:
     """Drops the band trades if together they improve the account by less than the policy asks for."""
     if not holdings.config.minimum_improvement_bps:
         return moved
@@ -88,7 +90,9 @@ def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dic
     if (without - with_all) * 10_000 < holdings.config.minimum_improvement_bps * holdings.total:
         for symbol in sorted(moved.keys() - kept.keys()):
             selection.leave(
-                symbol, "improvement_too_small", "All band trades together would improve the account too little."
+                symbol,
+                "improvement_too_small",
+                "All band trades together would improve the account too little.",
             )
         return kept
     return moved
@@ -149,7 +153,9 @@ def _lines(
 ) -> tuple[list[PlanLine], list[PlanLine]]:
     """Sells and buys, each the largest first."""
     lines = [
-        _plan_line(line, moved[line.symbol], holdings, selection) for line in holdings.lines if moved.get(line.symbol)
+        _plan_line(line, moved[line.symbol], holdings, selection)
+        for line in holdings.lines
+        if moved.get(line.symbol)
     ]
     lines.sort(key=lambda line: (-abs(line.quantity * line.quote_usd), line.symbol))
     return [line for line in lines if line.quantity < 0], [line for line in lines if line.quantity > 0]

@@ -51,7 +51,8 @@ def apply_replacements(
     by_source = {rule.source: rule for rule in rules}
     if len(by_source) < len(rules):
         raise CalculationRefused(
-            "replacement_duplicate_source", "Two rules of the replacement set have the same source. Remove one."
+            "replacement_duplicate_source",
+            "Two rules of the replacement set have the same source. Remove one.",
         )
     applied = tuple(by_source[item.symbol] for item in items if item.symbol in by_source)
     if not applied:
@@ -77,7 +78,8 @@ def apply_replacements(
         )
     ordered = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))
     return ReplacementResult(
-        items=tuple(AllocationItem(symbol=symbol, weight=weight) for symbol, weight in ordered), applied=applied
+        items=tuple(AllocationItem(symbol=symbol, weight=weight) for symbol, weight in ordered),
+        applied=applied,
     )
 
 
@@ -94,7 +96,8 @@ def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLim
             f"{limits.minimal_non_replaced_allocation_percent.normalize():f} % is the least. Lower the scales.",
         )
     scaled = {
-        symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()
+        symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN)
+        for symbol, weight in others.items()
     }
     # What rounding left over goes to the largest, so that the sum is exact.
     largest = max(scaled, key=lambda symbol: (scaled[symbol], symbol))

@@ -48,7 +48,9 @@ def select(holdings: Holdings) -> Selection:
     _one_share(targets, holdings, selection)
     for line in targets:
         if line.symbol in inside and line.symbol not in selection.one_share:
-            selection.leave(line.symbol, "inside_band", f"Drift {_drift_pp(line, holdings):+.2f} pp is inside the band.")
+            selection.leave(
+                line.symbol, "inside_band", f"Drift {_drift_pp(line, holdings):+.2f} pp is inside the band."
+            )
             continue
         selection.free.append(line)
         keeps = holdings.config.one_share and (line.whole_held >= 1 or line.symbol in selection.one_share)
@@ -83,13 +85,17 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
     elif holdings.config.unmanaged == "keep":
         selection.leave(line.symbol, "kept", "It is no target, and the policy keeps it.")
     elif line.whole_held == 0:
-        selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
+        selection.leave(
+            line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold."
+        )
     else:
         selection.liquidate[line.symbol] = line.whole_held
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
-            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays.")
+            CalculationWarning(
+                code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays."
+            )
         )
 
 

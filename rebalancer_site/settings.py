@@ -47,6 +47,7 @@ TIME_ZONE = "America/New_York"
 LANGUAGE_CODE = "en-us"
 
 INSTALLED_APPS = [
+    "django_q",  # before trading, whose admin takes the queue's pages away
     "rebalancer_site.apps.SiteConfig",
     "trading.apps.TradingConfig",
     "accounts.apps.AccountsConfig",
@@ -61,7 +62,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_htmx",
-    "django_q",
     "simple_history",
 ]
 MIDDLEWARE = [
@@ -134,7 +134,10 @@ LOGGING = logging_config(ENVIRONMENT.log_level, ENVIRONMENT.log_format)
 
 
 def _databases() -> dict[str, Any]:
-    url = ENVIRONMENT.database_url.get_secret_value() or f"sqlite:///{ENVIRONMENT.var_dir / 'rebalancer.sqlite3'}"
+    url = (
+        ENVIRONMENT.database_url.get_secret_value()
+        or f"sqlite:///{ENVIRONMENT.var_dir / 'rebalancer.sqlite3'}"
+    )
     database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     if database["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a lock that is
@@ -176,5 +179,7 @@ Q_CLUSTER = {
     "daemonize_workers": True,
     "cached": False,
     "label": "Queue",
-    "ALT_CLUSTERS": {"broker": {"workers": 2, "timeout": TASK_TIMEOUT_SECONDS, "retry": TASK_RETRY_SECONDS, "recycle": 1}},
+    "ALT_CLUSTERS": {
+        "broker": {"workers": 2, "timeout": TASK_TIMEOUT_SECONDS, "retry": TASK_RETRY_SECONDS, "recycle": 1}
+    },
 }

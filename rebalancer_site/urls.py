@@ -1,8 +1,12 @@
 """The addresses of the site."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+admin.site.site_header = admin.site.site_title = "Rebalancer"
+admin.site.index_title = "System"
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("trading.urls")),
 ]

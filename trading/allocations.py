@@ -103,7 +103,9 @@ class AllocationsClient:
                     _check_status(response)
                     return await _read(response)
             except httpx.TimeoutException as error:
-                raise _Passing("allocations_timeout", "The allocations service did not answer in time.") from error
+                raise _Passing(
+                    "allocations_timeout", "The allocations service did not answer in time."
+                ) from error
             except httpx.TransportError as error:
                 raise _Passing(
                     "allocations_unreachable",
@@ -154,7 +156,9 @@ def _check_status(response: httpx.Response) -> None:
         raise _Passing("allocations_http_error", f"The allocations service answered {response.status_code}.")
     if not response.is_success:
         hint = " Check ALLOCATIONS_API_KEY." if response.status_code in {401, 403} else ""
-        raise RunFailed("allocations_http_error", f"The allocations service answered {response.status_code}.{hint}")
+        raise RunFailed(
+            "allocations_http_error", f"The allocations service answered {response.status_code}.{hint}"
+        )
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -174,7 +178,9 @@ def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
     try:
         content = json.loads(body, parse_float=Decimal)
     except ValueError as error:
-        raise RunFailed("allocations_not_json", "The answer of the allocations service is not JSON.") from error
+        raise RunFailed(
+            "allocations_not_json", "The answer of the allocations service is not JSON."
+        ) from error
     try:
         answer = _Answer.model_validate(content)
     except ValidationError as error:
@@ -194,7 +200,8 @@ def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
             f"The allocations service answered for {answer.data.strategy!r}, not {strategy!r}.",
         )
     items = [
-        AllocationItem(symbol=_symbol(item.symbol), weight=item.allocation) for item in answer.data.allocations
+        AllocationItem(symbol=_symbol(item.symbol), weight=item.allocation)
+        for item in answer.data.allocations
         if _not_negative(item)
     ]
     return check_targets(items)
@@ -216,13 +223,17 @@ def _symbol(text: str) -> str:
 def check_targets(items: list[AllocationItem]) -> tuple[AllocationItem, ...]:
     """Refuses targets that nobody can have meant, whatever their source."""
     if not items:
-        raise RunFailed("allocations_empty", "The strategy has no allocations. Nothing is sold for an empty list.")
+        raise RunFailed(
+            "allocations_empty", "The strategy has no allocations. Nothing is sold for an empty list."
+        )
     symbols = [item.symbol for item in items]
     if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
         raise RunFailed("allocations_duplicate", f"Twice in the allocations: {', '.join(twice)}.")
     total = sum((item.weight for item in items), Decimal(0))
     if total > 1 + SUM_TOLERANCE:
-        raise RunFailed("allocations_above_one", f"The allocations add up to {total.normalize():f}, more than 1.")
+        raise RunFailed(
+            "allocations_above_one", f"The allocations add up to {total.normalize():f}, more than 1."
+        )
     if total <= 0:
         raise RunFailed("allocations_empty", "All allocations are zero. Nothing is sold for an empty list.")
     return tuple(items)

@@ -43,11 +43,17 @@ def keep_to(
         )
     result = TradeCalculationResult.model_validate(approved.result)
     if result.plan.digest != approved.digest:
-        raise Refused("plan_digest_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}")
+        raise Refused(
+            "plan_digest_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}"
+        )
     if approved.targets != as_json(fresh.targets):
-        raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
+        raise Refused(
+            "preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}"
+        )
     if held_shares(AccountSnapshot.model_validate(approved.snapshot)) != held_shares(fresh.snapshot):
-        raise Refused("preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}")
+        raise Refused(
+            "preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}"
+        )
     then = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
     _check_quotes(result, then, {quote.symbol: quote for quote in fresh.quotes}, policy)
     return replace(fresh, result=result, quotes=tuple(then.values()))
@@ -59,7 +65,9 @@ def _check_quotes(
     limit = policy.max_price_move_percent
     for trade in result.trades:
         if trade.symbol not in now:
-            raise Refused("preview_moved", f"There is no good quote of {trade.symbol} any more. {NEW_PREVIEW}")
+            raise Refused(
+                "preview_moved", f"There is no good quote of {trade.symbol} any more. {NEW_PREVIEW}"
+            )
         before, after = _mid(then[trade.symbol]), _mid(now[trade.symbol])
         moved_percent = abs(after - before) / before * 100
         if moved_percent > limit:

@@ -38,7 +38,12 @@ class BrokerLink:
             BrokerConnectionError: it cannot be opened now.
         """
         async with self._lock:
-            if self._client is None or self._desk is None or self._desk.is_broken or not self._client.is_connected:
+            if (
+                self._client is None
+                or self._desk is None
+                or self._desk.is_broken
+                or not self._client.is_connected
+            ):
                 await self._close()
                 await self._open(ticket)
         if self._client is None or self._desk is None:
@@ -47,7 +52,9 @@ class BrokerLink:
         targets = self._targets.setdefault(
             event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds))
         )
-        quotes = self._quotes.setdefault((event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache))
+        quotes = self._quotes.setdefault(
+            (event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache)
+        )
         return Link(self._client, self._desk, targets, quotes)
 
     def forget_quotes(self, event_id: int) -> None:
@@ -57,7 +64,9 @@ class BrokerLink:
     async def drop(self) -> None:
         """Gives up a link that broke; the next `ready` opens another."""
         async with self._lock:
-            if self._desk is not None and (self._desk.is_broken or not (self._client and self._client.is_connected)):
+            if self._desk is not None and (
+                self._desk.is_broken or not (self._client and self._client.is_connected)
+            ):
                 await self._close()
 
     async def close(self) -> None:

@@ -78,7 +78,9 @@ class OrderPhase:
 
     async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
         if await self._journal.stop_requested():
-            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped the run.")
+            return await self._journal.mark(
+                order, OrderState.CANCELLED, "Not sent: a person stopped the run."
+            )
         await self._journal.still_mine()
         order = await self._journal.submitting(order, position, self._session_date)
         order = await self._send(order)
@@ -102,11 +104,15 @@ class OrderPhase:
                 time_in_force=order.time_in_force,
             )
         except (OrderRejected, CapabilityMissing) as error:
-            logger.warning("Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message)
+            logger.warning(
+                "Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message
+            )
             return await self._journal.mark(order, OrderState.REJECTED, error.message)
         except BrokerError as error:
             # Whatever else went wrong, the order may exist.
-            logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
+            logger.warning(
+                "Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message
+            )
             return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
         return await self._journal.apply(order, result)
 

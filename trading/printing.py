@@ -11,7 +11,9 @@ def print_run(run: RebalanceRun, out: TextIO) -> None:
     """A run with its trades or orders, warnings, and why it ended as it did."""
     result = rebalance_result(run)
     name = f" ({run.account.name})" if run.account.name else ""
-    out.write(f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}\n")
+    out.write(
+        f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}\n"
+    )
     if result.total_value is not None and result.cash_balance is not None:
         out.write(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}\n")
     if result.orders:
@@ -20,7 +22,9 @@ def print_run(run: RebalanceRun, out: TextIO) -> None:
             out.write(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{at}\n")
     elif result.trades:
         for trade in result.trades:
-            out.write(f"  {_side(trade.quantity)} {trade.symbol:<6} limit {_price(trade.price)}  {trade.reason}\n")
+            out.write(
+                f"  {_side(trade.quantity)} {trade.symbol:<6} limit {_price(trade.price)}  {trade.reason}\n"
+            )
     elif result.error is None and run.is_finished:
         out.write("  nothing needs trading\n")
     for warning in result.warnings:

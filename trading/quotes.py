@@ -45,7 +45,9 @@ def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractP
     basis = price.bid or price.last
     if not policy.synthetic_ask_enabled or price.ask is not None or basis is None or basis <= 0:
         return price
-    return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
+    return price.model_copy(
+        update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd}
+    )
 
 
 def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWarning | None:
@@ -60,7 +62,8 @@ def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWa
         return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.")
     if bid is None or ask is None or not price.is_two_sided:
         return RunWarning(
-            code="quote_crossed", message=f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask})."
+            code="quote_crossed",
+            message=f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask}).",
         )
     spread_percent = (ask - bid) / ((ask + bid) / 2) * Decimal(100)
     if spread_percent > policy.max_spread_percent:

@@ -21,7 +21,15 @@ from django.utils import timezone
 from brokers.base import BaseRebalancer, BrokerClient
 from brokers.exceptions import OrderExecutionError
 from brokers.values import AccountSnapshot, OpenOrder, OrderType
-from calculator import AllocationItem, CalculationRefused, Quote, TradeCalculationResult, TradeCalculator, apply_replacements
+from calculator import (
+    AllocationItem,
+    CalculationRefused,
+    Quote,
+    Trade,
+    TradeCalculationResult,
+    TradeCalculator,
+    apply_replacements,
+)
 from trading import approved_plan
 from trading.account_state import account_state, held_shares
 from trading.allocations import as_json
@@ -79,9 +87,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(ticket.policy.calculator_config())
-        self._reconciler = Reconciler(
-            link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS
-        )
+        self._reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
             desk=link.desk,
@@ -123,7 +129,9 @@ class Rebalancer(BaseRebalancer):
         await self._keep_plan(planned, guards + plan_guards)
         if planned.result.trades:
             await self._clear_open_orders(planned)
-            enforce(await self._check_guards(), self._ticket.source)  # read again, right before the first order
+            enforce(
+                await self._check_guards(), self._ticket.source
+            )  # read again, right before the first order
         sells = await self._sell(planned)
         buys = await self._buy(planned, sells)
         await self._report(planned, sells + buys)
@@ -189,7 +197,9 @@ class Rebalancer(BaseRebalancer):
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
         if unknown := await self._client.unknown_symbols(symbols):
-            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
+            raise Refused(
+                "unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent."
+            )
         return tuple(replaced.items)
 
     async def _snapshot(self) -> AccountSnapshot:
@@ -267,7 +277,9 @@ class Rebalancer(BaseRebalancer):
             warnings=[warning.model_dump() for warning in planned.warnings],
         )
         trades = planned.result.trades
-        await self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading.")
+        await self._journal.tell(
+            "planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."
+        )
 
     # ---- the orders
 
@@ -284,8 +296,12 @@ class Rebalancer(BaseRebalancer):
                 logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
-            raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
-        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
+            raise RunFailed(
+                "open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent."
+            )
+        await self._journal.tell(
+            "open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders."
+        )
         now = await self._client.get_account_snapshot(account_id)
         if held_shares(now) != held_shares(planned.snapshot):
             raise PlanAnew("An open order was filled before it could be cancelled.")
@@ -302,31 +318,34 @@ class Rebalancer(BaseRebalancer):
         return left
 
     async def _sell(self, planned: Planned) -> list[OrderView]:
-        return await self._send(RunStep.SELLS, planned, planned.result.plan.sells)
+        sells = [trade for trade in planned.result.trades if trade.quantity < 0]
+        return await self._send(RunStep.SELLS, planned, sells)
 
     async def _buy(self, planned: Planned, sells: Sequence[OrderView]) -> list[OrderView]:
         """Buys what the plan says, cut to the cash that the sells have really brought."""
         cash = planned.snapshot.cash_usd + _proceeds(sells)
         buys = TradeCalculator.fit_buys(planned.result.plan, cash)
-        if len(buys) < len(planned.result.plan.buys) or sum(b.quantity for b in buys) < sum(
-            b.quantity for b in planned.result.plan.buys
-        ):
-            await self._journal.tell("buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning")
+        if sum(buy.quantity for buy in buys) < sum(line.quantity for line in planned.result.plan.buys):
+            await self._journal.tell(
+                "buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning"
+            )
         return await self._send(RunStep.BUYS, planned, buys)
 
-    async def _send(self, step: RunStep, planned: Planned, trades: Sequence[object]) -> list[OrderView]:
+    async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:
         if not trades:
             return []
         await self._journal.record(step)
         orders = await self._journal.plan_orders([self._order(trade, planned) for trade in trades])
-        await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
+        await self._journal.tell(
+            str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders."
+        )
         done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
         _refuse_unknown(done)
         if any(order.state == OrderState.LOST for order in done):
             raise PlanAnew("An order never reached the broker.")
         return done
 
-    def _order(self, trade, planned: Planned) -> PlannedOrder:
+    def _order(self, trade: Trade, planned: Planned) -> PlannedOrder:
         quote = next(quote for quote in planned.quotes if quote.symbol == trade.symbol)
         return PlannedOrder(
             symbol=trade.symbol,
@@ -347,7 +366,7 @@ class Rebalancer(BaseRebalancer):
         if orders and all(order.state == OrderState.REJECTED for order in orders):
             words = "; ".join(sorted({order.message for order in orders}))
             raise RunFailed("all_orders_rejected", f"The broker refused every order: {words}")
-        report, warnings = make_report(planned.targets, planned.result, after, all_orders)
+        report, warnings = make_report(planned.result, after, all_orders)
         await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         await self._journal.end(
             RunState.COMPLETED,
@@ -391,11 +410,6 @@ def _refuse_unknown(orders: Sequence[OrderView]) -> None:
 def _proceeds(sells: Sequence[OrderView]) -> Decimal:
     """What the sells brought in USD, after commissions."""
     return sum(
-        (
-            -order.filled_quantity * (order.average_price or Decimal(0)) - order.commission
-            for order in sells
-        ),
+        (-order.filled_quantity * (order.average_price or Decimal(0)) - order.commission for order in sells),
         Decimal(0),
     )
-
-

@@ -89,7 +89,11 @@ class Reconciler:
     async def _position(self, symbol: str) -> Decimal:
         snapshot = await self._client.get_account_snapshot(self._account_id)
         return sum(
-            (position.quantity for position in snapshot.positions if position.is_us_stock and position.symbol == symbol),
+            (
+                position.quantity
+                for position in snapshot.positions
+                if position.is_us_stock and position.symbol == symbol
+            ),
             Decimal(0),
         )
 

@@ -5,18 +5,17 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.values import AccountSnapshot
-from calculator import AllocationItem, TradeCalculationResult
+from calculator import TradeCalculationResult
+from calculator.outlook import CASH, residual_drift
 from trading.account_state import held_shares
 from trading.journal.orders import OrderView
 from trading.models import OrderState
 from trading.values import RunWarning
 
-CASH = "CASH"
 PLACES = Decimal("0.00000001")
 
 
 def make_report(
-    targets: Sequence[AllocationItem],
     result: TradeCalculationResult,
     after: AccountSnapshot,
     orders: Sequence[OrderView],
@@ -26,7 +25,7 @@ def make_report(
     report = {
         "weights_after": {symbol: f"{weight:f}" for symbol, weight in weights.items()},
         "residual_drift_before": f"{result.residual_drift_before:f}",
-        "residual_drift_after": f"{residual_drift(weights, targets):f}",
+        "residual_drift_after": f"{residual_drift(weights, result.target_weights):f}",
         "commission_usd": f"{sum((order.commission for order in orders), Decimal(0)):f}",
         "cash_usd": f"{after.cash_usd:f}",
         "total_value_usd": f"{after.total_value_usd:f}",
@@ -39,7 +38,9 @@ def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
     total = snapshot.total_value_usd
     if total <= 0:
         return {}
-    marks = {position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock}
+    marks = {
+        position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock
+    }
     weights = {
         symbol: (quantity * (marks[symbol] or Decimal(0)) / total).quantize(PLACES)
         for symbol, quantity in sorted(held_shares(snapshot).items())
@@ -48,21 +49,14 @@ def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
     return weights
 
 
-def residual_drift(weights: dict[str, Decimal], targets: Iterable[AllocationItem]) -> Decimal:
-    """Half the sum of absolute drifts, cash included: the share of the account that stands in the wrong place."""
-    wanted = {item.symbol: item.weight for item in targets}
-    wanted[CASH] = 1 - sum(wanted.values(), Decimal(0))
-    symbols = wanted.keys() | weights.keys()
-    drifts = (abs(weights.get(symbol, Decimal(0)) - wanted.get(symbol, Decimal(0))) for symbol in symbols)
-    return (sum(drifts, Decimal(0)) / 2).quantize(PLACES)
-
-
 def _warnings(orders: Sequence[OrderView]) -> Iterable[RunWarning]:
     for order in orders:
         shares = f"{abs(order.quantity):f}".rstrip("0").rstrip(".")
         what = f"{'SELL' if order.quantity < 0 else 'BUY'} {shares} {order.symbol}"
         if order.state == OrderState.REJECTED:
-            yield RunWarning(code="order_rejected", message=f"{what} was refused by the broker: {order.message}")
+            yield RunWarning(
+                code="order_rejected", message=f"{what} was refused by the broker: {order.message}"
+            )
         elif order.submitted_at is not None and order.remaining:
             filled = f"{abs(order.filled_quantity):f}".rstrip("0").rstrip(".") or "0"
             yield RunWarning(

@@ -16,7 +16,14 @@ def sync_schedules() -> None:
     Schedule.objects.exclude(name__in=SCHEDULES).delete()
     for name, (function, kind, minutes) in SCHEDULES.items():
         known = Schedule.objects.filter(name=name)
-        wanted = {"func": function, "schedule_type": kind, "minutes": minutes, "repeats": -1, "args": None, "kwargs": None}
+        wanted = {
+            "func": function,
+            "schedule_type": kind,
+            "minutes": minutes,
+            "repeats": -1,
+            "args": None,
+            "kwargs": None,
+        }
         if known.count() > 1:
             known.delete()
         if not known.exists():

@@ -87,9 +87,7 @@ def _take_in(event: StrategyEvent, approved: RebalanceRun | None) -> list[Rebala
         if refusal := _cannot_even_wait(account):
             refuse_at_once(event, account, mode, *refusal)
         else:
-            queued.append(
-                queue_run(event, account, mode, approved=approved, requested_by=event.requested_by)
-            )
+            queued.append(queue_run(event, account, mode, approved=approved, requested_by=event.requested_by))
     return queued
 
 
@@ -101,7 +99,9 @@ def _parse(text: str) -> EventData:
     except ValueError as error:
         raise EventRejected("payload_not_json", f"The message is not JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise EventRejected("payload_not_json", f"The message is a JSON {type(content).__name__}, not an object.")
+        raise EventRejected(
+            "payload_not_json", f"The message is a JSON {type(content).__name__}, not an object."
+        )
     try:
         return EventData.model_validate(content)
     except ValidationError as error:
@@ -128,7 +128,9 @@ def _accounts(channel: str, account_id: str | None) -> list[Account]:
         if strategy is None:
             raise EventRejected("unknown_strategy", f"There is no strategy {channel!r}.")
         if not strategy.enabled:
-            raise EventRejected("strategy_disabled", f"The strategy {channel} is disabled; enable it in the admin.")
+            raise EventRejected(
+                "strategy_disabled", f"The strategy {channel} is disabled; enable it in the admin."
+            )
     if account_id is not None:
         account = known.filter(account_id=account_id).first()
         if account is None:
@@ -179,7 +181,9 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
     again.pk = None
     again.message_id = f"{again.message_id[:140]}#{again.payload_digest[:12]}"
     again.state, again.reason_code = EventState.REJECTED, "conflicting_duplicate"
-    again.reason = f"Event {known.pk} has the same message id and another content; this one is not carried out."
+    again.reason = (
+        f"Event {known.pk} has the same message id and another content; this one is not carried out."
+    )
     try:
         with transaction.atomic():
             again.save(force_insert=True)

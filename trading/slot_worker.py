@@ -145,7 +145,9 @@ class SlotWorker:
             except Exception:  # the door of the run: recorded, and the other accounts go on
                 logger.exception("Run %s broke", run.run_id)
                 await self._fail(
-                    journal, "internal_error", "Something went wrong that nobody foresaw; the log has the details."
+                    journal,
+                    "internal_error",
+                    "Something went wrong that nobody foresaw; the log has the details.",
                 )
 
     async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
@@ -193,7 +195,9 @@ class SlotWorker:
         seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease.connection_id, in_use=True)
         self.may_go_on = False
         if seconds > CLIENT_ID_PATIENCE_SECONDS:
-            raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
+            raise NeedsAttention(
+                "client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds."
+            )
         logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
 
     async def _come_back_or_fail(self, journal: RunJournal, trouble: BrokerConnectionError) -> None:

@@ -34,13 +34,17 @@ class Account(models.Model):
         CASH_SETTLEMENT = "cash_settlement", "Settled cash"
         NONE = "none", "None"
 
-    account_id = models.CharField(max_length=32, unique=True, validators=[ACCOUNT_ID], help_text="As the broker has it.")
+    account_id = models.CharField(
+        max_length=32, unique=True, validators=[ACCOUNT_ID], help_text="As the broker has it."
+    )
     name = models.CharField(max_length=80, blank=True, help_text="What people call it.")
     broker = models.CharField(max_length=40, default="ibkr", validators=[validate_broker])
     type = models.CharField(max_length=5, choices=Type, default=Type.PAPER)
     enabled = models.BooleanField(default=True)
     live_armed = models.BooleanField(default=False, help_text="This account's own key to live trading.")
-    trading_paused = models.BooleanField(default=False, help_text="This account's kill switch: no order is sent.")
+    trading_paused = models.BooleanField(
+        default=False, help_text="This account's kill switch: no order is sent."
+    )
     strategy = models.ForeignKey(
         "accounts.Strategy", null=True, blank=True, on_delete=models.PROTECT, related_name="accounts"
     )

@@ -7,7 +7,9 @@ class BrokerConnection(models.Model):
 
     broker = models.CharField(max_length=40)
     environment = models.CharField(max_length=5)
-    client_id = models.PositiveIntegerField(unique=True, help_text="Always the same for this slot: it is the last fence.")
+    client_id = models.PositiveIntegerField(
+        unique=True, help_text="Always the same for this slot: it is the last fence."
+    )
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_epoch = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)

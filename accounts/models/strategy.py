@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from accounts.validators import STRATEGY_NAME, SYMBOL
@@ -24,11 +24,15 @@ class Strategy(models.Model):
         RUN = "run", "Carry it out"
         SKIP = "skip", "Skip it"
 
-    name = models.CharField(max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel.")
+    name = models.CharField(
+        max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel."
+    )
     title = models.CharField(max_length=80, blank=True, help_text="What people call it.")
     source = models.CharField(max_length=6, choices=Source, default=Source.API)
     enabled = models.BooleanField(default=True, help_text="A disabled strategy starts no runs.")
-    late_event_policy = models.CharField(max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW)
+    late_event_policy = models.CharField(
+        max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW
+    )
     late_after_seconds = models.PositiveIntegerField(
         default=900, help_text="An event older than this many seconds at receipt is late."
     )
@@ -46,10 +50,6 @@ class Strategy(models.Model):
     def display_name(self) -> str:
         """Its title, else its name."""
         return self.title or self.name
-
-    def target_sum(self) -> Decimal:
-        """Sum of the weights of its rows, a fraction."""
-        return self.targets.aggregate(sum=Sum("weight"))["sum"] or Decimal(0)
 
 
 class TargetAllocation(models.Model):
@@ -69,7 +69,9 @@ class TargetAllocation(models.Model):
         ordering = ("-weight", "symbol")
         constraints = (
             models.UniqueConstraint(fields=("strategy", "symbol"), name="target_once_per_symbol"),
-            models.CheckConstraint(condition=Q(weight__gte=0, weight__lte=1), name="target_weight_is_a_fraction"),
+            models.CheckConstraint(
+                condition=Q(weight__gte=0, weight__lte=1), name="target_weight_is_a_fraction"
+            ),
         )
 
     def __str__(self) -> str:

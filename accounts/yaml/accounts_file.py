@@ -108,7 +108,9 @@ def _import(file: str, entries: list[AccountEntry]) -> Report:
 
 
 def _import_one(entry: AccountEntry, report: Report) -> None:
-    account = Account.objects.filter(account_id=entry.account_id).first() or Account(account_id=entry.account_id)
+    account = Account.objects.filter(account_id=entry.account_id).first() or Account(
+        account_id=entry.account_id
+    )
     wanted = _wanted(entry)
     new = account.pk is None
     changes = {field: value for field, value in wanted.items() if new or getattr(account, field) != value}
@@ -132,7 +134,9 @@ def _wanted(entry: AccountEntry) -> dict[str, Any]:
         "cash_reserve_percent": entry.cash_reserve_percent,
         "trade_guard": entry.wanted_guard(),
         "strategy": _strategy(entry.strategy_name),
-        "replacement_set": _found(ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"),
+        "replacement_set": _found(
+            ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"
+        ),
         # What the older files have no word for is changed only by a file that says it.
         **{
             field: value
@@ -174,7 +178,11 @@ def export_accounts() -> str:
     rows = []
     accounts = Account.objects.select_related("strategy", "replacement_set", "policy").order_by("account_id")
     for account in accounts:
-        row: dict[str, Any] = {"account_id": account.account_id, "type": account.type, "enabled": account.enabled}
+        row: dict[str, Any] = {
+            "account_id": account.account_id,
+            "type": account.type,
+            "enabled": account.enabled,
+        }
         if account.strategy:
             row["strategy_name"] = account.strategy.name
         if account.replacement_set:
@@ -185,7 +193,12 @@ def export_accounts() -> str:
             row["trade_guard"] = account.trade_guard
         row |= {
             field: getattr(account, field)
-            for field, default in (("broker", "ibkr"), ("name", ""), ("live_armed", False), ("trading_paused", False))
+            for field, default in (
+                ("broker", "ibkr"),
+                ("name", ""),
+                ("live_armed", False),
+                ("trading_paused", False),
+            )
             if getattr(account, field) != default
         }
         if account.policy:

@@ -66,7 +66,9 @@ def locked_account(account_id: str) -> Iterator[SimulatedAccount]:
     with transaction.atomic():
         account = SimulatedAccount.objects.select_for_update().filter(account_id=account_id).first()
         if account is None:
-            raise AccountNotManaged(f"The simulated broker has no account {account_id}. Import it or save it again.")
+            raise AccountNotManaged(
+                f"The simulated broker has no account {account_id}. Import it or save it again."
+            )
         _let_due_happen(account)
         yield account
 
@@ -144,7 +146,11 @@ def commission(market: SimulatedMarket, shares: Decimal, price: Decimal) -> Deci
 
 
 def _check_order(
-    account: SimulatedAccount, symbol: str, quantity: Decimal, order_type: OrderType, limit_price: Decimal | None
+    account: SimulatedAccount,
+    symbol: str,
+    quantity: Decimal,
+    order_type: OrderType,
+    limit_price: Decimal | None,
 ) -> None:
     if fault := take_fault(Kind.REJECT, account.account_id, symbol):
         raise OrderRejected(fault.message or "Order rejected by the exchange.")
@@ -165,11 +171,16 @@ def _check_order(
 def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> None:
     held = account.positions.filter(symbol=symbol, kind="stock", currency="USD").first()
     selling = sum(
-        (abs(order.quantity - order.filled_quantity) for order in account.orders.filter(status__in=LIVE, symbol=symbol, quantity__lt=0)),
+        (
+            abs(order.quantity - order.filled_quantity)
+            for order in account.orders.filter(status__in=LIVE, symbol=symbol, quantity__lt=0)
+        ),
         Decimal(0),
     )
     if held is None or held.quantity - selling < shares:
-        raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not free to sell.")
+        raise OrderRejected(
+            f"Short selling is not allowed: {shares.normalize():f} {symbol} are not free to sell."
+        )
 
 
 def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None) -> None:

@@ -190,7 +190,9 @@ class SimulatedBroker(BrokerClient):
             async with asyncio.timeout(self.settings.request_timeout_seconds):
                 return await sync_to_async(self._fenced)(function, *args, **kwargs)
         except TimeoutError as error:
-            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.") from error
+            raise BrokerSilent(
+                f"No answer within {self.settings.request_timeout_seconds:g} seconds."
+            ) from error
 
     def _fenced(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not SimulatedLink.objects.filter(client_id=self.settings.client_id, token=self._token).exists():

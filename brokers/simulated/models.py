@@ -40,7 +40,10 @@ class SimulatedInstrument(models.Model):
     base_price_usd = _money()
     spread_bps = models.DecimalField(max_digits=8, decimal_places=2, default=Decimal(2))
     volatility_percent = models.DecimalField(
-        max_digits=6, decimal_places=2, default=Decimal(2), help_text="How far it wanders from its base price."
+        max_digits=6,
+        decimal_places=2,
+        default=Decimal(2),
+        help_text="How far it wanders from its base price.",
     )
 
     class Meta:
@@ -78,7 +81,9 @@ class SimulatedPosition(models.Model):
 
     class Meta:
         ordering = ("symbol",)
-        constraints = (models.UniqueConstraint(fields=("account", "contract_id"), name="position_once_per_contract"),)
+        constraints = (
+            models.UniqueConstraint(fields=("account", "contract_id"), name="position_once_per_contract"),
+        )
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.quantity.normalize():f}"
@@ -170,7 +175,9 @@ class SimulatedFault(models.Model):
     account_id = models.CharField(max_length=32, blank=True, help_text="Of this account only.")
     symbol = models.CharField(max_length=15, blank=True, help_text="Of this symbol only.")
     remaining = models.PositiveIntegerField(default=1, help_text="So many times.")
-    number = models.FloatField(default=0, help_text="Seconds for slow; the filled share (0 to 1) for partial.")
+    number = models.FloatField(
+        default=0, help_text="Seconds for slow; the filled share (0 to 1) for partial."
+    )
     message = models.CharField(max_length=200, blank=True, help_text="The broker's words.")
 
     def __str__(self) -> str:

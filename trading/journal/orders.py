@@ -144,13 +144,13 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
         ]
 
 
-def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, session_date: date) -> OrderView:
+def mark_submitting(
+    lease: Lease, order: OrderView, position_before: Decimal, session_date: date
+) -> OrderView:
     """The last thing before an order is sent; the first of a run writes the trade guard's history."""
     with transaction.atomic():
         fence(lease)
-        row = _move(
-            order.pk, OrderState.SUBMITTING, submitted_at=Now(), position_before=position_before
-        )
+        row = _move(order.pk, OrderState.SUBMITTING, submitted_at=Now(), position_before=position_before)
         ExecutedSession.objects.get_or_create(
             run_id=row.run_id,
             defaults={"account_id": row.account_id, "session_date": session_date, "first_order_at": Now()},
@@ -240,7 +240,13 @@ def _settle(row: Order, target: OrderState | None, **changes: Any) -> Order:
     if target not in OrderState.unsettled():
         changes["finished_at"] = Now()
     moved = _move(row.pk, target, **changes)
-    if target in {OrderState.REJECTED, OrderState.UNKNOWN, OrderState.LOST, OrderState.CANCELLED, OrderState.EXPIRED}:
+    if target in {
+        OrderState.REJECTED,
+        OrderState.UNKNOWN,
+        OrderState.LOST,
+        OrderState.CANCELLED,
+        OrderState.EXPIRED,
+    }:
         words = f": {moved.message}" if moved.message else "."
         note(moved.run_id, f"order_{target}", f"{moved} is {target}{words}", "warning")
     return moved

@@ -24,7 +24,9 @@ class RunJournal:
         self.lease = lease
         self.run_pk = run_pk
 
-    async def _write(self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _write(
+        self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         # One thread for all of the engine's statements: they are short, and their order is kept.
         return await sync_to_async(function, thread_sensitive=True)(self.lease, *args, **kwargs)
 

@@ -30,8 +30,6 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 """From which states each state can be reached."""
 
 
-
-
 def move_run(pk: int, target: RunState, **changes: Any) -> None:
     """Moves the run, if it stands where the move starts.
 
@@ -125,7 +123,9 @@ def requeue_due() -> list[RebalanceRun]:
     for run in due.select_related("event").order_by("event__published_at"):
         with transaction.atomic():
             Account.objects.select_for_update().get(pk=run.account_id)
-            waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
+            waiting = RebalanceRun.objects.filter(
+                account_id=run.account_id, mode=run.mode, state=RunState.QUEUED
+            )
             if other := waiting.select_related("event").first():
                 if other.event.published_at > run.event.published_at:
                     _supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
@@ -161,7 +161,9 @@ def claim_runs(lease: Lease) -> list[RebalanceRun]:
             taken.append(pk)
     return list(
         RebalanceRun.objects.filter(pk__in=taken)
-        .select_related("account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview")
+        .select_related(
+            "account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview"
+        )
         .order_by("id")
     )
 

@@ -43,7 +43,9 @@ class StrategyEvent(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = (
-            models.UniqueConstraint(fields=("source", "channel", "message_id"), name="event_once_per_message"),
+            models.UniqueConstraint(
+                fields=("source", "channel", "message_id"), name="event_once_per_message"
+            ),
         )
 
     def __str__(self) -> str:

@@ -37,7 +37,11 @@ class Order(models.Model):
     order_type = models.CharField(max_length=8)
     limit_price_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     decision_price_usd = models.DecimalField(
-        max_digits=20, decimal_places=8, null=True, blank=True, help_text="The quote's side when it was planned."
+        max_digits=20,
+        decimal_places=8,
+        null=True,
+        blank=True,
+        help_text="The quote's side when it was planned.",
     )
     time_in_force = models.CharField(max_length=4)
     reason = models.CharField(max_length=48, blank=True)
@@ -61,7 +65,9 @@ class Order(models.Model):
                 condition=Q(state__in=("submitting", "working", "unknown")),
             ),
         )
-        constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),)
+        constraints = (
+            models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),
+        )
 
     def __str__(self) -> str:
         return f"{'SELL' if self.is_sell else 'BUY'} {abs(self.quantity):f} {self.symbol}"
@@ -89,7 +95,9 @@ class Fill(models.Model):
 
     class Meta:
         ordering = ("executed_at", "id")
-        constraints = (models.UniqueConstraint(fields=("order", "execution_id"), name="fill_once_per_execution"),)
+        constraints = (
+            models.UniqueConstraint(fields=("order", "execution_id"), name="fill_once_per_execution"),
+        )
 
     def __str__(self) -> str:
         return f"{self.quantity:f} at {self.price_usd:f}"

@@ -106,7 +106,9 @@ class RebalanceRun(models.Model):
                 name="one_executing_run_per_account",
             ),
             models.UniqueConstraint(
-                fields=("account", "mode"), condition=Q(state="queued"), name="one_queued_run_per_account_and_mode"
+                fields=("account", "mode"),
+                condition=Q(state="queued"),
+                name="one_queued_run_per_account_and_mode",
             ),
         )
 

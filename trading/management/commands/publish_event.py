@@ -21,7 +21,10 @@ class Command(BaseCommand):
         """The command line."""
         parser.add_argument("strategy", help="the strategy's name, which is its channel")
         parser.add_argument(
-            "--exec", dest="command", default=ExecCommand.PRINT_REBALANCE.value, help="rebalance or print-rebalance"
+            "--exec",
+            dest="command",
+            default=ExecCommand.PRINT_REBALANCE.value,
+            help="rebalance or print-rebalance",
         )
         parser.add_argument("--account-id", help="this account only")
         parser.add_argument("--message-id", help="the message's id; the same one again changes nothing")
@@ -39,6 +42,8 @@ class Command(BaseCommand):
         )
         if event.state == EventState.REJECTED:
             raise CommandError(f"{event.reason_code}: {event.reason}", returncode=REJECTED)
-        runs = ", ".join(f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account"))
+        runs = ", ".join(
+            f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account")
+        )
         again = f" (came {event.duplicates + 1} times)" if event.duplicates else ""
         self.stdout.write(f"Event {event.pk} {event.state}{again}. Runs: {runs}")

@@ -87,4 +87,6 @@ def _carry_out(run: RebalanceRun, timeout_seconds: float) -> None:
             return
         if not worked:
             time.sleep(LOOK_AGAIN_SECONDS)  # a database has nothing to wait on
-    raise CommandError(f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`.")
+    raise CommandError(
+        f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`."
+    )

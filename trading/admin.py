@@ -1,0 +1,171 @@
+"""Events, runs, orders and the outbox in the admin: to look at. The kill switch: to use."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django_q.models import Failure, OrmQ, Schedule, Success
+from simple_history.admin import SimpleHistoryAdmin
+
+from trading.models import (
+    ExecutedSession,
+    Fill,
+    Notification,
+    Order,
+    ProcessHeartbeat,
+    RebalanceRun,
+    StrategyEvent,
+    TradingControl,
+)
+
+# Whoever may add a schedule there can run any code, and "resubmit" asks for no permission.
+for queue_model in (Schedule, Success, Failure, OrmQ):
+    admin.site.unregister(queue_model)
+
+
+class ReadOnlyMixin:
+    """Written by the journal only."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+
+class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
+    """Fills of an order."""
+
+    model = Fill
+    extra = 0
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyMixin, admin.ModelAdmin[Order]):
+    """Orders."""
+
+    list_display = (
+        "client_order_id",
+        "account",
+        "symbol",
+        "quantity",
+        "filled_quantity",
+        "state",
+        "submitted_at",
+    )
+    list_filter = ("state", "account")
+    search_fields = ("client_order_id", "broker_order_id", "symbol", "account__account_id")
+    list_select_related = ("account",)
+    inlines = (FillInline,)
+
+
+class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
+    """Orders of a run."""
+
+    model = Order
+    extra = 0
+    fields = (
+        "symbol",
+        "quantity",
+        "limit_price_usd",
+        "state",
+        "filled_quantity",
+        "average_price_usd",
+        "message",
+    )
+
+
+@admin.register(RebalanceRun)
+class RebalanceRunAdmin(ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
+    """Runs."""
+
+    list_display = (
+        "page",
+        "account",
+        "mode",
+        "state",
+        "strategy_name",
+        "queued_at",
+        "finished_at",
+        "error_code",
+    )
+    list_filter = ("state", "mode", "account")
+    search_fields = ("run_id", "account__account_id", "account__name", "strategy_name", "error_code")
+    list_select_related = ("account",)
+    date_hierarchy = "queued_at"
+    inlines = (OrderInline,)
+
+    @admin.display(description="Run", ordering="id")
+    def page(self, run: RebalanceRun) -> str:
+        """Leads to the run's own page."""
+        return format_html('<a href="{}">{}</a>', reverse("trading:run", args=[run.run_id]), run.run_id)
+
+
+@admin.register(StrategyEvent)
+class StrategyEventAdmin(ReadOnlyMixin, admin.ModelAdmin[StrategyEvent]):
+    """The inbox."""
+
+    list_display = (
+        "id",
+        "received_at",
+        "source",
+        "channel",
+        "account_id",
+        "exec",
+        "state",
+        "reason",
+        "duplicates",
+    )
+    list_filter = ("state", "source", "channel")
+    search_fields = ("channel", "message_id", "account_id", "reason")
+    date_hierarchy = "received_at"
+
+
+@admin.register(ExecutedSession)
+class ExecutedSessionAdmin(ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
+    """The trade guard's history."""
+
+    list_display = ("account", "session_date", "run", "first_order_at")
+    list_filter = ("account",)
+    list_select_related = ("account", "run")
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyMixin, admin.ModelAdmin[Notification]):
+    """The outbox."""
+
+    list_display = ("created_at", "kind", "title", "state", "attempts", "last_error")
+    list_filter = ("kind", "state")
+    search_fields = ("title", "body")
+
+
+@admin.register(ProcessHeartbeat)
+class ProcessHeartbeatAdmin(ReadOnlyMixin, admin.ModelAdmin[ProcessHeartbeat]):
+    """Signs of life."""
+
+    list_display = ("name", "kind", "at")
+
+
+@admin.register(TradingControl)
+class TradingControlAdmin(SimpleHistoryAdmin):
+    """The global kill switch."""
+
+    list_display = ("__str__", "reason", "updated_at")
+    fields = ("trading_paused", "reason")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Once."""
+        return not TradingControl.objects.exists() and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False

@@ -1,0 +1,116 @@
+"""Previews that people ask for, and the plans that they approve."""
+
+import uuid
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.utils import timezone
+
+from accounts.models import Account
+from trading.errors import Refused
+from trading.models import EventSource, RebalanceRun, RunMode, RunState
+from trading.services import request_run
+from trading.values import ExecCommand
+
+Person = AbstractBaseUser | AnonymousUser
+
+NEW_PREVIEW = "Nothing was sent. Make a new preview."
+PREVIEW_RIGHT = "accounts.preview_account"
+EXECUTE_RIGHT = "accounts.execute_account"
+EXECUTE_LIVE_RIGHT = "accounts.execute_live_account"
+
+
+def may_execute(person: User, account: Account) -> bool:
+    """Whether the person may send orders of the account."""
+    right = EXECUTE_LIVE_RIGHT if account.type == Account.Type.LIVE else EXECUTE_RIGHT
+    return person.has_perm(EXECUTE_RIGHT) and person.has_perm(right)
+
+
+def request_preview(account: Account, person: User) -> RebalanceRun:
+    """Queues a preview of the account.
+
+    Raises:
+        Refused: the person has no right to preview.
+    """
+    if not person.has_perm(PREVIEW_RIGHT):
+        raise Refused("not_permitted", "You may not preview this account. Ask someone with the right.")
+    return request_run(
+        account,
+        ExecCommand.PRINT_REBALANCE,
+        source=EventSource.ADMIN,
+        message_id=f"preview-{uuid.uuid4()}",
+        requested_by=person,
+    )
+
+
+def why_not(preview: RebalanceRun, person: User) -> Refused | None:
+    """Why the person cannot send the preview's orders now; None when they can."""
+    if not may_execute(person, preview.account):
+        return Refused(
+            "not_permitted",
+            "You may preview this account, but not trade it. Ask someone with the right to execute.",
+        )
+    if preview.mode != RunMode.PREVIEW or preview.state != RunState.COMPLETED:
+        return Refused("preview_superseded", f"This is not a finished preview. {NEW_PREVIEW}")
+    if not preview.result.get("trades"):
+        return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")
+    if hasattr(preview, "execution"):
+        return Refused(
+            "already_executed", f"These orders were sent already, by run {preview.execution.run_id}."
+        )
+    if preview.plan_expires_at is None or preview.plan_expires_at <= timezone.now():
+        return Refused("preview_expired", f"The preview is older than its quotes may be. {NEW_PREVIEW}")
+    later = RebalanceRun.objects.filter(account_id=preview.account_id, pk__gt=preview.pk).exclude(
+        state__in=(RunState.REFUSED, RunState.SUPERSEDED, RunState.FAILED)
+    )
+    if newer := later.first():
+        return Refused("preview_superseded", f"Run {newer.run_id} is newer than this preview. {NEW_PREVIEW}")
+    blocking = [guard["message"] for guard in preview.guards if not guard["passed"]]
+    if blocking:
+        return Refused("preview_blocked", " ".join(blocking))
+    return None
+
+
+def execute_preview(
+    preview: RebalanceRun, person: User, *, digest: str, typed_account_id: str = ""
+) -> RebalanceRun:
+    """Queues the execution of exactly the plan that the person saw; the same click twice is one run.
+
+    Raises:
+        Refused: nothing was sent; the message says why.
+    """
+    if hasattr(preview, "execution") and preview.execution.requested_by_id == person.pk:
+        return preview.execution
+    if refusal := why_not(preview, person):
+        raise refusal
+    if digest != preview.plan_digest:
+        raise Refused(
+            "plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}"
+        )
+    if preview.account.type == Account.Type.LIVE and typed_account_id.strip() != preview.account.account_id:
+        raise Refused(
+            "confirmation_missing", "Type the account number to confirm a live run. Nothing was sent."
+        )
+    return request_run(
+        preview.account,
+        ExecCommand.REBALANCE,
+        source=EventSource.ADMIN,
+        # One id for the preview: a second click, in whatever tab, is the same event.
+        message_id=f"execute-{preview.run_id}",
+        requested_by=person,
+        approved=preview,
+    )
+
+
+def request_stop(run: RebalanceRun, person: User) -> None:
+    """Asks a run to send no more orders; what is sent stays as it is.
+
+    Raises:
+        Refused: the person has no right, or the run has ended.
+    """
+    if not may_execute(person, run.account):
+        raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
+    asked = RebalanceRun.objects.filter(
+        pk=run.pk, state__in=RunState.unfinished(), stop_requested_at__isnull=True
+    ).update(stop_requested_at=timezone.now())
+    if not asked and run.is_finished:
+        raise Refused("stopped", "The run has ended already.")

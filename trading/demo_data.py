@@ -1,0 +1,118 @@
+"""What the demo shows: three accounts that have drifted, three strategies, and people with different rights."""
+
+from decimal import Decimal
+
+from django.contrib.auth.models import Permission, User
+
+from accounts.models import (
+    Account,
+    RebalancePolicy,
+    ReplacementRule,
+    ReplacementSet,
+    Strategy,
+    TargetAllocation,
+)
+from brokers.simulated.books import open_account, set_position
+
+PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only
+USERS = {
+    "demo": "may do everything",
+    "trader": "may preview and send orders",
+    "viewer": "may look and preview",
+}
+VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order")
+RIGHTS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
+
+STRATEGIES = {
+    "balanced-60-40": (
+        "Balanced 60/40",
+        {"VTI": "0.35", "VXUS": "0.23", "BND": "0.27", "BNDX": "0.08", "VNQ": "0.05"},
+    ),
+    "all-weather": (
+        "All weather",
+        {"VTI": "0.30", "TLT": "0.40", "IEF": "0.15", "GLD": "0.075", "DBC": "0.075"},
+    ),
+    "global-growth": (
+        "Global growth",
+        {"VTI": "0.45", "QQQ": "0.20", "VEA": "0.20", "VWO": "0.10", "GLD": "0.05"},
+    ),
+}
+ACCOUNTS = {
+    "SIM-1001": (
+        "Family portfolio",
+        "balanced-60-40",
+        None,
+        "8680",
+        {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
+    ),
+    "SIM-1002": (
+        "Retirement (IRA)",
+        "all-weather",
+        "ira",
+        "1458",
+        {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
+    ),
+    "SIM-1003": (
+        "Taxable",
+        "global-growth",
+        None,
+        "21400",
+        {"VTI": 85, "QQQ": 27, "VEA": 210, "VWO": 155, "AAPL": 20},
+    ),
+}
+
+
+def seed() -> None:
+    """Makes what is missing; what is there is left as it is, so that a second demo goes on with the first."""
+    _users()
+    policy, _ = RebalancePolicy.objects.get_or_create(
+        name="demo",
+        defaults={
+            "commission_kind": "per_share",
+            "allocation_threshold_percent": Decimal(1),
+            "minimum_cash_reserve_usd": Decimal(100),
+        },
+    )
+    ira, new = ReplacementSet.objects.get_or_create(name="ira", defaults={"description": "No K-1 forms"})
+    if new:
+        ReplacementRule.objects.create(replacement_set=ira, source="DBC", target="PDBC")
+        ReplacementRule.objects.create(replacement_set=ira, source="UUP", target="USDU")
+    for name, (title, targets) in STRATEGIES.items():
+        _strategy(name, title, targets)
+    for account_id, (name, strategy, replacements, cash, positions) in ACCOUNTS.items():
+        if not Account.objects.filter(account_id=account_id).exists():
+            Account.objects.create(
+                account_id=account_id,
+                name=name,
+                broker="simulated",
+                strategy=Strategy.objects.get(name=strategy),
+                replacement_set=ira if replacements else None,
+                policy=policy,
+                cash_reserve_percent=Decimal(2),
+                trade_guard=Account.TradeGuard.NONE,
+            )
+        if open_account(account_id, cash_usd=Decimal(cash)):
+            for symbol, shares in positions.items():
+                set_position(account_id, symbol, Decimal(shares))
+
+
+def _strategy(name: str, title: str, targets: dict[str, str]) -> None:
+    strategy, new = Strategy.objects.get_or_create(
+        name=name, defaults={"title": title, "source": Strategy.Source.STATIC}
+    )
+    if new:
+        for symbol, weight in targets.items():
+            TargetAllocation.objects.create(strategy=strategy, symbol=symbol, weight=Decimal(weight))
+
+
+def _users() -> None:
+    for name in USERS:
+        user, new = User.objects.get_or_create(
+            username=name, defaults={"is_staff": True, "is_superuser": name not in RIGHTS}
+        )
+        if new:
+            user.set_password(PASSWORD)
+            user.save()
+        if name in RIGHTS:
+            codenames = [*RIGHTS[name], *(f"view_{model}" for model in VIEW_MODELS)]
+            user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
