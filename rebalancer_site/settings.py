@@ -3,10 +3,13 @@
 from typing import Any
 
 import dj_database_url
+import django_stubs_ext
 from csp.constants import NONE, SELF
 
 from rebalancer_site.environment import BASE_DIR, load
 from rebalancer_site.logging import logging_config
+
+django_stubs_ext.monkeypatch()  # lets admin classes name the model they are for
 
 ENVIRONMENT = load()
 

@@ -1,0 +1,44 @@
+# Each target makes what it needs, and can be run again.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: setup demo test check bench lock audit screenshots clean
+
+setup: .venv/.ready
+
+.venv/.ready: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/
+	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo
+
+test: setup  ## the whole suite, on SQLite and on PostgreSQL
+	$(BIN)/python -m pytest -q -n 2
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 -m "not single_database"
+
+check: setup  ## format, lint, types, layers, spelling, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check
+
+bench: setup
+	$(BIN)/python -m benchmarks.calculator
+
+lock: setup  ## pins every dependency, with hashes
+	$(LOCK) pyproject.toml -o requirements/main.txt
+	$(LOCK) pyproject.toml --group dev -c requirements/main.txt -o requirements/dev.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+audit: setup  ## known weaknesses of the pinned dependencies
+	$(BIN)/pip-audit -r requirements/main.txt --require-hashes
+
+clean:
+	rm -rf .venv var staticfiles
