@@ -125,16 +125,10 @@ class TargetFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         super().clean()
         if any(self.errors):
             return
-        rows = [
-            form.cleaned_data
-            for form in self.forms
-            if form.cleaned_data and not form.cleaned_data.get("DELETE")
-        ]
+        rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         total = sum((row["weight"] for row in rows), Decimal(0))
         if total > 1:
-            raise ValidationError(
-                f"The weights add up to {total.normalize():f}, which is {total - 1:f} too much."
-            )
+            raise ValidationError(f"The weights add up to {total.normalize():f}, which is {total - 1:f} too much.")
         if self.instance.source == Strategy.Source.STATIC and not total:
             raise ValidationError("A static strategy needs at least one target with a weight.")
 
@@ -188,11 +182,7 @@ class RuleFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         super().clean()
         if any(self.errors):
             return
-        rows = [
-            form.cleaned_data
-            for form in self.forms
-            if form.cleaned_data and not form.cleaned_data.get("DELETE")
-        ]
+        rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         if cycle := find_cycle({row["source"]: row["target"] for row in rows}):
             raise ValidationError(f"The rules lead in a circle: {' → '.join(cycle)}.")
 
@@ -217,9 +207,7 @@ class ReplacementSetAdmin(SimpleHistoryAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReplacementSet]:
         """With the counts that the list shows."""
         sets: QuerySet[ReplacementSet] = super().get_queryset(request)
-        return sets.annotate(
-            rules_n=Count("rules", distinct=True), accounts_n=Count("accounts", distinct=True)
-        )
+        return sets.annotate(rules_n=Count("rules", distinct=True), accounts_n=Count("accounts", distinct=True))
 
     @admin.display(description="Rules", ordering="rules_n")
     def rule_count(self, replacement_set: Any) -> int:

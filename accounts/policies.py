@@ -99,9 +99,7 @@ def resolve_policy(account: Account) -> FrozenPolicy:
     values = model_to_dict(policy, exclude=("id", "is_default", "name"))
     uninvested_percent = (1 - policy.max_account_utilization) * 100
     # A task of the queue must end on its own; it is given time for two phases of the installation's deadline.
-    deadline = min(
-        policy.order_timeout_seconds or settings.ORDER_TIMEOUT_SECONDS, settings.ORDER_TIMEOUT_SECONDS
-    )
+    deadline = min(policy.order_timeout_seconds or settings.ORDER_TIMEOUT_SECONDS, settings.ORDER_TIMEOUT_SECONDS)
     return FrozenPolicy.model_validate(
         values
         | {

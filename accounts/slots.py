@@ -7,7 +7,7 @@ from accounts.models.account import Account
 from accounts.models.connection import BrokerConnection
 from brokers.exceptions import ConnectorMissing
 from brokers.registry import connector_class
-from brokers.values import BrokerCapabilities
+from brokers.values import ACCOUNTS_PER_CONNECTION
 
 FIRST_CLIENT_ID = 101
 ATTEMPTS = 5
@@ -19,7 +19,7 @@ def assign_slot(account: Account) -> None:
     Raises:
         UnknownBroker: no connector is registered under the account's broker.
     """
-    slot = account.connection
+    slot = account.connection if account.connection_id else None
     if slot is not None and (slot.broker, slot.environment) == (account.broker, account.type):
         return
     room = _accounts_per_slot(account.broker)
@@ -37,7 +37,7 @@ def _accounts_per_slot(broker: str) -> int:
     try:
         return connector_class(broker).capabilities.accounts_per_connection
     except ConnectorMissing:
-        return BrokerCapabilities.model_fields["accounts_per_connection"].default
+        return ACCOUNTS_PER_CONNECTION
 
 
 def _new_slot(broker: str, environment: str) -> BrokerConnection:

@@ -6,12 +6,6 @@ STRATEGY_NAME = RegexValidator(
     r"\A[a-z0-9][a-z0-9-]{0,63}\Z",
     "Use lower-case letters, digits and hyphens; it is also the channel's name.",
 )
-SET_NAME = RegexValidator(
-    r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", "Use letters, digits, hyphens and underscores."
-)
-ACCOUNT_ID = RegexValidator(
-    r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z", "Use letters, digits, hyphens and underscores."
-)
-SYMBOL = RegexValidator(
-    r"\A[A-Z][A-Z0-9.-]{0,14}\Z", "A symbol is upper-case letters, digits, dots and hyphens."
-)
+SET_NAME = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", "Use letters, digits, hyphens and underscores.")
+ACCOUNT_ID = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z", "Use letters, digits, hyphens and underscores.")
+SYMBOL = RegexValidator(r"\A[A-Z][A-Z0-9.-]{0,14}\Z", "A symbol is upper-case letters, digits, dots and hyphens.")

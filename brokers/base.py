@@ -37,7 +37,7 @@ class PriceCache(Protocol):
 class NoPriceCache:
     """Remembers nothing."""
 
-    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:  # noqa: ARG002
+    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:
         """Nothing is there."""
         return {}
 
@@ -77,9 +77,7 @@ class BrokerClient(ABC):
         """Whether the link is up as far as this side can know."""
 
     @abstractmethod
-    async def get_account_snapshot(
-        self, account_id: str, *, use_cached_prices: bool = False
-    ) -> AccountSnapshot:
+    async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
         """The account now: value, cash and every position. Moves money: no.
 
         Raises:
@@ -184,9 +182,7 @@ class BrokerClient(ABC):
             BrokerConnectionError: the link is gone; what happened since is found by reconciling.
         """
 
-    async def check_feasible(
-        self, account_id: str, symbol: str, quantity: Decimal, price: Decimal
-    ) -> Feasibility:
+    async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
         """Asks whether the broker would take the order (whatIf). Moves money: no."""
         raise CapabilityMissing(f"The connector {self.name} cannot test an order before it is sent.")
 

@@ -43,9 +43,7 @@ def connector_class(name: str) -> type[BrokerClient]:
     """
     path = _paths().get(name)
     if path is None and name in ANNOUNCED:
-        raise ConnectorMissing(
-            f"The connector for {name!r} is not part of this version; nothing can be traded there."
-        )
+        raise ConnectorMissing(f"The connector for {name!r} is not part of this version; nothing can be traded there.")
     if path is None:
         raise UnknownBroker(f"There is no broker {name!r}. Known brokers: {', '.join(broker_names())}.")
     module, _, attribute = path.partition(":")

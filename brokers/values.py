@@ -181,6 +181,10 @@ class Feasibility(BrokerValue):
     margin_after_usd: Money | None = None
 
 
+ACCOUNTS_PER_CONNECTION = 5
+"""What a link serves without one account holding up another, where a connector says nothing else."""
+
+
 class BrokerCapabilities(BrokerValue):
     """What a connector can do. What is not in the table is refused by name, never dropped."""
 
@@ -190,7 +194,7 @@ class BrokerCapabilities(BrokerValue):
     settled_cash: bool = False
     order_updates: bool = True
     messages_per_second: int | None = None
-    accounts_per_connection: int = 5
+    accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
 
 
 class ConnectionSettings(BrokerValue):

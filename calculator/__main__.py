@@ -1,4 +1,4 @@
-"""`python -m calculator plan` and `python -m calculator fit-buys`: JSON lines from standard input to standard output."""
+"""`python -m calculator plan|fit-buys`: JSON lines from standard input to standard output."""
 
 import sys
 

@@ -24,9 +24,7 @@ def check_config(config: AccountConfig) -> None:
         "band_percent": config.band_percent,
         "minimum_improvement_bps": config.minimum_improvement_bps,
         "one_share_max_overshoot_percent": config.one_share_max_overshoot_percent,
-        "commission": min(
-            commission.rate, commission.per_share, commission.min_per_order, commission.max_rate
-        ),
+        "commission": min(commission.rate, commission.per_share, commission.min_per_order, commission.max_rate),
     }
     if negative := [name for name, number in numbers.items() if number < 0]:
         raise CalculationRefused("negative_offset", f"Negative in the policy: {', '.join(negative)}.")
@@ -43,9 +41,7 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
         raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
     total = sum((target.weight for target in targets), Decimal(0))
     if total > 1 + SUM_TOLERANCE:
-        raise CalculationRefused(
-            "weights_above_one", f"The weights add up to {total.normalize():f}, more than 1."
-        )
+        raise CalculationRefused("weights_above_one", f"The weights add up to {total.normalize():f}, more than 1.")
 
 
 def check_quotes(quotes: Sequence[Quote]) -> None:
@@ -67,13 +63,10 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
     short = sorted(
         position.symbol
         for position in account.positions
-        if position.quantity < 0
-        and (config.shorts == "refuse" or (position.tradable and position.symbol in wanted))
+        if position.quantity < 0 and (config.shorts == "refuse" or (position.tradable and position.symbol in wanted))
     )
     if short:
-        raise CalculationRefused(
-            "short_position", f"The account is short in {', '.join(short)}. Close it by hand."
-        )
+        raise CalculationRefused("short_position", f"The account is short in {', '.join(short)}. Close it by hand.")
     booked = sum((_value(position) for position in account.positions), account.cash_usd)
     mismatch = abs(total - booked)
     if mismatch * 100 > config.max_data_mismatch_percent * total:

@@ -44,9 +44,7 @@ def _cost(lines: tuple[PlanLine, ...], shares: list[int], table: CommissionTable
     return total
 
 
-def _in_proportion(
-    lines: tuple[PlanLine, ...], planned: list[int], table: CommissionTable, budget: int
-) -> list[int]:
+def _in_proportion(lines: tuple[PlanLine, ...], planned: list[int], table: CommissionTable, budget: int) -> list[int]:
     """The largest common share of all planned quantities that fits, by bisection."""
     low, high = 0, 1 << 20
     while high - low > 1:

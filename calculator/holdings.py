@@ -79,9 +79,7 @@ def make_holdings(
             if symbol not in weights:
                 ignored += value_of(held.pop(symbol), to_micro(marks.get(symbol, Decimal(0))))
     total = to_micro(account.total_value_usd) - ignored
-    floor = max(
-        to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED)
-    )
+    floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
     if total <= floor:
         raise CalculationRefused(
             "reserve_exceeds_value",
@@ -118,9 +116,7 @@ def _line(
     buy_limit = sell_limit = 0
     if quote is not None and bid:
         buy_limit = to_micro(up_to_tick(ask * (1 + config.buy_slippage_percent / HUNDRED), quote.tick_usd))
-        sell_limit = to_micro(
-            down_to_tick(bid * (1 - config.sell_slippage_percent / HUNDRED), quote.tick_usd)
-        )
+        sell_limit = to_micro(down_to_tick(bid * (1 - config.sell_slippage_percent / HUNDRED), quote.tick_usd))
     return Line(
         symbol=symbol,
         held=quantity,

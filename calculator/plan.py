@@ -70,9 +70,7 @@ def _size(holdings: Holdings, selection: Selection) -> dict[str, int]:
     return {**liquidated, **{symbol: n for symbol, n in moved.items() if n}}
 
 
-def _keep_only_improvements(
-    holdings: Holdings, selection: Selection, moved: dict[str, int]
-) -> dict[str, int]:
+def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dict[str, int]) -> dict[str, int]:
     """Drops the band trades if together they improve the account by less than the policy asks for."""
     if not holdings.config.minimum_improvement_bps:
         return moved
@@ -113,7 +111,7 @@ def _result(
     holdings: Holdings, selection: Selection, moved: Mapping[str, int], targets: Sequence[AllocationItem]
 ) -> TradeCalculationResult:
     sells, buys = _lines(holdings, selection, moved)
-    _explain_the_rest(holdings, selection, moved)
+    _explain_the_rest(selection, moved)
     before, expected = outlook(holdings, {}), outlook(holdings, moved)
     wanted = {
         line.symbol: plain(Decimal(line.target) / holdings.total, WEIGHT_PLACES)
@@ -148,14 +146,10 @@ def _result(
     )
 
 
-def _lines(
-    holdings: Holdings, selection: Selection, moved: Mapping[str, int]
-) -> tuple[list[PlanLine], list[PlanLine]]:
+def _lines(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> tuple[list[PlanLine], list[PlanLine]]:
     """Sells and buys, each the largest first."""
     lines = [
-        _plan_line(line, moved[line.symbol], holdings, selection)
-        for line in holdings.lines
-        if moved.get(line.symbol)
+        _plan_line(line, moved[line.symbol], holdings, selection) for line in holdings.lines if moved.get(line.symbol)
     ]
     lines.sort(key=lambda line: (-abs(line.quantity * line.quote_usd), line.symbol))
     return [line for line in lines if line.quantity < 0], [line for line in lines if line.quantity > 0]
@@ -190,7 +184,7 @@ def _price(micro: int) -> Decimal:
     return cents if cents == exact else exact.normalize()
 
 
-def _explain_the_rest(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> None:
+def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
     explained = {item.symbol for item in selection.not_traded} | moved.keys()
     for line in selection.free:
         if line.symbol in explained:

@@ -95,10 +95,7 @@ def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLim
             f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; "
             f"{limits.minimal_non_replaced_allocation_percent.normalize():f} % is the least. Lower the scales.",
         )
-    scaled = {
-        symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN)
-        for symbol, weight in others.items()
-    }
+    scaled = {symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()}
     # What rounding left over goes to the largest, so that the sum is exact.
     largest = max(scaled, key=lambda symbol: (scaled[symbol], symbol))
     scaled[largest] += room - sum(scaled.values(), Decimal(0))

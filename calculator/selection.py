@@ -85,17 +85,13 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
     elif holdings.config.unmanaged == "keep":
         selection.leave(line.symbol, "kept", "It is no target, and the policy keeps it.")
     elif line.whole_held == 0:
-        selection.leave(
-            line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold."
-        )
+        selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
     else:
         selection.liquidate[line.symbol] = line.whole_held
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
-            CalculationWarning(
-                code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays."
-            )
+            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays.")
         )
 
 

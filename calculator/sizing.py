@@ -101,9 +101,7 @@ class Sizing:
 
     def _drop_until_affordable(self) -> None:
         """Gives up buys, the smallest targets first, while the floor does not hold."""
-        for i in sorted(
-            range(len(self._lines)), key=lambda i: (self._lines[i].target, self._lines[i].symbol)
-        ):
+        for i in sorted(range(len(self._lines)), key=lambda i: (self._lines[i].target, self._lines[i].symbol)):
             if self._cash(worst=True) >= self._money.floor:
                 return
             self.shares[i] = min(self.shares[i], self._lines[i].whole_held)
@@ -117,12 +115,8 @@ class Sizing:
             if step is None:
                 return
             for i, shares in step:
-                worst += self._cash_flow(i, shares, worst=True) - self._cash_flow(
-                    i, self.shares[i], worst=True
-                )
-                cash += self._cash_flow(i, shares, worst=False) - self._cash_flow(
-                    i, self.shares[i], worst=False
-                )
+                worst += self._cash_flow(i, shares, worst=True) - self._cash_flow(i, self.shares[i], worst=True)
+                cash += self._cash_flow(i, shares, worst=False) - self._cash_flow(i, self.shares[i], worst=False)
                 self.shares[i] = shares
 
     def _best_step(self, worst: int, cash: int) -> list[tuple[int, int]] | None:
@@ -159,10 +153,8 @@ class Sizing:
                         - line.miss_at(self.shares[i])
                         + self._cost(i, shares)
                         - self._cost(i, self.shares[i]),
-                        worst=self._cash_flow(i, shares, worst=True)
-                        - self._cash_flow(i, self.shares[i], worst=True),
-                        cash=self._cash_flow(i, shares, worst=False)
-                        - self._cash_flow(i, self.shares[i], worst=False),
+                        worst=self._cash_flow(i, shares, worst=True) - self._cash_flow(i, self.shares[i], worst=True),
+                        cash=self._cash_flow(i, shares, worst=False) - self._cash_flow(i, self.shares[i], worst=False),
                         buys=(shares > line.whole_held) - (self.shares[i] > line.whole_held),
                     )
                 )

@@ -56,9 +56,7 @@ class Environment(BaseSettings):
     trading_mode: Literal["paper", "live"] = Field("paper", description="Which kind of accounts is traded.")
     allow_live_trading: bool = Field(False, description="The environment's key to live trading.")
     market_calendar: str = Field("XNYS", description="Exchange calendar; `always_open` rehearses on paper.")
-    order_timeout_seconds: int = Field(
-        300, ge=5, le=23_400, description="Default order deadline of policies."
-    )
+    order_timeout_seconds: int = Field(300, ge=5, le=23_400, description="Default order deadline of policies.")
 
     ib_host: str = Field("127.0.0.1", description="Host of the IB Gateway.")
     ib_port: int | None = Field(None, ge=1, le=65_535, description="Its port; else 4004 paper, 4003 live.")
@@ -83,9 +81,7 @@ class Environment(BaseSettings):
         (), description="Apprise URLs, separated by commas or white space."
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="Log level."
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Log level.")
     log_format: Literal["text", "json"] = Field("text", description="Form of log lines.")
 
     database_url: SecretStr = Field(SecretStr(""), description="Database; SQLite in `VAR_DIR` when empty.")
@@ -95,9 +91,7 @@ class Environment(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site answers to."
     )
-    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins behind a proxy."
-    )
+    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins behind a proxy.")
 
     broker_queue: Literal["main", "broker"] = Field(
         "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."

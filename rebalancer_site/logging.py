@@ -33,9 +33,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # At INFO these print the key of a websocket URL, or one line a request.
-            **{
-                name: {"level": "WARNING"} for name in ("ably", "websockets", "httpx", "httpcore", "ib_async")
-            },
+            **{name: {"level": "WARNING"} for name in ("ably", "websockets", "httpx", "httpcore", "ib_async")},
             "django-q": {"level": level, "handlers": ["stderr"], "propagate": False},
         },
     }

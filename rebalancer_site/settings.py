@@ -137,10 +137,7 @@ LOGGING = logging_config(ENVIRONMENT.log_level, ENVIRONMENT.log_format)
 
 
 def _databases() -> dict[str, Any]:
-    url = (
-        ENVIRONMENT.database_url.get_secret_value()
-        or f"sqlite:///{ENVIRONMENT.var_dir / 'rebalancer.sqlite3'}"
-    )
+    url = ENVIRONMENT.database_url.get_secret_value() or f"sqlite:///{ENVIRONMENT.var_dir / 'rebalancer.sqlite3'}"
     database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     if database["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a lock that is

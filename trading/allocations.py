@@ -49,9 +49,7 @@ class _Answer(BaseModel):
 class AllocationsClient:
     """Asks the allocations service for the targets of a strategy."""
 
-    def __init__(
-        self, base_url: str, api_key: str, timeout_seconds: float, *, retry_wait_seconds: float = 0.5
-    ) -> None:
+    def __init__(self, base_url: str, api_key: str, timeout_seconds: float, *, retry_wait_seconds: float = 0.5) -> None:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key
         self._timeout_seconds = timeout_seconds
@@ -103,9 +101,7 @@ class AllocationsClient:
                     _check_status(response)
                     return await _read(response)
             except httpx.TimeoutException as error:
-                raise _Passing(
-                    "allocations_timeout", "The allocations service did not answer in time."
-                ) from error
+                raise _Passing("allocations_timeout", "The allocations service did not answer in time.") from error
             except httpx.TransportError as error:
                 raise _Passing(
                     "allocations_unreachable",
@@ -156,9 +152,7 @@ def _check_status(response: httpx.Response) -> None:
         raise _Passing("allocations_http_error", f"The allocations service answered {response.status_code}.")
     if not response.is_success:
         hint = " Check ALLOCATIONS_API_KEY." if response.status_code in {401, 403} else ""
-        raise RunFailed(
-            "allocations_http_error", f"The allocations service answered {response.status_code}.{hint}"
-        )
+        raise RunFailed("allocations_http_error", f"The allocations service answered {response.status_code}.{hint}")
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -178,9 +172,7 @@ def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
     try:
         content = json.loads(body, parse_float=Decimal)
     except ValueError as error:
-        raise RunFailed(
-            "allocations_not_json", "The answer of the allocations service is not JSON."
-        ) from error
+        raise RunFailed("allocations_not_json", "The answer of the allocations service is not JSON.") from error
     try:
         answer = _Answer.model_validate(content)
     except ValidationError as error:
@@ -191,9 +183,7 @@ def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
             f"The answer of the allocations service has the wrong shape at {where or 'its root'}: {first['msg']}.",
         ) from error
     if answer.status is not None and answer.status != "success":
-        raise RunFailed(
-            "allocations_http_error", f"The allocations service answered with status {answer.status!r}."
-        )
+        raise RunFailed("allocations_http_error", f"The allocations service answered with status {answer.status!r}.")
     if answer.data.strategy is not None and answer.data.strategy != strategy:
         raise RunFailed(
             "allocations_wrong_strategy",
@@ -223,17 +213,13 @@ def _symbol(text: str) -> str:
 def check_targets(items: list[AllocationItem]) -> tuple[AllocationItem, ...]:
     """Refuses targets that nobody can have meant, whatever their source."""
     if not items:
-        raise RunFailed(
-            "allocations_empty", "The strategy has no allocations. Nothing is sold for an empty list."
-        )
+        raise RunFailed("allocations_empty", "The strategy has no allocations. Nothing is sold for an empty list.")
     symbols = [item.symbol for item in items]
     if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
         raise RunFailed("allocations_duplicate", f"Twice in the allocations: {', '.join(twice)}.")
     total = sum((item.weight for item in items), Decimal(0))
     if total > 1 + SUM_TOLERANCE:
-        raise RunFailed(
-            "allocations_above_one", f"The allocations add up to {total.normalize():f}, more than 1."
-        )
+        raise RunFailed("allocations_above_one", f"The allocations add up to {total.normalize():f}, more than 1.")
     if total <= 0:
         raise RunFailed("allocations_empty", "All allocations are zero. Nothing is sold for an empty list.")
     return tuple(items)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import Account
@@ -10,8 +10,6 @@ from trading.errors import Refused
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.services import request_run
 from trading.values import ExecCommand
-
-Person = AbstractBaseUser | AnonymousUser
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 PREVIEW_RIGHT = "accounts.preview_account"
@@ -49,14 +47,21 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
             "not_permitted",
             "You may preview this account, but not trade it. Ask someone with the right to execute.",
         )
+    return _cannot_be_sent(preview) or _out_of_date(preview)
+
+
+def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
     if preview.mode != RunMode.PREVIEW or preview.state != RunState.COMPLETED:
         return Refused("preview_superseded", f"This is not a finished preview. {NEW_PREVIEW}")
     if not preview.result.get("trades"):
         return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")
     if hasattr(preview, "execution"):
-        return Refused(
-            "already_executed", f"These orders were sent already, by run {preview.execution.run_id}."
-        )
+        return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
+    blocking = [guard["message"] for guard in preview.guards if not guard["passed"]]
+    return Refused("preview_blocked", " ".join(blocking)) if blocking else None
+
+
+def _out_of_date(preview: RebalanceRun) -> Refused | None:
     if preview.plan_expires_at is None or preview.plan_expires_at <= timezone.now():
         return Refused("preview_expired", f"The preview is older than its quotes may be. {NEW_PREVIEW}")
     later = RebalanceRun.objects.filter(account_id=preview.account_id, pk__gt=preview.pk).exclude(
@@ -64,15 +69,10 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
     )
     if newer := later.first():
         return Refused("preview_superseded", f"Run {newer.run_id} is newer than this preview. {NEW_PREVIEW}")
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"]]
-    if blocking:
-        return Refused("preview_blocked", " ".join(blocking))
     return None
 
 
-def execute_preview(
-    preview: RebalanceRun, person: User, *, digest: str, typed_account_id: str = ""
-) -> RebalanceRun:
+def execute_preview(preview: RebalanceRun, person: User, *, digest: str, typed_account_id: str = "") -> RebalanceRun:
     """Queues the execution of exactly the plan that the person saw; the same click twice is one run.
 
     Raises:
@@ -83,13 +83,9 @@ def execute_preview(
     if refusal := why_not(preview, person):
         raise refusal
     if digest != preview.plan_digest:
-        raise Refused(
-            "plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}"
-        )
+        raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
     if preview.account.type == Account.Type.LIVE and typed_account_id.strip() != preview.account.account_id:
-        raise Refused(
-            "confirmation_missing", "Type the account number to confirm a live run. Nothing was sent."
-        )
+        raise Refused("confirmation_missing", "Type the account number to confirm a live run. Nothing was sent.")
     return request_run(
         preview.account,
         ExecCommand.REBALANCE,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from accounts.policies import FrozenPolicy
 from brokers.values import AccountSnapshot
@@ -12,17 +11,13 @@ from trading.account_state import held_shares
 from trading.allocations import as_json
 from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
-
-if TYPE_CHECKING:
-    from trading.rebalance import Planned
-    from trading.run_ticket import ApprovedPlan
+from trading.planned import Planned
+from trading.run_ticket import ApprovedPlan
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 
 
-def keep_to(
-    approved: "ApprovedPlan", fresh: "Planned", sent: Sequence[OrderView], policy: FrozenPolicy
-) -> "Planned":
+def keep_to(approved: ApprovedPlan, fresh: Planned, sent: Sequence[OrderView], policy: FrozenPolicy) -> Planned:
     """The approved plan in place of a fresh one, if the world is still the one it was made for.
 
     Args:
@@ -43,17 +38,11 @@ def keep_to(
         )
     result = TradeCalculationResult.model_validate(approved.result)
     if result.plan.digest != approved.digest:
-        raise Refused(
-            "plan_digest_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}"
-        )
+        raise Refused("plan_digest_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}")
     if approved.targets != as_json(fresh.targets):
-        raise Refused(
-            "preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}"
-        )
+        raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
     if held_shares(AccountSnapshot.model_validate(approved.snapshot)) != held_shares(fresh.snapshot):
-        raise Refused(
-            "preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}"
-        )
+        raise Refused("preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}")
     then = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
     _check_quotes(result, then, {quote.symbol: quote for quote in fresh.quotes}, policy)
     return replace(fresh, result=result, quotes=tuple(then.values()))
@@ -65,17 +54,17 @@ def _check_quotes(
     limit = policy.max_price_move_percent
     for trade in result.trades:
         if trade.symbol not in now:
-            raise Refused(
-                "preview_moved", f"There is no good quote of {trade.symbol} any more. {NEW_PREVIEW}"
-            )
+            raise Refused("preview_moved", f"There is no good quote of {trade.symbol} any more. {NEW_PREVIEW}")
         before, after = _mid(then[trade.symbol]), _mid(now[trade.symbol])
         moved_percent = abs(after - before) / before * 100
         if moved_percent > limit:
             raise Refused(
                 "preview_moved",
-                f"{trade.symbol} has moved by {moved_percent:.2f} % since the preview; {limit} % are allowed. {NEW_PREVIEW}",
+                f"{trade.symbol} has moved by {moved_percent:.2f} % since the preview; {limit.normalize():f} % are allowed. "
+                f"{NEW_PREVIEW}",
             )
 
 
 def _mid(quote: Quote) -> Decimal:
-    return (quote.bid + quote.ask) / 2
+    # Quotes of a plan are two-sided: the others were left out before it was made.
+    return ((quote.bid or Decimal(0)) + (quote.ask or Decimal(0))) / 2

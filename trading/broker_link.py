@@ -38,23 +38,14 @@ class BrokerLink:
             BrokerConnectionError: it cannot be opened now.
         """
         async with self._lock:
-            if (
-                self._client is None
-                or self._desk is None
-                or self._desk.is_broken
-                or not self._client.is_connected
-            ):
+            if self._client is None or self._desk is None or self._desk.is_broken or not self._client.is_connected:
                 await self._close()
                 await self._open(ticket)
         if self._client is None or self._desk is None:
             raise AssertionError  # opened above, or an error was raised
         use_cache = not ticket.executes
-        targets = self._targets.setdefault(
-            event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds))
-        )
-        quotes = self._quotes.setdefault(
-            (event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache)
-        )
+        targets = self._targets.setdefault(event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds)))
+        quotes = self._quotes.setdefault((event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache))
         return Link(self._client, self._desk, targets, quotes)
 
     def forget_quotes(self, event_id: int) -> None:
@@ -64,9 +55,7 @@ class BrokerLink:
     async def drop(self) -> None:
         """Gives up a link that broke; the next `ready` opens another."""
         async with self._lock:
-            if self._desk is not None and (
-                self._desk.is_broken or not (self._client and self._client.is_connected)
-            ):
+            if self._desk is not None and (self._desk.is_broken or not (self._client and self._client.is_connected)):
                 await self._close()
 
     async def close(self) -> None:

@@ -51,9 +51,7 @@ class OrderPhase:
         self._session_date = session_date
         self._deadlines = deadlines
 
-    async def carry_out(
-        self, orders: Sequence[OrderView], positions: Mapping[str, Decimal]
-    ) -> list[OrderView]:
+    async def carry_out(self, orders: Sequence[OrderView], positions: Mapping[str, Decimal]) -> list[OrderView]:
         """Sends the orders and waits for the end of each; one that fails does not stop the others.
 
         Returns:
@@ -78,9 +76,7 @@ class OrderPhase:
 
     async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
         if await self._journal.stop_requested():
-            return await self._journal.mark(
-                order, OrderState.CANCELLED, "Not sent: a person stopped the run."
-            )
+            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped the run.")
         await self._journal.still_mine()
         order = await self._journal.submitting(order, position, self._session_date)
         order = await self._send(order)
@@ -104,15 +100,11 @@ class OrderPhase:
                 time_in_force=order.time_in_force,
             )
         except (OrderRejected, CapabilityMissing) as error:
-            logger.warning(
-                "Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message
-            )
+            logger.warning("Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message)
             return await self._journal.mark(order, OrderState.REJECTED, error.message)
         except BrokerError as error:
             # Whatever else went wrong, the order may exist.
-            logger.warning(
-                "Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message
-            )
+            logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
             return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
         return await self._journal.apply(order, result)
 
@@ -132,9 +124,7 @@ class OrderPhase:
 
     async def cancel_and_confirm(self, order: OrderView) -> OrderView:
         """Cancels what is left of an order and waits for proof of its end; without it, it is `unknown`."""
-        await self._journal.tell(
-            "deadline", f"{order.symbol}: not filled in time; cancelling what is left.", "warning"
-        )
+        await self._journal.tell("deadline", f"{order.symbol}: not filled in time; cancelling what is left.", "warning")
         try:
             await self._client.cancel_order(self._account_id, order.broker_order_id)
         except OrderExecutionError as error:

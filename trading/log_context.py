@@ -29,18 +29,18 @@ class RunContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never drops a line."""
-        record.account_id, record.strategy = _account.get(), _strategy.get()
-        parts = [f"[ACCOUNT:{record.account_id}] "] if record.account_id else []
-        parts += [f"[STRATEGY:{record.strategy}] "] if record.strategy else []
-        record.context = "".join(parts)
+        account_id, strategy = _account.get(), _strategy.get()
+        parts = [f"[ACCOUNT:{account_id}] "] if account_id else []
+        parts += [f"[STRATEGY:{strategy}] "] if strategy else []
+        record.__dict__.update(account_id=account_id, strategy=strategy, context="".join(parts))
         return True
 
 
 def configured_secrets() -> tuple[str, ...]:
     """Every secret that the installation was given."""
+    given: list[SecretStr] = [settings.ALLOCATIONS_API_KEY, settings.REALTIME_API_KEY, *settings.NOTIFICATION_URLS]
     found: list[str] = [settings.SECRET_KEY, settings.DATABASES["default"].get("PASSWORD") or ""]
-    for value in (settings.ALLOCATIONS_API_KEY, settings.REALTIME_API_KEY, *settings.NOTIFICATION_URLS):
-        found.append(value.get_secret_value() if isinstance(value, SecretStr) else str(value))
+    found += [value.get_secret_value() for value in given]
     return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
 
 

@@ -59,11 +59,9 @@ def _deliver(message: Notification) -> bool:
     if not urls:
         return _mark(message, NotificationState.ABANDONED, "No notification channel is configured.")
     channels = apprise.Apprise()
-    if not all([channels.add(url) for url in urls]):
+    if [url for url in urls if not channels.add(url)]:
         logger.error("A notification URL is not one that Apprise knows. Check NOTIFICATION_URLS.")
-    if channels.notify(
-        title=message.title, body=message.body, notify_type=TYPES[NotificationKind(message.kind)]
-    ):
+    if channels.notify(title=message.title, body=message.body, notify_type=TYPES[NotificationKind(message.kind)]):
         return _mark(message, NotificationState.SENT, "")
     logger.warning("A notification could not be delivered (attempt %s)", message.attempts + 1)
     if message.attempts + 1 >= MAX_ATTEMPTS:

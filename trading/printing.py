@@ -1,45 +1,41 @@
 """Runs and events as text, for a terminal."""
 
 from decimal import Decimal
-from typing import TextIO
 
 from trading.models import RebalanceRun, StrategyEvent
 from trading.results import rebalance_result
 
 
-def print_run(run: RebalanceRun, out: TextIO) -> None:
+def run_text(run: RebalanceRun) -> str:
     """A run with its trades or orders, warnings, and why it ended as it did."""
     result = rebalance_result(run)
     name = f" ({run.account.name})" if run.account.name else ""
-    out.write(
-        f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}\n"
-    )
+    lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}"]
     if result.total_value is not None and result.cash_balance is not None:
-        out.write(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}\n")
-    if result.orders:
-        for order in result.orders:
-            at = f" at {_price(order.average_price)}" if order.average_price is not None else ""
-            out.write(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{at}\n")
-    elif result.trades:
-        for trade in result.trades:
-            out.write(
-                f"  {_side(trade.quantity)} {trade.symbol:<6} limit {_price(trade.price)}  {trade.reason}\n"
-            )
-    elif result.error is None and run.is_finished:
-        out.write("  nothing needs trading\n")
-    for warning in result.warnings:
-        out.write(f"  warning: {warning.message}\n")
+        lines.append(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}")
+    for order in result.orders:
+        at = f" at {_price(order.average_price)}" if order.average_price is not None else ""
+        lines.append(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{at}")
+    if not result.orders:
+        lines += [
+            f"  {_side(trade.quantity)} {trade.symbol:<6} limit {_price(trade.price)}  {trade.reason}"
+            for trade in result.trades
+        ]
+    if not result.orders and not result.trades and result.error is None and run.is_finished:
+        lines.append("  nothing needs trading")
+    lines += [f"  warning: {warning.message}" for warning in result.warnings]
     if result.error is not None:
-        out.write(f"  {result.error.code}: {result.error.message}\n")
+        lines.append(f"  {result.error.code}: {result.error.message}")
+    return "\n".join(lines)
 
 
-def print_event(event: StrategyEvent, out: TextIO) -> None:
+def event_text(event: StrategyEvent) -> str:
     """An event in a line."""
     account = f" {event.account_id}" if event.account_id else ""
     reason = f"  ({event.reason})" if event.reason else ""
-    out.write(
+    return (
         f"{event.pk:>6}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.source:<8}  {event.channel}{account}  "
-        f"{event.exec}  {event.state}{reason}\n"
+        f"{event.exec}  {event.state}{reason}"
     )
 
 

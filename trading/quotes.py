@@ -45,9 +45,7 @@ def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractP
     basis = price.bid or price.last
     if not policy.synthetic_ask_enabled or price.ask is not None or basis is None or basis <= 0:
         return price
-    return price.model_copy(
-        update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd}
-    )
+    return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
 
 
 def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWarning | None:
@@ -56,7 +54,7 @@ def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWa
     if age_seconds > policy.quote_max_age_seconds:
         return RunWarning(
             code="quote_stale",
-            message=f"The quote of {symbol} is {age_seconds:.0f} seconds old; {policy.quote_max_age_seconds} are allowed.",
+            message=f"The quote of {symbol} is {age_seconds:.0f} s old; {policy.quote_max_age_seconds} s are allowed.",
         )
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
         return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.")

@@ -41,6 +41,7 @@ from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RunState, RunStep
 from trading.order_desk import OrderDesk
+from trading.planned import Planned
 from trading.quotes import tradable_quotes
 from trading.reconciliation import Reconciler
 from trading.report import make_report
@@ -62,18 +63,6 @@ class Link:
     desk: OrderDesk
     targets: SharedTargets
     quotes: SharedQuotes
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan and all that it was made from."""
-
-    result: TradeCalculationResult
-    targets: tuple[AllocationItem, ...]
-    snapshot: AccountSnapshot
-    quotes: tuple[Quote, ...]
-    warnings: tuple[RunWarning, ...]
-    open_orders: tuple[OpenOrder, ...]
 
 
 class Rebalancer(BaseRebalancer):
@@ -129,9 +118,7 @@ class Rebalancer(BaseRebalancer):
         await self._keep_plan(planned, guards + plan_guards)
         if planned.result.trades:
             await self._clear_open_orders(planned)
-            enforce(
-                await self._check_guards(), self._ticket.source
-            )  # read again, right before the first order
+            enforce(await self._check_guards(), self._ticket.source)  # read again, right before the first order
         sells = await self._sell(planned)
         buys = await self._buy(planned, sells)
         await self._report(planned, sells + buys)
@@ -190,16 +177,12 @@ class Rebalancer(BaseRebalancer):
             raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
         published = await self._link.targets.of(self._ticket.strategy)
         try:
-            replaced = apply_replacements(
-                published, self._ticket.replacement_rules, self._policy.replacement_limits()
-            )
+            replaced = apply_replacements(published, self._ticket.replacement_rules, self._policy.replacement_limits())
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
         if unknown := await self._client.unknown_symbols(symbols):
-            raise Refused(
-                "unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent."
-            )
+            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
         return tuple(replaced.items)
 
     async def _snapshot(self) -> AccountSnapshot:
@@ -277,9 +260,7 @@ class Rebalancer(BaseRebalancer):
             warnings=[warning.model_dump() for warning in planned.warnings],
         )
         trades = planned.result.trades
-        await self._journal.tell(
-            "planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."
-        )
+        await self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading.")
 
     # ---- the orders
 
@@ -296,12 +277,8 @@ class Rebalancer(BaseRebalancer):
                 logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
-            raise RunFailed(
-                "open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent."
-            )
-        await self._journal.tell(
-            "open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders."
-        )
+            raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
+        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
         now = await self._client.get_account_snapshot(account_id)
         if held_shares(now) != held_shares(planned.snapshot):
             raise PlanAnew("An open order was filled before it could be cancelled.")
@@ -326,9 +303,7 @@ class Rebalancer(BaseRebalancer):
         cash = planned.snapshot.cash_usd + _proceeds(sells)
         buys = TradeCalculator.fit_buys(planned.result.plan, cash)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in planned.result.plan.buys):
-            await self._journal.tell(
-                "buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning"
-            )
+            await self._journal.tell("buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning")
         return await self._send(RunStep.BUYS, planned, buys)
 
     async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:
@@ -336,9 +311,7 @@ class Rebalancer(BaseRebalancer):
             return []
         await self._journal.record(step)
         orders = await self._journal.plan_orders([self._order(trade, planned) for trade in trades])
-        await self._journal.tell(
-            str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders."
-        )
+        await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
         done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
         _refuse_unknown(done)
         if any(order.state == OrderState.LOST for order in done):

@@ -23,9 +23,7 @@ EXECUTIONS_SINCE = timedelta(minutes=5)  # before the order was sent: clocks dif
 class Reconciler:
     """Finds orders of one account in the broker's records, by client order id."""
 
-    def __init__(
-        self, client: BrokerClient, journal: RunJournal, account_id: str, settle_seconds: float
-    ) -> None:
+    def __init__(self, client: BrokerClient, journal: RunJournal, account_id: str, settle_seconds: float) -> None:
         self._client = client
         self._journal = journal
         self._account_id = account_id

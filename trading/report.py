@@ -38,9 +38,7 @@ def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
     total = snapshot.total_value_usd
     if total <= 0:
         return {}
-    marks = {
-        position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock
-    }
+    marks = {position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock}
     weights = {
         symbol: (quantity * (marks[symbol] or Decimal(0)) / total).quantize(PLACES)
         for symbol, quantity in sorted(held_shares(snapshot).items())
@@ -54,9 +52,7 @@ def _warnings(orders: Sequence[OrderView]) -> Iterable[RunWarning]:
         shares = f"{abs(order.quantity):f}".rstrip("0").rstrip(".")
         what = f"{'SELL' if order.quantity < 0 else 'BUY'} {shares} {order.symbol}"
         if order.state == OrderState.REJECTED:
-            yield RunWarning(
-                code="order_rejected", message=f"{what} was refused by the broker: {order.message}"
-            )
+            yield RunWarning(code="order_rejected", message=f"{what} was refused by the broker: {order.message}")
         elif order.submitted_at is not None and order.remaining:
             filled = f"{abs(order.filled_quantity):f}".rstrip("0").rstrip(".") or "0"
             yield RunWarning(

@@ -98,6 +98,4 @@ def _plain(value: object) -> Decimal | None:
     if value is None:
         return None
     number = Decimal(str(value))
-    return (
-        number.quantize(Decimal("0.01")) if number == number.quantize(Decimal("0.01")) else number.normalize()
-    )
+    return number.quantize(Decimal("0.01")) if number == number.quantize(Decimal("0.01")) else number.normalize()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -27,7 +27,7 @@ def receive_event(
     message_id: str,
     payload: object,
     published_at: datetime | None = None,
-    requested_by: AbstractBaseUser | None = None,
+    requested_by: User | None = None,
     approved: RebalanceRun | None = None,
 ) -> StrategyEvent:
     """Takes an event in, exactly once, whatever it holds, and queues its runs.
@@ -99,9 +99,7 @@ def _parse(text: str) -> EventData:
     except ValueError as error:
         raise EventRejected("payload_not_json", f"The message is not JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise EventRejected(
-            "payload_not_json", f"The message is a JSON {type(content).__name__}, not an object."
-        )
+        raise EventRejected("payload_not_json", f"The message is a JSON {type(content).__name__}, not an object.")
     try:
         return EventData.model_validate(content)
     except ValidationError as error:
@@ -115,9 +113,7 @@ def _command(word: str) -> ExecCommand:
     try:
         return ExecCommand(word)
     except ValueError as error:
-        raise EventRejected(
-            "unknown_exec", f"exec is {word!r}; it can be `rebalance` or `print-rebalance`."
-        ) from error
+        raise EventRejected("unknown_exec", f"exec is {word!r}; it can be `rebalance` or `print-rebalance`.") from error
 
 
 def _accounts(channel: str, account_id: str | None) -> list[Account]:
@@ -128,9 +124,7 @@ def _accounts(channel: str, account_id: str | None) -> list[Account]:
         if strategy is None:
             raise EventRejected("unknown_strategy", f"There is no strategy {channel!r}.")
         if not strategy.enabled:
-            raise EventRejected(
-                "strategy_disabled", f"The strategy {channel} is disabled; enable it in the admin."
-            )
+            raise EventRejected("strategy_disabled", f"The strategy {channel} is disabled; enable it in the admin.")
     if account_id is not None:
         account = known.filter(account_id=account_id).first()
         if account is None:
@@ -181,16 +175,12 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
     again.pk = None
     again.message_id = f"{again.message_id[:140]}#{again.payload_digest[:12]}"
     again.state, again.reason_code = EventState.REJECTED, "conflicting_duplicate"
-    again.reason = (
-        f"Event {known.pk} has the same message id and another content; this one is not carried out."
-    )
+    again.reason = f"Event {known.pk} has the same message id and another content; this one is not carried out."
     try:
         with transaction.atomic():
             again.save(force_insert=True)
     except IntegrityError:  # the same conflict came before
-        return StrategyEvent.objects.get(
-            source=again.source, channel=again.channel, message_id=again.message_id
-        )
+        return StrategyEvent.objects.get(source=again.source, channel=again.channel, message_id=again.message_id)
     return again
 
 
@@ -200,7 +190,7 @@ def request_run(
     *,
     source: EventSource,
     message_id: str,
-    requested_by: AbstractBaseUser | None = None,
+    requested_by: User | None = None,
     approved: RebalanceRun | None = None,
 ) -> RebalanceRun:
     """Asks for a run of one account, as a person or a command does, through the same door.

@@ -56,9 +56,7 @@ class SharedQuotes:
         """The quotes of the symbols; one that the broker has none for is left out."""
         missing = [symbol for symbol in symbols if symbol not in self._asked]
         if missing:
-            fetch = asyncio.create_task(
-                self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
-            )
+            fetch = asyncio.create_task(self._client.get_multiple_market_prices(missing, use_cache=self._use_cache))
             self._asked.update(dict.fromkeys(missing, fetch))
         found: dict[str, ContractPrice] = {}
         for task in {self._asked[symbol] for symbol in symbols}:

@@ -195,9 +195,7 @@ class SlotWorker:
         seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease.connection_id, in_use=True)
         self.may_go_on = False
         if seconds > CLIENT_ID_PATIENCE_SECONDS:
-            raise NeedsAttention(
-                "client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds."
-            )
+            raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
         logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
 
     async def _come_back_or_fail(self, journal: RunJournal, trouble: BrokerConnectionError) -> None:

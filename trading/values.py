@@ -28,9 +28,7 @@ class EventData(BaseModel):
 
     exec: str = Field(min_length=1, max_length=32)
     account_id: str | None = Field(default=None, max_length=64)
-    event_id: str | None = Field(
-        default=None, max_length=160, validation_alias=AliasChoices("event_id", "eventId")
-    )
+    event_id: str | None = Field(default=None, max_length=160, validation_alias=AliasChoices("event_id", "eventId"))
     times_queued: int | None = Field(default=None, ge=0)
     created_at: datetime | None = None
     data: Any = None

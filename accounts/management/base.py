@@ -25,8 +25,7 @@ class ImportCommand(BaseCommand):
             report = type(self).importer(options["file"], dry_run=options["dry_run"])
         except ImportRefused as refusal:
             raise CommandError(
-                "import_refused: nothing was imported.\n"
-                + "\n".join(f"  {line}" for line in refusal.problems)
+                "import_refused: nothing was imported.\n" + "\n".join(f"  {line}" for line in refusal.problems)
             ) from refusal
         would = "would be " if options["dry_run"] else ""
         self.stdout.write(

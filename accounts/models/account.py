@@ -42,9 +42,7 @@ class Account(models.Model):
     type = models.CharField(max_length=5, choices=Type, default=Type.PAPER)
     enabled = models.BooleanField(default=True)
     live_armed = models.BooleanField(default=False, help_text="This account's own key to live trading.")
-    trading_paused = models.BooleanField(
-        default=False, help_text="This account's kill switch: no order is sent."
-    )
+    trading_paused = models.BooleanField(default=False, help_text="This account's kill switch: no order is sent.")
     strategy = models.ForeignKey(
         "accounts.Strategy", null=True, blank=True, on_delete=models.PROTECT, related_name="accounts"
     )
@@ -69,7 +67,6 @@ class Account(models.Model):
     trade_guard = models.CharField(max_length=16, choices=TradeGuard, default=TradeGuard.ONCE_PER_SESSION)
     connection = models.ForeignKey(
         "accounts.BrokerConnection",
-        null=True,
         editable=False,
         on_delete=models.PROTECT,
         related_name="accounts",

@@ -8,9 +8,7 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 
-def _number(
-    default: str, low: str, high: str, help_text: str, places: int = 4
-) -> "models.DecimalField[Any, Any]":
+def _number(default: str, low: str, high: str, help_text: str, places: int = 4) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(
         max_digits=16,
         decimal_places=places,
@@ -20,9 +18,7 @@ def _number(
     )
 
 
-def _whole(
-    default: int | None, low: int, high: int, help_text: str
-) -> "models.PositiveIntegerField[Any, Any]":
+def _whole(default: int | None, low: int, high: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":
     return models.PositiveIntegerField(
         default=default,
         null=default is None,
@@ -69,24 +65,16 @@ class RebalancePolicy(models.Model):
         "0.995", "0.01", "1", "Share of the account's value that may be invested; the rest stays in cash."
     )
     commission_kind = models.CharField(max_length=9, choices=CommissionKind, default=CommissionKind.RATE)
-    commission_rate = _number(
-        "0.01", "0", "0.2", "Commission expected, as a fraction of an order's value.", 6
-    )
+    commission_rate = _number("0.01", "0", "0.2", "Commission expected, as a fraction of an order's value.", 6)
     commission_per_share_usd = _number("0.005", "0", "10", "Commission a share, in USD.", 6)
     commission_minimum_usd = _number("1", "0", "100", "Least commission of an order, in USD.")
-    commission_max_rate = _number(
-        "0.01", "0", "0.2", "Most commission, as a fraction of an order's value.", 6
-    )
+    commission_max_rate = _number("0.01", "0", "0.2", "Most commission, as a fraction of an order's value.", 6)
 
     allocation_threshold_percent = _number(
         "0.5", "0", "50", "Drift band: a drift of fewer percentage points is left alone."
     )
-    buy_slippage_percent = _number(
-        "0.5", "0", "10", "Limit offset of buys: so much above the ask, in percent."
-    )
-    sell_slippage_percent = _number(
-        "0.5", "0", "10", "Limit offset of sells: so much below the bid, in percent."
-    )
+    buy_slippage_percent = _number("0.5", "0", "10", "Limit offset of buys: so much above the ask, in percent.")
+    sell_slippage_percent = _number("0.5", "0", "10", "Limit offset of sells: so much below the bid, in percent.")
     order_tif = models.CharField("time in force", max_length=3, choices=TimeInForce, default=TimeInForce.DAY)
     order_timeout_seconds = _whole(
         None, 5, 23_400, "Order deadline; then what is left is cancelled. Empty: ORDER_TIMEOUT_SECONDS."
@@ -118,15 +106,9 @@ class RebalancePolicy(models.Model):
         "0.1", "0", "100", "Replacements may not push the other weights below this, in percent."
     )
 
-    max_turnover_percent = _number(
-        "100", "0", "1000", "Most of the account that one run may trade, in percent."
-    )
-    max_frozen_percent = _number(
-        "10", "0", "100", "Most of the account that may lack a good quote, in percent."
-    )
-    max_data_mismatch_percent = _number(
-        "2", "0", "100", "How far the broker's sums may disagree, in percent."
-    )
+    max_turnover_percent = _number("100", "0", "1000", "Most of the account that one run may trade, in percent.")
+    max_frozen_percent = _number("10", "0", "100", "Most of the account that may lack a good quote, in percent.")
+    max_data_mismatch_percent = _number("2", "0", "100", "How far the broker's sums may disagree, in percent.")
     quote_max_age_seconds = _whole(60, 1, 86_400, "Older quotes are not traded on.")
     max_spread_percent = _number("5", "0", "100", "Wider quotes are not traded on, in percent of the price.")
     allow_delayed_quotes = models.BooleanField(default=False, help_text="Trade on delayed quotes.")
@@ -136,9 +118,7 @@ class RebalancePolicy(models.Model):
     synthetic_ask_offset_usd = _number("1", "0", "1000", "So much above the bid or last price, in USD.")
     minutes_before_close = _whole(5, 0, 390, "No run starts in the last so many minutes of a session.")
     preview_valid_seconds = _whole(300, 10, 3600, "A preview can be sent for so long.")
-    max_price_move_percent = _number(
-        "1", "0", "50", "A preview is not sent if a price moved by more, in percent."
-    )
+    max_price_move_percent = _number("1", "0", "50", "A preview is not sent if a price moved by more, in percent.")
 
     price_cache_ttl_seconds = _whole(30, 0, 3600, "Previews use quotes of other runs up to this age.")
     market_data_type = _whole(1, 1, 4, "Interactive Brokers: 1 live, 2 frozen, 3 delayed, 4 delayed frozen.")
@@ -156,9 +136,7 @@ class RebalancePolicy(models.Model):
         ordering = ("name",)
         verbose_name_plural = "rebalance policies"
         constraints = (
-            models.UniqueConstraint(
-                fields=("is_default",), condition=Q(is_default=True), name="one_default_policy"
-            ),
+            models.UniqueConstraint(fields=("is_default",), condition=Q(is_default=True), name="one_default_policy"),
         )
 
     def __str__(self) -> str:

@@ -41,9 +41,7 @@ class ReplacementRule(models.Model):
     class Meta:
         ordering = ("source",)
         constraints = (
-            models.UniqueConstraint(
-                fields=("replacement_set", "source"), name="replacement_source_once_per_set"
-            ),
+            models.UniqueConstraint(fields=("replacement_set", "source"), name="replacement_source_once_per_set"),
             models.CheckConstraint(condition=Q(scale__gt=0), name="replacement_scale_is_positive"),
             models.CheckConstraint(condition=~Q(source=F("target")), name="replacement_is_not_itself"),
         )

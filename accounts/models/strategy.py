@@ -24,15 +24,11 @@ class Strategy(models.Model):
         RUN = "run", "Carry it out"
         SKIP = "skip", "Skip it"
 
-    name = models.CharField(
-        max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel."
-    )
+    name = models.CharField(max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel.")
     title = models.CharField(max_length=80, blank=True, help_text="What people call it.")
     source = models.CharField(max_length=6, choices=Source, default=Source.API)
     enabled = models.BooleanField(default=True, help_text="A disabled strategy starts no runs.")
-    late_event_policy = models.CharField(
-        max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW
-    )
+    late_event_policy = models.CharField(max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW)
     late_after_seconds = models.PositiveIntegerField(
         default=900, help_text="An event older than this many seconds at receipt is late."
     )
@@ -69,9 +65,7 @@ class TargetAllocation(models.Model):
         ordering = ("-weight", "symbol")
         constraints = (
             models.UniqueConstraint(fields=("strategy", "symbol"), name="target_once_per_symbol"),
-            models.CheckConstraint(
-                condition=Q(weight__gte=0, weight__lte=1), name="target_weight_is_a_fraction"
-            ),
+            models.CheckConstraint(condition=Q(weight__gte=0, weight__lte=1), name="target_weight_is_a_fraction"),
         )
 
     def __str__(self) -> str:

@@ -40,10 +40,10 @@ class AccountEntry(BaseModel):
 
     @model_validator(mode="after")
     def _one_word_for_the_guard(self) -> Self:
-        if self.trade_guard and self.pdt_protection_enabled is not None:
-            if self.pdt_protection_enabled != (self.trade_guard != "none"):
-                message = f"pdt_protection_enabled and trade_guard ({self.trade_guard}) contradict each other"
-                raise ValueError(message)
+        said = self.pdt_protection_enabled
+        if self.trade_guard and said is not None and said != (self.trade_guard != "none"):
+            message = f"pdt_protection_enabled and trade_guard ({self.trade_guard}) contradict each other"
+            raise ValueError(message)
         return self
 
     def wanted_guard(self) -> str:
@@ -108,9 +108,7 @@ def _import(file: str, entries: list[AccountEntry]) -> Report:
 
 
 def _import_one(entry: AccountEntry, report: Report) -> None:
-    account = Account.objects.filter(account_id=entry.account_id).first() or Account(
-        account_id=entry.account_id
-    )
+    account = Account.objects.filter(account_id=entry.account_id).first() or Account(account_id=entry.account_id)
     wanted = _wanted(entry)
     new = account.pk is None
     changes = {field: value for field, value in wanted.items() if new or getattr(account, field) != value}
@@ -134,9 +132,7 @@ def _wanted(entry: AccountEntry) -> dict[str, Any]:
         "cash_reserve_percent": entry.cash_reserve_percent,
         "trade_guard": entry.wanted_guard(),
         "strategy": _strategy(entry.strategy_name),
-        "replacement_set": _found(
-            ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"
-        ),
+        "replacement_set": _found(ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"),
         # What the older files have no word for is changed only by a file that says it.
         **{
             field: value

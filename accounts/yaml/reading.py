@@ -41,9 +41,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed", problem_mark=self.peek_event().start_mark
-            )
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=self.get_mark())
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
@@ -91,6 +89,5 @@ def read_yaml(path: Path) -> Any:
 def problems_of(error: ValidationError, where: str) -> list[str]:
     """A sentence for each problem, with entry and field."""
     return [
-        f"{where}: {'.'.join(map(str, problem['loc'])) or 'entry'}: {problem['msg']}."
-        for problem in error.errors()
+        f"{where}: {'.'.join(map(str, problem['loc'])) or 'entry'}: {problem['msg']}." for problem in error.errors()
     ]

@@ -51,9 +51,7 @@ def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: obje
 
 def known_accounts(account_ids: Sequence[str]) -> list[str]:
     """Those of the accounts that have books."""
-    return list(
-        SimulatedAccount.objects.filter(account_id__in=account_ids).values_list("account_id", flat=True)
-    )
+    return list(SimulatedAccount.objects.filter(account_id__in=account_ids).values_list("account_id", flat=True))
 
 
 @contextmanager
@@ -66,9 +64,7 @@ def locked_account(account_id: str) -> Iterator[SimulatedAccount]:
     with transaction.atomic():
         account = SimulatedAccount.objects.select_for_update().filter(account_id=account_id).first()
         if account is None:
-            raise AccountNotManaged(
-                f"The simulated broker has no account {account_id}. Import it or save it again."
-            )
+            raise AccountNotManaged(f"The simulated broker has no account {account_id}. Import it or save it again.")
         _let_due_happen(account)
         yield account
 
@@ -178,9 +174,7 @@ def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> No
         Decimal(0),
     )
     if held is None or held.quantity - selling < shares:
-        raise OrderRejected(
-            f"Short selling is not allowed: {shares.normalize():f} {symbol} are not free to sell."
-        )
+        raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not free to sell.")
 
 
 def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None) -> None:

@@ -58,9 +58,7 @@ class SimulatedBroker(BrokerClient):
         if await sync_to_async(take_fault)(Kind.CONNECT_REFUSED):
             raise BrokerUnreachable("The simulated broker does not answer.")
         token = str(uuid.uuid4())
-        await SimulatedLink.objects.aupdate_or_create(
-            client_id=self.settings.client_id, defaults={"token": token}
-        )
+        await SimulatedLink.objects.aupdate_or_create(client_id=self.settings.client_id, defaults={"token": token})
         self._token = token
 
     async def disconnect(self) -> None:
@@ -72,9 +70,7 @@ class SimulatedBroker(BrokerClient):
         """Whether the link is up as far as this side can know."""
         return bool(self._token)
 
-    async def get_account_snapshot(
-        self, account_id: str, *, use_cached_prices: bool = False
-    ) -> AccountSnapshot:
+    async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
         """The account now, marked at mid. Moves money: no."""
         if await self._ask(take_fault, Kind.MUTE, account_id):
             await asyncio.sleep(self.settings.request_timeout_seconds)
@@ -168,16 +164,12 @@ class SimulatedBroker(BrokerClient):
                 yield update
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def check_feasible(
-        self, account_id: str, symbol: str, quantity: Decimal, price: Decimal
-    ) -> Feasibility:
+    async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
         """Asks whether the broker would take the order. Moves money: no."""
         words = await self._of_account(account_id, books.would_take, account_id, symbol, quantity, price)
         return Feasibility(accepted=not words, message=words)
 
-    async def _of_account(
-        self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _of_account(self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if account_id not in self.settings.account_ids:
             raise AccountNotManaged(f"This link does not serve account {account_id}.")
         return await self._ask(function, *args, **kwargs)
@@ -190,9 +182,7 @@ class SimulatedBroker(BrokerClient):
             async with asyncio.timeout(self.settings.request_timeout_seconds):
                 return await sync_to_async(self._fenced)(function, *args, **kwargs)
         except TimeoutError as error:
-            raise BrokerSilent(
-                f"No answer within {self.settings.request_timeout_seconds:g} seconds."
-            ) from error
+            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.") from error
 
     def _fenced(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not SimulatedLink.objects.filter(client_id=self.settings.client_id, token=self._token).exists():
@@ -229,9 +219,7 @@ def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedEx
     )
 
 
-def _changes(
-    account_ids: Sequence[str], since: datetime, seen: dict[str, object]
-) -> list[OrderResult | Execution]:
+def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderResult | Execution]:
     """What has changed since the last look; `seen` remembers it."""
     known = books.known_accounts(account_ids)
     updates: list[OrderResult | Execution] = []

@@ -24,9 +24,7 @@ def snapshot(
 ) -> AccountSnapshot:
     """The account marked at mid."""
     mapped = tuple(_position(position, prices.get(position.symbol)) for position in positions)
-    value = sum(
-        (position.quantity * (position.market_price or Decimal(0)) for position in mapped), account.cash_usd
-    )
+    value = sum((position.quantity * (position.market_price or Decimal(0)) for position in mapped), account.cash_usd)
     return AccountSnapshot(
         account_id=account.account_id,
         total_value_usd=value,

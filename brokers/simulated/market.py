@@ -41,9 +41,7 @@ def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str
 
 def quoted_prices(symbols: Iterable[str]) -> dict[str, ContractPrice]:
     """What clients are told, scripted faults included."""
-    return {
-        symbol: price for symbol, true in true_prices(symbols).items() if (price := _told(true)) is not None
-    }
+    return {symbol: price for symbol, true in true_prices(symbols).items() if (price := _told(true)) is not None}
 
 
 def _told(price: ContractPrice) -> ContractPrice | None:

@@ -81,9 +81,7 @@ class SimulatedPosition(models.Model):
 
     class Meta:
         ordering = ("symbol",)
-        constraints = (
-            models.UniqueConstraint(fields=("account", "contract_id"), name="position_once_per_contract"),
-        )
+        constraints = (models.UniqueConstraint(fields=("account", "contract_id"), name="position_once_per_contract"),)
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.quantity.normalize():f}"
@@ -104,7 +102,7 @@ class SimulatedOrder(models.Model):
     filled_quantity = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(0))
     filled_value_usd = _money(default=Decimal(0))
     order_type = models.CharField(max_length=8)
-    limit_price_usd = _money(null=True, blank=True)
+    limit_price_usd = models.DecimalField(max_digits=20, decimal_places=6, null=True, blank=True)
     time_in_force = models.CharField(max_length=4)
     status = models.CharField(max_length=10)
     submitted_at = models.DateTimeField()
@@ -175,9 +173,7 @@ class SimulatedFault(models.Model):
     account_id = models.CharField(max_length=32, blank=True, help_text="Of this account only.")
     symbol = models.CharField(max_length=15, blank=True, help_text="Of this symbol only.")
     remaining = models.PositiveIntegerField(default=1, help_text="So many times.")
-    number = models.FloatField(
-        default=0, help_text="Seconds for slow; the filled share (0 to 1) for partial."
-    )
+    number = models.FloatField(default=0, help_text="Seconds for slow; the filled share (0 to 1) for partial.")
     message = models.CharField(max_length=200, blank=True, help_text="The broker's words.")
 
     def __str__(self) -> str:

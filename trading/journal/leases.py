@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from accounts.models import BrokerConnection
@@ -25,8 +26,9 @@ class Lease:
     epoch: int
 
 
-def _in(seconds: float) -> ExpressionWrapper:
-    return ExpressionWrapper(Now() + Value(timedelta(seconds=seconds)), output_field=DateTimeField())
+def _in(seconds: float) -> Combinable:
+    later: Combinable = ExpressionWrapper(Now() + Value(timedelta(seconds=seconds)), output_field=DateTimeField())
+    return later
 
 
 def claim_lease(connection_id: int, owner: str) -> Lease | None:

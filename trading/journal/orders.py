@@ -144,9 +144,7 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
         ]
 
 
-def mark_submitting(
-    lease: Lease, order: OrderView, position_before: Decimal, session_date: date
-) -> OrderView:
+def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, session_date: date) -> OrderView:
     """The last thing before an order is sent; the first of a run writes the trade guard's history."""
     with transaction.atomic():
         fence(lease)
@@ -218,7 +216,8 @@ def apply_execution(lease: Lease, order_pk: int, execution: Execution) -> OrderV
             note(
                 row.run_id,
                 "filled",
-                f"{verb} {abs(execution.quantity):f} {row.symbol} filled at {execution.price_usd:f}.",
+                f"{verb} {abs(execution.quantity).normalize():f} {row.symbol} filled at "
+                f"{execution.price_usd.normalize():f}.",
             )
         row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
     return view(row)

@@ -20,9 +20,7 @@ def announce(run: RebalanceRun) -> None:
         return
     kind = _kind(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    Notification.objects.create(
-        kind=kind, title=f"{_title(run, kind)}: {account}"[:200], body=_body(run), run=run
-    )
+    Notification.objects.create(kind=kind, title=f"{_title(run, kind)}: {account}"[:200], body=_body(run), run=run)
 
 
 def _somebody_watches(run: RebalanceRun) -> bool:
@@ -48,9 +46,7 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
 
 
 def _body(run: RebalanceRun) -> str:
-    lines = [
-        f"Strategy {run.strategy_name}, run {run.run_id}." if run.strategy_name else f"Run {run.run_id}."
-    ]
+    lines = [f"Strategy {run.strategy_name}, run {run.run_id}." if run.strategy_name else f"Run {run.run_id}."]
     if run.error_message:
         lines.append(run.error_message)
     trades = run.result.get("trades", []) if run.result else []

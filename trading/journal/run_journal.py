@@ -24,9 +24,7 @@ class RunJournal:
         self.lease = lease
         self.run_pk = run_pk
 
-    async def _write(
-        self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _write(self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         # One thread for all of the engine's statements: they are short, and their order is kept.
         return await sync_to_async(function, thread_sensitive=True)(self.lease, *args, **kwargs)
 
@@ -78,6 +76,4 @@ class RunJournal:
 
     async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""
-        await AccountValue.objects.acreate(
-            account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd
-        )
+        await AccountValue.objects.acreate(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
@@ -52,7 +52,7 @@ def queue_run(
     mode: RunMode,
     *,
     approved: RebalanceRun | None = None,
-    requested_by: AbstractBaseUser | None = None,
+    requested_by: User | None = None,
     not_before: datetime | None = None,
 ) -> RebalanceRun:
     """Queues a run of the account; of those that wait, only the one of the newest event stays.
@@ -88,9 +88,7 @@ def queue_run(
     return run
 
 
-def refuse_at_once(
-    event: StrategyEvent, account: Account, mode: RunMode, code: str, message: str
-) -> RebalanceRun:
+def refuse_at_once(event: StrategyEvent, account: Account, mode: RunMode, code: str, message: str) -> RebalanceRun:
     """Records that an event's run for an account was refused before it could wait."""
     with transaction.atomic():
         run = RebalanceRun.objects.create(
@@ -123,9 +121,7 @@ def requeue_due() -> list[RebalanceRun]:
     for run in due.select_related("event").order_by("event__published_at"):
         with transaction.atomic():
             Account.objects.select_for_update().get(pk=run.account_id)
-            waiting = RebalanceRun.objects.filter(
-                account_id=run.account_id, mode=run.mode, state=RunState.QUEUED
-            )
+            waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
             if other := waiting.select_related("event").first():
                 if other.event.published_at > run.event.published_at:
                     _supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
@@ -161,9 +157,7 @@ def claim_runs(lease: Lease) -> list[RebalanceRun]:
             taken.append(pk)
     return list(
         RebalanceRun.objects.filter(pk__in=taken)
-        .select_related(
-            "account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview"
-        )
+        .select_related("account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview")
         .order_by("id")
     )
 
@@ -205,7 +199,7 @@ def has_sent_orders(pk: int) -> bool:
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
 
 
-def record(lease: Lease, pk: int, step: RunStep | None = None, **fields: Any) -> None:
+def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:
     """Writes facts of a running run, fenced."""
     with transaction.atomic():
         fence(lease)
@@ -224,6 +218,7 @@ def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") ->
 
 def end_run(
     lease: Lease,
+    /,
     pk: int,
     state: RunState,
     *,
@@ -237,9 +232,7 @@ def end_run(
         fence(lease)
         if warnings is not None:
             fields["warnings"] = list(warnings)
-        move_run(
-            pk, state, finished_at=Now(), step=RunStep.DONE, error_code=code, error_message=message, **fields
-        )
+        move_run(pk, state, finished_at=Now(), step=RunStep.DONE, error_code=code, error_message=message, **fields)
         level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
         note(pk, code or str(state), message or "Completed.", level)
         announce(RebalanceRun.objects.select_related("account", "event").get(pk=pk))

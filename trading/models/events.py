@@ -36,16 +36,12 @@ class StrategyEvent(models.Model):
     published_at = models.DateTimeField(help_text="By the clock of the service that carried it.")
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
     duplicates = models.PositiveIntegerField(default=0, help_text="How often it came again.")
-    requested_by = models.ForeignKey(
-        "auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
         ordering = ("-id",)
         constraints = (
-            models.UniqueConstraint(
-                fields=("source", "channel", "message_id"), name="event_once_per_message"
-            ),
+            models.UniqueConstraint(fields=("source", "channel", "message_id"), name="event_once_per_message"),
         )
 
     def __str__(self) -> str:

@@ -65,12 +65,20 @@ class Order(models.Model):
                 condition=Q(state__in=("submitting", "working", "unknown")),
             ),
         )
-        constraints = (
-            models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),
-        )
+        constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),)
 
     def __str__(self) -> str:
-        return f"{'SELL' if self.is_sell else 'BUY'} {abs(self.quantity):f} {self.symbol}"
+        return f"{'SELL' if self.is_sell else 'BUY'} {self.shares.normalize():f} {self.symbol}"
+
+    @property
+    def shares(self) -> Decimal:
+        """Shares without a sign."""
+        return abs(self.quantity)
+
+    @property
+    def filled_shares(self) -> Decimal:
+        """Filled shares without a sign."""
+        return abs(self.filled_quantity)
 
     @property
     def is_sell(self) -> bool:
@@ -95,9 +103,7 @@ class Fill(models.Model):
 
     class Meta:
         ordering = ("executed_at", "id")
-        constraints = (
-            models.UniqueConstraint(fields=("order", "execution_id"), name="fill_once_per_execution"),
-        )
+        constraints = (models.UniqueConstraint(fields=("order", "execution_id"), name="fill_once_per_execution"),)
 
     def __str__(self) -> str:
         return f"{self.quantity:f} at {self.price_usd:f}"

@@ -12,9 +12,7 @@ class CachedPrice(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=("broker", "environment", "symbol"), name="cached_price_once_per_symbol"
-            ),
+            models.UniqueConstraint(fields=("broker", "environment", "symbol"), name="cached_price_once_per_symbol"),
         )
 
     def __str__(self) -> str:

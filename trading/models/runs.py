@@ -64,9 +64,7 @@ class RebalanceRun(models.Model):
     approved_preview = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="execution"
     )
-    requested_by = models.ForeignKey(
-        "auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     queued_at = models.DateTimeField(auto_now_add=True)
     not_before = models.DateTimeField(null=True, blank=True)

@@ -34,14 +34,9 @@ def account_cards() -> list[Card]:
     planned = _latest_planned()
     values = _latest_values()
     running = set(
-        RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).values_list(
-            "account_id", flat=True
-        )
+        RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).values_list("account_id", flat=True)
     )
-    cards = [
-        _card(account, planned.get(account.pk), values[account.pk], account.pk in running)
-        for account in accounts
-    ]
+    cards = [_card(account, planned.get(account.pk), values[account.pk], account.pk in running) for account in accounts]
     return sorted(
         cards,
         key=lambda card: (card.largest_drift is None, -(card.largest_drift or 0), card.account.account_id),
@@ -81,9 +76,7 @@ def _latest_planned() -> dict[int, RebalanceRun]:
 def _latest_values() -> dict[int, list[Decimal]]:
     """By account, its latest values, oldest first."""
     values: dict[int, list[Decimal]] = defaultdict(list)
-    for account_id, value in AccountValue.objects.order_by("-at").values_list(
-        "account_id", "total_value_usd"
-    )[:5000]:
+    for account_id, value in AccountValue.objects.order_by("-at").values_list("account_id", "total_value_usd")[:5000]:
         if len(values[account_id]) < VALUES_A_CARD:
             values[account_id].insert(0, value)
     return values

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from trading.models import RebalanceRun, RunMode
 from calculator.outlook import CASH
+from trading.models import RebalanceRun, RunMode
 
-WIDEST = Decimal("92")  # percent of the chart that the largest weight takes up
+WIDEST = Decimal(92)  # percent of the chart that the largest weight takes up
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
         return []
     wanted = _weights(run.result.get("target_weights"))
     before = _weights(run.result.get("before", {}).get("weights"))
-    after = _weights((run.report or {}).get("weights_after")) or _weights(
-        run.result.get("expected", {}).get("weights")
-    )
+    after = _weights((run.report or {}).get("weights_after")) or _weights(run.result.get("expected", {}).get("weights"))
     band = Decimal(str((run.policy or {}).get("allocation_threshold_percent", "0")))
     symbols = sorted(
         wanted.keys() | before.keys() | after.keys(),

@@ -26,8 +26,8 @@ from trading.approvals import (
 from trading.errors import EventRejected, Refused
 from trading.health import overview
 from trading.models import RebalanceRun, RunMode, RunState, StrategyEvent, TradingControl
-from trading.pages.dashboard import account_cards, totals
 from trading.pages.charts import line_chart
+from trading.pages.dashboard import account_cards, totals
 from trading.pages.tables import plan_summary, step_rows, weight_rows
 
 VIEW_RIGHT = "accounts.view_account"
@@ -74,9 +74,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @permission_required(VIEW_RIGHT, login_url="admin:login")
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
     """One account: where it stands and what was done."""
-    found = get_object_or_404(
-        Account.objects.select_related("strategy", "replacement_set"), account_id=account_id
-    )
+    found = get_object_or_404(Account.objects.select_related("strategy", "replacement_set"), account_id=account_id)
     planned = found.runs.exclude(result={}).filter(state=RunState.COMPLETED).order_by("-id").first()
     values = list(found.values.order_by("-at").values_list("total_value_usd", flat=True)[:400])[::-1]
     context = {

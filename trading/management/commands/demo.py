@@ -37,7 +37,7 @@ class Command(BaseCommand):
             return
         address = f"127.0.0.1:{options['port']}"
         parts = [
-            subprocess.Popen(
+            subprocess.Popen(  # noqa: S603 - our own programs
                 [
                     sys.executable,
                     "-m",
@@ -47,6 +47,7 @@ class Command(BaseCommand):
                     address,
                     "--worker-class",
                     "gthread",
+                    "--no-control-socket",
                     "--threads",
                     "8",
                     "--access-logfile",

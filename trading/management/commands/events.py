@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from trading.models import StrategyEvent
-from trading.printing import print_event
+from trading.printing import event_text
 from trading.results import event_line
 
 
@@ -27,4 +27,4 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([event_line(event) for event in events]))
             return
         for event in events:
-            print_event(event, self.stdout)
+            self.stdout.write(event_text(event))

@@ -42,8 +42,6 @@ class Command(BaseCommand):
         )
         if event.state == EventState.REJECTED:
             raise CommandError(f"{event.reason_code}: {event.reason}", returncode=REJECTED)
-        runs = ", ".join(
-            f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account")
-        )
+        runs = ", ".join(f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account"))
         again = f" (came {event.duplicates + 1} times)" if event.duplicates else ""
         self.stdout.write(f"Event {event.pk} {event.state}{again}. Runs: {runs}")

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from django.conf import settings
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
         # After the fork, so that no thread is lost in a child.
         threading.Thread(target=_sweep_until, args=(stopping,), name="sweeper", daemon=True).start()
-        sentinel: BaseProcess = workers.sentinel
+        sentinel = workers.sentinel
         while not stopping.wait(WATCH_SECONDS):
             if not sentinel.is_alive():
                 self.stderr.write(f"The workers have died (exit code {sentinel.exitcode}).")

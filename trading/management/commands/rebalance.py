@@ -10,7 +10,7 @@ from accounts.models import Account
 from trading.errors import EventRejected
 from trading.models import EventSource, RebalanceRun, RunState
 from trading.notifications import deliver_due
-from trading.printing import print_run
+from trading.printing import run_text
 from trading.results import rebalance_result
 from trading.services import request_run
 from trading.slot_worker import work_slot
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(rebalance_result(run).model_dump_json())
         else:
-            print_run(run, self.stdout)
+            self.stdout.write(run_text(run))
         if code := EXIT_CODES.get(RunState(run.state), FAILED):
             raise SystemExit(code)
 
@@ -87,6 +87,4 @@ def _carry_out(run: RebalanceRun, timeout_seconds: float) -> None:
             return
         if not worked:
             time.sleep(LOOK_AGAIN_SECONDS)  # a database has nothing to wait on
-    raise CommandError(
-        f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`."
-    )
+    raise CommandError(f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`.")

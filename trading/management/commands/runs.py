@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
 from trading.models import RebalanceRun
-from trading.printing import print_run
+from trading.printing import run_text
 from trading.results import rebalance_result
 
 USAGE = 2
@@ -29,13 +29,11 @@ class Command(BaseCommand):
         runs = RebalanceRun.objects.select_related("account").prefetch_related("orders").order_by("-id")
         if options["account"]:
             if not Account.objects.filter(account_id=options["account"]).exists():
-                raise CommandError(
-                    f"unknown_account: There is no account {options['account']!r}.", returncode=USAGE
-                )
+                raise CommandError(f"unknown_account: There is no account {options['account']!r}.", returncode=USAGE)
             runs = runs.filter(account__account_id=options["account"])
         runs = runs[: options["limit"]]
         if options["json"]:
             self.stdout.write(json.dumps([rebalance_result(run).model_dump(mode="json") for run in runs]))
             return
         for run in runs:
-            print_run(run, self.stdout)
+            self.stdout.write(run_text(run))
