@@ -25,7 +25,7 @@ class Deadlines:
     """How long each wait may take, in seconds."""
 
     order: float
-    cancel: float = 30.0
+    cancel: float
     fills: float = 5.0
 
 

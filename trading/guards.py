@@ -8,7 +8,7 @@ from django.conf import settings
 from accounts.models import Account
 from trading.errors import Deferred, Refused
 from trading.market_calendar import NEW_YORK, MarketCalendar
-from trading.models import EventSource, TradingControl
+from trading.models import EventSource, Order, OrderState, TradingControl
 from trading.trade_guard import check_trade_guard
 from trading.values import GuardResult
 
@@ -57,6 +57,7 @@ def check_guards(context: GuardContext) -> list[GuardResult]:
             _environment,
             _live_allowed,
             _live_armed,
+            _orders_settled,
             _session_open,
             _trade_guard,
         )
@@ -145,6 +146,18 @@ def _live_armed(context: GuardContext) -> GuardResult:
         passed=context.account.type != "live" or context.account.live_armed,
         yes="The account is armed." if context.account.type == "live" else "It needs no arming.",
         no=f"Account {context.account.account_id} is not armed for live trading; arm it in the admin.",
+    )
+
+
+def _orders_settled(context: GuardContext) -> GuardResult:
+    """An order that may be alive could be sold or bought a second time by the next plan."""
+    unsettled = Order.objects.filter(account=context.account, state__in=OrderState.unsettled())
+    others = [str(order) for order in unsettled.exclude(run_id=context.run_pk)]
+    return _result(
+        "orders_unknown",
+        passed=not others,
+        yes="No order of an earlier run is open.",
+        no=f"Orders of an earlier run may be alive at the broker: {', '.join(others)}. Settle them first.",
     )
 
 

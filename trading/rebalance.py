@@ -51,6 +51,8 @@ from trading.values import GuardResult, RunWarning
 
 logger = logging.getLogger("rebalancer.trading")
 
+CANCEL_SECONDS = 30.0
+"""How long the proof of a cancel may take."""
 POSITIONS_AGREE_SECONDS = 10.0
 """How long the broker's positions may take to show what was filled."""
 
@@ -84,7 +86,7 @@ class Rebalancer(BaseRebalancer):
             reconciler=self._reconciler,
             account_id=ticket.account_id,
             session_date=calendar.session_of(timezone.now()).day,
-            deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds)),
+            deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
 
     async def carry_out(self) -> None:

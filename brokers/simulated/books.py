@@ -85,6 +85,8 @@ def take_order(
     """
     with locked_account(account_id) as account:
         _check_order(account, symbol, quantity, order_type, limit_price)
+        if fault := take_fault(Kind.REJECT, account_id, symbol):
+            raise OrderRejected(fault.message or "Order rejected by the exchange.")
         now = timezone.now()
         latency = timedelta(seconds=the_market().fill_latency_seconds)
         at_most = None
@@ -148,8 +150,6 @@ def _check_order(
     order_type: OrderType,
     limit_price: Decimal | None,
 ) -> None:
-    if fault := take_fault(Kind.REJECT, account.account_id, symbol):
-        raise OrderRejected(fault.message or "Order rejected by the exchange.")
     if not SimulatedInstrument.objects.filter(symbol=symbol).exists():
         raise OrderRejected(f"No security definition has been found for {symbol}.")
     if quantity == 0 or quantity != quantity.to_integral_value():

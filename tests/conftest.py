@@ -1,0 +1,79 @@
+"""What all tests share: loopback only, steady hypothesis, a market that stands still, accounts made in a line."""
+
+import socket
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from tests.support.allocations_server import AllocationsServer
+
+hypothesis_settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
+hypothesis_settings.load_profile("steady")
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_connect = socket.socket.connect
+
+
+def _connect_to_loopback_only(self, address):
+    if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in LOOPBACK:
+        raise RuntimeError(f"A test tried to reach {address[0]}; tests reach loopback only.")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback_only)
+
+
+@pytest.fixture(scope="session")
+def allocations_server():
+    """A real HTTP server on loopback in place of the allocations service."""
+    with AllocationsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def allocations(allocations_server, settings):
+    """The allocations service, with nothing published yet."""
+    allocations_server.reset()
+    settings.ALLOCATIONS_BASE_URL = allocations_server.url
+    return allocations_server
+
+
+@pytest.fixture
+def still_market(transactional_db):
+    """Prices that stand still and fills that come at once."""
+    from accounts.models import RebalancePolicy
+    from brokers.simulated.models import SimulatedInstrument, SimulatedMarket
+    from brokers.simulated.universe import instruments
+
+    # A transactional test empties the tables, what migrations have put there included.
+    for fields in instruments():
+        SimulatedInstrument.objects.get_or_create(symbol=fields["symbol"], defaults=fields)
+    RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
+    return SimulatedMarket.objects.update_or_create(
+        pk=1,
+        defaults={
+            "frozen_at": datetime(2026, 11, 24, 15, tzinfo=UTC),
+            "fill_latency_seconds": 0.0,
+            "quote_latency_seconds": 0.0,
+        },
+    )[0]
+
+
+@pytest.fixture
+def make_account(still_market):
+    """Makes an account of the simulated broker with books."""
+    from brokers.simulated.books import open_account, set_position
+    from tests.support.makers import simulated_account
+
+    def make(account_id="U1", cash="100000", positions=(), targets=(("SPY", "0.6"), ("IEF", "0.4")), **fields):
+        account = simulated_account(account_id, targets, **fields)
+        open_account(account_id, cash_usd=Decimal(cash))
+        for symbol, shares in dict(positions).items():
+            set_position(account_id, symbol, Decimal(shares))
+        return account
+
+    return make

