@@ -1,0 +1,110 @@
+"""An installation of its own: a database, an environment, and real processes started as an operator would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TERMINAL = {"completed", "refused", "failed", "needs_attention", "superseded", "deferred"}
+LOOK_AGAIN_SECONDS = 0.2
+
+
+class Installation:
+    """Runs `manage.py` with settings that no test run shares."""
+
+    def __init__(self, directory, database_url, **environment):
+        self.directory = directory
+        clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+        self.environment = clean | {
+            "REBALANCER_ENV_FILE": "",
+            "VAR_DIR": str(directory),
+            "DATABASE_URL": database_url,
+            "SECRET_KEY": "test-secret-key-of-an-installation",
+            "TRADING_MODE": "paper",
+            "MARKET_CALENDAR": "always_open",
+            "LEASE_TTL_SECONDS": "2",
+            "SWEEP_SECONDS": "0.5",
+            "ORDER_SETTLE_SECONDS": "0.5",
+            **environment,
+        }
+        self.processes = []
+
+    def manage(self, *arguments, expect=0, stdin=None):
+        """Runs one command to its end and checks its exit code."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def python(self, code):
+        """Runs statements inside Django and returns what they print."""
+        return self.manage("shell", "-v0", "-c", code).stdout.strip()
+
+    def start(self, *arguments):
+        """Starts a long-running command in a process group of its own."""
+        log = (self.directory / f"{arguments[0]}-{len(self.processes)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def kill(self, process, number=signal.SIGKILL):
+        """Ends a process and all its children at once."""
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            pass
+        process.wait(30)
+
+    def close(self):
+        """Ends what was started."""
+        for process in self.processes:
+            self.kill(process)
+
+    def logs(self):
+        """What the long-running commands have written."""
+        return "\n".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
+
+    def runs(self, account):
+        """The account's runs, newest first, as `runs --json` prints them."""
+        return json.loads(self.manage("runs", "--account", account, "--json").stdout)
+
+    def events(self):
+        """The inbox, newest first."""
+        return json.loads(self.manage("events", "--json").stdout)
+
+    def wait_for(self, condition, what, seconds=60):
+        """Looks until the condition holds; a failure shows the logs."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if found := condition():
+                return found
+            time.sleep(LOOK_AGAIN_SECONDS)
+        raise AssertionError(f"{what} did not happen within {seconds} seconds.\n{self.logs()[-6000:]}")
+
+    def finished_run(self, account, index=0):
+        """The account's newest run (or an older one), once it is finished."""
+
+        def finished():
+            runs = self.runs(account)
+            return runs[index] if len(runs) > index and runs[index]["state"] in TERMINAL else None
+
+        return self.wait_for(finished, f"The end of a run of {account}")
