@@ -66,29 +66,33 @@ class AllocationsClient:
         """
         check_address(self._base_url)
         url = f"{self._base_url}/{quote(strategy, safe='')}/allocations"
+        troubles: list[_Passing] = []
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                body = await self._get(url)
+                body = await self._get(url, troubles)
+        except _Passing as trouble:
+            raise RunFailed(trouble.code, trouble.message) from trouble
         except TimeoutError as error:
+            if troubles:  # it did answer, and its answers say more than the deadline
+                raise RunFailed(troubles[-1].code, troubles[-1].message) from error
             raise RunFailed(
                 "allocations_timeout",
                 f"The allocations service did not answer within {self._timeout_seconds:g} seconds.",
             ) from error
         return parse_allocations(body, strategy)
 
-    async def _get(self, url: str) -> bytes:
+    async def _get(self, url: str, troubles: list["_Passing"]) -> bytes:
         """The body; reads are tried again on what may pass: timeouts, broken connections, 5xx."""
-        try:
-            async for attempt in stamina.retry_context(
-                on=_Passing,
-                attempts=ATTEMPTS,
-                timeout=self._timeout_seconds,
-                wait_initial=self._retry_wait_seconds,
-            ):
-                with attempt:
+        wait = self._retry_wait_seconds
+        async for attempt in stamina.retry_context(
+            on=_Passing, attempts=ATTEMPTS, timeout=None, wait_initial=wait, wait_jitter=wait
+        ):
+            with attempt:
+                try:
                     return await self._get_once(url)
-        except _Passing as error:
-            raise RunFailed(error.code, error.message) from error
+                except _Passing as trouble:
+                    troubles.append(trouble)
+                    raise
         raise AssertionError  # the loop returns or raises
 
     async def _get_once(self, url: str) -> bytes:

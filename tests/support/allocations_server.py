@@ -41,7 +41,9 @@ class AllocationsServer:
     def publish(self, strategy, weights):
         """Publishes targets, pairs of symbol and weight."""
         rows = [{"ticker": symbol, "allocation": weight} for symbol, weight in weights]
-        self.answer(strategy, 200, json.dumps({"status": "success", "data": {"strategy": strategy, "allocations": rows}}))
+        self.answer(
+            strategy, 200, json.dumps({"status": "success", "data": {"strategy": strategy, "allocations": rows}})
+        )
 
     def answer(self, strategy, status, body, headers=None):
         """Answers with this status and body, or with what a callable returns."""

@@ -28,7 +28,9 @@ def orders_per_client_id():
 
 def assert_books_agree(run):
     """Fills of the journal and executions of the broker are the same, to the share and the cent."""
-    ours = sorted(Fill.objects.filter(order__run=run).values_list("execution_id", "quantity", "price_usd", "commission_usd"))
+    ours = sorted(
+        Fill.objects.filter(order__run=run).values_list("execution_id", "quantity", "price_usd", "commission_usd")
+    )
     theirs = sorted(
         (fill.execution_id, fill.quantity, fill.price_usd, fill.commission_usd)
         for order in SimulatedOrder.objects.filter(client_order_id__startswith=f"rb-{run.run_id}-")
@@ -210,7 +212,12 @@ def test_updates_that_come_twice_or_never_change_nothing(make_account, kind, mon
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [(Kind.NAN_QUOTE, "quote_crossed"), (Kind.CROSSED_QUOTE, "quote_crossed"), (Kind.MISSING_QUOTE, "quote_missing"), (Kind.STALE_QUOTE, "quote_stale")],
+    [
+        (Kind.NAN_QUOTE, "quote_crossed"),
+        (Kind.CROSSED_QUOTE, "quote_crossed"),
+        (Kind.MISSING_QUOTE, "quote_missing"),
+        (Kind.STALE_QUOTE, "quote_stale"),
+    ],
 )
 def test_a_symbol_without_a_good_quote_is_not_traded(make_account, kind, code):
     account = make_account(targets={"SPY": "0.92", "GLD": "0.08"})
@@ -229,7 +236,12 @@ def test_too_much_without_a_quote_is_refused(make_account):
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [(Kind.MUTE, "broker_silent"), (Kind.CONNECT_REFUSED, "broker_unreachable"), (Kind.INCOMPLETE, "incomplete_account_data")]
+    ("kind", "code"),
+    [
+        (Kind.MUTE, "broker_silent"),
+        (Kind.CONNECT_REFUSED, "broker_unreachable"),
+        (Kind.INCOMPLETE, "incomplete_account_data"),
+    ],
 )
 def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, code, monkeypatch):
     monkeypatch.setattr("trading.slot_worker.BACK_OFF_SECONDS", 0.01)
