@@ -86,9 +86,10 @@ def apply_replacements(
 def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLimits) -> dict[str, Decimal]:
     """The weights that are not replaced, scaled to fill the room exactly."""
     current = sum(others.values(), Decimal(0))
-    # A little less than the room is left alone; any excess has to go, or the sum would pass one.
-    if 0 <= room - current <= limits.normalization_trigger_threshold:
+    if current == room:
         return others
+    if others and abs(current - room) <= limits.normalization_trigger_threshold:
+        return _with_rest(others, room)  # too little to move every weight for
     if room * 100 < limits.minimal_non_replaced_allocation_percent or current <= 0:
         raise CalculationRefused(
             "replacement_no_room",
@@ -96,7 +97,10 @@ def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLim
             f"{limits.minimal_non_replaced_allocation_percent.normalize():f} % is the least. Lower the scales.",
         )
     scaled = {symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()}
-    # What rounding left over goes to the largest, so that the sum is exact.
-    largest = max(scaled, key=lambda symbol: (scaled[symbol], symbol))
-    scaled[largest] += room - sum(scaled.values(), Decimal(0))
-    return scaled
+    return _with_rest(scaled, room)
+
+
+def _with_rest(weights: dict[str, Decimal], room: Decimal) -> dict[str, Decimal]:
+    """What is left of the room goes to the largest weight, so that the sum is exact."""
+    largest = max(weights, key=lambda symbol: (weights[symbol], symbol))
+    return weights | {largest: weights[largest] + room - sum(weights.values(), Decimal(0))}

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Number = Annotated[Decimal, Field(allow_inf_nan=False)]
+Side = Annotated[Decimal, Field(allow_inf_nan=True)]
+"""A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
 
 
 class Value(BaseModel):
@@ -51,8 +53,8 @@ class Quote(Value):
     """Bid and ask of a symbol; None where there is none."""
 
     symbol: str
-    bid: Decimal | None = None
-    ask: Decimal | None = None
+    bid: Side | None = None
+    ask: Side | None = None
     tick_usd: Number = Decimal("0.01")
 
 

@@ -1,0 +1,53 @@
+"""Tiny makers: accounts, targets and quotes in a line."""
+
+from decimal import Decimal
+
+from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
+
+FREE = Commission(kind="per_share", per_share=Decimal(0), min_per_order=Decimal(0), max_rate=Decimal(1))
+
+
+def config(**fields):
+    """A policy without reserve, offset, band, commission and least improvement, but for what is said."""
+    plain = {
+        "buy_slippage_percent": Decimal(0),
+        "sell_slippage_percent": Decimal(0),
+        "band_percent": Decimal(0),
+        "commission": FREE,
+        "minimum_improvement_bps": Decimal(0),
+    }
+    return AccountConfig(**(plain | {key: Decimal(v) if isinstance(v, (str, int)) and not isinstance(v, bool) and key not in WORDS else v for key, v in fields.items()}))
+
+
+WORDS = {"unmanaged", "shorts", "one_share"}
+
+
+def quote(symbol, bid, ask=None, **fields):
+    return Quote(symbol=symbol, bid=Decimal(bid), ask=Decimal(ask or bid), **fields)
+
+
+def targets(**weights):
+    return [AllocationItem(symbol=symbol, weight=Decimal(weight)) for symbol, weight in weights.items()]
+
+
+def account(cash, *positions, total=None):
+    """Positions are (symbol, quantity, price); the total is what they add up to unless said."""
+    rows = tuple(
+        Position(symbol=symbol, quantity=Decimal(quantity), market_price=Decimal(price)) for symbol, quantity, price in positions
+    )
+    booked = Decimal(cash) + sum((row.quantity * row.market_price for row in rows), Decimal(0))
+    return AccountState(
+        total_value_usd=Decimal(total) if total is not None else booked, cash_usd=Decimal(cash), positions=rows
+    )
+
+
+def plan(account_, targets_, quotes, **policy):
+    return TradeCalculator(config(**policy)).plan(account_, targets_, quotes)
+
+
+def traded(result):
+    return {trade.symbol: trade.quantity for trade in result.trades}
+
+
+def reasons(result):
+    return {item.symbol: item.reason for item in result.not_traded}

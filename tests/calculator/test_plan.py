@@ -1,0 +1,293 @@
+"""Rules and refusals of the calculator, one sentence each."""
+
+from decimal import Decimal
+
+import pytest
+
+from calculator import AccountState, CalculationRefused, Commission, Position, Quote, TradeCalculator
+from calculator.codes import REASONS, REFUSALS, WARNINGS
+from tests.calculator.makers import account, config, plan, quote, reasons, targets, traded
+
+
+def refusal(*arguments, **policy):
+    with pytest.raises(CalculationRefused) as caught:
+        plan(*arguments, **policy)
+    assert caught.value.message.endswith((".", "hand."))
+    return caught.value.code
+
+
+A, B = quote("A", "100"), quote("B", "50")
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "quotes", "policy", "code"),
+    [
+        (account("0", total="0"), targets(A="1"), [A], {}, "total_value_not_positive"),
+        (account("-5", total="-5"), targets(A="1"), [A], {}, "total_value_not_positive"),
+        (account("100"), targets(A="1"), [A], {"min_cash_usd": "100"}, "reserve_exceeds_value"),
+        (account("1000"), [], [A], {}, "no_targets"),
+        (account("1000"), targets(A="1.1", B="-0.1"), [A, B], {}, "negative_weight"),
+        (account("1000"), targets(A="0.6", B="0.5"), [A, B], {}, "weights_above_one"),
+        (account("1000"), targets(A="0.5") + targets(A="0.5"), [A], {}, "duplicate_target"),
+        (account("1000"), targets(A="1"), [A, A], {}, "duplicate_quote"),
+        (account("1000"), targets(A="1"), [A], {"cash_reserve_percent": "100"}, "reserve_out_of_range"),
+        (account("1000"), targets(A="1"), [A], {"cash_reserve_percent": "-1"}, "reserve_out_of_range"),
+        (account("1000"), targets(A="1"), [A], {"buy_slippage_percent": "-1"}, "negative_offset"),
+        (account("1000", ("B", "-1", "50")), targets(A="1"), [A, B], {}, "short_position"),
+        (account("1000", ("A", "-1", "50")), targets(A="1"), [A, B], {"shorts": "keep"}, "short_position"),
+        (account("1000", ("A", "1", "100"), total="2000"), targets(A="1"), [A], {}, "account_data_mismatch"),
+        (account("1000"), targets(A="0.5", B="0.5"), [A], {}, "too_much_frozen"),
+    ],
+)
+def test_what_is_refused(state, wanted, quotes, policy, code):
+    assert refusal(state, wanted, quotes, **policy) == code
+    assert code in REFUSALS
+
+
+def test_a_total_of_nan_or_infinity_is_no_input():
+    for bad in ("NaN", "Infinity"):
+        with pytest.raises(ValueError, match="finite"):
+            AccountState(total_value_usd=Decimal(bad), cash_usd=Decimal(1))
+
+
+def test_targets_are_bought_to_the_nearest_share():
+    assert traded(plan(account("10000"), targets(A="0.6", B="0.4"), [A, B])) == {"A": 60, "B": 80}
+
+
+def test_weights_are_of_what_the_reserve_leaves():
+    result = plan(account("10000"), targets(A="1"), [A], cash_reserve_percent="10")
+    assert traded(result) == {"A": 90}
+    assert result.expected.cash >= 1000
+
+
+def test_the_larger_of_both_reserves_counts():
+    assert traded(plan(account("10000"), targets(A="1"), [A], cash_reserve_percent="1", min_cash_usd="2000")) == {"A": 80}
+
+
+def test_what_weights_leave_out_stays_in_cash():
+    result = plan(account("10000"), targets(A="0.5"), [A])
+    assert traded(result) == {"A": 50}
+    assert "weights_below_one" in [warning.code for warning in result.warnings]
+
+
+def test_buys_are_sized_on_the_cash_after_the_sells():
+    result = plan(account("0", ("B", "200", "50")), targets(A="1"), [A, B])
+    assert traded(result) == {"B": -200, "A": 100}
+    assert [trade.symbol for trade in result.trades] == ["B", "A"]
+
+
+def test_limits_with_commission_keep_the_floor_in_the_worst_case():
+    rate = Commission(kind="rate", rate=Decimal("0.01"))
+    result = plan(account("10000"), targets(A="1"), [quote("A", "99.98", "100.02")], buy_slippage_percent="1", commission=rate)
+    (buy,) = result.plan.buys
+    assert buy.limit_price_usd == Decimal("101.03")  # 100.02 * 1.01 = 101.0202, up to the cent
+    assert buy.quantity * buy.limit_price_usd * Decimal("1.01") <= 10000
+    assert (buy.quantity + 1) * buy.limit_price_usd * Decimal("1.01") > 10000
+
+
+@pytest.mark.parametrize(("shares", "charged"), [(1, "1.00"), (100, "1.00"), (400, "2.00"), (10_000, "50.00")])
+def test_commission_per_share(shares, charged):
+    from calculator.commissions import CommissionTable
+    from calculator.money import to_micro
+
+    table = CommissionTable(Commission(kind="per_share"))
+    assert table.of(shares, to_micro(Decimal(100))) == to_micro(Decimal(charged))
+
+
+def test_commission_per_share_is_capped():
+    from calculator.commissions import CommissionTable
+    from calculator.money import to_micro
+
+    assert CommissionTable(Commission(kind="per_share")).of(1, to_micro(Decimal(5))) == to_micro(Decimal("0.05"))
+
+
+# ---- rule 1: what is no target
+
+
+@pytest.mark.parametrize(("policy", "expected", "reason"), [("sell", {"B": -10}, None), ("keep", {}, "kept")])
+def test_what_is_no_target(policy, expected, reason):
+    result = plan(account("0", ("A", "10", "100"), ("B", "10", "50")), targets(A="0.6"), [A, B], unmanaged=policy, band_percent="10")
+    assert {s: n for s, n in traded(result).items() if s == "B"} == expected
+    assert reasons(result).get("B") == reason
+
+
+def test_ignored_positions_are_outside_the_accounts_value():
+    result = plan(account("1000", ("B", "100", "50")), targets(A="1"), [A, B], unmanaged="ignore")
+    assert traded(result) == {"A": 10}
+    assert result.plan.total_value_usd == 1000
+
+
+def test_a_fraction_stays_and_is_said():
+    result = plan(account("0", ("A", "10", "100"), ("B", "1.5", "50")), targets(A="1"), [A, B])
+    assert traded(result)["B"] == -1
+    assert "0.5 of a share of B stays." in [warning.message for warning in result.warnings]
+
+
+def test_less_than_a_share_is_never_sold():
+    result = plan(account("0", ("A", "10", "100"), ("B", "0.7", "50")), targets(A="1"), [A, B])
+    assert "B" not in traded(result)
+    assert reasons(result)["B"] == "fraction_only"
+
+
+# ---- rule 2: band
+
+
+def test_inside_the_band_nothing_is_traded():
+    result = plan(account("0", ("A", "61", "100"), ("B", "78", "50")), targets(A="0.6", B="0.4"), [A, B], band_percent="2")
+    assert traded(result) == {}
+    assert reasons(result) == {"A": "inside_band", "B": "inside_band"}
+
+
+def test_a_deposit_does_not_lie_idle_behind_the_band():
+    state = account("300", ("A", "49", "100"), ("B", "98", "50"))
+    result = plan(state, targets(A="0.5", B="0.5"), [A, B], band_percent="2")
+    assert result.plan.band_lifted
+    assert sum(traded(result).values()) > 0
+
+
+def test_a_debit_is_not_hidden_by_the_band():
+    state = account("-100", ("A", "51", "100"), ("B", "100", "50"))
+    result = plan(state, targets(A="0.5", B="0.5"), [A, B], band_percent="5")
+    assert sum(trade.quantity * trade.price for trade in result.trades) < 0
+
+
+def test_many_small_targets_are_bought_though_each_is_inside_the_band():
+    symbols = [f"S{i:03d}" for i in range(201)]
+    wanted = targets(**dict.fromkeys(symbols, "0.004975"))
+    result = plan(account("1000000"), wanted, [quote(symbol, "10") for symbol in symbols], band_percent="0.5")
+    assert len(result.trades) == 201
+
+
+# ---- rule 3: one share
+
+
+def test_the_last_share_of_a_target_is_kept():
+    result = plan(account("0", ("A", "1", "1000"), ("B", "180", "50")), targets(A="0.01", B="0.99"), [quote("A", "1000"), B])
+    assert "A" not in traded(result)
+
+
+def test_a_missing_target_gets_its_one_share():
+    result = plan(account("10000"), targets(A="0.98", B="0.02"), [A, quote("B", "450")])
+    assert traded(result)["B"] == 1
+
+
+def test_the_one_share_may_not_overshoot_too_far():
+    result = plan(account("10000"), targets(A="0.99", B="0.01"), [A, quote("B", "900")])
+    assert "B" not in traded(result)
+    assert "one_share_skipped" in [warning.code for warning in result.warnings]
+
+
+def test_without_the_rule_no_share_is_forced():
+    assert "B" not in traded(plan(account("10000"), targets(A="0.98", B="0.02"), [A, quote("B", "450")], one_share=False))
+
+
+# ---- rule 4: quotes
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        Quote(symbol="B"),
+        Quote(symbol="B", bid=Decimal(51), ask=Decimal(50)),
+        Quote(symbol="B", bid=Decimal(0), ask=Decimal(50)),
+        Quote(symbol="B", bid=Decimal(-1), ask=Decimal(50)),
+        Quote(symbol="B", bid=Decimal("NaN"), ask=Decimal(50)),
+    ],
+    ids=["missing", "empty", "crossed", "zero", "negative", "nan"],
+)
+def test_one_bad_quote_freezes_its_symbol_and_no_other(bad):
+    quotes = [A] + ([bad] if bad else [])
+    result = plan(account("10000", ("B", "10", "50")), targets(A="0.95", B="0.05"), quotes)
+    assert set(traded(result)) == {"A"}
+    assert reasons(result)["B"] == "no_valid_quote"
+
+
+def test_a_limit_is_never_rounded_to_nothing():
+    result = plan(account("10000", ("B", "100", "0.004")), targets(A="1"), [A, quote("B", "0.004", "0.006")])
+    assert "B" not in traded(result)
+    assert all(trade.price > 0 for trade in result.trades)
+
+
+# ---- rule 6, and the rest
+
+
+def test_an_improvement_that_is_too_small_is_not_traded():
+    state = account("100", ("A", "99", "100"))
+    assert traded(plan(state, targets(A="1"), [A], minimum_improvement_bps="250")) == {}
+    assert traded(plan(state, targets(A="1"), [A], minimum_improvement_bps="150")) == {"A": 1}
+
+
+def test_the_order_of_rows_does_not_matter():
+    state = account("5000", ("A", "20", "100"), ("C", "7", "33"))
+    wanted, quotes = targets(A="0.4", B="0.35", C="0.25"), [A, B, quote("C", "33")]
+    forward = plan(state, wanted, quotes)
+    flipped = AccountState(
+        total_value_usd=state.total_value_usd, cash_usd=state.cash_usd, positions=state.positions[::-1]
+    )
+    assert plan(flipped, wanted[::-1], quotes[::-1]).plan.digest == forward.plan.digest
+
+
+def test_what_is_no_us_stock_is_counted_and_never_matched():
+    option = Position(symbol="A", quantity=Decimal(5), market_price=Decimal(20), contract="OPT", tradable=False)
+    state = AccountState(total_value_usd=Decimal(10100), cash_usd=Decimal(10000), positions=(option,))
+    result = plan(state, targets(A="0.9"), [A])
+    assert traded(result) == {"A": 90}
+    assert reasons(result)["OPT"] == "other_contract"
+
+
+def test_two_rows_of_one_stock_are_one_position():
+    state = account("0", ("A", "3", "100"), ("A", "4", "100"))
+    assert traded(plan(state, targets(B="1"), [A, B]))["A"] == -7
+
+
+def test_every_symbol_has_a_reason():
+    state = account("500", ("A", "20", "100"), ("C", "3", "70"), ("D", "0.4", "10"))
+    result = plan(state, targets(A="0.5", B="0.3"), [A, B, quote("C", "70"), quote("D", "10")])
+    assert {trade.symbol for trade in result.trades} | set(reasons(result)) >= {"A", "B", "C", "D"}
+    assert all(trade.reason in REASONS and trade.detail for trade in result.trades)
+    assert all(item.reason in REASONS and item.detail for item in result.not_traded)
+    assert all(warning.code in WARNINGS for warning in result.warnings)
+
+
+def test_left_over_cash_stays_cash():
+    result = plan(account("10000", total="10000"), targets(A="0.2"), [A])
+    assert traded(result) == {"A": 20}
+
+
+# ---- fit_buys
+
+
+def test_all_buys_fit_when_the_cash_is_as_planned():
+    result = plan(account("0", ("C", "100", "100")), targets(A="0.6", B="0.4"), [A, B, quote("C", "100")])
+    fitted = TradeCalculator.fit_buys(result.plan, Decimal(10000))
+    assert [(trade.symbol, trade.quantity) for trade in fitted] == [(buy.symbol, buy.quantity) for buy in result.plan.buys]
+
+
+@pytest.mark.parametrize("cash", ["0", "-100", "49.99", "50", "1234.56", "9999.99", "20000"])
+def test_fitted_buys_never_add_exceed_or_overspend(cash):
+    result = plan(account("10000"), targets(A="0.6", B="0.4"), [A, B])
+    planned = {buy.symbol: buy.quantity for buy in result.plan.buys}
+    fitted = TradeCalculator.fit_buys(result.plan, Decimal(cash))
+    assert all(0 < trade.quantity <= planned[trade.symbol] for trade in fitted)
+    assert sum((trade.quantity * trade.price for trade in fitted), Decimal(0)) <= max(Decimal(cash), Decimal(0))
+
+
+def test_a_shortage_is_spread_in_proportion():
+    result = plan(account("10000"), targets(A="0.6", B="0.4"), [A, B])
+    fitted = {trade.symbol: trade.quantity for trade in TradeCalculator.fit_buys(result.plan, Decimal(5000))}
+    assert fitted == {"A": 30, "B": 40}
+
+
+def test_a_plan_survives_json_with_its_digest():
+    from calculator import TradeCalculationResult
+
+    result = plan(account("10000"), targets(A="0.6", B="0.4"), [A, B])
+    again = TradeCalculationResult.model_validate(result.model_dump(mode="json"))
+    assert again.plan.digest == result.plan.digest
+    assert again == result
+
+
+def test_the_policy_is_strict_about_what_it_takes():
+    with pytest.raises(ValueError, match="extra"):
+        config(cash_reserve="3")

@@ -1,0 +1,150 @@
+"""What holds for every account."""
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calculator import AccountState, CalculationRefused, Commission, Position, Quote, TradeCalculator
+from tests.calculator.makers import config, targets
+
+SYMBOLS = ["AA", "BB", "CC", "DD", "EE", "FF"]
+cents = st.integers(500, 70_000).map(lambda n: Decimal(n) / 100)
+
+
+@st.composite
+def accounts(draw):
+    symbols = draw(st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=6, unique=True))
+    marks = {symbol: draw(cents) for symbol in symbols}
+    quotes = [Quote(symbol=s, bid=marks[s] - Decimal("0.01"), ask=marks[s] + Decimal("0.01")) for s in symbols]
+    rows = tuple(
+        Position(symbol=s, quantity=Decimal(draw(st.integers(0, 300))), market_price=marks[s]) for s in symbols if draw(st.booleans())
+    )
+    cash = Decimal(draw(st.integers(0, 20_000_000))) / 100
+    total = cash + sum((row.quantity * row.market_price for row in rows), Decimal(0))
+    wanted = draw(st.lists(st.sampled_from(symbols), min_size=1, unique=True))
+    parts = [draw(st.integers(1, 100)) for _ in wanted]
+    whole = sum(parts) + draw(st.integers(0, 20))
+    weights = {s: f"{Decimal(part) / whole:.6f}" for s, part in zip(wanted, parts, strict=True)}
+    policy = config(
+        cash_reserve_percent=Decimal(draw(st.sampled_from([0, 2, 10]))),
+        band_percent=Decimal(draw(st.sampled_from(["0", "0.5", "3"]))),
+        buy_slippage_percent=Decimal(draw(st.sampled_from(["0", "0.5", "1"]))),
+        commission=draw(st.sampled_from([Commission(), Commission(kind="per_share")])),
+        minimum_improvement_bps=Decimal(draw(st.sampled_from([0, 10]))),
+        one_share=draw(st.booleans()),
+    )
+    return AccountState(total_value_usd=total, cash_usd=cash, positions=rows), targets(**weights), quotes, policy
+
+
+def planned(case):
+    state, wanted, quotes, policy = case
+    try:
+        return TradeCalculator(policy).plan(state, wanted, quotes)
+    except CalculationRefused as refusal:
+        assert refusal.code in {"total_value_not_positive", "reserve_exceeds_value"}
+        return None
+
+
+def charged(commission, shares, price):
+    from calculator.commissions import CommissionTable
+    from calculator.money import from_micro, to_micro
+
+    return from_micro(CommissionTable(commission).of(shares, to_micro(price)))
+
+
+def worst_cash(state, plan):
+    cash = state.cash_usd
+    for line in (*plan.sells, *plan.buys):
+        price = line.quote_usd if line.quantity < 0 else line.limit_price_usd
+        cash -= line.quantity * price + charged(plan.commission, abs(line.quantity), price)
+    return cash
+
+
+@given(accounts())
+@settings(max_examples=200)
+def test_a_plan_is_feasible_keeps_the_floor_and_never_sells_short(case):
+    result = planned(case)
+    if result is None:
+        return
+    held = {row.symbol: row.quantity for row in case[0].positions}
+    symbols = [trade.symbol for trade in result.trades]
+    assert len(symbols) == len(set(symbols))
+    assert all(-trade.quantity <= held.get(trade.symbol, 0) for trade in result.trades)
+    assert all(trade.price > 0 for trade in result.trades)
+    if result.plan.buys:
+        assert worst_cash(case[0], result.plan) >= result.plan.floor_usd
+
+
+@given(accounts())
+def test_a_plan_never_makes_the_account_worse(case):
+    # But for liquidations and one-share buys, which are not held back, and what trading costs.
+    result = planned(case)
+    wanted = {target.symbol for target in case[1]}
+    if result is None or case[3].one_share or any(row.symbol not in wanted for row in case[0].positions):
+        return
+    assert result.expected.l1_error <= result.before.l1_error
+
+
+@given(accounts())
+def test_at_quoted_fills_all_planned_buys_fit(case):
+    result = planned(case)
+    if result is None:
+        return
+    cash = case[0].cash_usd
+    for line in result.plan.sells:
+        cash -= line.quantity * line.quote_usd + charged(result.plan.commission, -line.quantity, line.quote_usd)
+    fitted = TradeCalculator.fit_buys(result.plan, cash)
+    assert [(t.symbol, t.quantity) for t in fitted] == [(b.symbol, b.quantity) for b in result.plan.buys]
+
+
+@given(accounts(), st.integers(0, 100))
+def test_fitted_buys_are_a_part_of_the_plan_and_can_be_paid(case, percent):
+    result = planned(case)
+    if result is None:
+        return
+    cash = case[0].cash_usd * percent / 100
+    planned_shares = {buy.symbol: buy.quantity for buy in result.plan.buys}
+    fitted = TradeCalculator.fit_buys(result.plan, cash)
+    assert all(0 < trade.quantity <= planned_shares[trade.symbol] for trade in fitted)
+    spent = sum((t.quantity * t.price + charged(result.plan.commission, t.quantity, t.price) for t in fitted), Decimal(0))
+    assert not fitted or spent <= cash - result.plan.floor_usd
+
+
+@given(accounts(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(case, random):
+    result = planned(case)
+    if result is None:
+        return
+    state, wanted, quotes, policy = case
+    shuffled = [list(state.positions), list(wanted), list(quotes)]
+    for rows in shuffled:
+        random.shuffle(rows)
+    mixed = AccountState(total_value_usd=state.total_value_usd, cash_usd=state.cash_usd, positions=tuple(shuffled[0]))
+    assert TradeCalculator(policy).plan(mixed, shuffled[1], shuffled[2]).plan.digest == result.plan.digest
+
+
+@given(accounts())
+def test_after_its_trades_the_account_comes_to_rest(case):
+    state, wanted, quotes, policy = case
+    for _ in range(4):
+        try:
+            result = TradeCalculator(policy).plan(state, wanted, quotes)
+        except CalculationRefused:
+            return
+        if not result.trades:
+            return
+        state = after(state, result, quotes)
+    assert len(result.trades) <= 2, "it goes on trading at unchanged prices"
+
+
+def after(state, result, quotes):
+    marks = {quote.symbol: (quote.bid + quote.ask) / 2 for quote in quotes}
+    held = {row.symbol: row.quantity for row in state.positions}
+    cash = state.cash_usd
+    for line in (*result.plan.sells, *result.plan.buys):
+        held[line.symbol] = held.get(line.symbol, Decimal(0)) + line.quantity
+        cash -= line.quantity * line.quote_usd + charged(result.plan.commission, abs(line.quantity), line.quote_usd)
+    rows = tuple(Position(symbol=s, quantity=n, market_price=marks[s]) for s, n in held.items() if n)
+    total = cash + sum((row.quantity * row.market_price for row in rows), Decimal(0))
+    return AccountState(total_value_usd=total, cash_usd=cash, positions=rows)
