@@ -220,10 +220,19 @@ class ReplacementSetAdmin(SimpleHistoryAdmin):
         return int(replacement_set.accounts_n)
 
 
+class RebalancePolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A policy; making it the default takes that from the one before."""
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # That there is one default is kept when it is saved, in one transaction.
+        return {*super()._get_validation_exclusions(), "is_default"}  # type: ignore[misc]
+
+
 @admin.register(RebalancePolicy)
 class RebalancePolicyAdmin(SimpleHistoryAdmin):
     """Policies."""
 
+    form = RebalancePolicyForm
     list_display = (
         "name",
         "is_default",

@@ -16,7 +16,15 @@ def config(**fields):
         "commission": FREE,
         "minimum_improvement_bps": Decimal(0),
     }
-    return AccountConfig(**(plain | {key: Decimal(v) if isinstance(v, (str, int)) and not isinstance(v, bool) and key not in WORDS else v for key, v in fields.items()}))
+    return AccountConfig(
+        **(
+            plain
+            | {
+                key: Decimal(v) if isinstance(v, (str, int)) and not isinstance(v, bool) and key not in WORDS else v
+                for key, v in fields.items()
+            }
+        )
+    )
 
 
 WORDS = {"unmanaged", "shorts", "one_share"}
@@ -33,7 +41,8 @@ def targets(**weights):
 def account(cash, *positions, total=None):
     """Positions are (symbol, quantity, price); the total is what they add up to unless said."""
     rows = tuple(
-        Position(symbol=symbol, quantity=Decimal(quantity), market_price=Decimal(price)) for symbol, quantity, price in positions
+        Position(symbol=symbol, quantity=Decimal(quantity), market_price=Decimal(price))
+        for symbol, quantity, price in positions
     )
     booked = Decimal(cash) + sum((row.quantity * row.market_price for row in rows), Decimal(0))
     return AccountState(

@@ -57,7 +57,15 @@ def test_a_plan_and_its_buys():
 def test_one_bad_line_does_not_stop_the_rest():
     refused = REQUEST | {"id": "a2", "targets": [{"symbol": "VTI", "weight": "1.3"}]}
     odd = REQUEST | {"id": "a3", "surprise": 1}
-    answers = ask("plan", "not json", [1, 2], refused, odd, REQUEST | {"quotes": [None, {"symbol": "VTI", "bid": None, "ask": None}]}, REQUEST)
+    answers = ask(
+        "plan",
+        "not json",
+        [1, 2],
+        refused,
+        odd,
+        REQUEST | {"quotes": [None, {"symbol": "VTI", "bid": None, "ask": None}]},
+        REQUEST,
+    )
     codes = [answer.get("error", {}).get("code") for answer in answers]
     assert codes == ["invalid_input", "invalid_input", "weights_above_one", "invalid_input", "too_much_frozen", None]
     assert [answer["id"] for answer in answers] == [None, None, "a2", "a3", "a1", "a1"]

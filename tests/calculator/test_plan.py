@@ -61,7 +61,9 @@ def test_weights_are_of_what_the_reserve_leaves():
 
 
 def test_the_larger_of_both_reserves_counts():
-    assert traded(plan(account("10000"), targets(A="1"), [A], cash_reserve_percent="1", min_cash_usd="2000")) == {"A": 80}
+    assert traded(plan(account("10000"), targets(A="1"), [A], cash_reserve_percent="1", min_cash_usd="2000")) == {
+        "A": 80
+    }
 
 
 def test_what_weights_leave_out_stays_in_cash():
@@ -78,7 +80,9 @@ def test_buys_are_sized_on_the_cash_after_the_sells():
 
 def test_limits_with_commission_keep_the_floor_in_the_worst_case():
     rate = Commission(kind="rate", rate=Decimal("0.01"))
-    result = plan(account("10000"), targets(A="1"), [quote("A", "99.98", "100.02")], buy_slippage_percent="1", commission=rate)
+    result = plan(
+        account("10000"), targets(A="1"), [quote("A", "99.98", "100.02")], buy_slippage_percent="1", commission=rate
+    )
     (buy,) = result.plan.buys
     assert buy.limit_price_usd == Decimal("101.03")  # 100.02 * 1.01 = 101.0202, up to the cent
     assert buy.quantity * buy.limit_price_usd * Decimal("1.01") <= 10000
@@ -106,7 +110,13 @@ def test_commission_per_share_is_capped():
 
 @pytest.mark.parametrize(("policy", "expected", "reason"), [("sell", {"B": -10}, None), ("keep", {}, "kept")])
 def test_what_is_no_target(policy, expected, reason):
-    result = plan(account("0", ("A", "10", "100"), ("B", "10", "50")), targets(A="0.6"), [A, B], unmanaged=policy, band_percent="10")
+    result = plan(
+        account("0", ("A", "10", "100"), ("B", "10", "50")),
+        targets(A="0.6"),
+        [A, B],
+        unmanaged=policy,
+        band_percent="10",
+    )
     assert {s: n for s, n in traded(result).items() if s == "B"} == expected
     assert reasons(result).get("B") == reason
 
@@ -133,7 +143,9 @@ def test_less_than_a_share_is_never_sold():
 
 
 def test_inside_the_band_nothing_is_traded():
-    result = plan(account("0", ("A", "61", "100"), ("B", "78", "50")), targets(A="0.6", B="0.4"), [A, B], band_percent="2")
+    result = plan(
+        account("0", ("A", "61", "100"), ("B", "78", "50")), targets(A="0.6", B="0.4"), [A, B], band_percent="2"
+    )
     assert traded(result) == {}
     assert reasons(result) == {"A": "inside_band", "B": "inside_band"}
 
@@ -162,7 +174,9 @@ def test_many_small_targets_are_bought_though_each_is_inside_the_band():
 
 
 def test_the_last_share_of_a_target_is_kept():
-    result = plan(account("0", ("A", "1", "1000"), ("B", "180", "50")), targets(A="0.01", B="0.99"), [quote("A", "1000"), B])
+    result = plan(
+        account("0", ("A", "1", "1000"), ("B", "180", "50")), targets(A="0.01", B="0.99"), [quote("A", "1000"), B]
+    )
     assert "A" not in traded(result)
 
 
@@ -178,7 +192,9 @@ def test_the_one_share_may_not_overshoot_too_far():
 
 
 def test_without_the_rule_no_share_is_forced():
-    assert "B" not in traded(plan(account("10000"), targets(A="0.98", B="0.02"), [A, quote("B", "450")], one_share=False))
+    assert "B" not in traded(
+        plan(account("10000"), targets(A="0.98", B="0.02"), [A, quote("B", "450")], one_share=False)
+    )
 
 
 # ---- rule 4: quotes
@@ -261,7 +277,9 @@ def test_left_over_cash_stays_cash():
 def test_all_buys_fit_when_the_cash_is_as_planned():
     result = plan(account("0", ("C", "100", "100")), targets(A="0.6", B="0.4"), [A, B, quote("C", "100")])
     fitted = TradeCalculator.fit_buys(result.plan, Decimal(10000))
-    assert [(trade.symbol, trade.quantity) for trade in fitted] == [(buy.symbol, buy.quantity) for buy in result.plan.buys]
+    assert [(trade.symbol, trade.quantity) for trade in fitted] == [
+        (buy.symbol, buy.quantity) for buy in result.plan.buys
+    ]
 
 
 @pytest.mark.parametrize("cash", ["0", "-100", "49.99", "50", "1234.56", "9999.99", "20000"])

@@ -18,7 +18,9 @@ def accounts(draw):
     marks = {symbol: draw(cents) for symbol in symbols}
     quotes = [Quote(symbol=s, bid=marks[s] - Decimal("0.01"), ask=marks[s] + Decimal("0.01")) for s in symbols]
     rows = tuple(
-        Position(symbol=s, quantity=Decimal(draw(st.integers(0, 300))), market_price=marks[s]) for s in symbols if draw(st.booleans())
+        Position(symbol=s, quantity=Decimal(draw(st.integers(0, 300))), market_price=marks[s])
+        for s in symbols
+        if draw(st.booleans())
     )
     cash = Decimal(draw(st.integers(0, 20_000_000))) / 100
     total = cash + sum((row.quantity * row.market_price for row in rows), Decimal(0))
@@ -107,7 +109,9 @@ def test_fitted_buys_are_a_part_of_the_plan_and_can_be_paid(case, percent):
     planned_shares = {buy.symbol: buy.quantity for buy in result.plan.buys}
     fitted = TradeCalculator.fit_buys(result.plan, cash)
     assert all(0 < trade.quantity <= planned_shares[trade.symbol] for trade in fitted)
-    spent = sum((t.quantity * t.price + charged(result.plan.commission, t.quantity, t.price) for t in fitted), Decimal(0))
+    spent = sum(
+        (t.quantity * t.price + charged(result.plan.commission, t.quantity, t.price) for t in fitted), Decimal(0)
+    )
     assert not fitted or spent <= cash - result.plan.floor_usd
 
 

@@ -34,7 +34,10 @@ def test_the_published_example_with_the_set_ira():
         for row in body["data"]["allocations"]
     ]
     rows = yaml.safe_load((DATA / "replacement-sets.yaml").read_text())["ira"]
-    weights = after(published, [ReplacementRule(source=r["source"], target=r["target"], scale=Decimal(str(r["scale"]))) for r in rows])
+    weights = after(
+        published,
+        [ReplacementRule(source=r["source"], target=r["target"], scale=Decimal(str(r["scale"]))) for r in rows],
+    )
     assert (weights["VXX"], weights["PDBC"], weights["USDU"]) == (Decimal("0.03"), Decimal("0.06"), Decimal("0.05"))
     assert abs(weights["SPY"] - Decimal("0.34") * Decimal("0.86") / Decimal("0.87")) < Decimal("1e-9")
     assert sum(weights.values()) == 1

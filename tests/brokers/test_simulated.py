@@ -1,0 +1,178 @@
+"""The simulated broker passes the contract, and its books are those of a broker."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.exceptions import BrokerConnectionError, OrderRejected
+from brokers.simulated import books
+from brokers.simulated.client import SimulatedBroker
+from brokers.simulated.faults import Kind, set_fault
+from brokers.simulated.models import SimulatedAccount, SimulatedMarket, SimulatedOrder
+from brokers.simulated.universe import instruments
+from brokers.simulated.walk import quote_at
+from brokers.values import ConnectionSettings, OrderType, TimeInForce
+from tests.brokers.contract import ConnectorContract, Harness
+
+FAULTS = {
+    "reject": (Kind.REJECT, 0),
+    "silent": (Kind.SILENT, 0),
+    "lost": (Kind.LOST, 0),
+    "drop": (Kind.DISCONNECT_BEFORE, 0),
+    "mute": (Kind.MUTE, 0),
+    "partial": (Kind.PARTIAL, 0.5),
+    "missing_quote": (Kind.MISSING_QUOTE, 0),
+}
+
+
+def connector(account_id="CONTRACT1", client_id=7, **fields):
+    settings = ConnectionSettings(
+        environment="paper", client_id=client_id, account_ids=(account_id,), request_timeout_seconds=1
+    )
+    return SimulatedBroker(settings, **fields)
+
+
+class SimulatedHarness(Harness):
+    def client(self, price_cache=None):
+        return connector(self.account_id, price_cache=price_cache)
+
+    def fault(self, what, symbol=""):
+        kind, number = FAULTS[what]
+        set_fault(kind, symbol=symbol, number=number)
+
+    def orders_at_the_broker(self, client_order_id):
+        return SimulatedOrder.objects.filter(client_order_id=client_order_id).count()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestContract(ConnectorContract):
+    @pytest.fixture
+    def harness(self, still_market):
+        books.open_account("CONTRACT1", cash_usd=Decimal(100_000))
+        books.set_position("CONTRACT1", "SPY", Decimal(10))
+        return SimulatedHarness()
+
+
+@pytest.fixture
+def account(still_market):
+    books.open_account("B1", cash_usd=Decimal(10_000))
+    books.set_position("B1", "IEF", Decimal(10))
+    return SimulatedAccount.objects.get(account_id="B1")
+
+
+def order(symbol="IEF", quantity="1", limit="200", tag="t-1"):
+    return books.take_order(
+        "B1", symbol, Decimal(quantity), OrderType.LIMIT, limit and Decimal(limit), tag, TimeInForce.DAY
+    )
+
+
+def let_happen():
+    with books.locked_account("B1"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"symbol": "NOSUCH"}, "No security definition"),
+        ({"quantity": "0.5"}, "Fractional"),
+        ({"quantity": "0"}, "Fractional"),
+        ({"limit": None}, "positive limit"),
+        ({"limit": "-1"}, "positive limit"),
+        ({"limit": "100.001"}, "minimum price variation"),
+        ({"quantity": "-11"}, "Short selling"),
+        ({"quantity": "101"}, "Insufficient funds"),
+    ],
+)
+def test_what_a_broker_refuses(account, wrong, said):
+    with pytest.raises(OrderRejected, match=said):
+        order(**wrong)
+    assert not SimulatedOrder.objects.exists()
+
+
+def test_shares_that_are_on_offer_cannot_be_sold_twice(account):
+    order(quantity="-6", limit="5000", tag="a")
+    with pytest.raises(OrderRejected, match="Short selling"):
+        order(quantity="-6", limit="5000", tag="b")
+
+
+def test_cash_that_is_spoken_for_cannot_be_spent_twice(account):
+    order(quantity="60", limit="90", tag="a")
+    with pytest.raises(OrderRejected, match="Insufficient funds"):
+        order(quantity="60", limit="90", tag="b")
+
+
+def test_an_order_fills_once_however_many_look(account):
+    order(quantity="2")
+    for _ in range(3):
+        let_happen()
+    filled = SimulatedOrder.objects.get()
+    assert (filled.status, filled.executions.count()) == ("FILLED", 1)
+    account.refresh_from_db()
+    fill = filled.executions.get()
+    assert account.cash_usd == 10_000 - 2 * fill.price_usd - fill.commission_usd
+    assert account.positions.get(symbol="IEF").quantity == 12
+
+
+def test_a_limit_that_the_market_does_not_reach_waits(account):
+    order(limit="1.00")
+    let_happen()
+    assert SimulatedOrder.objects.get().status == "WORKING"
+
+
+def test_an_order_of_a_client_that_died_still_fills(account, still_market):
+    SimulatedMarket.objects.update(fill_latency_seconds=0.05)
+    order()
+    assert SimulatedOrder.objects.get().status == "WORKING"
+    SimulatedOrder.objects.update(next_fill_at=timezone.now() - timedelta(seconds=1))
+    let_happen()
+    assert SimulatedOrder.objects.get().status == "FILLED"
+
+
+def test_a_newer_link_with_the_same_client_id_fences_out_the_older(account):
+    older, newer = connector("B1"), connector("B1")
+
+    async def both():
+        await older.connect()
+        await newer.connect()
+        await newer.get_account_snapshot("B1")
+        with pytest.raises(BrokerConnectionError, match="taken over"):
+            await older.place_order(
+                "B1", "IEF", Decimal(1), OrderType.LIMIT, Decimal(200), client_order_id="from-the-dead"
+            )
+
+    async_to_sync(both)()
+    assert not SimulatedOrder.objects.exists()
+
+
+@given(
+    st.sampled_from([row["symbol"] for row in instruments()]),
+    st.integers(1, 5),
+    st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1)),  # noqa: DTZ001 - made aware below
+)
+def test_every_quote_is_two_sided_and_the_same_for_everybody(symbol, seed, instant):
+    row = next(row for row in instruments() if row["symbol"] == symbol)
+    arguments = (
+        seed,
+        symbol,
+        Decimal(row["base_price_usd"]),
+        Decimal(row["spread_bps"]),
+        Decimal(row["volatility_percent"]),
+        instant.replace(tzinfo=UTC),
+    )
+    bid, ask = quote_at(*arguments)
+    assert (bid, ask) == quote_at(*arguments)
+    assert 0 < bid < ask
+    assert bid == bid.quantize(Decimal("0.01")) and ask == ask.quantize(Decimal("0.01"))
+    assert abs(bid / Decimal(row["base_price_usd"]) - 1) < Decimal("0.1")
+
+
+def test_there_are_about_sixty_instruments_and_those_of_existing_files():
+    symbols = {row["symbol"] for row in instruments()}
+    assert len(symbols) >= 60
+    assert symbols >= set("SPY QQQ IEF GLD DBC UUP UVXY BIL PDBC USDU VXX VXZ VIXY VIXM SVXY USMV".split())
