@@ -1,0 +1,126 @@
+"""The allocations client against a real HTTP server."""
+
+import asyncio
+import json
+from decimal import Decimal
+
+import pytest
+
+from trading.allocations import MAX_BODY_BYTES, AllocationsClient, check_address
+from trading.errors import RunFailed
+
+
+def fetch(url, strategy="blend", seconds=3):
+    return asyncio.run(AllocationsClient(url, "the-key", seconds, retry_wait_seconds=0.01).fetch(strategy))
+
+
+def refusal(url, **options):
+    with pytest.raises(RunFailed) as caught:
+        fetch(url, **options)
+    return caught.value.code
+
+
+def test_weights_are_exact_and_the_key_is_sent(allocations):
+    allocations.answer(
+        "blend",
+        200,
+        '{"data": {"allocations": [{"ticker": "spy", "allocation": 0.1}, {"symbol": "IEF", "allocation": 0.7}]}}',
+    )
+    items = fetch(allocations.url)
+    assert [(item.symbol, item.weight) for item in items] == [("SPY", Decimal("0.1")), ("IEF", Decimal("0.7"))]
+    assert allocations.requests == [("/blend/allocations", "the-key")]
+
+
+def test_a_server_error_that_passes_is_tried_again(allocations):
+    good = json.dumps({"data": {"allocations": [{"ticker": "SPY", "allocation": 1}]}}).encode()
+    answers = iter([(503, b""), (500, b""), (200, good)])
+    allocations.answers["blend"] = (200, lambda: next(answers), {})
+    assert len(fetch(allocations.url)) == 1
+    assert len(allocations.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_the_service_refuses_is_not_tried_again(allocations, status):
+    allocations.answer("blend", status, "{}")
+    assert refusal(allocations.url) == "allocations_http_error"
+    assert len(allocations.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("<html>", "allocations_not_json"),
+        ("[]", "allocations_wrong_shape"),
+        ("{}", "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "SPY"}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": "a lot"}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": NaN}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": Infinity}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "S P Y", "allocation": 1}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": [{"ticker": "../SPY", "allocation": 1}]}}', "allocations_wrong_shape"),
+        ('{"data": {"allocations": []}}', "allocations_empty"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": 0}]}}', "allocations_empty"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": -0.1}]}}', "allocations_negative"),
+        ('{"data": {"allocations": [{"ticker": "SPY", "allocation": 1.3}]}}', "allocations_above_one"),
+        (
+            '{"data": {"allocations": [{"ticker": "SPY", "allocation": 0.5}, {"symbol": "spy", "allocation": 0.5}]}}',
+            "allocations_duplicate",
+        ),
+        (
+            '{"data": {"strategy": "other", "allocations": [{"ticker": "SPY", "allocation": 1}]}}',
+            "allocations_wrong_strategy",
+        ),
+        (
+            '{"status": "error", "data": {"allocations": [{"ticker": "SPY", "allocation": 1}]}}',
+            "allocations_http_error",
+        ),
+    ],
+)
+def test_an_answer_that_nobody_can_have_meant_is_refused_whole(allocations, body, code):
+    allocations.answer("blend", 200, body)
+    assert refusal(allocations.url) == code
+
+
+def test_a_redirect_is_not_followed(allocations):
+    allocations.answer("blend", 302, "", {"Location": f"{allocations.url}/other/allocations"})
+    assert refusal(allocations.url) == "allocations_redirected"
+    assert len(allocations.requests) == 1
+
+
+def test_an_answer_that_is_far_too_large_is_cut_off(allocations):
+    allocations.answer("blend", 200, b"x" * (MAX_BODY_BYTES * 3))
+    assert refusal(allocations.url) == "allocations_too_large"
+
+
+def test_a_service_that_does_not_answer_ends_at_the_deadline(allocations):
+    allocations.hang("blend")
+    assert refusal(allocations.url, seconds=0.6) == "allocations_timeout"
+
+
+def test_a_service_that_is_not_there(allocations):
+    assert refusal("http://127.0.0.1:9") == "allocations_unreachable"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.com/v1", "http://127.0.0.1:8000", "http://localhost", "http://[::1]:80"]
+)
+def test_addresses_that_may_be_asked(address):
+    check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "example.com",
+        "http://example.com",
+        "http://192.168.1.1",
+        "ftp://127.0.0.1",
+        "file:///etc/passwd",
+        "http://127.0.0.1.example.com",
+    ],
+)
+def test_addresses_to_which_the_key_is_never_sent(address):
+    with pytest.raises(RunFailed) as caught:
+        check_address(address)
+    assert caught.value.code == "allocations_not_configured"

@@ -1,0 +1,155 @@
+"""The one door: what becomes of a message, whatever it holds."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from accounts.models import Strategy
+from tests.support.makers import policy, queue, simulated_account, strategy
+from trading.journal.runs import queue_run, requeue_due
+from trading.models import EventSource, RebalanceRun, RunMode, StrategyEvent
+from trading.services import receive_event
+from trading.values import ExecCommand
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(db):
+    return simulated_account("U1", {"SPY": "1"}, strategy=strategy("blend", {"SPY": "1"}), policy=policy())
+
+
+def receive(payload, channel="blend", message_id="m-1", **fields):
+    return receive_event(source=EventSource.ABLY, channel=channel, message_id=message_id, payload=payload, **fields)
+
+
+GOOD = {"exec": "rebalance"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ("not json", "payload_not_json"),
+        ("[]", "payload_not_json"),
+        ("3", "payload_not_json"),
+        ("null", "payload_not_json"),
+        ([1], "payload_not_json"),
+        ({}, "payload_invalid"),
+        ({"exec": ""}, "payload_invalid"),
+        ({"exec": 3}, "payload_invalid"),
+        ({"exec": None}, "payload_invalid"),
+        ({"exec": "liquidate"}, "unknown_exec"),
+        ({"exec": "REBALANCE"}, "unknown_exec"),
+        (GOOD | {"account_id": "NOBODY"}, "unknown_account"),
+        (GOOD | {"account_id": ""}, "payload_invalid"),
+        (GOOD | {"account_id": "OTHER"}, "account_of_other_strategy"),
+        (GOOD | {"times_queued": -1}, "payload_invalid"),
+    ],
+)
+def test_what_is_rejected_is_kept_with_a_reason_and_starts_nothing(account, payload, code):
+    simulated_account("OTHER", {"SPY": "1"}, policy=policy())
+    event = receive(payload)
+    assert (event.state, event.reason_code) == ("rejected", code)
+    assert event.reason.endswith(".")
+    assert StrategyEvent.objects.get().payload == (payload if isinstance(payload, str) else json.dumps(payload))
+    assert not RebalanceRun.objects.exists() and not OrmQ.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("channel", "code"), [("nothing", "unknown_strategy"), ("off", "strategy_disabled"), ("lonely", "no_accounts")]
+)
+def test_a_channel_that_nobody_can_serve_is_rejected(account, channel, code):
+    Strategy.objects.create(name="off", enabled=False)
+    Strategy.objects.create(name="lonely")
+    assert receive(GOOD, channel=channel).reason_code == code
+
+
+@pytest.mark.parametrize(
+    "payload", [GOOD, json.dumps(GOOD), json.dumps(json.dumps(GOOD)), GOOD | {"eventId": 7, "unheard": [1]}]
+)
+def test_an_object_or_json_text_is_accepted(account, payload):
+    event = receive(payload)
+    assert (event.state, event.exec) == ("accepted", "rebalance")
+    run = event.runs.get()
+    assert (run.state, run.mode, run.account) == ("queued", "execute", account)
+    assert OrmQ.objects.count() == 1
+
+
+def test_the_same_message_again_is_counted_and_changes_nothing(account):
+    first, second = receive(GOOD), receive(GOOD)
+    assert first.pk == second.pk
+    assert second.duplicates == 1
+    assert RebalanceRun.objects.count() == 1
+
+
+def test_the_same_id_with_another_content_is_quarantined(account):
+    receive(GOOD)
+    event = receive({"exec": "print-rebalance"})
+    assert (event.state, event.reason_code) == ("rejected", "conflicting_duplicate")
+    assert receive({"exec": "print-rebalance"}).pk == event.pk
+    assert RebalanceRun.objects.count() == 1
+
+
+def test_an_event_for_one_account_leaves_the_others_alone(account):
+    simulated_account("U2", {}, strategy=account.strategy, policy=policy())
+    event = receive(GOOD | {"account_id": "U2"})
+    assert [run.account.account_id for run in event.runs.all()] == ["U2"]
+
+
+def test_of_waiting_runs_only_that_of_the_newest_event_stays(account):
+    first, second, third = (receive(GOOD, message_id=str(i)).runs.get() for i in range(3))
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state, third.state) == ("superseded", "superseded", "queued")
+
+
+def test_an_older_event_that_arrives_later_does_not_win(account):
+    now = timezone.now()
+    newest = receive(GOOD, message_id="b", published_at=now).runs.get()
+    late = receive(GOOD, message_id="a", published_at=now - timedelta(minutes=1)).runs.get()
+    newest.refresh_from_db()
+    assert (newest.state, late.state) == ("queued", "superseded")
+
+
+def test_a_preview_and_a_live_event_never_hide_each_other(account):
+    receive(GOOD, message_id="a")
+    receive({"exec": "print-rebalance"}, message_id="b")
+    assert sorted(RebalanceRun.objects.values_list("mode", "state")) == [("execute", "queued"), ("preview", "queued")]
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "modes"),
+    [("preview", "late", ["preview"]), ("run", "late", ["execute"]), ("skip", "rejected", [])],
+)
+def test_a_late_event_follows_its_strategys_policy(account, what, state, modes):
+    Strategy.objects.update(late_event_policy=what)
+    event = receive(GOOD, published_at=timezone.now() - timedelta(hours=1))
+    assert (event.state, event.reason_code) == (state, "late_event")
+    assert [run.mode for run in event.runs.all()] == modes
+
+
+def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newer(account):
+    run = queue(account)
+    RebalanceRun.objects.update(state="deferred", not_before=timezone.now() + timedelta(hours=1))
+    assert requeue_due() == []
+    RebalanceRun.objects.update(not_before=timezone.now() - timedelta(seconds=1))
+    newer = queue_run(StrategyEvent.objects.get(), account, RunMode.PREVIEW)
+    assert [due.pk for due in requeue_due()] == [run.pk]
+    run.refresh_from_db()
+    newer.refresh_from_db()
+    assert (run.state, newer.state) == ("queued", "queued")
+
+
+def test_the_event_its_runs_and_the_hint_are_one_transaction(account, monkeypatch):
+    monkeypatch.setattr("trading.services.wake_slot", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        receive(GOOD)
+    assert not StrategyEvent.objects.exists() and not RebalanceRun.objects.exists()
+
+
+def test_a_command_goes_through_the_same_door(account):
+    run = queue(account, ExecCommand.PRINT_REBALANCE)
+    assert (run.event.source, run.event.account_id, run.mode) == ("command", "U1", "preview")

@@ -1,0 +1,193 @@
+"""Leases, fences and transitions: who may write, and what may follow what."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import product
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.models import BrokerConnection
+from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
+from tests.support.makers import policy, queue, simulated_account
+from trading.errors import IllegalTransition, LeaseLost
+from trading.journal import leases, orders, runs
+from trading.models import Order, OrderState, RebalanceRun, RunState
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def run(db):
+    return queue(simulated_account("U1", {"SPY": "1"}, policy=policy()))
+
+
+def claim(run):
+    lease = leases.claim_lease(run.connection_id, "me")
+    runs.claim_runs(lease)
+    return lease
+
+
+def test_one_lease_at_a_time_and_a_new_epoch_for_each(run):
+    first = leases.claim_lease(run.connection_id, "one")
+    assert leases.claim_lease(run.connection_id, "two") is None
+    leases.release_lease(first)
+    second = leases.claim_lease(run.connection_id, "two")
+    assert second.epoch == first.epoch + 1
+
+
+def test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out(run):
+    paused = claim(run)
+    BrokerConnection.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(LeaseLost):
+        leases.renew_lease(paused)
+    assert leases.claim_lease(run.connection_id, "another")
+    with pytest.raises(LeaseLost):
+        runs.tell(paused, run.pk, "x", "from the dead")
+    with pytest.raises(LeaseLost):
+        orders.plan_orders(paused, run.pk, [])
+    leases.release_lease(paused)
+    assert BrokerConnection.objects.get(pk=run.connection_id).lease_owner == "another"
+
+
+def test_a_run_that_a_dead_owner_left_is_taken_over_and_given_up_after_five_idle_leases(run):
+    for attempt in range(1, 8):
+        lease = leases.claim_lease(run.connection_id, f"worker {attempt}")
+        taken = runs.claim_runs(lease)
+        leases.release_lease(lease)
+        run.refresh_from_db()
+        if not taken:
+            break
+    assert (run.state, run.error_code, attempt) == ("needs_attention", "too_many_attempts", 7)
+
+
+RUN_MOVES = sorted(product(RunState, RunState))
+
+
+@pytest.mark.parametrize(("source", "target"), RUN_MOVES)
+def test_every_move_of_a_run_is_allowed_or_refused_as_the_table_says(run, source, target):
+    RebalanceRun.objects.update(state=source)
+    if source in runs.TRANSITIONS[target]:
+        runs.move_run(run.pk, target)
+        assert RebalanceRun.objects.get().state == target
+    else:
+        with pytest.raises(IllegalTransition):
+            runs.move_run(run.pk, target)
+        assert RebalanceRun.objects.get().state == source
+
+
+@pytest.fixture
+def order(run):
+    lease = claim(run)
+    (planned,) = orders.plan_orders(
+        lease,
+        run.pk,
+        [
+            orders.PlannedOrder(
+                "SPY", Decimal(10), OrderType.LIMIT, Decimal(100), Decimal(99), TimeInForce.DAY, "underweight"
+            )
+        ],
+    )
+    return lease, planned
+
+
+@pytest.mark.parametrize(("source", "target"), sorted(product(OrderState, OrderState)))
+def test_every_move_of_an_order_is_made_or_left_as_the_table_says(order, source, target):
+    lease, planned = order
+    Order.objects.update(state=source)
+    if target == OrderState.PLANNED:
+        return  # an order is planned once, when it is made
+    after = orders.mark_order(lease, planned.pk, target, "because")
+    allowed = source == target or source in orders.TRANSITIONS[target]
+    assert after.state == (target if allowed else source)
+
+
+def test_client_order_ids_are_of_the_run_and_short(order):
+    _, planned = order
+    run = RebalanceRun.objects.get()
+    assert planned.client_order_id == f"rb-{run.run_id}-1"
+    assert (
+        len(planned.client_order_id) <= 20 and planned.client_order_id.isascii() and ":" not in planned.client_order_id
+    )
+
+
+def test_the_database_forbids_a_second_executing_run_of_an_account(run):
+    claim(run)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        RebalanceRun.objects.create(
+            account=run.account, event=run.event, connection=run.connection, mode="execute", state="running"
+        )
+
+
+def execution(number, shares):
+    return Execution(
+        execution_id=f"x-{number}",
+        account_id="U1",
+        symbol="SPY",
+        quantity=Decimal(shares),
+        price_usd=Decimal(100),
+        commission_usd=Decimal(1),
+        executed_at=datetime(2026, 11, 24, 15, tzinfo=UTC),
+        client_order_id="c",
+    )
+
+
+def status(filled, word):
+    return OrderResult(
+        account_id="U1",
+        symbol="SPY",
+        quantity=Decimal(10),
+        filled_quantity=Decimal(filled),
+        status=word,
+        order_id="7",
+        average_price=Decimal(100),
+    )
+
+
+WORDS = [
+    execution(1, 3),
+    execution(2, 3),
+    execution(3, 4),
+    status(0, OrderStatus.WORKING),
+    status(3, OrderStatus.WORKING),
+    status(6, OrderStatus.WORKING),
+    status(10, OrderStatus.FILLED),
+]
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=14).map(lambda some: some + WORDS).flatmap(st.permutations))
+@pytest.mark.django_db(transaction=False)
+def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(django_db_blocker, words):
+    with transaction.atomic():
+        run = queue(simulated_account("U9", {"SPY": "1"}, policy=policy()))
+        lease = claim(run)
+        (planned,) = orders.plan_orders(
+            lease,
+            run.pk,
+            [
+                orders.PlannedOrder(
+                    "SPY", Decimal(10), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight"
+                )
+            ],
+        )
+        now = orders.mark_submitting(lease, planned, Decimal(0), datetime(2026, 11, 24, tzinfo=UTC).date())
+        filled = Decimal(0)
+        for word in words:
+            apply = orders.apply_execution if isinstance(word, Execution) else orders.apply_result
+            now = apply(lease, now.pk, word)
+            assert now.filled_quantity >= filled
+            filled = now.filled_quantity
+        assert (now.state, now.filled_quantity, now.commission, now.fills_complete) == ("filled", 10, 3, True)
+        transaction.set_rollback(True)
+
+
+def test_the_session_of_execution_is_written_with_the_first_order_only(order):
+    from trading.models import ExecutedSession
+
+    lease, planned = order
+    day = datetime(2026, 11, 25, tzinfo=UTC).date()
+    orders.mark_submitting(lease, planned, Decimal(0), day)
+    assert ExecutedSession.objects.get().session_date == day
