@@ -42,3 +42,6 @@ audit: setup  ## known weaknesses of the pinned dependencies
 
 clean:
 	rm -rf .venv var staticfiles
+
+screenshots: setup  ## the pictures of the documents, taken by a browser test
+	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py

@@ -209,3 +209,4 @@ class ConnectionSettings(BrokerValue):
     request_timeout_seconds: float = 10
     quote_timeout_seconds: float = 3
     allow_delayed_quotes: bool = False
+    market_data_type: int = Field(default=1, ge=1, le=4)

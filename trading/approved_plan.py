@@ -60,8 +60,8 @@ def _check_quotes(
         if moved_percent > limit:
             raise Refused(
                 "preview_moved",
-                f"{trade.symbol} has moved by {moved_percent:.2f} % since the preview; {limit.normalize():f} % are allowed. "
-                f"{NEW_PREVIEW}",
+                f"{trade.symbol} has moved by {moved_percent:.2f} % since the preview; "
+                f"{limit.normalize():f} % are allowed. {NEW_PREVIEW}",
             )
 
 

@@ -77,6 +77,7 @@ class BrokerLink:
                 connection_timeout_seconds=float(policy.connection_timeout_seconds),
                 request_timeout_seconds=float(policy.request_timeout_seconds),
                 allow_delayed_quotes=policy.allow_delayed_quotes,
+                market_data_type=policy.market_data_type,
             ),
             DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
         )

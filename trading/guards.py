@@ -1,11 +1,12 @@
 """What must hold before the first sell. Each guard has a code, a sentence, and a place in the preview."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from django.conf import settings
 
 from accounts.models import Account
+from accounts.policies import FrozenPolicy
 from trading.errors import Deferred, Refused
 from trading.market_calendar import NEW_YORK, MarketCalendar
 from trading.models import EventSource, Order, OrderState, TradingControl
@@ -21,25 +22,22 @@ class GuardContext:
     run_pk: int
     trade_guard: str
     minutes_before_close: int
+    resume: time
     now: datetime
     calendar: MarketCalendar
     control: TradingControl
 
 
 def read_context(
-    account_pk: int,
-    run_pk: int,
-    trade_guard: str,
-    minutes_before_close: int,
-    now: datetime,
-    calendar: MarketCalendar,
+    account_pk: int, run_pk: int, policy: FrozenPolicy, now: datetime, calendar: MarketCalendar
 ) -> GuardContext:
     """Reads what the guards look at from the database, now."""
     return GuardContext(
         account=Account.objects.select_related("strategy").get(pk=account_pk),
         run_pk=run_pk,
-        trade_guard=trade_guard,
-        minutes_before_close=minutes_before_close,
+        trade_guard=policy.trade_guard,
+        minutes_before_close=policy.minutes_before_close,
+        resume=policy.next_execution_time,
         now=now,
         calendar=calendar,
         control=TradingControl.objects.filter(pk=1).first() or TradingControl(),
@@ -171,7 +169,7 @@ def _session_open(context: GuardContext) -> GuardResult:
                 "The exchange is closed. The next session opens "
                 f"{session.opens_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time."
             ),
-            not_before=session.opens_at,
+            not_before=session.resume_at(context.resume),
         )
     # An exchange that never closes has no last minutes.
     ends = session.closes_at - timedelta(minutes=context.minutes_before_close)
@@ -184,13 +182,18 @@ def _session_open(context: GuardContext) -> GuardResult:
             f"The session closes at {session.closes_at.astimezone(NEW_YORK):%H:%M} New York time; no run starts in "
             f"its last {context.minutes_before_close} minutes."
         ),
-        not_before=following.opens_at,
+        not_before=following.resume_at(context.resume),
     )
 
 
 def _trade_guard(context: GuardContext) -> GuardResult:
     check = check_trade_guard(
-        context.account.pk, context.trade_guard, context.now, context.calendar, but_run=context.run_pk
+        context.account.pk,
+        context.trade_guard,
+        context.now,
+        context.calendar,
+        resume=context.resume,
+        but_run=context.run_pk,
     )
     return GuardResult(
         code="trade_guard", passed=check.allowed, message=check.message, not_before=check.next_allowed_at

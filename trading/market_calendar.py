@@ -20,6 +20,10 @@ class Session:
     opens_at: datetime
     closes_at: datetime
 
+    def resume_at(self, not_before: time) -> datetime:
+        """When a run that was put aside for this session is taken up: at a New York time, never before the open."""
+        return max(self.opens_at, datetime.combine(self.day, not_before, NEW_YORK))
+
     def is_open_at(self, instant: datetime) -> bool:
         """Whether the exchange trades at the instant."""
         return self.opens_at <= instant < self.closes_at

@@ -7,7 +7,6 @@ from urllib.parse import quote, urlsplit
 import apprise
 from django.conf import settings
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from trading.log_context import redact
@@ -42,7 +41,7 @@ def deliver_due(limit: int = 50) -> int:
         How many were sent.
     """
     sent = 0
-    due = Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now())
+    due = Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=timezone.now())
     for message in due.order_by("id")[:limit]:
         wait = min(5 * 2**message.attempts, LONGEST_WAIT_SECONDS)
         # Claimed by moving its time on, so that two processes do not send it twice.
@@ -72,6 +71,6 @@ def _deliver(message: Notification) -> bool:
 
 def _mark(message: Notification, state: NotificationState, error: str) -> bool:
     Notification.objects.filter(pk=message.pk).update(
-        state=state, last_error=redact(error), sent_at=Now() if state == NotificationState.SENT else None
+        state=state, last_error=redact(error), sent_at=timezone.now() if state == NotificationState.SENT else None
     )
     return state == NotificationState.SENT

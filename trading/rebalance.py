@@ -129,12 +129,7 @@ class Rebalancer(BaseRebalancer):
 
     async def _check_guards(self) -> list[GuardResult]:
         context = await sync_to_async(read_context)(
-            self._ticket.account_pk,
-            self._ticket.pk,
-            self._policy.trade_guard,
-            self._policy.minutes_before_close,
-            timezone.now(),
-            self._calendar,
+            self._ticket.account_pk, self._ticket.pk, self._policy, timezone.now(), self._calendar
         )
         return await sync_to_async(check_guards)(context)
 

@@ -78,6 +78,7 @@ class SlotWorker:
         self._calendar = calendar
         self._link = BrokerLink(lease)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places: asyncio.Semaphore | None = None
         self.may_go_on = True
 
     async def work(self) -> None:
@@ -153,6 +154,12 @@ class SlotWorker:
     async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
         """Carries the run out; plans again where that is safe, and connects again where the link broke."""
         ticket = await sync_to_async(make_ticket)(run)
+        if self._places is None:
+            self._places = asyncio.Semaphore(ticket.policy.max_concurrent_accounts)
+        async with self._places:
+            await self._attempts_of(ticket, run, journal)
+
+    async def _attempts_of(self, ticket: RunTicket, run: RebalanceRun, journal: RunJournal) -> None:
         await journal.record(policy=ticket.policy.model_dump(mode="json"))
         if ticket.executes:
             await self._refuse_before_connecting(ticket)
@@ -181,12 +188,7 @@ class SlotWorker:
         if await sync_to_async(runs.has_sent_orders)(ticket.pk):
             return  # what was sent has to be settled first, whatever the guards say
         context = await sync_to_async(read_context)(
-            ticket.account_pk,
-            ticket.pk,
-            ticket.policy.trade_guard,
-            ticket.policy.minutes_before_close,
-            timezone.now(),
-            self._calendar,
+            ticket.account_pk, ticket.pk, ticket.policy, timezone.now(), self._calendar
         )
         enforce(await sync_to_async(check_guards)(context), ticket.source)
 

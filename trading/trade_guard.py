@@ -5,7 +5,7 @@ Regimes: `none` never blocks. `once_per_session` allows one executed rebalance a
 sells before buys, nothing is bought and sold in one session, and what is sold was bought with settled money.
 """
 
-from datetime import datetime
+from datetime import datetime, time
 
 from accounts.models import Account
 from trading.market_calendar import NEW_YORK, MarketCalendar
@@ -16,7 +16,13 @@ UNGUARDED = "none"
 
 
 def check_trade_guard(
-    account_pk: int, regime: str, now: datetime, calendar: MarketCalendar, *, but_run: int | None = None
+    account_pk: int,
+    regime: str,
+    now: datetime,
+    calendar: MarketCalendar,
+    *,
+    resume: time = time(),
+    but_run: int | None = None,
 ) -> PDTCheckResult:
     """What the trade guard says of an account now.
 
@@ -25,6 +31,7 @@ def check_trade_guard(
         regime: its trade guard.
         now: the instant at which orders would be sent.
         calendar: the exchange's sessions.
+        resume: New York time before which a blocked account is not taken up again.
         but_run: a run that does not count, since it is the one that asks (taken up again half-way).
     """
     session = calendar.session_of(now)
@@ -43,7 +50,7 @@ def check_trade_guard(
         return PDTCheckResult(
             allowed=True, regime=regime, message=f"No rebalance was executed in the session of {session.day}."
         )
-    following = calendar.session_after(session.day)
+    again = calendar.session_after(session.day).resume_at(resume)
     label = dict(Account.TradeGuard.choices).get(regime, regime)
     return PDTCheckResult(
         allowed=False,
@@ -51,8 +58,8 @@ def check_trade_guard(
         message=(
             f"The account was rebalanced in the session of {session.day} (run {executions[-1].run_id}), and its "
             f"trade guard ({label}) allows one a session. It may trade again from "
-            f"{following.opens_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time."
+            f"{again.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time."
         ),
-        next_allowed_at=following.opens_at,
+        next_allowed_at=again,
         executions=executions,
     )

@@ -1,10 +1,12 @@
 """The simulated broker passes the contract, and its books are those of a broker."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connections
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,13 @@ class SimulatedHarness(Harness):
 
     def orders_at_the_broker(self, client_order_id):
         return SimulatedOrder.objects.filter(client_order_id=client_order_id).count()
+
+
+@pytest.fixture(autouse=True)
+def _close_the_loops_connection(request):
+    yield
+    # The event loop's statements ran in a thread of their own, with a connection of its own.
+    asyncio.run(sync_to_async(connections.close_all)())
 
 
 @pytest.mark.django_db(transaction=True)
@@ -175,4 +184,23 @@ def test_every_quote_is_two_sided_and_the_same_for_everybody(symbol, seed, insta
 def test_there_are_about_sixty_instruments_and_those_of_existing_files():
     symbols = {row["symbol"] for row in instruments()}
     assert len(symbols) >= 60
-    assert symbols >= set("SPY QQQ IEF GLD DBC UUP UVXY BIL PDBC USDU VXX VXZ VIXY VIXM SVXY USMV".split())
+    assert symbols >= set(
+        [
+            "SPY",
+            "QQQ",
+            "IEF",
+            "GLD",
+            "DBC",
+            "UUP",
+            "UVXY",
+            "BIL",
+            "PDBC",
+            "USDU",
+            "VXX",
+            "VXZ",
+            "VIXY",
+            "VIXM",
+            "SVXY",
+            "USMV",
+        ]
+    )

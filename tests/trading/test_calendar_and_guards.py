@@ -1,11 +1,12 @@
 """Real sessions, and what must hold before the first sell."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from accounts.models import Account
+from accounts.policies import resolve_policy
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.errors import Deferred, Refused
@@ -92,6 +93,14 @@ def test_the_trade_guard_blocks_until_the_next_session_opens(account, regime, do
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("resume", "until"), [(time(9, 0), "09:30"), (time(9, 30), "09:30"), (time(10, 15), "10:15")])
+def test_a_blocked_account_is_taken_up_at_its_policys_time_but_never_before_the_open(account, resume, until):
+    executed(account, "2026-11-25")
+    check = check_trade_guard(account.pk, "once_per_session", at("2026-11-25 15:00"), XNYS, resume=resume)
+    assert check.next_allowed_at == at(f"2026-11-27 {until}")
+
+
+@pytest.mark.django_db
 def test_a_run_that_is_taken_up_again_does_not_block_itself(account):
     run = executed(account, "2026-11-25")
     assert check_trade_guard(account.pk, "once_per_session", at("2026-11-25 15:00"), XNYS, but_run=run.pk).allowed
@@ -102,7 +111,7 @@ def test_a_run_that_is_taken_up_again_does_not_block_itself(account):
 
 def blocked(account, now="2026-11-25 10:00", calendar=XNYS):
     run = queue(account)
-    context = read_context(account.pk, run.pk, account.trade_guard, 5, at(now), calendar)
+    context = read_context(account.pk, run.pk, resolve_policy(account), at(now), calendar)
     return {result.code: result for result in check_guards(context) if not result.passed}
 
 
@@ -121,7 +130,7 @@ def test_a_guard_says_why(account, change, code):
     for field, value in change.items():
         setattr(account, field, value)
     account.save()
-    context = read_context(account.pk, run.pk, "none", 5, at("2026-11-25 10:00"), XNYS)
+    context = read_context(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
     results = {result.code: result for result in check_guards(context)}
     assert not results[code].passed
     assert results[code].message.endswith((".", "admin."))
@@ -204,6 +213,6 @@ def test_every_guard_has_its_place_in_the_documents(account):
     from trading.codes import all_codes
 
     run = queue(account)
-    context = read_context(account.pk, run.pk, "none", 5, at("2026-11-25 10:00"), XNYS)
+    context = read_context(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
     assert {result.code for result in check_guards(context)} <= set(all_codes())
     assert Account.TradeGuard.values

@@ -1,0 +1,109 @@
+"""What the documents promise."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+from accounts.models import RebalancePolicy
+from brokers.exceptions import BrokerError
+from brokers.registry import broker_names
+from calculator import codes as calculator_codes
+from rebalancer_site.environment import Environment
+from trading.codes import all_codes
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+OURS = {"accounts", "trading", "brokers", "rebalancer_site"}
+
+
+def text(name):
+    return (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("name", Environment.model_fields)
+def test_every_setting_is_documented_and_in_the_example(name):
+    assert f"`{name.upper()}`" in text("docs/configuration.md")
+    assert re.search(rf"^#{name.upper()}=", text(".env.example"), re.MULTILINE)
+
+
+def test_every_secret_can_come_from_a_file_and_says_so():
+    secrets = [name for name, field in Environment.model_fields.items() if "SecretStr" in str(field.annotation)]
+    assert len(secrets) >= 5
+    assert all(f"`{name.upper()}_FILE`" in text("docs/configuration.md") for name in secrets)
+
+
+@pytest.mark.parametrize("command", sorted(name for name, app in get_commands().items() if app in OURS))
+def test_every_command_is_documented(command):
+    assert re.search(rf"^\| `{command}[ `]", text("docs/commands.md"), re.MULTILINE)
+
+
+def codes():
+    def tree(error):
+        return [error, *(leaf for child in error.__subclasses__() for leaf in tree(child))]
+
+    return sorted(
+        {error.code for error in tree(BrokerError)}
+        | set(all_codes())
+        | set(calculator_codes.REFUSALS | calculator_codes.REASONS | calculator_codes.WARNINGS)
+    )
+
+
+@pytest.mark.parametrize("code", codes())
+def test_every_code_is_documented(code):
+    assert f"| `{code}` |" in text("docs/errors.md")
+
+
+def test_every_code_in_the_program_is_a_known_one():
+    source = "\n".join(
+        path.read_text() for folder in ("trading", "calculator") for path in (ROOT / folder).rglob("*.py")
+    )
+    raised = set(
+        re.findall(r'(?:Refused|RunFailed|NeedsAttention|Deferred|EventRejected|_Passing)\(\s*"(\w+)"', source)
+    )
+    assert len(raised) > 30
+    assert raised <= set(codes())
+
+
+@pytest.mark.parametrize("broker", broker_names())
+def test_every_broker_is_in_the_guide(broker):
+    assert f"| `{broker}` |" in text("docs/adding_a_broker.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_two_commands_of_the_readme_are_targets():
+    makefile = text("Makefile")
+    for target in re.findall(r"^make (\w+)", text("README.md"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_value_of_the_older_configuration_has_its_row():
+    import yaml
+
+    rows = text("docs/configuration.md")
+    content = yaml.safe_load((ROOT / "tests/e2e/data/config.yaml").read_text())
+    for section, values in content.items():
+        for name, value in values.items():
+            names = (
+                [f"{section}.{name}.{inner}" for inner in value] if isinstance(value, dict) else [f"{section}.{name}"]
+            )
+            assert all(f"`{full}`" in rows for full in names), name
+
+
+def test_every_field_of_a_policy_says_what_it_is():
+    silent = [
+        field.name
+        for field in RebalancePolicy._meta.get_fields()
+        if hasattr(field, "help_text")
+        and not field.help_text
+        and not field.choices
+        and field.name not in {"id", "name"}
+    ]
+    assert silent == []

@@ -1,0 +1,165 @@
+"""The main job as a person does it: a real browser, a real site, a real worker."""
+
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PICTURES = os.environ.get("SCREENSHOTS")
+SECONDS = 1000
+
+if CHROMIUM is None and os.environ.get("E2E") != "require":
+    pytest.skip("NO BROWSER: install chromium to run the browser tests", allow_module_level=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def site(new_installation):
+    """`manage.py demo`, from nothing to a page that answers."""
+    site = new_installation()
+    site.url = f"http://127.0.0.1:{free_port()}"
+    site.demo = site.start("demo", "--port", site.url.rsplit(":", 1)[1])
+
+    def answers():
+        try:
+            return httpx.get(f"{site.url}/healthz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    site.wait_for(answers, "The first page", seconds=60)
+    return site
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, site):
+    """A page on which nothing may go wrong: no console error, no answer of 400 or more, no request elsewhere."""
+    wrong, contexts = [], []
+
+    def open_(user=None, **options):
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30 * SECONDS)
+        page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+        )
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((site.url, "data:")) else wrong.append(request.url),
+        )
+        page.goto(site.url)
+        if user:
+            page.fill("#id_username", user)
+            page.fill("#id_password", "demo")
+            page.click("[type=submit]")
+            page.wait_for_url(f"{site.url}/")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def picture(page, name):
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def test_edit_preview_send_and_watch(site, open_page):
+    page = open_page("demo")
+    page.goto(f"{site.url}/admin/accounts/account/")
+    page.click("text=SIM-1001")
+    page.fill("#id_cash_reserve_percent", "3")
+    page.click("input[name=_save]")
+    page.wait_for_selector(".messagelist .success")
+    page.goto(site.url)
+    page.click("button[aria-label='Preview Family portfolio']")
+    page.wait_for_selector("text=Run this plan")
+    assert "Nothing has been traded" in page.inner_text("#run")
+    picture(page, "preview")
+    count = int(re.search(r"Send (\d+) orders", page.inner_text(".rb-confirm")).group(1))
+    page.click(".rb-confirm button")
+    page.wait_for_selector(".rb-state-completed")
+    assert f"{count} of {count} orders filled" in page.inner_text("#run")
+    picture(page, "run")
+    for name in ("Retirement (IRA)", "Taxable"):
+        page.goto(site.url)
+        page.click(f"button[aria-label='Preview {name}']")
+        page.wait_for_selector("text=Run this plan")
+    page.goto(site.url)
+    assert page.inner_text("main").count("✓ in band") >= 1
+    picture(page, "dashboard")
+    assert page.is_visible("nav.rb-nav >> text=Strategies")
+
+
+def test_a_viewer_may_look_and_not_send(site, open_page):
+    page = open_page("viewer")
+    page.click("button[aria-label='Preview Retirement (IRA)']")
+    page.wait_for_selector("text=Run this plan")
+    assert "You may preview this account, but not trade it" in page.inner_text(".rb-confirm")
+    assert page.locator(".rb-confirm button").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_scrolls_sideways(site, open_page, scheme):
+    page = open_page("trader", viewport={"width": 390, "height": 844}, color_scheme=scheme, locale="de-DE")
+    page.click("button[aria-label='Preview Taxable']")
+    page.wait_for_selector("text=Run this plan")
+    picture(page, f"phone_{scheme}")
+    for path in ("/", "/accounts/SIM-1003/", "/runs/", "/events/"):
+        page.goto(site.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_without_scripts_one_can_preview_send_and_follow(site, open_page):
+    page = open_page("trader", java_script_enabled=False)
+    page.click("button[aria-label='Preview Taxable']")
+    for _ in range(60):
+        if page.locator(".rb-confirm button").count():
+            break
+        page.reload()
+    page.click(".rb-confirm button")
+    for _ in range(100):
+        if page.locator(".rb-state-completed").count():
+            break
+        page.reload()
+    assert "orders filled" in page.inner_text("#run")
+
+
+def test_the_demo_ends_whole_when_it_is_interrupted(site):
+    import signal
+    import subprocess
+
+    site.demo.send_signal(signal.SIGINT)
+    assert site.demo.wait(30) == 0
+    left = subprocess.run(["pgrep", "-g", str(site.demo.pid)], capture_output=True, text=True)
+    assert left.stdout == ""

@@ -1,0 +1,275 @@
+"""From the Preview button to the orders, as people with different rights."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from brokers.simulated import books
+from brokers.simulated.models import SimulatedMarket, SimulatedOrder
+from tests.support.makers import carry_out, held, policy
+from trading.models import RebalanceRun, TradingControl
+from trading.slot_worker import work_slot
+from trading.values import ExecCommand
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RIGHTS = {
+    "viewer": ["view_account"],
+    "operator": ["view_account", "preview_account"],
+    "trader": ["view_account", "preview_account", "execute_account"],
+    "live_trader": ["view_account", "preview_account", "execute_account", "execute_live_account"],
+}
+
+
+@pytest.fixture
+def people(transactional_db):
+    def person(name):
+        user, new = User.objects.get_or_create(username=name, defaults={"is_staff": True})
+        if new:
+            user.user_permissions.set(Permission.objects.filter(codename__in=RIGHTS[name]))
+        return user
+
+    return person
+
+
+@pytest.fixture
+def log_in(client, people):
+    def enter(name):
+        client.force_login(people(name))
+        return client
+
+    return enter
+
+
+def page(client, run):
+    return client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+
+
+def previewed(client, account):
+    client.post(reverse("trading:preview", args=[account.account_id]))
+    run = RebalanceRun.objects.order_by("-id").first()
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    return run
+
+
+def send(client, run, **fields):
+    return client.post(
+        reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_digest, **fields}, follow=True
+    )
+
+
+def messages(answer):
+    return " ".join(str(message) for message in answer.context["messages"])
+
+
+def finish():
+    run = RebalanceRun.objects.order_by("-id").first()
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    return run
+
+
+def test_preview_then_exactly_that_plan(log_in, make_account):
+    client, account = log_in("trader"), make_account(positions={"VTI": "30"}, cash="20000")
+    preview = previewed(client, account)
+    text = page(client, preview)
+    assert "Nothing has been traded" in text
+    assert f"Send {len(preview.result['trades'])} orders" in text
+    send(client, preview)
+    run = finish()
+    assert (run.state, run.approved_preview, run.plan_digest) == ("completed", preview, preview.plan_digest)
+    assert {order.symbol: order.filled_quantity for order in run.orders.all()} == {
+        trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]
+    }
+    assert run.requested_by.username == "trader"
+    assert "5 of" not in page(client, run)
+    assert f"{run.orders.count()} of {run.orders.count()} orders filled" in page(client, run)
+
+
+def test_two_clicks_are_one_run(log_in, make_account):
+    client = log_in("trader")
+    preview = previewed(client, make_account())
+    first, second = send(client, preview), send(client, preview)
+    assert first.redirect_chain == second.redirect_chain
+    assert RebalanceRun.objects.filter(mode="execute").count() == 1
+
+
+@pytest.mark.parametrize(("name", "said"), [("viewer", "may not preview"), ("operator", "")])
+def test_a_preview_takes_its_right(log_in, make_account, name, said):
+    client, account = log_in(name), make_account()
+    answer = client.post(reverse("trading:preview", args=[account.account_id]), follow=True)
+    assert said in messages(answer)
+    assert RebalanceRun.objects.exists() == (not said)
+
+
+def test_sending_takes_its_right_and_the_page_says_so(log_in, make_account):
+    client = log_in("operator")
+    preview = previewed(client, make_account())
+    assert "You may preview this account, but not trade it" in page(client, preview)
+    assert "may preview this account, but not trade it" in messages(send(client, preview))
+    assert not RebalanceRun.objects.filter(mode="execute").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("expired", "older than its quotes may be"),
+        ("superseded", "is newer than this preview"),
+        ("other digest", "not the one that is stored"),
+        ("blocked", "Trading is paused"),
+        ("nothing to do", "there is nothing to send"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_with_a_sentence(log_in, make_account, what, said):
+    client = log_in("trader")
+    if what == "blocked":
+        TradingControl.objects.create(trading_paused=True)
+    account = make_account()
+    if what == "nothing to do":
+        carry_out(account)
+    preview = previewed(client, account)
+    if what == "expired":
+        RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
+    if what == "superseded":
+        previewed(client, account)
+    fields = {"digest": "0" * 64} if what == "other digest" else {}
+    executions = RebalanceRun.objects.filter(mode="execute").count()
+    assert said in messages(send(client, preview, **fields))
+    assert RebalanceRun.objects.filter(mode="execute").count() == executions
+
+
+def test_a_live_run_wants_the_right_and_the_account_number_typed(log_in, make_account, settings):
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING, settings.MARKET_CALENDAR = "live", True, "always_open"
+    account = make_account(type="live", live_armed=True)
+    preview = previewed(log_in("trader"), account)
+    assert "not trade it" in messages(send(log_in("trader"), preview))
+    client = log_in("live_trader")
+    assert "for real" in page(client, preview)
+    assert "Type the account number" in messages(send(client, preview))
+    assert "Type the account number" in messages(send(client, preview, account_id="U2"))
+    send(client, preview, account_id="U1")
+    assert finish().state == "completed"
+
+
+@pytest.mark.parametrize("moved", ["quotes", "positions", "targets"])
+def test_a_plan_whose_world_has_moved_stops_before_its_first_order(log_in, make_account, moved):
+    client = log_in("trader")
+    account = make_account(policy=policy(max_price_move_percent=Decimal("0.1")))
+    preview = previewed(client, account)
+    send(client, preview)
+    if moved == "quotes":
+        SimulatedMarket.objects.update(seed=99)
+    elif moved == "positions":
+        books.set_position("U1", "GLD", Decimal(1))
+    else:
+        account.strategy.targets.filter(symbol="SPY").update(weight=Decimal("0.55"))
+    run = finish()
+    assert (run.state, run.error_code) == ("refused", "preview_moved")
+    assert "Nothing was sent" in run.error_message
+    assert not SimulatedOrder.objects.exists()
+
+
+def test_get_sends_nothing_and_a_form_needs_its_token(people, make_account):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(people("trader"))
+    account = make_account()
+    assert client.get(reverse("trading:preview", args=[account.account_id])).status_code == 405
+    assert client.post(reverse("trading:preview", args=[account.account_id])).status_code == 403
+    assert not RebalanceRun.objects.exists()
+
+
+def test_pages_need_a_login(client, make_account):
+    account = make_account()
+    for url in ("/", f"/accounts/{account.account_id}/", "/runs/", "/events/"):
+        assert client.get(url).status_code == 302
+
+
+def test_a_queued_run_without_a_worker_says_so_after_a_while(log_in, make_account):
+    client, account = log_in("trader"), make_account()
+    client.post(reverse("trading:preview", args=[account.account_id]))
+    run = RebalanceRun.objects.get()
+    assert "No worker has taken it up" not in page(client, run)
+    RebalanceRun.objects.update(queued_at=timezone.now() - timedelta(seconds=11))
+    assert "No worker has taken it up" in page(client, run)
+
+
+def test_the_moving_part_is_sent_only_when_it_has_moved(log_in, make_account):
+    client, account = log_in("trader"), make_account()
+    client.post(reverse("trading:preview", args=[account.account_id]))
+    run = RebalanceRun.objects.get()
+    url = reverse("trading:run_fragment", args=[run.run_id])
+    version = re.search(r"\?v=([\w.]+)", client.get(url).content.decode()).group(1)
+    assert client.get(url, {"v": version}).status_code == 204
+    work_slot(run.connection_id)
+    moved = client.get(url, {"v": version})
+    assert moved.status_code == 200
+    assert "hx-get" not in moved.content.decode()
+
+
+def test_stopping_takes_its_right(log_in, make_account):
+    client, account = log_in("trader"), make_account()
+    preview = previewed(client, account)
+    send(client, preview)
+    run = RebalanceRun.objects.get(mode="execute")
+    url = reverse("trading:stop", args=[run.run_id])
+    assert "may not stop" in messages(log_in("operator").post(url, follow=True))
+    assert "No more orders are sent" in messages(log_in("trader").post(url, follow=True))
+    done = finish()
+    assert done.orders.exclude(state="cancelled").count() == 0
+    assert held("U1") == {}
+
+
+def test_the_csv_holds_the_trades(log_in, make_account):
+    client = log_in("trader")
+    preview = previewed(client, make_account())
+    rows = client.get(reverse("trading:trades_csv", args=[preview.run_id])).content.decode().splitlines()
+    assert rows[0].startswith("symbol,quantity,order_type,limit_price_usd")
+    assert len(rows) == 1 + len(preview.result["trades"])
+
+
+@pytest.mark.parametrize("url", ["/", "/runs/", "/events/"])
+def test_a_page_takes_as_many_queries_for_many_rows_as_for_few(log_in, make_account, url):
+    client = log_in("trader")
+
+    def fill(start, stop):
+        for i in range(start, stop):
+            carry_out(make_account(f"N{i}"), ExecCommand.PRINT_REBALANCE)
+
+    fill(0, 2)
+    client.get(url)
+    with CaptureQueriesContext(connection) as few:
+        assert client.get(url).status_code == 200
+    fill(2, 6)
+    with CaptureQueriesContext(connection) as many:
+        assert client.get(url).status_code == 200
+    assert len(many) == len(few)
+
+
+def test_no_page_has_an_inline_script_or_style_and_the_policy_forbids_them(log_in, make_account):
+    client, account = log_in("trader"), make_account()
+    preview = previewed(client, account)
+    for url in ("/", f"/accounts/{account.account_id}/", reverse("trading:run", args=[preview.run_id]), "/events/"):
+        answer = client.get(url, headers={"accept-language": "de"})
+        text = answer.content.decode()
+        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=", text), url
+        assert answer["Content-Security-Policy"].count("'self'") >= 6
+        assert "unsafe" not in answer["Content-Security-Policy"]
+        assert all(re.fullmatch(r"-?\d+(\.\d+)?", width) for width in re.findall(r'<rect[^>]* width="([^"]*)"', text))
+
+
+def test_health_is_judged_by_rows(client, transactional_db):
+    from trading.sweeper import beat
+
+    assert client.get("/healthz").status_code == 503
+    beat("worker:test", "worker")
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()["database"]) == (200, "ok")

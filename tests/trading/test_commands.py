@@ -1,0 +1,117 @@
+"""Commands: exit codes and what they print."""
+
+import json
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from brokers.simulated.faults import Kind, set_fault
+from tests.support.makers import carry_out
+from trading.models import RebalanceRun
+
+pytestmark = pytest.mark.django_db(transaction=True)
+KEYS = {
+    "run_id",
+    "account_id",
+    "mode",
+    "state",
+    "error",
+    "plan_hash",
+    "trades",
+    "orders",
+    "warnings",
+    "total_value",
+    "cash_balance",
+    "residual_drift",
+}
+
+
+def run(*arguments):
+    """Exit code and standard output."""
+    out = StringIO()
+    try:
+        call_command(*arguments, stdout=out)
+    except SystemExit as end:
+        return end.code, out.getvalue()
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, out.getvalue()
+
+
+def test_the_json_of_a_run_has_its_keys_and_forms(make_account):
+    make_account()
+    code, out = run("rebalance", "U1", "--exec", "rebalance", "--json")
+    body = json.loads(out)
+    assert code == 0
+    assert set(body) == KEYS
+    assert (body["mode"], body["state"], body["error"]) == ("execute", "completed", None)
+    assert {"symbol", "quantity", "order_type", "price", "reason"} == set(body["trades"][0])
+    assert {
+        "client_order_id",
+        "broker_order_id",
+        "symbol",
+        "quantity",
+        "filled_quantity",
+        "average_price",
+        "status",
+    } == set(body["orders"][0])
+    for money in (body["total_value"], body["cash_balance"], body["residual_drift"], body["trades"][0]["price"]):
+        assert isinstance(money, str) and Decimal(money).is_finite()
+    assert isinstance(body["trades"][0]["quantity"], int)
+
+
+def test_a_preview_is_the_default(make_account):
+    make_account()
+    code, out = run("rebalance", "U1")
+    assert code == 0 and "Preview" in out and "BUY" in out
+    assert RebalanceRun.objects.get().mode == "preview"
+
+
+def test_exit_codes(make_account, monkeypatch):
+    monkeypatch.setattr("trading.slot_worker.BACK_OFF_SECONDS", 0.01)
+    make_account("OK")
+    make_account("PAUSED", trading_paused=True)
+    make_account("DOWN")
+    assert run("rebalance", "OK", "--exec", "rebalance")[0] == 0
+    assert run("rebalance", "NOBODY")[0] == 2
+    assert run("rebalance", "PAUSED", "--exec", "rebalance")[0] == 3
+    set_fault(Kind.INCOMPLETE, account_id="DOWN")
+    assert run("rebalance", "DOWN", "--exec", "rebalance")[0] == 1
+
+
+def test_no_wait_leaves_it_to_the_workers(make_account):
+    make_account()
+    code, out = run("rebalance", "U1", "--no-wait", "--json")
+    assert (code, json.loads(out)["state"]) == (0, "queued")
+
+
+def test_runs_and_events_are_listed_newest_first(make_account):
+    account = make_account()
+    carry_out(account)
+    run("publish_event", account.strategy.name, "--exec", "print-rebalance", "--message-id", "m-7")
+    listed = json.loads(run("runs", "--account", "U1", "--json")[1])
+    assert [entry["mode"] for entry in listed] == ["preview", "execute"]
+    assert set(listed[0]) == KEYS
+    events = json.loads(run("events", "--json")[1])
+    assert set(events[0]) == {
+        "id",
+        "source",
+        "channel",
+        "message_id",
+        "exec",
+        "account_id",
+        "state",
+        "reason",
+        "received_at",
+    }
+    assert (events[0]["source"], events[0]["message_id"], events[0]["exec"]) == ("ably", "m-7", "print-rebalance")
+    assert run("runs", "--account", "NOBODY")[0] == 2
+
+
+def test_a_rejected_event_is_an_error_of_the_command(make_account):
+    account = make_account()
+    code, said = run("publish_event", account.strategy.name, "--exec", "sell-everything")
+    assert (code, "unknown_exec" in said) == (2, True)
