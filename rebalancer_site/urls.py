@@ -5,6 +5,7 @@ from django.urls import include, path
 
 admin.site.site_header = admin.site.site_title = "Rebalancer"
 admin.site.index_title = "System"
+admin.site.site_url = None  # the pages are one site already
 
 urlpatterns = [
     path("admin/", admin.site.urls),

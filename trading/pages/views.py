@@ -115,6 +115,7 @@ def _run_context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
     waited_seconds = (timezone.now() - run.queued_at).total_seconds()
     return {
         "run": run,
+        "heading": f"{'Preview' if run.mode == RunMode.PREVIEW else 'Run'} · {run.account.display_name}",
         "account": run.account,
         "steps": step_rows(run),
         "plan": plan_summary(run) if run.result else None,
@@ -149,8 +150,8 @@ def _version(run: RebalanceRun) -> str:
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A preview with its confirmation, or a run with its orders and its story."""
     found = _run(run_id)
-    title = f"{'Preview' if found.mode == RunMode.PREVIEW else 'Run'} · {found.account.display_name}"
-    return _page(request, "trading/run.html", _run_context(request, found), title)
+    context = _run_context(request, found)
+    return _page(request, "trading/run.html", context, context["heading"])
 
 
 @require_GET
