@@ -41,7 +41,7 @@ audit: setup  ## known weaknesses of the pinned dependencies
 	$(BIN)/pip-audit -r requirements/main.txt --require-hashes
 
 clean:
-	rm -rf .venv var staticfiles
+	rm -rf .venv var
 
 screenshots: setup  ## the pictures of the documents, taken by a browser test
 	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading.errors import Refused
+from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.services import request_run
 from trading.values import ExecCommand
@@ -105,8 +106,5 @@ def request_stop(run: RebalanceRun, person: User) -> None:
     """
     if not may_execute(person, run.account):
         raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
-    asked = RebalanceRun.objects.filter(
-        pk=run.pk, state__in=RunState.unfinished(), stop_requested_at__isnull=True
-    ).update(stop_requested_at=timezone.now())
-    if not asked and run.is_finished:
+    if not ask_to_stop(run.pk, str(person)):
         raise Refused("stopped", "The run has ended already.")

@@ -76,7 +76,7 @@ class OrderPhase:
 
     async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
         if await self._journal.stop_requested():
-            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped the run.")
+            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped it.")
         await self._journal.still_mine()
         order = await self._journal.submitting(order, position, self._session_date)
         order = await self._send(order)

@@ -116,16 +116,24 @@ def _not_paused(context: GuardContext) -> GuardResult:
     )
 
 
+def is_of_another_environment(account: Account) -> str:
+    """Why the account cannot be traded by this installation at all; empty when it can."""
+    kind, mode = account.type, settings.TRADING_MODE
+    if kind == mode:
+        return ""
+    return (
+        f"Account {account.account_id} is a {kind} account, and this installation trades {mode} accounts "
+        f"(TRADING_MODE={mode}). It can be previewed, not executed."
+    )
+
+
 def _environment(context: GuardContext) -> GuardResult:
-    kind, mode = context.account.type, settings.TRADING_MODE
+    problem = is_of_another_environment(context.account)
     return _result(
         "wrong_environment",
-        passed=kind == mode,
-        yes=f"It is a {kind} account, and TRADING_MODE is {mode}.",
-        no=(
-            f"Account {context.account.account_id} is a {kind} account, and this installation trades {mode} "
-            f"accounts (TRADING_MODE={mode}). It can be previewed, not executed."
-        ),
+        passed=not problem,
+        yes=f"It is a {context.account.type} account, as TRADING_MODE wants.",
+        no=problem,
     )
 
 

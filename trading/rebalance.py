@@ -106,7 +106,7 @@ class Rebalancer(BaseRebalancer):
             RunState.COMPLETED,
             warnings=[warning.model_dump() for warning in planned.warnings],
             plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
-            residual_drift=planned.result.residual_drift_before,
+            residual_drift=planned.result.residual_drift_expected,
         )
 
     async def rebalance(self) -> None:

@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 from accounts.models import Account, Strategy
 from trading.errors import EventRejected
+from trading.guards import is_of_another_environment
 from trading.journal.runs import queue_run, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.values import EventData, ExecCommand
 from trading.wake import wake_slot
 
+LONGEST_CHANNEL, LONGEST_MESSAGE_ID = 64, 160
 MODES = {ExecCommand.REBALANCE: RunMode.EXECUTE, ExecCommand.PRINT_REBALANCE: RunMode.PREVIEW}
 
 
@@ -44,8 +46,9 @@ def receive_event(
     Returns:
         The stored event; its `state` says what became of it.
     """
-    text = payload if isinstance(payload, str) else json.dumps(payload, default=str)
+    text = _storable(payload if isinstance(payload, str) else json.dumps(payload, default=str))
     digest = hashlib.sha256(text.encode()).hexdigest()
+    channel, message_id = _storable(channel)[:LONGEST_CHANNEL], _short(_storable(message_id))
     event = StrategyEvent(
         source=source,
         channel=channel,
@@ -72,23 +75,37 @@ def _take_in(event: StrategyEvent, approved: RebalanceRun | None) -> list[Rebala
     """Classifies the event, stores it, and queues its runs."""
     try:
         data = _parse(event.payload)
-        event.exec, event.account_id, event.event_id = data.exec, data.account_id or "", data.event_id or ""
+        event.exec, event.account_id = _storable(data.exec), _storable(data.account_id or "")
+        event.event_id = _storable(data.event_id or "")
         command = _command(data.exec)
         accounts = _accounts(event.channel, data.account_id)
         mode = _lateness(event, MODES[command])
     except EventRejected as rejection:
-        event.state, event.reason_code, event.reason = EventState.REJECTED, rejection.code, rejection.message
+        event.state, event.reason_code = EventState.REJECTED, rejection.code
+        event.reason = _storable(rejection.message)
         event.save(force_insert=True)
         return []
     event.state = event.state or EventState.ACCEPTED
     event.save(force_insert=True)
     queued = []
     for account in accounts:
-        if refusal := _cannot_even_wait(account):
+        if refusal := _cannot_even_wait(account, mode):
             refuse_at_once(event, account, mode, *refusal)
         else:
             queued.append(queue_run(event, account, mode, approved=approved, requested_by=event.requested_by))
     return queued
+
+
+def _storable(text: str) -> str:
+    """Text that every database takes: no NUL, no half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _short(message_id: str) -> str:
+    """The id, or for one that is longer than a row can hold its beginning and its digest."""
+    if len(message_id) <= LONGEST_MESSAGE_ID:
+        return message_id
+    return f"{message_id[:80]}~{hashlib.sha256(message_id.encode()).hexdigest()}"
 
 
 def _parse(text: str) -> EventData:
@@ -96,7 +113,7 @@ def _parse(text: str) -> EventData:
         content = json.loads(text)
         if isinstance(content, str):  # JSON text inside a JSON string
             content = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EventRejected("payload_not_json", f"The message is not JSON: {error}.") from error
     if not isinstance(content, dict):
         raise EventRejected("payload_not_json", f"The message is a JSON {type(content).__name__}, not an object.")
@@ -160,9 +177,12 @@ def _lateness(event: StrategyEvent, mode: RunMode) -> RunMode:
     return RunMode.PREVIEW
 
 
-def _cannot_even_wait(account: Account) -> tuple[str, str] | None:
+def _cannot_even_wait(account: Account, mode: RunMode) -> tuple[str, str] | None:
+    """What skips an account of an event: visible as a refused run, and no news to anybody."""
     if not account.enabled:
         return "account_disabled", f"Account {account.account_id} is disabled; enable it in the admin."
+    if mode == RunMode.EXECUTE and (problem := is_of_another_environment(account)):
+        return "wrong_environment", problem
     return None
 
 

@@ -132,11 +132,8 @@ class SlotWorker:
                 await self._attempts(run, journal)
             except LeaseLost:
                 raise
-            except Deferred as aside:
-                await journal.defer(aside.code, aside.message, aside.not_before)
-                logger.warning("Run %s deferred: %s", run.run_id, aside.message)
             except Refused as refusal:
-                await self._end(journal, RunState.REFUSED, refusal.code, refusal.message)
+                await self._refuse(journal, refusal)
             except NeedsAttention as trouble:
                 await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, trouble.message)
             except BrokerConnectionError as trouble:
@@ -199,6 +196,17 @@ class SlotWorker:
         if seconds > CLIENT_ID_PATIENCE_SECONDS:
             raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
         logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
+
+    async def _refuse(self, journal: RunJournal, refusal: Refused) -> None:
+        """Refused or put aside, if nothing was sent; a run that was cut in half is for a person to judge."""
+        if any(order.submitted_at for order in await journal.orders()):
+            message = f"{refusal.message} Some orders of this run had been sent before. Preview the account anew."
+            await self._end(journal, RunState.NEEDS_ATTENTION, refusal.code, message)
+        elif isinstance(refusal, Deferred):
+            logger.warning("Run deferred: %s", refusal.message)
+            await journal.defer(refusal.code, refusal.message, refusal.not_before)
+        else:
+            await self._end(journal, RunState.REFUSED, refusal.code, refusal.message)
 
     async def _come_back_or_fail(self, journal: RunJournal, trouble: BrokerConnectionError) -> None:
         """A run with orders in the air is left running: the sweeper wakes it until the broker is back."""

@@ -4,13 +4,17 @@ from trading import sweeper
 from trading.journal.leases import has_live_lease
 from trading.notifications import deliver_due
 from trading.slot_worker import work_slot
+from trading.wake import wake_outbox
 
 
 def advance(connection_id: int) -> str:
     """Carries out what waits for a slot."""
     if has_live_lease(connection_id):
         return "another process works the slot"
-    return "worked" if work_slot(connection_id) else "another process works the slot"
+    if not work_slot(connection_id):
+        return "another process works the slot"
+    wake_outbox()
+    return "worked"
 
 
 def sweep() -> int:

@@ -335,3 +335,43 @@ def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
     assert run.state == "completed"
     assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
     assert set(run.orders.filter(quantity__gt=0).values_list("state", flat=True)) == {"cancelled"}
+
+
+def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_trade_again(make_account, monkeypatch):
+    from io import StringIO
+
+    from django.core.management import call_command
+    from django.core.management.base import CommandError
+
+    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    account = make_account(policy=policy(order_timeout_seconds=5))
+    set_fault(Kind.NO_FILL, symbol="SPY")
+    set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
+    run = carry_out(account)
+    assert run.error_code == "orders_unknown"
+    with pytest.raises(CommandError, match="not settled"):  # it is alive at the broker: found, and still open
+        call_command("reconcile", run.run_id, stdout=StringIO())
+    SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
+    out = StringIO()
+    call_command("reconcile", stdout=out)
+    assert "SPY cancelled" in out.getvalue()
+    again = carry_out(account)
+    assert again.state == "completed", again.error_message
+    assert set(held("U1")) == {"SPY", "IEF"}
+
+
+def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
+    from trading import execution
+
+    account = make_account(positions={"VTI": "100"}, cash="0")
+    original = execution.OrderPhase.carry_out
+
+    async def pause_after(self, orders, positions):
+        done = await original(self, orders, positions)
+        await Account.objects.filter(pk=account.pk).aupdate(trading_paused=True)
+        return done
+
+    monkeypatch.setattr(execution.OrderPhase, "carry_out", pause_after)
+    run = carry_out(account)
+    assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
+    assert not SimulatedOrder.objects.filter(quantity__gt=0).exists()

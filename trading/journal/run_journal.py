@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.db.models import Q
 
 from brokers.values import Execution, OrderResult
 from trading.journal import leases, orders, runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, PlannedOrder
-from trading.models import AccountValue, OrderState, RebalanceRun, RunState, RunStep
+from trading.models import AccountValue, OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,8 +54,11 @@ class RunJournal:
         return await sync_to_async(orders.orders_of)(self.run_pk)
 
     async def stop_requested(self) -> bool:
-        """Whether a person has asked to stop the run."""
-        return await RebalanceRun.objects.filter(pk=self.run_pk, stop_requested_at__isnull=False).aexists()
+        """Whether a person has asked to stop the run, its account, or all trading."""
+        stopped = RebalanceRun.objects.filter(pk=self.run_pk).filter(
+            Q(stop_requested_at__isnull=False) | Q(account__trading_paused=True)
+        )
+        return await stopped.aexists() or await TradingControl.objects.filter(trading_paused=True).aexists()
 
     async def plan_orders(self, planned: Sequence[PlannedOrder]) -> list[OrderView]:
         """Writes the orders of a phase before any of them is sent."""

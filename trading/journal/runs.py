@@ -104,7 +104,6 @@ def refuse_at_once(event: StrategyEvent, account: Account, mode: RunMode, code: 
             error_message=message,
         )
         note(run.pk, code, message, "warning")
-        announce(run)
     run.refresh_from_db()
     return run
 
@@ -197,6 +196,19 @@ def _ready(connection_id: int) -> QuerySet[RebalanceRun]:
 def has_sent_orders(pk: int) -> bool:
     """Whether an order of the run was sent, as far as the rows can tell."""
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
+
+
+def ask_to_stop(pk: int, person: str) -> bool:
+    """Asks a run to send no more orders; what is sent stays as it is.
+
+    Returns:
+        Whether it can still be stopped.
+    """
+    with transaction.atomic():
+        unfinished = RebalanceRun.objects.filter(pk=pk, state__in=RunState.unfinished())
+        if unfinished.filter(stop_requested_at__isnull=True).update(stop_requested_at=Now()):
+            note(pk, "stop_requested", f"{person} asked to send no more orders.", "warning")
+        return unfinished.exists()
 
 
 def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:

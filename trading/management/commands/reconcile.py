@@ -1,0 +1,42 @@
+"""`manage.py reconcile [RUN]`: settles orders whose fate is not known, by the broker's records."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from brokers.exceptions import BrokerError
+from trading.settling import left_behind, settle_run
+
+USAGE, UNSETTLED = 2, 1
+
+
+class Command(BaseCommand):
+    """Settles what runs have left behind."""
+
+    help = "Looks for orders of ended runs whose fate is not known in the broker's records. Sends nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The command line."""
+        parser.add_argument("run", nargs="?", help="the run; all that have left orders behind when left out")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Settles them, and says what became of each order."""
+        runs = left_behind()
+        if options["run"]:
+            runs = [run for run in runs if run.run_id == options["run"]]
+            if not runs:
+                raise CommandError(f"Run {options['run']!r} has left no order behind.", returncode=USAGE)
+        unsettled = 0
+        for run in runs:
+            try:
+                orders = settle_run(run)
+            except (BrokerError, BlockingIOError) as trouble:
+                raise CommandError(f"Run {run.run_id}: {trouble}", returncode=UNSETTLED) from trouble
+            for order in orders:
+                words = f": {order.message}" if order.message else ""
+                self.stdout.write(f"{run.run_id} {order.client_order_id} {order.symbol} {order.state}{words}")
+                unsettled += not order.is_settled
+        if not runs:
+            self.stdout.write("No order was left behind.")
+        if unsettled:
+            raise CommandError(f"{unsettled} orders are still not settled. Look at the broker.", returncode=UNSETTLED)

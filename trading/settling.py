@@ -1,0 +1,70 @@
+"""Settles orders that a run has left behind: unknown ones, by the broker's records."""
+
+import asyncio
+import logging
+import os
+import socket
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+
+from brokers.exceptions import BrokerError
+from trading.broker_link import BrokerLink
+from trading.journal import leases
+from trading.journal.orders import OrderView, view
+from trading.journal.run_journal import RunJournal
+from trading.models import Order, OrderState, RebalanceRun, RunState
+from trading.reconciliation import Reconciler
+from trading.run_ticket import make_ticket
+
+logger = logging.getLogger("rebalancer.trading")
+
+
+def settle_run(run: RebalanceRun) -> list[OrderView]:
+    """Brings the unsettled orders of a run that has ended to what the broker's records say.
+
+    Returns:
+        The orders that were looked for, as they are now; some may still be unknown.
+
+    Raises:
+        BrokerError: the broker cannot be asked now; nothing has changed.
+        BlockingIOError: another process works the slot; try again in a moment.
+    """
+    return asyncio.run(_settle_run(run))
+
+
+def left_behind() -> list[RebalanceRun]:
+    """Runs that have ended with orders that may be alive."""
+    runs = RebalanceRun.objects.filter(orders__state__in=OrderState.unsettled()).exclude(state=RunState.RUNNING)
+    return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
+
+
+async def _settle_run(run: RebalanceRun) -> list[OrderView]:
+    owner = f"{socket.gethostname()}:{os.getpid()}:reconcile"
+    try:
+        lease = await sync_to_async(leases.claim_lease)(run.connection_id, owner)
+        if lease is None:
+            raise BlockingIOError("Another process works the connection slot; try again in a moment.")
+        link = BrokerLink(lease)
+        try:
+            return await _settle(run, link, RunJournal(lease, run.pk))
+        finally:
+            await link.close()
+            await sync_to_async(leases.release_lease)(lease)
+    finally:
+        await sync_to_async(connections.close_all)()
+
+
+async def _settle(run: RebalanceRun, link: BrokerLink, journal: RunJournal) -> list[OrderView]:
+    ticket = await sync_to_async(make_ticket)(run)
+    client = (await link.ready(ticket, run.event_id)).client
+    reconciler = Reconciler(client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
+    settled = []
+    async for order in Order.objects.filter(run=run, state__in=OrderState.unsettled()).order_by("sequence"):
+        try:
+            settled.append(await reconciler.settle(await sync_to_async(view)(order)))
+        except BrokerError:
+            logger.exception("Order %s could not be settled", order.client_order_id)
+            raise
+    return settled
