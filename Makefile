@@ -18,7 +18,7 @@ demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/
 
 test: setup  ## the whole suite, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 -m "not single_database"
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q
 
 check: setup  ## format, lint, types, layers, spelling, migrations
 	$(BIN)/ruff format --check .

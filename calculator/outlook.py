@@ -23,6 +23,18 @@ def cash_after(holdings: Holdings, moved: Mapping[str, int], *, worst: bool) -> 
     return cash
 
 
+def l1_with_cost(holdings: Holdings, moved: Mapping[str, int]) -> int:
+    """What the sizing minimises, in micro-dollars: distances from all targets and from the cash target, and costs."""
+    table = CommissionTable(holdings.config.commission)
+    error = abs(cash_after(holdings, moved, worst=False) - holdings.cash_target)
+    for line in holdings.lines:
+        shares = moved.get(line.symbol, 0)
+        price = line.ask if shares > 0 else line.bid
+        error += line.miss_at(line.whole_held + shares)
+        error += abs(shares) * abs(price - line.mark) + table.of(abs(shares), price)
+    return error
+
+
 def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
     """The account after trading so many signed shares of each symbol, at quotes."""
     cash = cash_after(holdings, moved, worst=False)

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from calculator.checks import check_account, check_config, check_quotes, check_targets
-from calculator.commissions import CommissionTable
 from calculator.fit_buys import fit_buys
 from calculator.holdings import Holdings, Line, make_holdings
 from calculator.money import from_micro, plain
-from calculator.outlook import CASH, WEIGHT_PLACES, cash_after, outlook, residual_drift
+from calculator.outlook import CASH, WEIGHT_PLACES, cash_after, l1_with_cost, outlook, residual_drift
 from calculator.selection import Selection, select
 from calculator.sizing import Money, Sizing
 from calculator.values import (
@@ -84,7 +83,7 @@ def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dic
         return moved
     if any(n > 0 for n in kept.values()) and cash_after(holdings, kept, worst=True) < holdings.floor:
         return moved  # without the band's sells the one-share buys could not be paid
-    without, with_all = _l1_with_cost(holdings, kept), _l1_with_cost(holdings, moved)
+    without, with_all = l1_with_cost(holdings, kept), l1_with_cost(holdings, moved)
     if (without - with_all) * 10_000 < holdings.config.minimum_improvement_bps * holdings.total:
         for symbol in sorted(moved.keys() - kept.keys()):
             selection.leave(
@@ -94,17 +93,6 @@ def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dic
             )
         return kept
     return moved
-
-
-def _l1_with_cost(holdings: Holdings, moved: Mapping[str, int]) -> int:
-    table = CommissionTable(holdings.config.commission)
-    error = abs(cash_after(holdings, moved, worst=False) - holdings.cash_target)
-    for line in holdings.lines:
-        shares = moved.get(line.symbol, 0)
-        price = line.ask if shares > 0 else line.bid
-        error += line.miss_at(line.whole_held + shares)
-        error += abs(shares) * abs(price - line.mark) + table.of(abs(shares), price)
-    return error
 
 
 def _result(

@@ -1,0 +1,87 @@
+"""Realistic accounts from a seed: small and large, whole and broken, cheap and dear shares."""
+
+import random
+from dataclasses import dataclass
+from decimal import Decimal
+
+from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An account with its targets, quotes and policy."""
+
+    account: AccountState
+    targets: list[AllocationItem]
+    quotes: list[Quote]
+    config: AccountConfig
+
+
+def make_case(seed: int, symbols: int | None = None) -> Case:
+    """An account of $1.6k to $5M with 3 to 60 targets and shares of $5 to $7,000."""
+    rng = random.Random(f"account {seed} {symbols}")
+    size = symbols or rng.choice([3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 45, 60])
+    names = [f"S{i:04d}" for i in range(size)]
+    value = Decimal(str(round(10 ** rng.uniform(3.2, 6.7), 2)))
+    if symbols and symbols > 60:
+        value *= symbols
+    prices = {name: Decimal(str(round(5 * 10 ** (rng.betavariate(1.3, 2.2) * 3.146), 2))) for name in names}
+    quotes = [_quote(rng, name, price) for name, price in prices.items() if rng.random() > 0.005]
+    weights = _weights(rng, names)
+    positions, invested = [], Decimal(0)
+    for name in names:
+        if rng.random() < 0.8:
+            drift = Decimal(str(round(rng.gauss(1, rng.choice([0.02, 0.1, 0.5])), 4)))
+            shares = (value * weights[name] * max(drift, Decimal(0)) / prices[name]).quantize(Decimal(1))
+            if rng.random() < 0.05:
+                shares += Decimal("0.5")
+            if shares > 0:
+                positions.append(Position(symbol=name, quantity=shares, market_price=prices[name]))
+                invested += shares * prices[name]
+    if rng.random() < 0.3:
+        price = Decimal(str(round(rng.uniform(10, 400), 2)))
+        shares = (value * Decimal("0.05") / price).quantize(Decimal(1))
+        if shares > 0:
+            positions.append(Position(symbol="GONE", quantity=shares, market_price=price))
+            quotes.append(_quote(rng, "GONE", price))
+            invested += shares * price
+    cash = (value * Decimal(str(round(rng.choice([0.003, 0.02, 0.1, 0.4]) * rng.random(), 6)))).quantize(CENT)
+    return Case(
+        account=AccountState(total_value_usd=invested + cash, cash_usd=cash, positions=tuple(positions)),
+        targets=[AllocationItem(symbol=name, weight=weight) for name, weight in weights.items()],
+        quotes=quotes,
+        config=_config(rng),
+    )
+
+
+def _quote(rng: random.Random, name: str, price: Decimal) -> Quote:
+    half = max(price * Decimal(rng.choice([1, 2, 5, 15])) / 20_000, CENT / 2)
+    bid = (price - half).quantize(CENT, "ROUND_FLOOR")
+    return Quote(symbol=name, bid=max(bid, CENT), ask=max((price + half).quantize(CENT, "ROUND_CEILING"), bid + CENT))
+
+
+def _weights(rng: random.Random, names: list[str]) -> dict[str, Decimal]:
+    parts = [rng.expovariate(1) + 0.15 for _ in names]
+    whole = sum(parts) / rng.choice([1, 1, 1, 0.9, 0.7])
+    return {name: Decimal(str(round(part / whole - 1e-7, 6))) for name, part in zip(names, parts, strict=True)}
+
+
+def _config(rng: random.Random) -> AccountConfig:
+    commission = rng.choice(
+        [
+            Commission(kind="rate", rate=Decimal("0.01")),
+            Commission(kind="rate", rate=Decimal(0)),
+            Commission(kind="per_share"),
+        ]
+    )
+    return AccountConfig(
+        cash_reserve_percent=Decimal(rng.choice(["0", "0.5", "2", "5"])),
+        min_cash_usd=Decimal(rng.choice(["0", "100"])),
+        buy_slippage_percent=Decimal(rng.choice(["0", "0.5", "1"])),
+        sell_slippage_percent=Decimal("0.5"),
+        band_percent=Decimal(rng.choice(["0", "0.1", "0.5"])),
+        commission=commission,
+        minimum_improvement_bps=Decimal(0),
+    )
