@@ -29,7 +29,8 @@ check: setup  ## format, lint, types, layers, spelling, migrations
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
-bench: setup
+bench: setup  ## quality and time beside others, in one run; renews docs/calculator.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks.calculator
 
 lock: setup  ## pins every dependency, with hashes

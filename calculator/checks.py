@@ -1,6 +1,7 @@
 """What is refused before anything is calculated. Nothing is guessed."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
@@ -34,8 +35,7 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
     """Refuses targets that nobody can have meant."""
     if not targets:
         raise CalculationRefused("no_targets", "There are no targets. Nothing is sold for an empty list.")
-    symbols = [target.symbol for target in targets]
-    if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+    if twice := _twice(target.symbol for target in targets):
         raise CalculationRefused("duplicate_target", f"Twice in the targets: {', '.join(twice)}.")
     if negative := [target.symbol for target in targets if target.weight < 0]:
         raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
@@ -46,8 +46,7 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
 
 def check_quotes(quotes: Sequence[Quote]) -> None:
     """Refuses two quotes of one symbol: nobody knows which is right."""
-    symbols = [quote.symbol for quote in quotes]
-    if twice := sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+    if twice := _twice(quote.symbol for quote in quotes):
         raise CalculationRefused("duplicate_quote", f"Two quotes of: {', '.join(twice)}.")
 
 
@@ -75,6 +74,10 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
             f"Value ${total:.2f}, but cash and positions add up to ${booked:.2f}: the data is stale or not of this "
             "account. Try again in a minute.",
         )
+
+
+def _twice(symbols: Iterable[str]) -> list[str]:
+    return sorted(symbol for symbol, times in Counter(symbols).items() if times > 1)
 
 
 def _value(position: Position) -> Decimal:

@@ -11,7 +11,7 @@ from calculator.values import AccountConfig, AccountState, AllocationItem, Posit
 HUNDRED = Decimal(100)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One symbol; prices and values in micro-dollars."""
 
@@ -27,11 +27,7 @@ class Line:
     tradable: bool  # it has a valid quote and both limits are prices
     value: int
     target: int
-
-    @property
-    def whole_held(self) -> int:
-        """Whole shares that could be sold."""
-        return max(0, int(self.held))
+    whole_held: int  # whole shares that could be sold
 
     def value_at(self, shares: int) -> int:
         """Value with so many whole shares in place of the whole ones held; a fraction stays."""
@@ -130,6 +126,7 @@ def _line(
         tradable=buy_limit > 0 and sell_limit > 0,
         value=value_of(quantity, mark),
         target=to_micro(weights.get(symbol, Decimal(0)) * investable),
+        whole_held=max(0, int(quantity)),
     )
 
 

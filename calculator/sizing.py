@@ -14,11 +14,12 @@ from calculator.holdings import Holdings, Line
 
 ROUNDS = 60
 """Most single steps and exchanges in a row; they come to rest long before."""
-PARTNERS = 20
+PARTNERS = 16
 """Of each side, so many shares are tried for an exchange."""
 DEAREST = 5
-DEAR_SHARE = 2_000
-"""A share is dear when it is worth more than one part in so many of the account (5 basis points)."""
+DEAR_ROUNDS = 10
+DEAR_SHARE = 10_000
+"""A share is dear when it is worth more than one part in so many of the account (a basis point)."""
 FEW_SYMBOLS = 12
 REACH = 24
 """So many shares are exchanged between two symbols at most."""
@@ -160,9 +161,9 @@ class Sizing:
 
     # ---- one share at a time
 
-    def _improve(self, state: State, frozen: int = -1) -> State:
+    def _improve(self, state: State, frozen: int = -1, rounds: int = ROUNDS) -> State:
         """Takes the best single share or exchange of two shares, until none helps."""
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             better = self._best_step(state, frozen)
             if better is None:
                 return state
@@ -250,7 +251,7 @@ class Sizing:
                 while k != i and shares[k] > self._least[k] and not self._is_feasible(changed):
                     shares[k] -= 1
                     changed = self._state(shares)
-        return self._improve(changed, frozen=i) if self._is_feasible(changed) else None
+        return self._improve(changed, frozen=i, rounds=DEAR_ROUNDS) if self._is_feasible(changed) else None
 
     # ---- many shares between two symbols
 

@@ -10,7 +10,12 @@ from trading.services import request_run
 from trading.slot_worker import work_slot
 from trading.values import ExecCommand
 
-CHEAP = {"commission_kind": "per_share", "minimum_cash_reserve_usd": Decimal(0), "max_account_utilization": Decimal(1)}
+CHEAP = {
+    "commission_kind": "per_share",
+    "allocation_threshold_percent": Decimal(1),
+    "minimum_cash_reserve_usd": Decimal(0),
+    "max_account_utilization": Decimal(1),
+}
 
 
 def policy(name="cheap", **fields):
