@@ -66,7 +66,7 @@ def compare(first_seed: int, accounts: int) -> list[Score]:
         for name, way in RIVALS.items():
             score = others[name]
             try:
-                took, theirs = _timed(lambda w=way, h=holdings, s=selection: w(h, s))
+                took, theirs = _timed(lambda w=way, s=selection: w(s))
             except Exception:  # noqa: BLE001 - a way that fails on an account is counted as failed
                 score.failed += 1
                 continue
@@ -99,8 +99,9 @@ def growth(sizes: list[int], accounts: int) -> dict[int, float]:
     for size in sizes:
         times = []
         for seed in range(accounts):
+            case = make_case(seed, size)
             try:
-                times.append(_timed(lambda case=make_case(seed, size): _plan(case))[0])
+                times.append(_timed(lambda case=case: _plan(case))[0])
             except CalculationRefused:
                 continue
         found[size] = statistics.median(times)

@@ -60,5 +60,5 @@ def picture(scores: list[Score]) -> str:
         parts.append(f'<circle cx="{x(took):.1f}" cy="{y(over):.1f}" r="5" fill="{colour}"/>')
         parts.append(f'<text x="{x(took) + 8:.1f}" y="{y(over) - 6:.1f}" fill="{colour}">{name}</text>')
     parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">time an account, median</text>')
-    parts.append(f'<text x="14" y="14">error above the optimum, mean of the feasible</text></svg>')
+    parts.append('<text x="14" y="14">error above the optimum, mean of the feasible</text></svg>')
     return "\n".join(parts) + "\n"

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from calculator.holdings import Holdings
 from calculator.selection import Selection
 
-Rival = Callable[[Holdings, Selection], dict[str, int]]
+Rival = Callable[[Selection], dict[str, int]]
 
 
-def naive_rounding(holdings: Holdings, selection: Selection) -> dict[str, int]:
+def naive_rounding(selection: Selection) -> dict[str, int]:
     """Every target to its nearest share."""
     wishes = {}
     for line in selection.free:
@@ -20,19 +19,17 @@ def naive_rounding(holdings: Holdings, selection: Selection) -> dict[str, int]:
     return _moved(selection, wishes)
 
 
-def pypfopt_greedy(holdings: Holdings, selection: Selection) -> dict[str, int]:
+def pypfopt_greedy(selection: Selection) -> dict[str, int]:
     """PyPortfolioOpt's greedy allocation of what the targets are worth."""
-    return _pypfopt(holdings, selection, lambda allocation: allocation.greedy_portfolio())
+    return _pypfopt(selection, lambda allocation: allocation.greedy_portfolio())
 
 
-def pypfopt_lp(holdings: Holdings, selection: Selection) -> dict[str, int]:
+def pypfopt_lp(selection: Selection) -> dict[str, int]:
     """PyPortfolioOpt's linear programme for the same."""
-    return _pypfopt(holdings, selection, lambda allocation: allocation.lp_portfolio(solver="HIGHS"))
+    return _pypfopt(selection, lambda allocation: allocation.lp_portfolio(solver="HIGHS"))
 
 
-def _pypfopt(
-    holdings: Holdings, selection: Selection, allocate: Callable[..., tuple[dict[str, int], float]]
-) -> dict[str, int]:
+def _pypfopt(selection: Selection, allocate: Callable[..., tuple[dict[str, int], float]]) -> dict[str, int]:
     from pypfopt.discrete_allocation import DiscreteAllocation
 
     wanted = {line.symbol: float(line.target) for line in selection.free if line.target > 0}
