@@ -7,8 +7,9 @@ from django.conf import settings
 
 from accounts.models import Account
 from accounts.policies import FrozenPolicy
+from brokers.sessions import NEW_YORK
 from trading.errors import Deferred, Refused
-from trading.market_calendar import NEW_YORK, MarketCalendar
+from trading.market_calendar import MarketCalendar
 from trading.models import EventSource, Order, OrderState, TradingControl
 from trading.trade_guard import check_trade_guard
 from trading.values import GuardResult

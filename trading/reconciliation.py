@@ -8,10 +8,10 @@ from decimal import Decimal
 from django.utils import timezone
 
 from brokers.base import BrokerClient
+from brokers.sessions import NEW_YORK
 from brokers.values import OrderStatus
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
-from trading.market_calendar import NEW_YORK
 from trading.models import OrderState
 
 logger = logging.getLogger("rebalancer.trading")

@@ -8,7 +8,8 @@ sells before buys, nothing is bought and sold in one session, and what is sold w
 from datetime import datetime, time
 
 from accounts.models import Account
-from trading.market_calendar import NEW_YORK, MarketCalendar
+from brokers.sessions import NEW_YORK
+from trading.market_calendar import MarketCalendar
 from trading.models import ExecutedSession
 from trading.values import PDTCheckResult, PDTExecutionInfo
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from brokers.exceptions import AccountNotManaged, OrderRejected
+from brokers.sessions import ExchangeCalendar, Session
 from brokers.simulated.faults import Kind, take_fault
 from brokers.simulated.market import the_market, true_prices
 from brokers.simulated.models import (
@@ -107,6 +108,9 @@ def take_order(
             status=OrderStatus.WORKING,
             submitted_at=now,
             next_fill_at=now + latency,
+            expires_at=_session(now).closes_at
+            if time_in_force is TimeInForce.DAY and not the_market().always_open
+            else None,
             fill_at_most=at_most,
         )
 
@@ -191,8 +195,21 @@ def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_p
         )
 
 
+def _session(instant: datetime) -> Session:
+    return ExchangeCalendar("XNYS").session_of(instant)
+
+
+def _end_of_day_order(time_in_force: TimeInForce, now: datetime) -> datetime | None:
+    if time_in_force is not TimeInForce.DAY or the_market().always_open:
+        return None
+    return _session(now).closes_at
+
+
 def _let_due_happen(account: SimulatedAccount) -> None:
     now = timezone.now()
+    account.orders.filter(status__in=LIVE, expires_at__lte=now).update(
+        status=OrderStatus.EXPIRED, next_fill_at=None, message="The session has ended."
+    )
     for order in account.orders.filter(status__in=LIVE, next_fill_at__lte=now).order_by("next_fill_at", "id"):
         _fill(account, order, now)
 
@@ -202,6 +219,10 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
     shares = wanted - order.filled_quantity
     if shares == 0:
         order.next_fill_at = None  # it works on, and nothing more comes
+        order.save(update_fields=("next_fill_at",))
+        return
+    if not the_market().always_open and not _session(now).is_open_at(now):
+        order.next_fill_at = _session(now).opens_at
         order.save(update_fields=("next_fill_at",))
         return
     price = _fill_price(order, now)

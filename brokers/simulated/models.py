@@ -19,6 +19,10 @@ class SimulatedMarket(models.Model):
     frozen_at = models.DateTimeField(null=True, blank=True, help_text="Prices stand still as of then.")
     fill_latency_seconds = models.FloatField(default=0.4, help_text="From an order's arrival to its fill.")
     quote_latency_seconds = models.FloatField(default=0.25, help_text="Until asked-for quotes have come.")
+    always_open = models.BooleanField(
+        default=True,
+        help_text="Off: orders fill in sessions of the New York exchange; day orders end with one.",
+    )
     commission_per_share_usd = _money(default=Decimal("0.005"))
     commission_minimum_usd = _money(default=Decimal(1))
     commission_max_rate = _money(default=Decimal("0.01"))
@@ -107,6 +111,7 @@ class SimulatedOrder(models.Model):
     status = models.CharField(max_length=10)
     submitted_at = models.DateTimeField()
     next_fill_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
     fill_at_most = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     message = models.TextField(blank=True)
 

@@ -159,3 +159,22 @@ def test_the_queues_own_pages_are_gone(admin):
 
     assert not site.is_registered(Schedule)
     assert admin.get("/admin/django_q/schedule/").status_code == 404
+
+
+def test_every_page_of_the_admin_opens(admin):
+    from django.contrib.admin import site
+
+    Account.objects.create(account_id="A1", broker="simulated")
+    for model in site._registry:
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        assert admin.get(reverse(f"admin:{name}_changelist")).status_code == 200, name
+    assert admin.get(reverse("admin:index")).status_code == 200
+
+
+def test_a_fault_can_be_set_for_a_demonstration(admin):
+    from brokers.simulated.faults import Kind, take_fault
+
+    data = {"kind": "reject", "symbol": "SPY", "remaining": "1", "number": "0", "message": "Not today"}
+    admin.post(reverse("admin:simulated_simulatedfault_add"), data)
+    assert take_fault(Kind.REJECT, "A1", "SPY").message == "Not today"
+    assert take_fault(Kind.REJECT, "A1", "SPY") is None

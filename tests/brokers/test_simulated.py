@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import time_machine
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 from django.utils import timezone
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.exceptions import BrokerConnectionError, OrderRejected
+from brokers.sessions import NEW_YORK
 from brokers.simulated import books
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
@@ -141,6 +143,23 @@ def test_an_order_of_a_client_that_died_still_fills(account, still_market):
     SimulatedOrder.objects.update(next_fill_at=timezone.now() - timedelta(seconds=1))
     let_happen()
     assert SimulatedOrder.objects.get().status == "FILLED"
+
+
+@pytest.mark.parametrize(
+    ("moments", "status"),
+    [
+        (["2026-11-25 15:59", "2026-11-25 15:59:30"], "FILLED"),  # in a session
+        (["2026-11-25 17:00", "2026-11-26 12:00"], "WORKING"),  # after the close, and on Thanksgiving
+        (["2026-11-25 17:00", "2026-11-26 12:00", "2026-11-27 09:30:01"], "FILLED"),  # at the next open
+        (["2026-11-25 17:00", "2026-11-27 13:00:01"], "EXPIRED"),  # nobody looked until the early close
+    ],
+)
+def test_with_sessions_orders_fill_when_the_exchange_is_open_and_day_orders_end_with_it(account, moments, status):
+    SimulatedMarket.objects.update(always_open=False)
+    for number, moment in enumerate(moments):
+        with time_machine.travel(datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK), tick=False):
+            order() if number == 0 else let_happen()
+    assert SimulatedOrder.objects.get().status == status
 
 
 def test_a_newer_link_with_the_same_client_id_fences_out_the_older(account):

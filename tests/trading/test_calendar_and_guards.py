@@ -7,11 +7,12 @@ import pytest
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
+from brokers.sessions import ExchangeCalendar
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.errors import Deferred, Refused
 from trading.guards import check_guards, enforce, read_context
-from trading.market_calendar import AlwaysOpenCalendar, ExchangeCalendar
+from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, ExecutedSession, TradingControl
 from trading.trade_guard import check_trade_guard
 from trading.values import ExecCommand

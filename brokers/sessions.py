@@ -1,0 +1,57 @@
+"""The sessions of an exchange: holidays, early closes and daylight saving from exchange-calendars."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One trading day of the exchange."""
+
+    day: date
+    opens_at: datetime
+    closes_at: datetime
+
+    def resume_at(self, not_before: time) -> datetime:
+        """When a run that was put aside for this session is taken up: at a New York time, never before the open."""
+        return max(self.opens_at, datetime.combine(self.day, not_before, NEW_YORK))
+
+    def is_open_at(self, instant: datetime) -> bool:
+        """Whether the exchange trades at the instant."""
+        return self.opens_at <= instant < self.closes_at
+
+
+class ExchangeCalendar:
+    """The sessions of an exchange that exchange-calendars knows, by its code."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def session_of(self, instant: datetime) -> Session:
+        """The session in which an order of this instant executes: the one that is open, else the next."""
+        day = instant.astimezone(NEW_YORK).date() - timedelta(days=1)
+        while (session := self.session_after(day)).closes_at <= instant:
+            day = session.day
+        return session
+
+    def session_after(self, day: date) -> Session:
+        """The first session of a later day."""
+        calendar = _exchange(self.code, day.year)
+        stamp = calendar.date_to_session((day + timedelta(days=1)).isoformat(), direction="next")
+        return Session(
+            stamp.date(),
+            calendar.session_open(stamp).to_pydatetime(),
+            calendar.session_close(stamp).to_pydatetime(),
+        )
+
+
+@cache
+def _exchange(code: str, year: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the library is untyped
+    # Imported here since it takes a second, which most commands need not wait.
+    import exchange_calendars  # noqa: PLC0415
+
+    return exchange_calendars.get_calendar(code, start=f"{year - 1}-12-01", end=f"{year + 1}-03-01")

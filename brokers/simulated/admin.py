@@ -1,0 +1,85 @@
+"""The simulated broker in the admin: faults and the market to set, books to look at."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from brokers.simulated.models import (
+    SimulatedAccount,
+    SimulatedFault,
+    SimulatedInstrument,
+    SimulatedMarket,
+    SimulatedOrder,
+    SimulatedPosition,
+)
+
+
+@admin.register(SimulatedFault)
+class SimulatedFaultAdmin(admin.ModelAdmin[SimulatedFault]):
+    """What goes wrong next."""
+
+    list_display = ("kind", "account_id", "symbol", "remaining", "number", "message")
+    list_filter = ("kind",)
+
+
+@admin.register(SimulatedMarket)
+class SimulatedMarketAdmin(admin.ModelAdmin[SimulatedMarket]):
+    """How the market behaves."""
+
+    list_display = ("__str__", "seed", "frozen_at", "fill_latency_seconds", "always_open")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Once."""
+        return not SimulatedMarket.objects.exists() and super().has_add_permission(request)
+
+
+@admin.register(SimulatedInstrument)
+class SimulatedInstrumentAdmin(admin.ModelAdmin[SimulatedInstrument]):
+    """What can be traded."""
+
+    list_display = ("symbol", "name", "asset_class", "base_price_usd", "spread_bps")
+    list_filter = ("asset_class",)
+    search_fields = ("symbol", "name")
+
+
+class _Books:
+    """Changed by trading only."""
+
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody."""
+        return False
+
+
+class PositionInline(_Books, admin.TabularInline[SimulatedPosition, SimulatedAccount]):
+    """Positions of an account."""
+
+    model = SimulatedPosition
+
+
+@admin.register(SimulatedAccount)
+class SimulatedAccountAdmin(_Books, admin.ModelAdmin[SimulatedAccount]):
+    """Accounts with their books."""
+
+    list_display = ("account_id", "cash_usd", "opened_at")
+    search_fields = ("account_id",)
+    inlines = (PositionInline,)
+
+
+@admin.register(SimulatedOrder)
+class SimulatedOrderAdmin(_Books, admin.ModelAdmin[SimulatedOrder]):
+    """Orders as the broker has them."""
+
+    list_display = ("client_order_id", "account", "symbol", "quantity", "filled_quantity", "status", "submitted_at")
+    list_filter = ("status",)
+    list_select_related = ("account",)
