@@ -25,6 +25,7 @@ from trading.market_calendar import MarketCalendar, market_calendar
 from trading.models import RebalanceRun, RunState
 from trading.rebalance import Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
+from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -48,13 +49,14 @@ def work_slot(connection_id: int) -> bool:
 async def _work_slot(connection_id: int) -> bool:
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     had_it = False
+    until = asyncio.get_running_loop().time() + TAKE_UP_SECONDS
     try:
         while True:
             lease = await sync_to_async(leases.claim_lease)(connection_id, owner)
             if lease is None:
                 return had_it
             had_it = True
-            worker = SlotWorker(lease, market_calendar())
+            worker = SlotWorker(lease, market_calendar(), until)
             try:
                 await worker.work()
             finally:
@@ -62,6 +64,9 @@ async def _work_slot(connection_id: int) -> bool:
                     await sync_to_async(leases.release_lease)(lease)
             # A run that was queued between our last look and the release found the lease taken.
             if not worker.may_go_on or not await sync_to_async(runs.has_ready_runs)(connection_id):
+                return True
+            if asyncio.get_running_loop().time() > until:
+                await sync_to_async(wake_slot)(connection_id)
                 return True
     except LeaseLost:
         logger.warning("Slot %s: another process has taken over", connection_id)
@@ -73,9 +78,10 @@ async def _work_slot(connection_id: int) -> bool:
 class SlotWorker:
     """Everything that happens under one lease."""
 
-    def __init__(self, lease: Lease, calendar: MarketCalendar) -> None:
+    def __init__(self, lease: Lease, calendar: MarketCalendar, take_up_until: float) -> None:
         self._lease = lease
         self._calendar = calendar
+        self._take_up_until = take_up_until
         self._link = BrokerLink(lease)
         self._tasks: set[asyncio.Task[None]] = set()
         self._places: asyncio.Semaphore | None = None
@@ -89,10 +95,9 @@ class SlotWorker:
         """
         heartbeat = asyncio.create_task(self._keep_lease(), name="lease")
         loop = asyncio.get_running_loop()
-        until = loop.time() + TAKE_UP_SECONDS
         try:
             while True:
-                if loop.time() < until:
+                if loop.time() < self._take_up_until:
                     for run in await sync_to_async(runs.claim_runs)(self._lease):
                         self._tasks.add(asyncio.create_task(self._carry_out(run), name=f"run {run.run_id}"))
                 if not self._tasks:

@@ -1,7 +1,9 @@
 """What holds for every account."""
 
+import random
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,3 +154,31 @@ def after(state, result, quotes):
     rows = tuple(Position(symbol=s, quantity=n, market_price=marks[s]) for s, n in held.items() if n)
     total = cash + sum((row.quantity * row.market_price for row in rows), Decimal(0))
     return AccountState(total_value_usd=total, cash_usd=cash, positions=rows)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_prices_that_walk_by_a_third_of_a_percent_do_not_make_it_flip_flop(seed):
+    rng = random.Random(seed)
+    marks = {symbol: Decimal(rng.randint(2000, 40000)) / 100 for symbol in SYMBOLS}
+    wanted = targets(**dict.fromkeys(SYMBOLS, "0.1666"))
+    policy = config(
+        cash_reserve_percent=Decimal(2),
+        band_percent=Decimal("0.5"),
+        buy_slippage_percent=Decimal("0.5"),
+        commission=Commission(kind="per_share"),
+        minimum_improvement_bps=Decimal(10),
+    )
+    state = AccountState(total_value_usd=Decimal(100_000), cash_usd=Decimal(100_000))
+    turned, last = 0, {}
+    for _ in range(40):
+        quotes = [Quote(symbol=s, bid=m - Decimal("0.01"), ask=m + Decimal("0.01")) for s, m in marks.items()]
+        result = TradeCalculator(policy).plan(state, wanted, quotes)
+        state = after(state, result, quotes)
+        for trade in result.trades:
+            turned += last.get(trade.symbol, trade.quantity) * trade.quantity < 0
+            last[trade.symbol] = trade.quantity
+        marks = {s: (m * (1 + Decimal(rng.choice([-3, 3])) / 1000)).quantize(Decimal("0.01")) for s, m in marks.items()}
+        rows = tuple(row.model_copy(update={"market_price": marks[row.symbol]}) for row in state.positions)
+        total = state.cash_usd + sum((row.quantity * row.market_price for row in rows), Decimal(0))
+        state = AccountState(total_value_usd=total, cash_usd=state.cash_usd, positions=rows)
+    assert turned <= 2 * len(SYMBOLS), "over forty steps a symbol turns twice at most, on the average"

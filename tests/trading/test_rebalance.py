@@ -375,3 +375,17 @@ def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, m
     run = carry_out(account)
     assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
     assert not SimulatedOrder.objects.filter(quantity__gt=0).exists()
+
+
+def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(make_account, monkeypatch):
+    from django_q.models import OrmQ
+
+    from tests.support.makers import queue
+    from trading.slot_worker import work_slot
+
+    monkeypatch.setattr("trading.slot_worker.TAKE_UP_SECONDS", -1)
+    run = queue(make_account())
+    OrmQ.objects.all().delete()
+    assert work_slot(run.connection_id)
+    run.refresh_from_db()
+    assert (run.state, OrmQ.objects.count()) == ("queued", 1)
