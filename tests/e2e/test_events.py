@@ -204,7 +204,7 @@ def children_of(pid):
 
 @pytest.mark.parametrize("part", ["sentinel", "worker", "monitor", "pusher"])
 def test_when_an_idle_part_is_killed_the_cluster_ends_whole_and_the_next_works(site, part):
-    (sentinel,) = children_of(site.worker.pid)
+    (sentinel,) = site.wait_for(lambda: children_of(site.worker.pid), "The sentinel")
     *workers, monitor, pusher = site.wait_for(lambda: (found := children_of(sentinel))[5:] and found, "Six processes")
     victim = {"sentinel": sentinel, "worker": workers[0], "monitor": monitor, "pusher": pusher}[part]
     os.kill(victim, signal.SIGKILL)
