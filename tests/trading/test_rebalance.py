@@ -389,3 +389,34 @@ def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(m
     assert work_slot(run.connection_id)
     run.refresh_from_db()
     assert (run.state, OrmQ.objects.count()) == ("queued", 1)
+
+
+def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account, allocations, monkeypatch):
+    from brokers.simulated.client import SimulatedBroker
+    from tests.support.makers import strategy
+    from trading.models import EventSource
+    from trading.services import receive_event
+    from trading.slot_worker import work_slot
+
+    shared = strategy("blend")
+    allocations.publish("blend", [("SPY", 0.6), ("IEF", 0.4)])
+    accounts = [make_account(f"U{i}", strategy=shared, targets=()) for i in range(4)]
+    asked, links = [], []
+    fetch, connect = SimulatedBroker._fetch_prices, SimulatedBroker.connect
+
+    async def counting_fetch(self, symbols):
+        asked.extend(symbols)
+        return await fetch(self, symbols)
+
+    async def counting_connect(self):
+        links.append(self.settings.client_id)
+        await connect(self)
+
+    monkeypatch.setattr(SimulatedBroker, "_fetch_prices", counting_fetch)
+    monkeypatch.setattr(SimulatedBroker, "connect", counting_connect)
+    event = receive_event(source=EventSource.ABLY, channel="blend", message_id="m", payload={"exec": "rebalance"})
+    assert work_slot(accounts[0].connection_id)
+    assert set(event.runs.values_list("state", flat=True)) == {"completed"}
+    assert allocations.requests == [("/blend/allocations", "test-allocations-key")]
+    assert sorted(asked) == ["IEF", "SPY"]
+    assert links == [accounts[0].connection.client_id]

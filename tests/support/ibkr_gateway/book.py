@@ -153,7 +153,11 @@ class Book:
     def stock(self, symbol):
         """The US stock of that symbol."""
         return next(
-            (one for one in self.instruments.values() if (one.symbol, one.sec_type, one.currency) == (symbol, "STK", "USD")),
+            (
+                one
+                for one in self.instruments.values()
+                if (one.symbol, one.sec_type, one.currency) == (symbol, "STK", "USD")
+            ),
             None,
         )
 
@@ -188,7 +192,9 @@ class Book:
         con_id = order.instrument.con_id
         filled = order.filled + quantity
         value = order.average * order.filled + quantity * price
-        fill = Fill(f"0000e0d5.{self._next_execution:08x}.01.01", quantity, price, datetime.now(UTC), filled, value / filled)
+        fill = Fill(
+            f"0000e0d5.{self._next_execution:08x}.01.01", quantity, price, datetime.now(UTC), filled, value / filled
+        )
         self._next_execution += 1
         order.fills.append(fill)
         account.cash -= order.sign * quantity * price + fill.commission
