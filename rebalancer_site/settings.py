@@ -1,5 +1,6 @@
 """Django's settings, all derived from the typed environment."""
 
+from datetime import timedelta
 from typing import Any
 
 import dj_database_url
@@ -35,6 +36,7 @@ BROKER_QUEUE = ENVIRONMENT.broker_queue
 LEASE_TTL_SECONDS = ENVIRONMENT.lease_ttl_seconds
 SWEEP_SECONDS = ENVIRONMENT.sweep_seconds
 ORDER_SETTLE_SECONDS = ENVIRONMENT.order_settle_seconds
+VAR_DIR = ENVIRONMENT.var_dir
 SIMULATED_OPENING_CASH_USD = ENVIRONMENT.simulated_opening_cash_usd
 
 # Django.
@@ -66,6 +68,10 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "django_htmx",
     "simple_history",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -75,10 +81,16 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "axes.middleware.AxesMiddleware",  # last: it turns a lockout into the answer
+]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # first: it refuses who is locked out before a password is looked at
+    "django.contrib.auth.backends.ModelBackend",
 ]
 TEMPLATES = [
     {
@@ -133,6 +145,14 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
+
+# Logins: by user name and by address, each on its own; the pair alone lets many addresses through.
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "trading/locked_out.html"
+OTP_TOTP_ISSUER = "Rebalancer"
 
 LOGGING = logging_config(ENVIRONMENT.log_level, ENVIRONMENT.log_format)
 

@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from accounts.models import BrokerConnection
+from accounts.policies import FrozenPolicy
 from brokers.base import BrokerClient
 from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
@@ -18,6 +19,25 @@ from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 
 logger = logging.getLogger("rebalancer.trading")
+
+
+async def make_client(slot: BrokerConnection, policy: FrozenPolicy) -> BrokerClient:
+    """The connector of the slot, not connected yet. Whoever connects it holds the slot's lease."""
+    account_ids = [account_id async for account_id in slot.accounts.values_list("account_id", flat=True)]
+    return connector_class(slot.broker)(
+        ConnectionSettings(
+            environment=slot.environment,
+            client_id=slot.client_id,
+            account_ids=tuple(sorted(account_ids)),
+            host=settings.IB_HOST,
+            port=settings.IB_PORT,
+            connection_timeout_seconds=float(policy.connection_timeout_seconds),
+            request_timeout_seconds=float(policy.request_timeout_seconds),
+            allow_delayed_quotes=policy.allow_delayed_quotes,
+            market_data_type=policy.market_data_type,
+        ),
+        DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
+    )
 
 
 class BrokerLink:
@@ -65,22 +85,7 @@ class BrokerLink:
 
     async def _open(self, ticket: RunTicket) -> None:
         slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
-        account_ids = [account_id async for account_id in slot.accounts.values_list("account_id", flat=True)]
-        policy = ticket.policy
-        client = connector_class(slot.broker)(
-            ConnectionSettings(
-                environment=slot.environment,
-                client_id=slot.client_id,
-                account_ids=tuple(sorted(account_ids)),
-                host=settings.IB_HOST,
-                port=settings.IB_PORT,
-                connection_timeout_seconds=float(policy.connection_timeout_seconds),
-                request_timeout_seconds=float(policy.request_timeout_seconds),
-                allow_delayed_quotes=policy.allow_delayed_quotes,
-                market_data_type=policy.market_data_type,
-            ),
-            DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
-        )
+        client = await make_client(slot, ticket.policy)
         await client.connect()
         await sync_to_async(note_client_id_in_use)(slot.pk, in_use=False)
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)

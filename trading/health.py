@@ -1,35 +1,10 @@
-"""Whether the installation works, judged by rows of the database and their age."""
+"""`/healthz`: whether the installation works, for supervisors and balancers."""
 
-from dataclasses import dataclass
-from datetime import timedelta
-
-from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
-from django_q.models import OrmQ
 
-from trading.models import ProcessHeartbeat, RebalanceRun, RunState
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What a person should know at a glance."""
-
-    workers_alive: bool
-    queued_tasks: int
-    needs_attention: int
-
-
-def overview() -> Overview:
-    """The state of the installation now."""
-    fresh = timezone.now() - timedelta(seconds=3 * settings.SWEEP_SECONDS + 5)
-    return Overview(
-        workers_alive=ProcessHeartbeat.objects.filter(kind="worker", at__gte=fresh).exists(),
-        queued_tasks=OrmQ.objects.count(),
-        needs_attention=RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count(),
-    )
+from trading.vital_signs import overview
 
 
 @require_GET

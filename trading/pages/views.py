@@ -24,11 +24,11 @@ from trading.approvals import (
     why_not,
 )
 from trading.errors import EventRejected, Refused
-from trading.health import overview
 from trading.models import RebalanceRun, RunMode, RunState, StrategyEvent, TradingControl
 from trading.pages.charts import line_chart
 from trading.pages.dashboard import account_cards, totals
 from trading.pages.tables import plan_summary, step_rows, weight_rows
+from trading.vital_signs import overview
 
 VIEW_RIGHT = "accounts.view_account"
 WAITING_TOO_LONG_SECONDS = 10

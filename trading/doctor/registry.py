@@ -1,0 +1,37 @@
+"""Which checks there are. A new one is a module with `check()` and a line here."""
+
+import logging
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from trading.doctor.findings import Finding, problem
+from trading.log_context import redact
+
+logger = logging.getLogger("rebalancer.trading")
+
+CHECKS = {
+    "database": "trading.doctor.database",
+    "clock": "trading.doctor.clock",
+    "queue": "trading.doctor.queue",
+    "broker": "trading.doctor.broker",
+    "allocations": "trading.doctor.allocations",
+    "listener": "trading.doctor.listener",
+    "notifications": "trading.doctor.notifications",
+    "calendar": "trading.doctor.calendar",
+}
+"""By name, in the order in which they are told: the earlier ones explain the later ones."""
+
+
+def examine(names: Sequence[str] = ()) -> list[Finding]:
+    """What the checks found; all of them when none is named. Each ends within a deadline of its own."""
+    return [finding for name in names or CHECKS for finding in _run(name)]
+
+
+def _run(name: str) -> list[Finding]:
+    check: Callable[[], list[Finding]] = import_module(CHECKS[name]).check
+    try:
+        return check()
+    except Exception as error:  # the door of a check: the others still have something to say
+        logger.exception("The check %s broke", name)
+        words = redact(f"The check broke: {type(error).__name__}: {error}")
+        return [problem(name, words, "If the database is well, this is a bug: the log has the details.")]
