@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -11,6 +11,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
 from trading.models import (
+    ChannelPosition,
     ExecutedSession,
     Fill,
     Notification,
@@ -124,10 +125,20 @@ class StrategyEventAdmin(ReadOnlyMixin, admin.ModelAdmin[StrategyEvent]):
         "state",
         "reason",
         "duplicates",
+        "outcome",
     )
-    list_filter = ("state", "source", "channel")
+    list_filter = ("state", "reason_code", "runs__state", "source", "channel")
     search_fields = ("channel", "message_id", "account_id", "reason")
     date_hierarchy = "received_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StrategyEvent]:
+        """With the runs that the list shows."""
+        return super().get_queryset(request).prefetch_related("runs__account")
+
+    @admin.display(description="Runs")
+    def outcome(self, event: StrategyEvent) -> str:
+        """What became of it, account by account; `superseded` when a newer event has taken its place."""
+        return ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
 
 
 @admin.register(ExecutedSession)
@@ -153,6 +164,13 @@ class ProcessHeartbeatAdmin(ReadOnlyMixin, admin.ModelAdmin[ProcessHeartbeat]):
     """Signs of life."""
 
     list_display = ("name", "kind", "at")
+
+
+@admin.register(ChannelPosition)
+class ChannelPositionAdmin(ReadOnlyMixin, admin.ModelAdmin[ChannelPosition]):
+    """How far the channels are stored."""
+
+    list_display = ("channel", "caught_up_to", "known_from", "history_reach_seconds")
 
 
 @admin.register(TradingControl)

@@ -5,6 +5,7 @@ The broker layer's codes stand in `brokers.exceptions`, the calculator's in `cal
 
 EVENT_REJECTIONS = {
     "payload_not_json": "The message is not a JSON object, nor text that holds one.",
+    "payload_undecodable": "The message's encoding is unknown, or its content is not of that encoding.",
     "payload_invalid": "The message lacks `exec`, or a field has the wrong shape.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",

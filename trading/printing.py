@@ -32,10 +32,12 @@ def run_text(run: RebalanceRun) -> str:
 def event_text(event: StrategyEvent) -> str:
     """An event in a line."""
     account = f" {event.account_id}" if event.account_id else ""
+    again = f"  came {event.duplicates + 1} times" if event.duplicates else ""
     reason = f"  ({event.reason})" if event.reason else ""
+    runs = ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
     return (
         f"{event.pk:>6}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.source:<8}  {event.channel}{account}  "
-        f"{event.exec}  {event.state}{reason}"
+        f"{event.exec}  {event.state}{again}{reason}{'  ' if runs else ''}{runs}"
     )
 
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from accounts.models import Account, Strategy
 from trading.errors import EventRejected
 from trading.guards import is_of_another_environment
+from trading.journal.outbox import announce_event
 from trading.journal.runs import queue_run, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
-from trading.values import EventData, ExecCommand
+from trading.values import EventData, ExecCommand, Unreadable
 from trading.wake import wake_slot
 
 LONGEST_CHANNEL, LONGEST_MESSAGE_ID = 64, 160
@@ -29,6 +30,7 @@ def receive_event(
     message_id: str,
     payload: object,
     published_at: datetime | None = None,
+    serial: str = "",
     requested_by: User | None = None,
     approved: RebalanceRun | None = None,
 ) -> StrategyEvent:
@@ -38,15 +40,18 @@ def receive_event(
         source: the door.
         channel: the strategy's name; empty when `account_id` alone says which account is meant.
         message_id: unique for source and channel. The same one again changes nothing.
-        payload: a JSON object, or text that holds one. Kept as it came.
+        payload: a JSON object, or text that holds one. Kept as it came. `Unreadable` is kept and rejected.
         published_at: by the clock of the service that carried it.
+        serial: its place among messages of the same instant.
         requested_by: the person, if there is one.
         approved: the preview whose plan is to be executed.
 
     Returns:
         The stored event; its `state` says what became of it.
     """
-    text = _storable(payload if isinstance(payload, str) else json.dumps(payload, default=str))
+    unreadable = payload.why if isinstance(payload, Unreadable) else ""
+    content = payload.content if isinstance(payload, Unreadable) else payload
+    text = _storable(content if isinstance(content, str) else json.dumps(content, default=str))
     digest = hashlib.sha256(text.encode()).hexdigest()
     channel, message_id = _storable(channel)[:LONGEST_CHANNEL], _short(_storable(message_id))
     event = StrategyEvent(
@@ -56,11 +61,13 @@ def receive_event(
         payload=text,
         payload_digest=digest,
         published_at=published_at or timezone.now(),
+        serial=_storable(serial)[:LONGEST_MESSAGE_ID],
         requested_by=requested_by,
     )
     try:
         with transaction.atomic():
-            runs = _take_in(event, approved)
+            runs = _take_in(event, approved, unreadable)
+            announce_event(event)
             for connection_id in {run.connection_id for run in runs}:
                 wake_slot(connection_id)
     except IntegrityError:
@@ -71,10 +78,10 @@ def receive_event(
     return event
 
 
-def _take_in(event: StrategyEvent, approved: RebalanceRun | None) -> list[RebalanceRun]:
+def _take_in(event: StrategyEvent, approved: RebalanceRun | None, unreadable: str) -> list[RebalanceRun]:
     """Classifies the event, stores it, and queues its runs."""
     try:
-        data = _parse(event.payload)
+        data = _parse(event.payload, unreadable)
         event.exec, event.account_id = _storable(data.exec), _storable(data.account_id or "")
         event.event_id = _storable(data.event_id or "")
         command = _command(data.exec)
@@ -108,7 +115,9 @@ def _short(message_id: str) -> str:
     return f"{message_id[:80]}~{hashlib.sha256(message_id.encode()).hexdigest()}"
 
 
-def _parse(text: str) -> EventData:
+def _parse(text: str, unreadable: str) -> EventData:
+    if unreadable:
+        raise EventRejected("payload_undecodable", f"The message cannot be decoded: {unreadable}.")
     try:
         content = json.loads(text)
         if isinstance(content, str):  # JSON text inside a JSON string
@@ -199,6 +208,7 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
     try:
         with transaction.atomic():
             again.save(force_insert=True)
+            announce_event(again)
     except IntegrityError:  # the same conflict came before
         return StrategyEvent.objects.get(source=again.source, channel=again.channel, message_id=again.message_id)
     return again

@@ -21,6 +21,13 @@ class ExecCommand(StrEnum):
     PRINT_REBALANCE = "print-rebalance"
 
 
+class Unreadable(TradingValue):
+    """What a door could not decode: kept as it came, and never acted on."""
+
+    content: str
+    why: str
+
+
 class EventData(BaseModel):
     """The payload of an event. Unknown fields are left alone: publishers add their own."""
 

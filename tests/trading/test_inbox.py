@@ -4,15 +4,17 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from accounts.models import Strategy
 from tests.support.makers import policy, queue, simulated_account, strategy
 from trading.journal.runs import queue_run, requeue_due
-from trading.models import EventSource, RebalanceRun, RunMode, StrategyEvent
+from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
 from trading.services import receive_event
-from trading.values import ExecCommand
+from trading.values import ExecCommand, Unreadable
 
 pytestmark = pytest.mark.django_db
 
@@ -153,3 +155,82 @@ def test_the_event_its_runs_and_the_hint_are_one_transaction(account, monkeypatc
 def test_a_command_goes_through_the_same_door(account):
     run = queue(account, ExecCommand.PRINT_REBALANCE)
     assert (run.event.source, run.event.account_id, run.mode) == ("command", "U1", "preview")
+
+
+def test_of_events_of_the_same_instant_the_serial_says_which_is_the_newer(account):
+    now = timezone.now()
+    newest = receive(GOOD, message_id="b", published_at=now, serial="0002@a").runs.get()
+    older = receive(GOOD, message_id="a", published_at=now, serial="0001@a").runs.get()
+    newest.refresh_from_db()
+    assert (newest.state, older.state) == ("queued", "superseded")
+
+
+@pytest.mark.parametrize(
+    ("became", "state"), [("running", "superseded"), ("completed", "superseded"), ("failed", "queued")]
+)
+def test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded(account, became, state):
+    now = timezone.now()
+    receive(GOOD, message_id="b", published_at=now)
+    RebalanceRun.objects.update(state=became)
+    late = receive(GOOD, message_id="a", published_at=now - timedelta(minutes=1)).runs.get()
+    preview = receive({"exec": "print-rebalance"}, message_id="c", published_at=now - timedelta(minutes=1)).runs.get()
+    assert (late.state, preview.state) == (state, "queued")
+
+
+def test_what_cannot_be_decoded_is_rejected_even_if_it_reads_like_an_event(account):
+    event = receive(Unreadable(content=json.dumps(GOOD), why="its encoding is unknown"))
+    assert (event.state, event.reason_code, event.runs.count()) == ("rejected", "payload_undecodable", 0)
+
+
+@pytest.mark.parametrize("payload", [GOOD | {"account_id": "OTHER"}, [], None, 3, {"exec": "sell-all"}])
+def test_people_are_told_once_of_events_that_are_rejected_alike(account, payload):
+    for number in range(3):
+        receive(payload, message_id=str(number))
+    told = Notification.objects.get()
+    assert told.title.startswith("Event rejected: blend (")
+    assert StrategyEvent.objects.filter(state="rejected").count() == 3
+
+
+def test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones(account):
+    receive(GOOD, message_id="ordinary")
+    receive(GOOD, message_id="ordinary")
+    assert not Notification.objects.exists()
+    receive({"exec": "print-rebalance"}, message_id="ordinary")
+    receive(GOOD, message_id="late", published_at=timezone.now() - timedelta(hours=1))
+    assert sorted(Notification.objects.values_list("title", flat=True)) == [
+        "Event late: blend (late_event)",
+        "Event rejected: blend (conflicting_duplicate)",
+    ]
+
+
+def test_whoever_asks_by_a_command_sees_the_answer_there_and_is_told_nothing(account):
+    receive_event(source=EventSource.COMMAND, channel="", message_id="m", payload={"exec": "x", "account_id": "U1"})
+    assert StrategyEvent.objects.get().state == "rejected"
+    assert not Notification.objects.exists()
+
+
+def test_every_outcome_is_on_the_page_in_the_admin_and_in_the_command(account, admin_client, capsys):
+    now = timezone.now()
+    receive(GOOD, message_id="older", published_at=now - timedelta(seconds=2))
+    receive(GOOD, message_id="newer", published_at=now)
+    receive(GOOD, message_id="newer", published_at=now)
+    receive([], message_id="bad")
+    receive(GOOD, message_id="late", published_at=now - timedelta(hours=1))
+    call_command("events")
+    command = capsys.readouterr().out
+    for text in (
+        admin_client.get(reverse("trading:events")).content.decode().lower(),
+        admin_client.get(reverse("admin:trading_strategyevent_changelist")).content.decode().lower(),
+        command.lower(),
+    ):
+        for word in ("accepted", "rejected", "not an object", "late", "superseded"):
+            assert word in text, word
+    assert "came 2 times" in command
+    call_command("events", "--json")
+    lines = {line["message_id"]: line for line in json.loads(capsys.readouterr().out)}
+    assert [lines[name]["state"] for name in ("older", "newer", "bad", "late")] == [
+        "accepted",
+        "accepted",
+        "rejected",
+        "late",
+    ]

@@ -1,8 +1,22 @@
 """What people are told: a row in the outbox, written in the transaction of what it tells of."""
 
-from django.conf import settings
+from datetime import timedelta
 
-from trading.models import EventSource, Notification, NotificationKind, RebalanceRun, RunMode, RunState
+from django.conf import settings
+from django.utils import timezone
+
+from trading.models import (
+    EventSource,
+    EventState,
+    Notification,
+    NotificationKind,
+    RebalanceRun,
+    RunMode,
+    RunState,
+    StrategyEvent,
+)
+
+EVENTS_QUIET = timedelta(minutes=10)
 
 TITLES = {
     NotificationKind.SUCCESS: "Rebalance completed",
@@ -21,6 +35,33 @@ def announce(run: RebalanceRun) -> None:
     kind = _kind(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
     Notification.objects.create(kind=kind, title=f"{_title(run, kind)}: {account}"[:200], body=_body(run), run=run)
+
+
+def announce_event(event: StrategyEvent) -> None:
+    """Writes the message about an event that is not simply carried out, unless its sender sees that at once."""
+    if event.state == EventState.ACCEPTED or event.source in {EventSource.ADMIN, EventSource.COMMAND}:
+        return
+    where = event.channel or event.account_id or "no strategy"
+    tell_people(
+        NotificationKind.WARNING,
+        f"Event {event.state}: {where} ({event.reason_code})",
+        f"{event.reason}\nEvent {event.pk}, message {event.message_id}. Further ones like it within "
+        f"{EVENTS_QUIET // timedelta(minutes=1)} minutes are not told of one by one; the events page shows all.",
+        quiet=EVENTS_QUIET,
+    )
+
+
+def tell_people(kind: NotificationKind, title: str, body: str, *, quiet: timedelta) -> bool:
+    """Writes a message that is about no run, unless people were told the same a short while ago.
+
+    Returns:
+        Whether it was written.
+    """
+    title = title[:200]
+    if Notification.objects.filter(title=title, created_at__gt=timezone.now() - quiet).exists():
+        return False
+    Notification.objects.create(kind=kind, title=title, body=body)
+    return True
 
 
 def _somebody_watches(run: RebalanceRun) -> bool:

@@ -64,8 +64,8 @@ def queue_run(
         Account.objects.select_for_update().get(pk=account.pk)  # one at a time for each account
         waiting = RebalanceRun.objects.filter(
             account=account, mode=mode, state__in=(RunState.QUEUED, RunState.DEFERRED)
-        )
-        newer = waiting.filter(event__published_at__gt=event.published_at).first()
+        ).select_related("event")
+        newer = _newer(waiting, event) or _newer(_taken_up(event, account, mode), event)
         if newer is None:
             for older in waiting:
                 _supersede(older.pk, f"A newer event (number {event.pk}) has taken its place.")
@@ -83,9 +83,29 @@ def queue_run(
         )
         note(run.pk, "queued", f"Asked for by {event.get_source_display()}.")
         if newer is not None:
-            note(run.pk, "superseded", f"Run {newer.run_id} of a newer event waits already.")
+            what = "waits already" if newer.state in {RunState.QUEUED, RunState.DEFERRED} else "was taken up already"
+            note(run.pk, "superseded", f"Run {newer.run_id} of a newer event {what}.")
     run.refresh_from_db()
     return run
+
+
+def _newer(runs: Iterable[RebalanceRun], event: StrategyEvent) -> RebalanceRun | None:
+    # Compared here and not in the database, whose collation may order serials in another way.
+    return next((run for run in runs if run.event.order > event.order), None)
+
+
+def _taken_up(event: StrategyEvent, account: Account, mode: RunMode) -> QuerySet[RebalanceRun]:
+    """Runs that an older event of the same channel comes too late for: they saw newer targets than it asks for."""
+    if not event.channel:
+        return RebalanceRun.objects.none()
+    return RebalanceRun.objects.filter(
+        account=account,
+        mode=mode,
+        state__in=(RunState.RUNNING, RunState.COMPLETED),
+        event__source=event.source,
+        event__channel=event.channel,
+        event__published_at__gte=event.published_at,
+    ).select_related("event")
 
 
 def refuse_at_once(event: StrategyEvent, account: Account, mode: RunMode, code: str, message: str) -> RebalanceRun:
@@ -117,12 +137,12 @@ def requeue_due() -> list[RebalanceRun]:
     """Queues the deferred runs whose time has come; a newer one that waits takes the place of an older."""
     requeued = []
     due = RebalanceRun.objects.filter(state=RunState.DEFERRED, not_before__lte=Now())
-    for run in due.select_related("event").order_by("event__published_at"):
+    for run in due.select_related("event").order_by("event__published_at", "id"):
         with transaction.atomic():
             Account.objects.select_for_update().get(pk=run.account_id)
             waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
             if other := waiting.select_related("event").first():
-                if other.event.published_at > run.event.published_at:
+                if other.event.order > run.event.order:
                     _supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
                     continue
                 _supersede(other.pk, f"Run {run.run_id} of a newer event has taken its place.")

@@ -3,6 +3,7 @@
 from trading.models.control import TradingControl
 from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.heartbeats import ProcessHeartbeat
+from trading.models.listening import ChannelPosition
 from trading.models.notifications import Notification, NotificationKind, NotificationState
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
@@ -13,6 +14,7 @@ from trading.models.values import AccountValue
 __all__ = [
     "AccountValue",
     "CachedPrice",
+    "ChannelPosition",
     "EventSource",
     "EventState",
     "ExecutedSession",

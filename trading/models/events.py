@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from django.db import models
 
 
@@ -34,6 +36,9 @@ class StrategyEvent(models.Model):
     reason_code = models.CharField(max_length=48, blank=True)
     reason = models.TextField(blank=True)
     published_at = models.DateTimeField(help_text="By the clock of the service that carried it.")
+    serial = models.CharField(
+        max_length=160, blank=True, help_text="Its place in the channel, where the service gives one."
+    )
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
     duplicates = models.PositiveIntegerField(default=0, help_text="How often it came again.")
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
@@ -46,3 +51,8 @@ class StrategyEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel or self.account_id} {self.exec} ({self.source})"
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """What says which of two events is the newer: when it was published, not when it arrived."""
+        return self.published_at, self.serial

@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Prints them."""
-        events = StrategyEvent.objects.order_by("-id")[: options["limit"]]
+        events = StrategyEvent.objects.prefetch_related("runs__account").order_by("-id")[: options["limit"]]
         if options["json"]:
             self.stdout.write(json.dumps([event_line(event) for event in events]))
             return
