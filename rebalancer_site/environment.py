@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LIVE_PORT, PAPER_PORT = 4003, 4004
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class _SecretFiles(EnvSettingsSource):
@@ -92,6 +93,16 @@ class Environment(BaseSettings):
         ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site answers to."
     )
     csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins behind a proxy.")
+    https: bool | None = Field(
+        None, description="Whether the site is reached over https only; unset: unless it answers to this machine only."
+    )
+    proxy_count: int = Field(0, ge=0, le=5, description="Reverse proxies before the site, whose headers are believed.")
+    one_time_codes_required_for: Literal["nothing", "live", "execute"] = Field(
+        "nothing", description="What needs a one-time code: `live` orders, or `execute` for all orders."
+    )
+    private_network_access: bool = Field(
+        False, description="Whether allocations and webhooks may go to private addresses."
+    )
 
     broker_queue: Literal["main", "broker"] = Field(
         "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."
@@ -126,6 +137,11 @@ class Environment(BaseSettings):
             message = "MARKET_CALENDAR=always_open is for rehearsals: it needs TRADING_MODE=paper."
             raise ValueError(message)
         return self
+
+    @property
+    def serves_https(self) -> bool:
+        """`HTTPS`, else whether anybody but this machine can name the site."""
+        return self.https if self.https is not None else not LOOPBACK_NAMES.issuperset(self.allowed_hosts)
 
     @property
     def ib_port_number(self) -> int:

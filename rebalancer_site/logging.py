@@ -8,9 +8,9 @@ LINE = "[%(asctime)s] %(context)s[%(levelname)s] %(message)s"
 def logging_config(level: str, form: str) -> dict[str, Any]:
     """The `logging.config.dictConfig` of the whole project; lines go to standard error."""
     formatters: dict[str, dict[str, Any]] = {
-        "text": {"format": LINE},
+        "text": {"()": "trading.log_context.TextFormatter", "fmt": LINE},
         "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
+            "()": "trading.log_context.JsonLines",
             "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         },
@@ -21,19 +21,20 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "formatters": formatters,
         "filters": {
             "context": {"()": "trading.log_context.RunContextFilter"},
-            "redact": {"()": "trading.log_context.RedactingFilter"},
         },
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "formatter": form,
-                "filters": ["context", "redact"],
+                "filters": ["context"],
             }
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # At INFO these print the key of a websocket URL, or one line a request.
             **{name: {"level": "WARNING"} for name in ("ably", "websockets", "httpx", "httpcore", "ib_async")},
+            # Django's own handlers would write beside ours, and know nothing of secrets.
+            **{name: {"level": level, "handlers": [], "propagate": True} for name in ("django", "django.server")},
             "django-q": {"level": level, "handlers": ["stderr"], "propagate": False},
         },
     }

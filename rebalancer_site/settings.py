@@ -36,6 +36,10 @@ BROKER_QUEUE = ENVIRONMENT.broker_queue
 LEASE_TTL_SECONDS = ENVIRONMENT.lease_ttl_seconds
 SWEEP_SECONDS = ENVIRONMENT.sweep_seconds
 ORDER_SETTLE_SECONDS = ENVIRONMENT.order_settle_seconds
+ONE_TIME_CODES_REQUIRED_FOR = ENVIRONMENT.one_time_codes_required_for
+PRIVATE_NETWORK_ACCESS = ENVIRONMENT.private_network_access
+PROXY_COUNT = ENVIRONMENT.proxy_count
+DATABASE_URL = ENVIRONMENT.database_url  # only so that it is redacted wherever it might be told
 VAR_DIR = ENVIRONMENT.var_dir
 SIMULATED_OPENING_CASH_USD = ENVIRONMENT.simulated_opening_cash_usd
 
@@ -79,6 +83,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "trading.pages.redaction.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
@@ -139,18 +144,36 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [SELF],
         "form-action": [SELF],
         "frame-ancestors": [NONE],
+        "report-uri": "/csp-report/",
     }
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # a link in a notification leads to a page, not to the login
+CSRF_COOKIE_HTTPONLY = True  # forms carry the token; no script needs the cookie
+SESSION_COOKIE_AGE = 12 * 3600
+
+# https everywhere, unless the site answers to this machine only (the demo, a rehearsal).
+SECURE_SSL_REDIRECT = ENVIRONMENT.serves_https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]  # asked from inside, past the proxy
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.serves_https
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.serves_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = ENVIRONMENT.serves_https
+# Whether the browsers' built-in list takes a domain is for its owner to say, who may have other hosts under it.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+if PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # Logins: by user name and by address, each on its own; the pair alone lets many addresses through.
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else anybody could keep somebody out for ever
+AXES_CLIENT_IP_CALLABLE = "trading.client_address.client_address"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token"]
+AXES_VERBOSE = False
 AXES_LOCKOUT_TEMPLATE = "trading/locked_out.html"
 OTP_TOTP_ISSUER = "Rebalancer"
 

@@ -3,6 +3,9 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from trading.pages.login import LoginForm
+
+admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "Rebalancer"
 admin.site.index_title = "System"
 admin.site.site_url = None  # the pages are one site already

@@ -1,14 +1,13 @@
 """The targets that a strategy's service publishes, checked before anything believes them."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import stamina
@@ -16,6 +15,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from calculator import AllocationItem
 from trading.errors import RunFailed
+from trading.outbound import ForbiddenAddress, check_url, guarded_client
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -96,14 +96,13 @@ class AllocationsClient:
         raise AssertionError  # the loop returns or raises
 
     async def _get_once(self, url: str) -> bytes:
-        # The proxy variables of the environment are not for a service that is given an API key.
-        async with httpx.AsyncClient(
-            timeout=self._timeout_seconds / ATTEMPTS, follow_redirects=False, trust_env=False
-        ) as client:
+        async with guarded_client(self._timeout_seconds / ATTEMPTS) as client:
             try:
                 async with client.stream("GET", url, headers={"x-api-key": self._api_key}) as response:
                     _check_status(response)
                     return await _read(response)
+            except ForbiddenAddress as error:
+                raise RunFailed("allocations_not_configured", f"ALLOCATIONS_BASE_URL: {error}") from error
             except httpx.TimeoutException as error:
                 raise _Passing("allocations_timeout", "The allocations service did not answer in time.") from error
             except httpx.TransportError as error:
@@ -126,24 +125,13 @@ def check_address(base_url: str) -> None:
     Raises:
         RunFailed: it is empty, or neither https nor plain http to this machine itself.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
-        return
-    raise RunFailed(
-        "allocations_not_configured",
-        "ALLOCATIONS_BASE_URL must be an https address (plain http to this machine only).",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        check_url(base_url)
+    except ForbiddenAddress as error:
+        raise RunFailed(
+            "allocations_not_configured",
+            "ALLOCATIONS_BASE_URL must be an https address (plain http to this machine only).",
+        ) from error
 
 
 def _check_status(response: httpx.Response) -> None:

@@ -9,6 +9,7 @@ from accounts.models import Account
 from trading.errors import Refused
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
+from trading.one_time_codes import code_missing
 from trading.services import request_run
 from trading.values import ExecCommand
 
@@ -48,7 +49,7 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
             "not_permitted",
             "You may preview this account, but not trade it. Ask someone with the right to execute.",
         )
-    return _cannot_be_sent(preview) or _out_of_date(preview)
+    return code_missing(person, preview.account) or _cannot_be_sent(preview) or _out_of_date(preview)
 
 
 def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:

@@ -10,11 +10,18 @@ class TradingConfig(AppConfig):
     name = "trading"
 
     def ready(self) -> None:
-        """Keeps the queue's schedules as the code has them, whenever the database is brought up to date."""
+        """Keeps schedules and roles as the code has them, whenever the database is brought up to date."""
         post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
+        post_migrate.connect(_sync_roles, sender=self, dispatch_uid="trading.sync_roles")
 
 
 def _sync_schedules(**_: Any) -> None:
     from trading.schedules import sync_schedules  # noqa: PLC0415 - models are there only now
 
     sync_schedules()
+
+
+def _sync_roles(**_: Any) -> None:
+    from trading.roles import sync_roles  # noqa: PLC0415 - models are there only now
+
+    sync_roles()

@@ -61,6 +61,8 @@ RUN_ERRORS = {
     "already_executed": "The preview was sent already.",
     "nothing_to_trade": "The plan has no orders.",
     "not_permitted": "The person has no right to do this.",
+    "code_needed": "The person has a device for one-time codes, and has logged in without it.",
+    "code_device_needed": "Orders need one-time codes here, and the person has no device for them.",
     "confirmation_missing": "A live run needs the account number, typed.",
     "all_orders_rejected": "The broker refused every order.",
     "orders_unknown": "The fate of an order is not known.",

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from trading.health import healthz
-from trading.pages import views
+from trading.pages import codes, csp, views
 
 app_name = "trading"
 urlpatterns = [
@@ -17,5 +17,9 @@ urlpatterns = [
     path("runs/<str:run_id>/stop/", views.stop, name="stop"),
     path("runs/<str:run_id>/trades.csv", views.trades_csv, name="trades_csv"),
     path("events/", views.events, name="events"),
+    path("codes/", codes.page, name="codes"),
+    path("codes/enrol/", codes.enrol, name="codes_enrol"),
+    path("codes/remove/", codes.remove, name="codes_remove"),
+    path("csp-report/", csp.report, name="csp_report"),
     path("healthz", healthz, name="healthz"),
 ]

@@ -3,10 +3,8 @@
 import csv
 from typing import Any
 
-from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,34 +22,16 @@ from trading.approvals import (
     why_not,
 )
 from trading.errors import EventRejected, Refused
-from trading.models import RebalanceRun, RunMode, RunState, StrategyEvent, TradingControl
+from trading.models import RebalanceRun, RunMode, RunState, StrategyEvent
 from trading.pages.charts import line_chart
 from trading.pages.dashboard import account_cards, totals
+from trading.pages.frame import framed, person_of
 from trading.pages.tables import plan_summary, step_rows, weight_rows
 from trading.vital_signs import overview
 
 VIEW_RIGHT = "accounts.view_account"
 WAITING_TOO_LONG_SECONDS = 10
 HTMX_UNCHANGED = 204
-
-
-def _page(request: HttpRequest, template: str, context: dict[str, Any], title: str) -> HttpResponse:
-    """A page in the admin's frame."""
-    control = TradingControl.objects.filter(pk=1).first()
-    frame = admin.site.each_context(request) | {
-        "title": title,
-        "is_nav_sidebar_enabled": True,
-        "trading_mode": settings.TRADING_MODE,
-        "live_trading": settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
-        "trading_paused": bool(control and control.trading_paused),
-    }
-    return render(request, template, frame | context)
-
-
-def _person(request: HttpRequest) -> User:
-    if not isinstance(request.user, User):
-        raise TypeError("The views are for people who are logged in.")
-    return request.user
 
 
 @require_GET
@@ -67,7 +47,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "health": overview(),
         "may_preview": request.user.has_perm(PREVIEW_RIGHT),
     }
-    return _page(request, "trading/dashboard.html", context, "Dashboard")
+    return framed(request, "trading/dashboard.html", context, "Dashboard")
 
 
 @require_GET
@@ -86,7 +66,7 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "chart": line_chart(values),
         "may_preview": request.user.has_perm(PREVIEW_RIGHT),
     }
-    return _page(request, "trading/account.html", context, found.display_name)
+    return framed(request, "trading/account.html", context, found.display_name)
 
 
 @require_POST
@@ -95,7 +75,7 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
     """Asks for a preview and leads to its page."""
     found = get_object_or_404(Account, account_id=account_id)
     try:
-        run = request_preview(found, _person(request))
+        run = request_preview(found, person_of(request))
     except (Refused, EventRejected) as refusal:
         messages.error(request, refusal.message)
         return redirect("trading:account", account_id=account_id)
@@ -110,7 +90,7 @@ def _run(run_id: str) -> RebalanceRun:
 
 
 def _run_context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
-    refusal = why_not(run, _person(request)) if run.mode == RunMode.PREVIEW else None
+    refusal = why_not(run, person_of(request)) if run.mode == RunMode.PREVIEW else None
     orders = list(run.orders.order_by("sequence"))
     waited_seconds = (timezone.now() - run.queued_at).total_seconds()
     return {
@@ -127,7 +107,7 @@ def _run_context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "refusal": refusal,
         "can_send": run.mode == RunMode.PREVIEW and refusal is None,
         "is_live": run.account.type == Account.Type.LIVE,
-        "may_stop": may_execute(_person(request), run.account),
+        "may_stop": may_execute(person_of(request), run.account),
         "waits_long": run.state == RunState.QUEUED and waited_seconds > WAITING_TOO_LONG_SECONDS,
         "version": _version(run),
         "drift_percent": run.residual_drift * 100 if run.residual_drift is not None else None,
@@ -151,7 +131,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A preview with its confirmation, or a run with its orders and its story."""
     found = _run(run_id)
     context = _run_context(request, found)
-    return _page(request, "trading/run.html", context, context["heading"])
+    return framed(request, "trading/run.html", context, context["heading"])
 
 
 @require_GET
@@ -173,7 +153,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
     try:
         execution = execute_preview(
             found,
-            _person(request),
+            person_of(request),
             digest=request.POST.get("digest", ""),
             typed_account_id=request.POST.get("account_id", ""),
         )
@@ -188,7 +168,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
 def stop(request: HttpRequest, run_id: str) -> HttpResponse:
     """Asks a run to send no more orders."""
     try:
-        request_stop(_run(run_id), _person(request))
+        request_stop(_run(run_id), person_of(request))
         messages.info(request, "No more orders are sent. Orders that are at the broker stay as they are.")
     except Refused as refusal:
         messages.error(request, refusal.message)
@@ -225,7 +205,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     page = Paginator(RebalanceRun.objects.select_related("account").order_by("-id"), 50).get_page(
         request.GET.get("page")
     )
-    return _page(request, "trading/runs.html", {"page": page}, "Runs")
+    return framed(request, "trading/runs.html", {"page": page}, "Runs")
 
 
 @require_GET
@@ -235,4 +215,4 @@ def events(request: HttpRequest) -> HttpResponse:
     page = Paginator(StrategyEvent.objects.prefetch_related("runs__account").order_by("-id"), 50).get_page(
         request.GET.get("page")
     )
-    return _page(request, "trading/events.html", {"page": page}, "Events")
+    return framed(request, "trading/events.html", {"page": page}, "Events")

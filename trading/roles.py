@@ -1,0 +1,44 @@
+"""What people may do: four groups, which come from here. Other combinations are groups of your own."""
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group, Permission
+
+CONFIGURED = ("account", "strategy", "targetallocation", "replacementset", "replacementrule", "rebalancepolicy")
+LOOKED_AT = (
+    *CONFIGURED,
+    "brokerconnection",
+    "rebalancerun",
+    "order",
+    "fill",
+    "strategyevent",
+    "executedsession",
+    "notification",
+    "processheartbeat",
+    "tradingcontrol",
+)
+
+VIEWER = {f"view_{model}" for model in LOOKED_AT}
+OPERATOR = VIEWER | {"preview_account", "add_tradingcontrol", "change_tradingcontrol"}
+TRADER = OPERATOR | {"execute_account", "execute_live_account"}
+ADMIN = (
+    TRADER
+    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
+    | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
+)
+ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}
+"""Group and rights: look; preview and pause; send orders; configure, and give others their groups."""
+
+
+def sync_roles() -> None:
+    """Makes the groups what this file says; called whenever the database is brought up to date."""
+    for label in ("accounts", "trading", "auth"):
+        create_permissions(apps.get_app_config(label), verbosity=0)
+    known = dict(
+        Permission.objects.filter(content_type__app_label__in=("accounts", "trading", "auth")).values_list(
+            "codename", "pk"
+        )
+    )
+    for name, codenames in ROLES.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        group.permissions.set(known[codename] for codename in codenames)
