@@ -112,6 +112,9 @@ class Environment(BaseSettings):
     order_settle_seconds: float = Field(
         15, ge=0.1, le=600, description="Age of an unacknowledged order before a look-up can prove it lost."
     )
+    fail_points_dir: Path | None = Field(
+        None, description="For fault tests only: a directory in which they arm the places that kill a worker."
+    )
     simulated_opening_cash_usd: Decimal = Field(
         Decimal(100_000), ge=0, description="Cash of a simulated account that is opened without books."
     )
@@ -135,6 +138,13 @@ class Environment(BaseSettings):
     def _rehearse_on_paper_only(self) -> Self:
         if self.market_calendar == "always_open" and self.trading_mode != "paper":
             message = "MARKET_CALENDAR=always_open is for rehearsals: it needs TRADING_MODE=paper."
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _never_fail_on_purpose_with_money(self) -> Self:
+        if self.fail_points_dir is not None and self.trading_mode != "paper":
+            message = "FAIL_POINTS_DIR is for fault tests: it needs TRADING_MODE=paper. Take it out of the environment."
             raise ValueError(message)
         return self
 

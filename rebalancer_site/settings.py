@@ -41,6 +41,7 @@ PRIVATE_NETWORK_ACCESS = ENVIRONMENT.private_network_access
 PROXY_COUNT = ENVIRONMENT.proxy_count
 DATABASE_URL = ENVIRONMENT.database_url  # only so that it is redacted wherever it might be told
 VAR_DIR = ENVIRONMENT.var_dir
+FAIL_POINTS_DIR = ENVIRONMENT.fail_points_dir
 SIMULATED_OPENING_CASH_USD = ENVIRONMENT.simulated_opening_cash_usd
 
 # Django.

@@ -11,6 +11,7 @@ from accounts.policies import FrozenPolicy
 from brokers.base import BrokerClient
 from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
+from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, note_client_id_in_use
 from trading.order_desk import OrderDesk
 from trading.price_cache import DatabasePriceCache
@@ -87,10 +88,11 @@ class BrokerLink:
         slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
         client = await make_client(slot, ticket.policy)
         await client.connect()
-        await sync_to_async(note_client_id_in_use)(slot.pk, in_use=False)
+        await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         self._client, self._desk = client, OrderDesk(client)
         self._desk.open()
+        reached(FailPoint.CONNECTED)
 
     async def _close(self) -> None:
         if self._desk is not None:

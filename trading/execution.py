@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from trading.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
@@ -27,6 +28,16 @@ class Deadlines:
     order: float
     cancel: float
     fills: float = 5.0
+
+
+async def to_its_end(step: Coroutine[object, object, OrderView]) -> OrderView:
+    """Awaits a step that must not be left half done, also when the waiting task is cancelled meanwhile."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        if not task.done():
+            await asyncio.wait({task})
 
 
 class OrderPhase:
@@ -77,16 +88,25 @@ class OrderPhase:
     async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
         if await self._journal.stop_requested():
             return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped it.")
-        await self._journal.still_mine()
-        order = await self._journal.submitting(order, position, self._session_date)
-        order = await self._send(order)
+        order = await to_its_end(self._submit(order, position))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
         if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
             order = await self._until_settled(order, self._deadlines.order)
         if not order.is_settled and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)
-        return await self._with_all_fills(order)
+        order = await self._with_all_fills(order)
+        reached(FailPoint.ORDER_ENDED, self._account_id)
+        return order
+
+    async def _submit(self, order: OrderView, position: Decimal) -> OrderView:
+        """From the committed row to the broker's first word, recorded."""
+        order = await self._journal.submitting(order, position, self._session_date)
+        reached(FailPoint.SUBMITTING_COMMITTED, self._account_id)
+        # Asked after the commit: a process that was paused before it finds out here that another has gone on.
+        await self._journal.still_mine()
+        reached(FailPoint.BEFORE_SEND, self._account_id)
+        return await self._send(order)
 
     async def _send(self, order: OrderView) -> OrderView:
         try:
@@ -106,7 +126,10 @@ class OrderPhase:
             # Whatever else went wrong, the order may exist.
             logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
             return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
-        return await self._journal.apply(order, result)
+        reached(FailPoint.SENT, self._account_id)
+        order = await self._journal.apply(order, result)
+        reached(FailPoint.ACKNOWLEDGED, self._account_id)
+        return order
 
     async def _until_settled(self, order: OrderView, seconds: float) -> OrderView:
         """Follows the order's updates until its end or the deadline, whichever is first."""
@@ -122,13 +145,14 @@ class OrderPhase:
                 order = await self._journal.apply(order, update)
         return order
 
-    async def cancel_and_confirm(self, order: OrderView) -> OrderView:
+    async def cancel_and_confirm(self, order: OrderView, why: str = "not filled in time") -> OrderView:
         """Cancels what is left of an order and waits for proof of its end; without it, it is `unknown`."""
-        await self._journal.tell("deadline", f"{order.symbol}: not filled in time; cancelling what is left.", "warning")
+        await self._journal.tell("deadline", f"{order.symbol}: {why}; cancelling what is left.", "warning")
         try:
             await self._client.cancel_order(self._account_id, order.broker_order_id)
         except OrderExecutionError as error:
             logger.warning("Cancel of %s was not taken: %s", order.client_order_id, error.message)
+        reached(FailPoint.CANCEL_REQUESTED, self._account_id)
         order = await self._until_settled(order, self._deadlines.cancel)
         if not order.is_settled:
             order = await self._reconciler.refresh(order)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
+from trading.fail_points import FailPoint, reached
 from trading.log_context import redact
 from trading.models import Notification, NotificationKind, NotificationState
 
@@ -61,6 +62,7 @@ def _deliver(message: Notification) -> bool:
     if [url for url in urls if not channels.add(url)]:
         logger.error("A notification URL is not one that Apprise knows. Check NOTIFICATION_URLS.")
     if channels.notify(title=message.title, body=message.body, notify_type=TYPES[NotificationKind(message.kind)]):
+        reached(FailPoint.NOTIFICATION_SENT)
         return _mark(message, NotificationState.SENT, "")
     logger.warning("A notification could not be delivered (attempt %s)", message.attempts + 1)
     if message.attempts + 1 >= MAX_ATTEMPTS:

@@ -35,6 +35,7 @@ from trading.account_state import account_state, held_shares
 from trading.allocations import as_json
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
+from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce, read_context
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
@@ -118,11 +119,14 @@ class Rebalancer(BaseRebalancer):
         plan_guards = await self._check_plan(planned)
         enforce(plan_guards, self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
+        reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades:
             await self._clear_open_orders(planned)
             enforce(await self._check_guards(), self._ticket.source)  # read again, right before the first order
         sells = await self._sell(planned)
+        reached(FailPoint.SELLS_DONE, self._ticket.account_id)
         buys = await self._buy(planned, sells)
+        reached(FailPoint.BUYS_DONE, self._ticket.account_id)
         await self._report(planned, sells + buys)
 
     # ---- before the plan
@@ -134,16 +138,26 @@ class Rebalancer(BaseRebalancer):
         return await sync_to_async(check_guards)(context)
 
     async def _settle_what_was_sent(self) -> None:
-        """After a crash or a dropped link: every order of the run is brought to its end before anything else."""
-        for order in await self._journal.orders():
+        """After a crash or a dropped link: every order of the run is brought to its end before anything else.
+
+        Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
+        """
+        orders = await self._journal.orders()
+        for order in orders:
             if order.state == OrderState.PLANNED:
                 await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
-            elif not order.is_settled:
-                self._link.desk.watch(order.client_order_id)
-                settled = await self._reconciler.settle(order)
-                if not settled.is_settled and settled.state != OrderState.UNKNOWN:
-                    settled = await self._phase.cancel_and_confirm(settled)
-                _refuse_unknown([settled])
+        unsettled = [order for order in orders if order.submitted_at and not order.is_settled]
+        _refuse_unknown(await asyncio.gather(*(self._settle(order) for order in unsettled)))
+        earlier = await self._journal.left_behind(self._ticket.account_pk)
+        await asyncio.gather(*(self._reconciler.settle(order) for order in earlier))
+        reached(FailPoint.SETTLED, self._ticket.account_id)
+
+    async def _settle(self, order: OrderView) -> OrderView:
+        self._link.desk.watch(order.client_order_id)
+        settled = await self._reconciler.settle(order)
+        if not settled.is_settled and settled.state != OrderState.UNKNOWN:
+            settled = await self._phase.cancel_and_confirm(settled, "left by an interrupted run")
+        return settled
 
     async def _plan(self) -> Planned:
         targets = await self._targets()
@@ -272,6 +286,7 @@ class Rebalancer(BaseRebalancer):
                 await self._client.cancel_order(account_id, order.order_id)
             except OrderExecutionError as error:
                 logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
+        reached(FailPoint.OPEN_ORDERS_CANCELLED, account_id)
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
@@ -308,6 +323,7 @@ class Rebalancer(BaseRebalancer):
             return []
         await self._journal.record(step)
         orders = await self._journal.plan_orders([self._order(trade, planned) for trade in trades])
+        reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
         done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
         _refuse_unknown(done)
@@ -338,6 +354,7 @@ class Rebalancer(BaseRebalancer):
             raise RunFailed("all_orders_rejected", f"The broker refused every order: {words}")
         report, warnings = make_report(planned.result, after, all_orders)
         await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,
             warnings=[warning.model_dump() for warning in (*planned.warnings, *warnings)],

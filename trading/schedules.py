@@ -8,6 +8,8 @@ from django_q.models import Schedule
 SCHEDULES = {
     # A worker of ours sweeps more often; this one is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, 1),
+    # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
+    "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
 }
 
 

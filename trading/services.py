@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from accounts.models import Account, Strategy
 from trading.errors import EventRejected
+from trading.fail_points import FailPoint, reached
 from trading.guards import is_of_another_environment
 from trading.journal.outbox import announce_event
 from trading.journal.runs import queue_run, refuse_at_once
@@ -70,11 +71,13 @@ def receive_event(
             announce_event(event)
             for connection_id in {run.connection_id for run in runs}:
                 wake_slot(connection_id)
+            reached(FailPoint.EVENT_WRITTEN)
     except IntegrityError:
         known = StrategyEvent.objects.filter(source=source, channel=channel, message_id=message_id).first()
         if known is None:
             raise
         return _came_again(known, event)
+    reached(FailPoint.EVENT_COMMITTED)
     return event
 
 

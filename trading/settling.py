@@ -11,12 +11,16 @@ from django.db import connections
 
 from brokers.exceptions import BrokerError
 from trading.broker_link import BrokerLink
+from trading.errors import LeaseLost
 from trading.journal import leases
+from trading.journal.claims import has_ready_runs
 from trading.journal.orders import OrderView, view
 from trading.journal.run_journal import RunJournal
+from trading.lease_keeper import kept
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.reconciliation import Reconciler
 from trading.run_ticket import make_ticket
+from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -40,6 +44,22 @@ def left_behind() -> list[RebalanceRun]:
     return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
 
 
+def settle_left_behind() -> int:
+    """Looks for all orders that ended runs have left behind, by itself; what cannot be settled now is logged.
+
+    Returns:
+        How many orders are still not settled.
+    """
+    unsettled = 0
+    for run in left_behind():
+        try:
+            unsettled += sum(not order.is_settled for order in settle_run(run))
+        except (BrokerError, LeaseLost, BlockingIOError) as trouble:
+            logger.warning("Orders of run %s could not be looked for: %s", run.run_id, trouble)
+            unsettled += 1
+    return unsettled
+
+
 async def _settle_run(run: RebalanceRun) -> list[OrderView]:
     owner = f"{socket.gethostname()}:{os.getpid()}:reconcile"
     try:
@@ -48,10 +68,13 @@ async def _settle_run(run: RebalanceRun) -> list[OrderView]:
             raise BlockingIOError("Another process works the connection slot; try again in a moment.")
         link = BrokerLink(lease)
         try:
-            return await _settle(run, link, RunJournal(lease, run.pk))
+            async with kept(lease):
+                return await _settle(run, link, RunJournal(lease, run.pk))
         finally:
             await link.close()
             await sync_to_async(leases.release_lease)(lease)
+            if await sync_to_async(has_ready_runs)(run.connection_id):  # it came while we had the lease
+                await sync_to_async(wake_slot)(run.connection_id)
     finally:
         await sync_to_async(connections.close_all)()
 

@@ -1,13 +1,23 @@
 """Wakes what was missed: hints get lost, workers die, times come. Safe to run anywhere, any number of times."""
 
+import logging
+import socket
+from datetime import timedelta
+
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import BrokerConnection
-from trading.journal.runs import requeue_due
-from trading.models import Notification, NotificationState, ProcessHeartbeat, RunState
+from trading.clock import MOST_SKEW_SECONDS, skew_seconds
+from trading.journal.claims import requeue_due
+from trading.journal.outbox import tell_people
+from trading.models import Notification, NotificationKind, NotificationState, ProcessHeartbeat, RunState
 from trading.wake import wake_outbox, wake_slot
+
+logger = logging.getLogger("rebalancer.trading")
+
+ALARM_QUIET = timedelta(hours=1)
 
 
 def sweep() -> int:
@@ -16,6 +26,7 @@ def sweep() -> int:
     Returns:
         How many slots were woken.
     """
+    watch_clocks()
     requeue_due()
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     queued = Q(
@@ -30,6 +41,26 @@ def sweep() -> int:
     if Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
     return len(slots)
+
+
+def watch_clocks() -> float:
+    """Raises the alarm when this host's clock is not the database's.
+
+    Returns:
+        The seconds by which they differ.
+    """
+    skew = skew_seconds() or 0.0
+    if skew > MOST_SKEW_SECONDS:
+        host = socket.gethostname()
+        logger.critical("The clock of %s differs from the database's by %.1f s", host, skew)
+        tell_people(
+            NotificationKind.FAILURE,
+            f"Clock of {host} is wrong",
+            f"It differs from the database's by {skew:.1f} s. Leases are safe, since they go by the database's clock; "
+            "sessions, quotes and schedules go by the host's. Set it by NTP.",
+            quiet=ALARM_QUIET,
+        )
+    return skew
 
 
 def beat(name: str, kind: str, **details: object) -> None:

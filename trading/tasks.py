@@ -1,6 +1,6 @@
 """What the queue delivers, any number of times: hints to look at the rows."""
 
-from trading import sweeper
+from trading import settling, sweeper
 from trading.journal.leases import has_live_lease
 from trading.notifications import deliver_due
 from trading.slot_worker import work_slot
@@ -20,6 +20,11 @@ def advance(connection_id: int) -> str:
 def sweep() -> int:
     """Wakes what was missed."""
     return sweeper.sweep()
+
+
+def settle_left_behind() -> int:
+    """Looks for orders that ended runs have left behind, in the broker's records."""
+    return settling.settle_left_behind()
 
 
 def deliver_notifications() -> int:

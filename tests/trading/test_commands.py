@@ -71,7 +71,7 @@ def test_a_preview_is_the_default(make_account):
 
 
 def test_exit_codes(make_account, monkeypatch):
-    monkeypatch.setattr("trading.slot_worker.BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
     make_account("OK")
     make_account("PAUSED", trading_paused=True)
     make_account("DOWN")

@@ -11,7 +11,8 @@ from django_q.models import OrmQ
 
 from accounts.models import Strategy
 from tests.support.makers import policy, queue, simulated_account, strategy
-from trading.journal.runs import queue_run, requeue_due
+from trading.journal.claims import requeue_due
+from trading.journal.runs import queue_run
 from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
 from trading.services import receive_event
 from trading.values import ExecCommand, Unreadable

@@ -14,7 +14,7 @@ from accounts.models import BrokerConnection
 from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
-from trading.journal import leases, orders, runs
+from trading.journal import claims, leases, orders, runs
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def run(db):
 
 def claim(run):
     lease = leases.claim_lease(run.connection_id, "me")
-    runs.claim_runs(lease)
+    claims.claim_runs(lease)
     return lease
 
 
@@ -56,7 +56,7 @@ def test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out(run):
 def test_a_run_that_a_dead_owner_left_is_taken_over_and_given_up_after_five_idle_leases(run):
     for attempt in range(1, 8):
         lease = leases.claim_lease(run.connection_id, f"worker {attempt}")
-        taken = runs.claim_runs(lease)
+        taken = claims.claim_runs(lease)
         leases.release_lease(lease)
         run.refresh_from_db()
         if not taken:

@@ -244,7 +244,7 @@ def test_too_much_without_a_quote_is_refused(make_account):
     ],
 )
 def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, code, monkeypatch):
-    monkeypatch.setattr("trading.slot_worker.BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
     account = make_account(policy=policy(request_timeout_seconds=Decimal(1)))
     set_fault(kind, times=9)
     run = carry_out(account)

@@ -14,8 +14,8 @@ from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.broker_link import make_client
 from trading.doctor.findings import Finding, off, ok, problem
+from trading.journal.claims import has_ready_runs
 from trading.journal.leases import claim_lease, release_lease
-from trading.journal.runs import has_ready_runs
 from trading.wake import wake_slot
 
 CHECK = "broker"

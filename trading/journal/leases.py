@@ -86,16 +86,21 @@ def has_live_lease(connection_id: int) -> bool:
     return BrokerConnection.objects.filter(pk=connection_id, lease_until__gte=Now()).exists()
 
 
-def note_client_id_in_use(connection_id: int, *, in_use: bool) -> float:
+def note_client_id_in_use(lease: Lease, *, in_use: bool) -> float:
     """Remembers since when the broker says that the slot's client id is taken.
 
     Returns:
         For how many seconds it has been.
+
+    Raises:
+        LeaseLost: another process has the slot.
     """
-    slot = BrokerConnection.objects.filter(pk=connection_id)
-    if not in_use:
-        slot.filter(in_use_since__isnull=False).update(in_use_since=None)
-        return 0.0
-    slot.filter(in_use_since__isnull=True).update(in_use_since=Now())
-    since, now = slot.annotate(now=Now()).values_list("in_use_since", "now").get()
+    with transaction.atomic():
+        fence(lease)
+        slot = BrokerConnection.objects.filter(pk=lease.connection_id)
+        if not in_use:
+            slot.filter(in_use_since__isnull=False).update(in_use_since=None)
+            return 0.0
+        slot.filter(in_use_since__isnull=True).update(in_use_since=Now())
+        since, now = slot.annotate(now=Now()).values_list("in_use_since", "now").get()
     return (now - since).total_seconds() if since else 0.0

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from trading.errors import IllegalTransition
+from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fence
 from trading.journal.runs import note
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun
@@ -118,6 +119,18 @@ def orders_of(run_pk: int) -> list[OrderView]:
     return [view(order) for order in Order.objects.filter(run_id=run_pk).order_by("sequence")]
 
 
+def left_behind(account_pk: int, but_run: int) -> list[OrderView]:
+    """Orders of the account's other runs that may be alive at the broker, oldest first."""
+    unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.unsettled())
+    return [view(order) for order in unsettled.exclude(run_id=but_run).order_by("id")]
+
+
+def age_seconds(order_pk: int) -> float:
+    """How long ago the order was sent, by the database's clock; 0 when it was not."""
+    sent, now = Order.objects.annotate(now=Now()).values_list("submitted_at", "now").get(pk=order_pk)
+    return (now - sent).total_seconds() if sent else 0.0
+
+
 def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> list[OrderView]:
     """Writes the orders of a phase, each under its client order id, before any of them is sent."""
     with transaction.atomic():
@@ -153,8 +166,8 @@ def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, se
             run_id=row.run_id,
             defaults={"account_id": row.account_id, "session_date": session_date, "first_order_at": Now()},
         )
-        _progress(row)
         note(row.run_id, "order_sent", f"{row} sent{_at_limit(row)}.")
+        reached(FailPoint.SUBMITTING_WRITTEN)
     return view(row)
 
 
@@ -181,6 +194,7 @@ def apply_result(lease: Lease, order_pk: int, result: OrderResult) -> OrderView:
         if abs(result.filled_quantity) >= abs(row.quantity):
             target = OrderState.FILLED
         row = _settle(row, target)
+        reached(FailPoint.RESULT_WRITTEN)
     return view(row)
 
 
@@ -211,7 +225,8 @@ def apply_execution(lease: Lease, order_pk: int, execution: Execution) -> OrderV
             changes["average_price_usd"] = sum((f.quantity * f.price_usd for f in fills), Decimal(0)) / filled
         Order.objects.filter(pk=row.pk).update(**changes)
         if new:
-            _progress(row)
+            # Fills are finite, so that a run that is taken up again and again comes to an end; orders are not.
+            RebalanceRun.objects.filter(pk=row.run_id).update(idle_attempts=0)
             verb = "SELL" if execution.quantity < 0 else "BUY"
             note(
                 row.run_id,
@@ -220,6 +235,7 @@ def apply_execution(lease: Lease, order_pk: int, execution: Execution) -> OrderV
                 f"{execution.price_usd.normalize():f}.",
             )
         row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
+        reached(FailPoint.FILL_WRITTEN)
     return view(row)
 
 
@@ -228,6 +244,7 @@ def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) ->
     with transaction.atomic():
         fence(lease)
         row = _settle(Order.objects.select_for_update().get(pk=order_pk), target, message=message)
+        reached(FailPoint.FINDING_WRITTEN)
     return view(row)
 
 
@@ -255,10 +272,6 @@ def _move(pk: int, target: OrderState, **changes: Any) -> Order:
     if not Order.objects.filter(pk=pk, state__in=TRANSITIONS[target]).update(state=target, **changes):
         raise IllegalTransition(f"Order {pk}", target)
     return Order.objects.get(pk=pk)
-
-
-def _progress(row: Order) -> None:
-    RebalanceRun.objects.filter(pk=row.run_id).update(idle_attempts=0)
 
 
 def _at_limit(row: Order) -> str:

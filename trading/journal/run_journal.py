@@ -9,10 +9,10 @@ from asgiref.sync import sync_to_async
 from django.db.models import Q
 
 from brokers.values import Execution, OrderResult
-from trading.journal import leases, orders, runs
+from trading.journal import claims, leases, orders, runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, PlannedOrder
-from trading.models import AccountValue, OrderState, RebalanceRun, RunState, RunStep, TradingControl
+from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,4 +80,16 @@ class RunJournal:
 
     async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""
-        await AccountValue.objects.acreate(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)
+        await self._write(runs.keep_value, account_pk, total_value_usd, cash_usd)
+
+    async def let_go(self) -> float:
+        """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""
+        return await self._write(claims.let_go, self.run_pk)
+
+    async def left_behind(self, account_pk: int) -> list[OrderView]:
+        """Orders of the account's other runs that may be alive."""
+        return await sync_to_async(orders.left_behind)(account_pk, self.run_pk)
+
+    async def age_seconds(self, order: OrderView) -> float:
+        """How long ago the order was sent, by the database's clock."""
+        return await sync_to_async(orders.age_seconds)(order.pk)

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import Account
 from trading.errors import IllegalTransition
+from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
-from trading.models import Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
-
-MAX_IDLE_ATTEMPTS = 5
+from trading.models import AccountValue, Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
@@ -61,14 +61,17 @@ def queue_run(
         The new run: queued, or superseded when a newer event's run waits already.
     """
     with transaction.atomic():
-        Account.objects.select_for_update().get(pk=account.pk)  # one at a time for each account
-        waiting = RebalanceRun.objects.filter(
-            account=account, mode=mode, state__in=(RunState.QUEUED, RunState.DEFERRED)
-        ).select_related("event")
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)  # one at a time for each account
+        # Locked, so that none of them is taken up by a worker between this look and the move.
+        waiting = (
+            RebalanceRun.objects.select_for_update(of=("self",), no_key=True)
+            .filter(account=account, mode=mode, state__in=(RunState.QUEUED, RunState.DEFERRED))
+            .select_related("event")
+        )
         newer = _newer(waiting, event) or _newer(_taken_up(event, account, mode), event)
         if newer is None:
             for older in waiting:
-                _supersede(older.pk, f"A newer event (number {event.pk}) has taken its place.")
+                supersede(older.pk, f"A newer event (number {event.pk}) has taken its place.")
         run = RebalanceRun.objects.create(
             account=account,
             event=event,
@@ -128,89 +131,10 @@ def refuse_at_once(event: StrategyEvent, account: Account, mode: RunMode, code: 
     return run
 
 
-def _supersede(pk: int, message: str) -> None:
+def supersede(pk: int, message: str) -> None:
+    """Ends a run that waits, because another takes its place."""
     move_run(pk, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
     note(pk, "superseded", message)
-
-
-def requeue_due() -> list[RebalanceRun]:
-    """Queues the deferred runs whose time has come; a newer one that waits takes the place of an older."""
-    requeued = []
-    due = RebalanceRun.objects.filter(state=RunState.DEFERRED, not_before__lte=Now())
-    for run in due.select_related("event").order_by("event__published_at", "id"):
-        with transaction.atomic():
-            Account.objects.select_for_update().get(pk=run.account_id)
-            waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
-            if other := waiting.select_related("event").first():
-                if other.event.order > run.event.order:
-                    _supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
-                    continue
-                _supersede(other.pk, f"Run {run.run_id} of a newer event has taken its place.")
-            try:
-                move_run(run.pk, RunState.QUEUED, step=RunStep.WAITING)
-            except IllegalTransition:
-                continue  # another sweeper has just done it
-            note(run.pk, "requeued", "Its time has come: it is planned anew, with the newest targets.")
-            requeued.append(run)
-    return requeued
-
-
-def claim_runs(lease: Lease) -> list[RebalanceRun]:
-    """Takes up what waits for the slot: runs that an earlier owner left, then queued ones."""
-    with transaction.atomic():
-        fence(lease)
-        left = RebalanceRun.objects.filter(
-            connection_id=lease.connection_id, state=RunState.RUNNING, epoch__lt=lease.epoch
-        )
-        taken = [run.pk for run in left if _take_over(lease, run)]
-        for pk in list(_ready(lease.connection_id).order_by("id").values_list("pk", flat=True)):
-            move_run(
-                pk,
-                RunState.RUNNING,
-                started_at=Now(),
-                connection_id=lease.connection_id,
-                epoch=lease.epoch,
-                attempts=1,
-            )
-            note(pk, "started", "A worker has taken it up.")
-            taken.append(pk)
-    return list(
-        RebalanceRun.objects.filter(pk__in=taken)
-        .select_related("account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview")
-        .order_by("id")
-    )
-
-
-def _take_over(lease: Lease, run: RebalanceRun) -> bool:
-    RebalanceRun.objects.filter(pk=run.pk).update(
-        epoch=lease.epoch, attempts=F("attempts") + 1, idle_attempts=F("idle_attempts") + 1
-    )
-    if run.idle_attempts + 1 > MAX_IDLE_ATTEMPTS:
-        end_run(
-            lease,
-            run.pk,
-            RunState.NEEDS_ATTENTION,
-            code="too_many_attempts",
-            message=f"It was taken up {run.attempts} times without progress. See the log, then run `reconcile`.",
-        )
-        return False
-    note(run.pk, "taken_over", "The worker before has gone; another one goes on.", "warning")
-    return True
-
-
-def has_ready_runs(connection_id: int) -> bool:
-    """Whether something waits that `claim_runs` would take up now."""
-    return _ready(connection_id).exists()
-
-
-def _ready(connection_id: int) -> QuerySet[RebalanceRun]:
-    # By the account's slot of now: a run that waited while its account moved goes with it.
-    busy = RebalanceRun.objects.filter(state=RunState.RUNNING, mode=RunMode.EXECUTE).values("account_id")
-    return RebalanceRun.objects.filter(
-        Q(not_before__isnull=True) | Q(not_before__lte=Now()),
-        state=RunState.QUEUED,
-        account__connection_id=connection_id,
-    ).exclude(mode=RunMode.EXECUTE, account_id__in=busy)
 
 
 def has_sent_orders(pk: int) -> bool:
@@ -232,11 +156,11 @@ def ask_to_stop(pk: int, person: str) -> bool:
 
 
 def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:
-    """Writes facts of a running run, fenced."""
+    """Writes facts of a running run, fenced; one that takes a step waits for the broker no longer."""
     with transaction.atomic():
         fence(lease)
         if step is not None:
-            fields["step"] = step
+            fields |= {"step": step, "waiting_since": None}
         if not RebalanceRun.objects.filter(pk=pk, state=RunState.RUNNING, epoch=lease.epoch).update(**fields):
             raise IllegalTransition(f"Run {pk}", "a run with new facts")
 
@@ -246,6 +170,13 @@ def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") ->
     with transaction.atomic():
         fence(lease)
         note(pk, code, message, level)
+
+
+def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
+    """Keeps the value of an account, for its history, fenced."""
+    with transaction.atomic():
+        fence(lease)
+        AccountValue.objects.create(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)
 
 
 def end_run(
@@ -265,6 +196,7 @@ def end_run(
         if warnings is not None:
             fields["warnings"] = list(warnings)
         move_run(pk, state, finished_at=Now(), step=RunStep.DONE, error_code=code, error_message=message, **fields)
+        reached(FailPoint.END_WRITTEN)
         level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
         note(pk, code or str(state), message or "Completed.", level)
         announce(RebalanceRun.objects.select_related("account", "event").get(pk=pk))

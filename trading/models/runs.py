@@ -70,6 +70,9 @@ class RebalanceRun(models.Model):
     not_before = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    waiting_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when it waits for the broker with orders in the air."
+    )
     stop_requested_at = models.DateTimeField(null=True, blank=True)
     epoch = models.BigIntegerField(default=0, help_text="Epoch of the lease under which it runs.")
     attempts = models.PositiveIntegerField(default=0, help_text="Leases under which it was taken up.")
@@ -93,6 +96,7 @@ class RebalanceRun(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        permissions = (("settle_order", "Can settle a run that needs attention"),)
         indexes = (
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),

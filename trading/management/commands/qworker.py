@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q import cluster
 
+from trading import stopping as stopping_workers
 from trading.crash_only import CRASHED, CrashOnlySentinel
 from trading.sweeper import beat, sweep
 
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         """Runs until it is told to stop, or something dies."""
         cluster.Sentinel = CrashOnlySentinel  # the class that Cluster.start looks up and forks
         workers = cluster.Cluster()
+        stopping_workers.prepare()
         workers.start()
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -37,6 +39,7 @@ class Command(BaseCommand):
             if not sentinel.is_alive():
                 self.stderr.write(f"The workers have died (exit code {sentinel.exitcode}).")
                 os._exit(CRASHED)  # nothing that is left may hold up the end
+        stopping_workers.tell_workers()
         workers.stop()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
+from trading.errors import LeaseLost
 from trading.settling import left_behind, settle_run
 
 USAGE, UNSETTLED = 2, 1
@@ -30,7 +31,7 @@ class Command(BaseCommand):
         for run in runs:
             try:
                 orders = settle_run(run)
-            except (BrokerError, BlockingIOError) as trouble:
+            except (BrokerError, LeaseLost, BlockingIOError) as trouble:
                 raise CommandError(f"Run {run.run_id}: {trouble}", returncode=UNSETTLED) from trouble
             for order in orders:
                 words = f": {order.message}" if order.message else ""

@@ -1,0 +1,65 @@
+"""Places where a test may kill or stop a process. In production none is armed, and reaching one does nothing.
+
+`FAIL_POINTS_DIR` names a directory (paper only; settings refuse it with TRADING_MODE=live). A file in it, named
+`<point>.<anything>`, arms the point once: the process that reaches it takes the file away and does what it says. The
+file's words: `kill` or `stop` (as by SIGKILL and SIGSTOP), then, if it is about one account only, its id.
+"""
+
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+
+from django.conf import settings
+
+SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+
+class FailPoint(StrEnum):
+    """Every step at which a crash matters. `_written` is inside a transaction, right before it is committed."""
+
+    EVENT_WRITTEN = "event_written"
+    EVENT_COMMITTED = "event_committed"
+    LEASE_CLAIMED = "lease_claimed"
+    CLAIM_WRITTEN = "claim_written"
+    RUN_TAKEN_UP = "run_taken_up"
+    CONNECTED = "connected"
+    SETTLED = "settled"
+    PLANNED = "planned"
+    OPEN_ORDERS_CANCELLED = "open_orders_cancelled"
+    ORDERS_COMMITTED = "orders_committed"
+    SUBMITTING_WRITTEN = "submitting_written"
+    SUBMITTING_COMMITTED = "submitting_committed"
+    BEFORE_SEND = "before_send"
+    SENT = "sent"
+    RESULT_WRITTEN = "result_written"
+    ACKNOWLEDGED = "acknowledged"
+    FILL_WRITTEN = "fill_written"
+    CANCEL_REQUESTED = "cancel_requested"
+    FINDING_WRITTEN = "finding_written"
+    ORDER_ENDED = "order_ended"
+    SELLS_DONE = "sells_done"
+    BUYS_DONE = "buys_done"
+    REPORTED = "reported"
+    END_WRITTEN = "end_written"
+    LEASE_RELEASED = "lease_released"
+    NOTIFICATION_SENT = "notification_sent"
+
+
+def reached(point: FailPoint, account_id: str = "") -> None:
+    """Does nothing, unless a test has armed the point."""
+    if settings.FAIL_POINTS_DIR is not None:
+        _fail(settings.FAIL_POINTS_DIR, point, account_id)
+
+
+def _fail(directory: Path, point: FailPoint, account_id: str) -> None:
+    for armed in sorted(directory.glob(f"{point}.*")):
+        try:
+            action, *accounts = armed.read_text(encoding="utf-8").split()
+            if accounts and account_id not in accounts:
+                continue
+            armed.unlink()
+        except FileNotFoundError:
+            continue  # another process was first
+        os.kill(os.getpid(), SIGNALS[action])
+        return

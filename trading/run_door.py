@@ -1,0 +1,167 @@
+"""The door of a run: carries it out over the slot's link, and whatever happens to it is recorded and stays its own."""
+
+import asyncio
+import logging
+
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from brokers.exceptions import BrokerConnectionError, BrokerError, ClientIdInUse
+from trading.broker_link import BrokerLink
+from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
+from trading.fail_points import FailPoint, reached
+from trading.guards import check_guards, enforce, read_context
+from trading.journal import leases, runs
+from trading.journal.leases import Lease
+from trading.journal.orders import OrderView
+from trading.journal.run_journal import RunJournal
+from trading.log_context import log_context
+from trading.market_calendar import MarketCalendar
+from trading.models import RebalanceRun, RunState
+from trading.rebalance import Rebalancer
+from trading.run_ticket import RunTicket, make_ticket
+
+logger = logging.getLogger("rebalancer.trading")
+
+ATTEMPTS = 3
+BACK_OFF_SECONDS = 1.0
+PATIENCE_SECONDS = 300
+"""For so long a run that has sent orders, or whose client id is taken, waits for the broker; then a person looks."""
+SETTLED_LATER = frozenset({"orders_unknown"})
+"""Guards that the broker's records can still change: not asked before there is a link."""
+
+
+class RunDoor:
+    """Carries out the runs of one lease."""
+
+    def __init__(self, lease: Lease, link: BrokerLink, calendar: MarketCalendar) -> None:
+        self._lease = lease
+        self._calendar = calendar
+        self._link = link
+        self._places: asyncio.Semaphore | None = None
+        self.broker_is_away = False
+
+    async def carry_out(self, run: RebalanceRun) -> None:
+        """Carries out one run and records how it ended.
+
+        Raises:
+            LeaseLost: another process has the slot.
+            DatabaseError: nothing can be recorded now; the run is taken up again under a later lease.
+        """
+        journal = RunJournal(self._lease, run.pk)
+        with log_context(run.account.account_id, run.strategy_name):
+            logger.info("%s %s started", run.get_mode_display(), run.run_id)
+            reached(FailPoint.RUN_TAKEN_UP, run.account.account_id)
+            try:
+                await self._attempts(run, journal)
+            except (LeaseLost, OperationalError, InterfaceError):
+                raise
+            except Refused as refusal:
+                await self._refuse(journal, refusal)
+            except NeedsAttention as trouble:
+                await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, trouble.message)
+            except BrokerConnectionError as trouble:
+                await self._come_back_or_fail(journal, trouble)
+            except (RunFailed, BrokerError) as failure:
+                await self._fail(journal, failure.code, failure.message)
+            except Exception:  # the door of the run: recorded, and the other accounts go on
+                logger.exception("Run %s broke", run.run_id)
+                await self._fail(
+                    journal,
+                    "internal_error",
+                    "Something went wrong that nobody foresaw; the log has the details.",
+                )
+
+    async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
+        """Carries the run out; plans again where that is safe, and connects again where the link broke."""
+        ticket = await sync_to_async(make_ticket)(run)
+        if self._places is None:
+            self._places = asyncio.Semaphore(ticket.policy.max_concurrent_accounts)
+        async with self._places:
+            await self._attempts_of(ticket, run, journal)
+
+    async def _attempts_of(self, ticket: RunTicket, run: RebalanceRun, journal: RunJournal) -> None:
+        await journal.record(policy=ticket.policy.model_dump(mode="json"))
+        if ticket.executes:
+            await self._refuse_before_connecting(ticket)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                link = await self._link.ready(ticket, run.event_id)
+                await Rebalancer(ticket, link, journal, self._calendar).carry_out()
+            except PlanAnew as change:
+                await journal.tell("plan_anew", f"{change.message} Planning again.", "warning")
+                self._link.forget_quotes(run.event_id)
+            except ClientIdInUse as taken:
+                await self._wait_for_client_id(journal, taken)
+                return
+            except BrokerConnectionError as trouble:
+                await self._link.drop()
+                if attempt == ATTEMPTS:
+                    raise
+                await journal.tell("connection_lost", f"{trouble.message} Connecting again.", "warning")
+                await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
+            else:
+                return
+        raise RunFailed("plan_anew", "The account kept changing while it was planned. Nothing is left open.")
+
+    async def _refuse_before_connecting(self, ticket: RunTicket) -> None:
+        """What can be said without the broker is said at once, also while the broker is away."""
+        if await sync_to_async(runs.has_sent_orders)(ticket.pk):
+            return  # what was sent has to be settled first, whatever the guards say
+        context = await sync_to_async(read_context)(
+            ticket.account_pk, ticket.pk, ticket.policy, timezone.now(), self._calendar
+        )
+        guards = await sync_to_async(check_guards)(context)
+        enforce([guard for guard in guards if guard.code not in SETTLED_LATER], ticket.source)
+
+    async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
+        """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
+        self.broker_is_away = True
+        seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
+        if seconds > PATIENCE_SECONDS:
+            raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
+        await journal.let_go()
+        logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
+
+    async def _refuse(self, journal: RunJournal, refusal: Refused) -> None:
+        """Refused or put aside, if nothing was sent; a run that was cut in half is for a person to judge."""
+        if any(order.submitted_at for order in await journal.orders()):
+            message = f"{refusal.message} Some orders of this run had been sent before. Preview the account anew."
+            await self._end(journal, RunState.NEEDS_ATTENTION, refusal.code, message)
+        elif isinstance(refusal, Deferred):
+            logger.warning("Run deferred: %s", refusal.message)
+            await journal.defer(refusal.code, refusal.message, refusal.not_before)
+        else:
+            await self._end(journal, RunState.REFUSED, refusal.code, refusal.message)
+
+    async def _come_back_or_fail(self, journal: RunJournal, trouble: BrokerConnectionError) -> None:
+        """A run that has sent orders is never left half done for a broker that is away for a moment: it waits."""
+        if not any(order.submitted_at for order in await journal.orders()):
+            await self._fail(journal, trouble.code, trouble.message)
+            return
+        self.broker_is_away = True
+        seconds = await journal.let_go()
+        if seconds > PATIENCE_SECONDS:
+            message = f"{trouble.message} Orders of this run were sent, and the broker is away for {seconds:.0f} s."
+            await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, message)
+            return
+        await journal.tell(
+            "connection_lost", f"{trouble.message} Orders were sent before: the run is taken up again.", "error"
+        )
+
+    @staticmethod
+    async def _in_the_air(journal: RunJournal) -> list[OrderView]:
+        return [order for order in await journal.orders() if order.submitted_at and not order.is_settled]
+
+    async def _fail(self, journal: RunJournal, code: str, message: str) -> None:
+        """Failed, if nothing of the run may be alive at the broker; else a person has to look."""
+        if unsettled := await self._in_the_air(journal):
+            symbols = ", ".join(order.symbol for order in unsettled)
+            message = f"{message} The fate of these orders is not known: {symbols}."
+        await self._end(journal, RunState.NEEDS_ATTENTION if unsettled else RunState.FAILED, code, message)
+
+    @staticmethod
+    async def _end(journal: RunJournal, state: RunState, code: str, message: str) -> None:
+        logger.warning("Run %s: %s", state, message)
+        await journal.end(state, code=code, message=message)
