@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-# Where the fields of a placed order stand, after the message's id; none of ours is a combination or has an algorithm.
+# Where the fields of a placed order stand when it is no combination, has no algorithm and hedges nothing.
 _CONTRACT = 12
-_WHAT_IF_FROM_END_OF_HEAD = 61
+_WHAT_IF = 68
 
 
 @dataclass
@@ -56,5 +56,5 @@ def place_order(fields):
         tif=tif,
         account_id=account_id,
         ref=ref,
-        what_if=head[_WHAT_IF_FROM_END_OF_HEAD] == "1",
+        what_if=head[_WHAT_IF] == "1",
     )

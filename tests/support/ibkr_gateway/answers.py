@@ -1,0 +1,170 @@
+"""Answers about accounts, contracts, quotes and orders."""
+
+from decimal import Decimal
+
+from tests.support.ibkr_gateway import messages
+from tests.support.ibkr_gateway.faults import Kind
+
+MARKET_RULES = {26: [("0", "0.01")], 32: [("0", "0.0001"), ("1", "0.01")]}
+OTHER_VALUES = 150
+"""How many more values a real account has; they are sent, so that the flood is as wide as it is."""
+QUOTE_KINDS = (
+    Kind.MISSING_QUOTE,
+    Kind.EMPTY_QUOTE,
+    Kind.CROSSED_QUOTE,
+    Kind.ONE_SIDED_QUOTE,
+    Kind.QUOTE_ERROR,
+    Kind.DELAYED_QUOTE,
+)
+
+
+class Answers:
+    """What a session is told when it asks."""
+
+    def __init__(self, session):
+        self._session = session
+        self._gateway = session.gateway
+        self._book = session.gateway.book
+        self._script = session.gateway.script
+        self._send = session.send
+
+    # ---- accounts
+
+    def positions(self):
+        for account_id in self._gateway.managed_accounts:
+            for instrument, quantity, cost in self._held(account_id):
+                self._send(messages.position(account_id, instrument, quantity, cost))
+        if not self._script.take(Kind.NO_POSITIONS_END):
+            self._send(messages.position_end())
+
+    def account_updates(self, account_id, *, subscribe):
+        self._session.followed_account = account_id if subscribe else ""
+        if not subscribe or account_id not in self._book.accounts:
+            return
+        for tag, value, currency in self._values(account_id):
+            self._send(messages.account_value(account_id, tag, value, currency))
+        for instrument, quantity, cost in self._held(account_id):
+            self._send(messages.portfolio(account_id, instrument, quantity, cost))
+        self._send(messages.account_time("15:31"))
+        self._send(messages.account_download_end(account_id))
+
+    def values_multi(self, request_id, account_id):
+        for tag, value, currency in self._values(account_id):
+            self._send(messages.account_value_multi(request_id, account_id, tag, value, currency))
+        self._send(messages.account_values_multi_end(request_id))
+
+    def _values(self, account_id):
+        currency = self._book.accounts[account_id].base_currency
+        values = self._book.reported_values(account_id)
+        yield "AccountCode", account_id, ""
+        yield "AccountReady", "true", ""
+        yield "AccountType", "INDIVIDUAL", ""
+        if not self._script.take(Kind.NO_VALUE, account_id=account_id):
+            yield "NetLiquidation", _cents(values["NetLiquidation"]), currency
+        for of_currency in ("BASE", currency):
+            yield "CashBalance", _cents(values["CashBalance"]), of_currency
+            yield "TotalCashBalance", _cents(values["CashBalance"]), of_currency
+        yield "TotalCashValue", _cents(values["CashBalance"]), currency
+        yield "SettledCash", _cents(values["SettledCash"]), currency
+        for number in range(OTHER_VALUES):
+            yield f"Value{number}", "0.00", currency
+
+    def _held(self, account_id):
+        account = self._book.accounts[account_id]
+        for con_id, quantity in account.positions.items():
+            yield self._book.instruments[con_id], quantity, account.average_costs.get(con_id, Decimal(0))
+
+    # ---- contracts and quotes
+
+    def contract_details(self, request_id, asked):
+        found = [
+            one
+            for one in self._book.instruments.values()
+            if asked.con_id in {0, one.con_id}
+            and asked.symbol in {"", one.symbol}
+            and asked.sec_type in {"", one.sec_type}
+            and asked.currency in {"", one.currency}
+        ]
+        if not found:
+            words = "No security definition has been found for the request"
+            self._send(messages.error(request_id, 200, words))
+            return
+        for instrument in found:
+            self._send(messages.contract_details(request_id, instrument))
+        self._send(messages.contract_details_end(request_id))
+
+    def market_rule(self, rule_id):
+        self._send(messages.market_rule(rule_id, MARKET_RULES[rule_id]))
+
+    def market_data(self, request_id, asked):
+        instrument = self._book.instruments.get(asked.con_id) or self._book.stock(asked.symbol)
+        fault = self._script.take(*QUOTE_KINDS, symbol=asked.symbol)
+        kind = fault.kind if fault else None
+        if instrument is None:
+            self._send(messages.error(request_id, 200, "No security definition has been found for the request"))
+            return
+        if kind == Kind.MISSING_QUOTE:
+            return
+        if kind == Kind.QUOTE_ERROR:
+            self._send(messages.error(request_id, fault.code, fault.words or f"Market data error {fault.code}."))
+            return
+        delayed = kind == Kind.DELAYED_QUOTE or self._session.market_data_type == 3
+        if kind == Kind.DELAYED_QUOTE:
+            words = "Requested market data is not subscribed. Displaying delayed market data."
+            self._send(messages.error(request_id, 10167, words))
+        self._send(messages.tick_parameters(request_id, instrument))
+        self._send(messages.market_data_type(request_id, 3 if delayed else self._session.market_data_type))
+        for tick_type, price, size in _ticks(instrument, kind):
+            self._send(messages.tick_price(request_id, _DELAYED[tick_type] if delayed else tick_type, price, size))
+
+    # ---- orders
+
+    def open_orders(self, *, own):
+        for order in self._book.orders:
+            if order.is_live and (not own or order.client_id == self._session.client_id):
+                self._send(messages.open_order(order))
+                self._send(messages.order_status(order))
+        self._send(messages.open_orders_end())
+
+    def completed_orders(self):
+        for order in self._book.orders:
+            if not order.is_live:
+                self._send(messages.completed_order(order))
+        self._send(messages.completed_orders_end())
+
+    def executions(self, request_id, account_id):
+        after_end = self._script.take(Kind.COMMISSION_AFTER_END)
+        reports = []
+        for order in self._book.orders:
+            if account_id in {"", order.account_id}:
+                for fill in order.fills:
+                    self._send(messages.execution(request_id, order, fill))
+                    if fill.commission is not None:
+                        reports.append(messages.commission_report(fill))
+        if after_end:
+            self._send(messages.executions_end(request_id))
+        for report in reports:
+            self._send(report)
+        if not after_end:
+            self._send(messages.executions_end(request_id))
+
+
+_DELAYED = {1: 66, 2: 67, 4: 68, 9: 75}
+
+
+def _ticks(instrument, kind):
+    bid, ask = (instrument.bid, 3), (instrument.ask, 5)
+    if kind == Kind.EMPTY_QUOTE:
+        bid = ask = (Decimal(-1), 0)
+    elif kind == Kind.CROSSED_QUOTE:
+        bid, ask = (instrument.ask, 3), (instrument.bid, 5)
+    elif kind == Kind.ONE_SIDED_QUOTE:
+        ask = (Decimal(-1), 0)
+    yield 1, *bid
+    yield 2, *ask
+    yield 4, instrument.mark, 1
+    yield 9, instrument.mark, 0
+
+
+def _cents(value):
+    return value.quantize(Decimal("0.01"))
