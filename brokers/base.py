@@ -12,6 +12,7 @@ from brokers.values import (
     AccountSnapshot,
     BrokerCapabilities,
     ConnectionSettings,
+    ContractFacts,
     ContractPrice,
     Execution,
     Feasibility,
@@ -45,6 +46,27 @@ class NoPriceCache:
         """Nothing is kept."""
 
 
+class ContractCache(Protocol):
+    """Contracts that another run has looked up today."""
+
+    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractFacts]:
+        """Those that are known and still good; the others are left out."""
+
+    async def put(self, contracts: Mapping[str, ContractFacts]) -> None:
+        """Keeps them for the next."""
+
+
+class NoContractCache:
+    """Remembers nothing."""
+
+    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractFacts]:
+        """Nothing is there."""
+        return {}
+
+    async def put(self, contracts: Mapping[str, ContractFacts]) -> None:
+        """Nothing is kept."""
+
+
 class BrokerClient(ABC):
     """One open link to a broker, for the accounts of one connection slot.
 
@@ -55,9 +77,15 @@ class BrokerClient(ABC):
     name: ClassVar[str]
     capabilities: ClassVar[BrokerCapabilities]
 
-    def __init__(self, settings: ConnectionSettings, price_cache: PriceCache | None = None) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        price_cache: PriceCache | None = None,
+        contract_cache: ContractCache | None = None,
+    ) -> None:
         self.settings = settings
         self.price_cache: PriceCache = price_cache or NoPriceCache()
+        self.contract_cache: ContractCache = contract_cache or NoContractCache()
 
     @abstractmethod
     async def connect(self) -> None:

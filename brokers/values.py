@@ -94,6 +94,7 @@ class ContractPrice(BrokerValue):
     as_of: Instant
     kind: PriceKind = PriceKind.LIVE
     tick_usd: Money = Decimal("0.01")
+    message: str = ""  # why a side is missing or the quote is not live, in the broker's words
 
     @property
     def is_two_sided(self) -> bool:
@@ -101,8 +102,21 @@ class ContractPrice(BrokerValue):
         return self.bid is not None and self.ask is not None and 0 < self.bid <= self.ask
 
 
+class ContractFacts(BrokerValue):
+    """What a broker knows of a US stock or ETF, and does not change within a day."""
+
+    symbol: str
+    contract_id: str
+    primary_exchange: str = ""
+    tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # from which price on which tick
+
+
 class AccountPosition(BrokerValue):
-    """A symbol and its signed quantity in an account; `market_price` is the broker's own mark, in `currency`."""
+    """A symbol and its signed quantity in an account.
+
+    `market_price` is the broker's own mark in USD for one unit of `quantity`, whatever the `currency`: a contract of
+    options counts with its multiplier.
+    """
 
     symbol: str
     quantity: Quantity

@@ -1,0 +1,86 @@
+"""Symbols and their contracts: looked up once a day for all runs, and never guessed."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from decimal import Decimal
+
+from ib_async import Contract, ContractDetails, PriceIncrement
+
+from brokers.base import ContractCache
+from brokers.exceptions import BrokerAPIError
+from brokers.ibkr import mapping
+from brokers.ibkr.link import Link
+from brokers.ibkr.wire import Wire
+from brokers.values import ContractFacts
+
+logger = logging.getLogger("rebalancer.brokers")
+
+NO_SUCH_CONTRACT = "ibkr_200"
+
+
+class Contracts:
+    """US stocks and ETFs by symbol."""
+
+    def __init__(self, link: Link, cache: ContractCache) -> None:
+        self._link = link
+        self._cache = cache
+        self._known: dict[str, ContractFacts] = {}
+        self._rules: dict[int, tuple[tuple[Decimal, Decimal], ...]] = {}
+        self._looking = asyncio.Lock()
+
+    async def of(self, symbols: Sequence[str]) -> dict[str, ContractFacts]:
+        """The contracts of the symbols; one that the broker does not know, or knows more than once, is left out."""
+        if any(symbol not in self._known for symbol in symbols):
+            async with self._looking:  # accounts of one event ask for the same symbols at the same time
+                await self._learn([symbol for symbol in dict.fromkeys(symbols) if symbol not in self._known])
+        return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
+
+    async def _learn(self, symbols: Sequence[str]) -> None:
+        self._known.update(await self._cache.get(symbols))
+        missing = [symbol for symbol in symbols if symbol not in self._known]
+        found = await asyncio.gather(*(self._look_up(symbol) for symbol in missing))
+        fresh = {facts.symbol: facts for facts in found if facts is not None}
+        self._known.update(fresh)
+        if fresh:
+            await self._cache.put(fresh)
+
+    async def _look_up(self, symbol: str) -> ContractFacts | None:
+        def ask(wire: Wire) -> "asyncio.Future[list[ContractDetails]]":
+            return wire.reqContractDetailsAsync(mapping.smart_stock(symbol))  # type: ignore[return-value]
+
+        try:
+            details = await self._link.ask(f"the contract of {symbol}", ask)
+        except BrokerAPIError as error:
+            if error.code == NO_SUCH_CONTRACT:
+                return None
+            raise
+        found = {one.contract.conId: one for one in details if one.contract and mapping.is_us_stock(one.contract)}
+        if len(found) != 1:
+            logger.warning("The broker knows %d contracts by the symbol %s; none is taken.", len(found), symbol)
+            return None
+        ((con_id, only),) = found.items()
+        return ContractFacts(
+            symbol=symbol,
+            contract_id=str(con_id),
+            primary_exchange=only.contract.primaryExchange if only.contract else "",
+            tick_steps=await self._tick_steps(only),
+        )
+
+    async def _tick_steps(self, details: ContractDetails) -> tuple[tuple[Decimal, Decimal], ...]:
+        rule = mapping.smart_rule(details)
+        if rule is None:
+            return mapping.tick_steps([], details.minTick)
+        if rule not in self._rules:
+
+            async def ask(wire: Wire) -> list[PriceIncrement]:
+                return await wire.reqMarketRuleAsync(rule) or []
+
+            increments = await self._link.ask(f"market rule {rule}", ask, lock=f"rule {rule}")
+            self._rules[rule] = mapping.tick_steps(increments, details.minTick)
+        return self._rules[rule]
+
+
+def to_wire(facts: ContractFacts) -> Contract:
+    """The contract as the broker takes it, routed smart."""
+    return mapping.smart_stock(facts.symbol, int(facts.contract_id), facts.primary_exchange)

@@ -1,0 +1,187 @@
+"""Quotes: streamed until both sides are there or the deadline passes; live, delayed and frozen told apart."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from brokers.exceptions import MarketDataUnavailable
+from brokers.ibkr import mapping
+from brokers.ibkr.contracts import to_wire
+from brokers.ibkr.errors import Effect, effect_of, in_words
+from brokers.ibkr.link import Link
+from brokers.values import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
+
+logger = logging.getLogger("rebalancer.brokers")
+
+MOST_STREAMS = 80
+"""A login has 100 market data lines, for all its clients together."""
+FRESH_SECONDS = 2.0
+DELAYED_IF_NOT_LIVE = 3
+SIDES = {1: "bid", 66: "bid", 2: "ask", 67: "ask", 4: "last", 68: "last", 9: "close", 75: "close"}
+DELAYED_TICKS = frozenset({66, 67, 68, 75})
+
+
+@dataclass
+class Stream:
+    """What has come for one symbol."""
+
+    facts: ContractFacts
+    sides: dict[str, Decimal | None] = field(default_factory=dict)
+    kind: PriceKind = PriceKind.LIVE
+    as_of: datetime | None = None
+    words: str = ""
+    refused: bool = False
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing better is to be waited for."""
+        return self.refused or (self.sides.get("bid") is not None and self.sides.get("ask") is not None)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it can be used again by the next who asks."""
+        if self.as_of is None or self.refused or not self.is_complete:
+            return False
+        return (datetime.now(UTC) - self.as_of).total_seconds() < FRESH_SECONDS
+
+    def price(self) -> ContractPrice | None:
+        """The quote, with the broker's words where it has no sides; None when nothing came at all."""
+        if self.as_of is None and not self.words:
+            return None
+        bid = self.sides.get("bid")
+        return ContractPrice(
+            symbol=self.facts.symbol,
+            bid=bid,
+            ask=self.sides.get("ask"),
+            last=self.sides.get("last"),
+            close=self.sides.get("close"),
+            as_of=self.as_of or datetime.now(UTC),
+            kind=self.kind,
+            tick_usd=mapping.tick_at(self.facts.tick_steps, bid or Decimal(0)),
+            message=self.words,
+        )
+
+
+class Quotes:
+    """The streams of a link. Everybody who asks for a symbol shares its stream."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._streams: dict[int, Stream] = {}
+        self._of_symbol: dict[str, int] = {}
+        self._data_type = 1
+
+    # ---- asking
+
+    async def fetch(self, link: Link, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
+        """The quotes of the contracts, as far as they come before the deadline.
+
+        Raises:
+            MarketDataUnavailable: the broker refuses to quote any of them, in its words.
+        """
+        await link.until_joined()
+        self._set_data_type(link)
+        asked = {symbol: self._stream(link, facts) for symbol, facts in contracts.items()}
+        await self._until_complete(link, list(asked.values()))
+        refused = [stream for stream in asked.values() if stream.refused]
+        if asked and len(refused) == len(asked):
+            raise MarketDataUnavailable("; ".join(sorted({stream.words for stream in refused})))
+        for stream in refused:
+            logger.warning("No quote for %s: %s", stream.facts.symbol, stream.words)
+        found = {symbol: stream.price() for symbol, stream in asked.items()}
+        return {symbol: price for symbol, price in found.items() if price is not None}
+
+    def middle(self, symbol: str) -> Decimal | None:
+        """Between bid and ask of the last that came; for marks of positions, not for orders."""
+        stream = self._streams.get(self._of_symbol.get(symbol, 0))
+        bid, ask = (stream.sides.get("bid"), stream.sides.get("ask")) if stream else (None, None)
+        return (bid + ask) / 2 if bid is not None and ask is not None else None
+
+    def forget(self) -> None:
+        """Subscriptions are gone (1101): the next who asks opens them anew."""
+        self._streams.clear()
+        self._of_symbol.clear()
+
+    async def _until_complete(self, link: Link, streams: list[Stream]) -> None:
+        try:
+            async with asyncio.timeout(self._settings.quote_timeout_seconds):
+                for stream in streams:
+                    while not stream.is_complete and link.is_up:
+                        stream.heard.clear()
+                        await _first(stream.heard, link.ended)
+        except TimeoutError:
+            missing = [stream.facts.symbol for stream in streams if not stream.is_complete]
+            logger.warning("No whole quote in time for %s", ", ".join(missing))
+        _ = link.wire  # raises when the link broke
+
+    def _set_data_type(self, link: Link) -> None:
+        wanted = self._settings.market_data_type
+        if wanted == 1 and self._settings.allow_delayed_quotes:
+            wanted = DELAYED_IF_NOT_LIVE
+        if wanted != self._data_type:
+            link.wire.client.reqMarketDataType(wanted)
+            self._data_type = wanted
+
+    def _stream(self, link: Link, facts: ContractFacts) -> Stream:
+        number = self._of_symbol.get(facts.symbol)
+        if number is not None:
+            if self._streams[number].is_fresh:
+                return self._streams[number]
+            self._close(link, number)
+        while len(self._streams) >= MOST_STREAMS:
+            self._close(link, next(iter(self._streams)))
+        client = link.wire.client
+        number = client.getReqId()
+        stream = self._streams[number] = Stream(facts)
+        self._of_symbol[facts.symbol] = number
+        client.reqMktData(number, to_wire(facts), "", False, False, [])
+        return stream
+
+    def _close(self, link: Link, number: int) -> None:
+        stream = self._streams.pop(number)
+        self._of_symbol.pop(stream.facts.symbol, None)
+        if not stream.refused:
+            link.wire.client.cancelMktData(number)
+
+    # ---- hearing
+
+    def hear_price(self, request_id: int, tick_type: int, price: float) -> None:
+        """One side of a quote; -1 and NaN are no prices."""
+        stream = self._streams.get(request_id)
+        side = SIDES.get(tick_type)
+        if stream is None or side is None:
+            return
+        stream.sides[side] = mapping.price(price)
+        stream.as_of = datetime.now(UTC)
+        if tick_type in DELAYED_TICKS:
+            stream.kind = PriceKind.DELAYED
+        stream.heard.set()
+
+    def hear_data_type(self, request_id: int, data_type: int) -> None:
+        """Whether what follows is live, frozen or delayed."""
+        if request_id in self._streams:
+            self._streams[request_id].kind = mapping.price_kind(data_type)
+
+    def hear_error(self, request_id: int, code: int, words: str) -> None:
+        """What the broker says about a stream: 10167 means delayed quotes, most others that there are none."""
+        stream = self._streams.get(request_id)
+        if stream is None or effect_of(code) is Effect.NOTICE:
+            return
+        stream.words = in_words(code, words)
+        stream.refused = code not in mapping.DELAYED_FOLLOWS
+        stream.heard.set()
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Waits for any of the events."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
