@@ -5,9 +5,7 @@ from django.db.models import Count, Max
 
 from accounts.models.account import Account
 from accounts.models.connection import BrokerConnection
-from brokers.exceptions import ConnectorMissing
 from brokers.registry import connector_class
-from brokers.values import ACCOUNTS_PER_CONNECTION
 
 FIRST_CLIENT_ID = 101
 ATTEMPTS = 5
@@ -22,7 +20,7 @@ def assign_slot(account: Account) -> None:
     slot = account.connection if account.connection_id else None
     if slot is not None and (slot.broker, slot.environment) == (account.broker, account.type):
         return
-    room = _accounts_per_slot(account.broker)
+    room = connector_class(account.broker).capabilities.accounts_per_connection
     with_room = (
         BrokerConnection.objects.filter(broker=account.broker, environment=account.type)
         .annotate(taken=Count("accounts"))
@@ -31,13 +29,6 @@ def assign_slot(account: Account) -> None:
         .first()
     )
     account.connection = with_room or _new_slot(account.broker, account.type)
-
-
-def _accounts_per_slot(broker: str) -> int:
-    try:
-        return connector_class(broker).capabilities.accounts_per_connection
-    except ConnectorMissing:
-        return ACCOUNTS_PER_CONNECTION
 
 
 def _new_slot(broker: str, environment: str) -> BrokerConnection:

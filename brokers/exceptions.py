@@ -11,8 +11,7 @@ BrokerError                          has a `code` and a sentence that says what 
 │   ├── IncompleteAccountData        a value or a position is missing: never trade on it
 │   ├── MarketDataUnavailable        no quote, or one that may not be traded on
 │   ├── CapabilityMissing            the connector cannot do what was asked; it is never dropped silently
-│   ├── UnknownBroker                no connector of that name is registered
-│   └── ConnectorMissing             the broker is known by name, its connector is not installed
+│   └── UnknownBroker                no connector of that name is registered
 └── OrderExecutionError              about one order
     ├── OrderRejected                the broker said no: this is proof, the order does not exist
     └── OrderOutcomeUnknown          nobody knows: never send it again, reconcile it
@@ -100,12 +99,6 @@ class UnknownBroker(BrokerAPIError):  # noqa: N818
     """No connector of that name is registered."""
 
     code = "unknown_broker"
-
-
-class ConnectorMissing(BrokerAPIError):  # noqa: N818
-    """The broker is known by name, and its connector is not part of this version."""
-
-    code = "connector_missing"
 
 
 class OrderExecutionError(BrokerError):

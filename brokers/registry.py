@@ -5,15 +5,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from brokers.base import BrokerClient
-from brokers.exceptions import ConnectorMissing, UnknownBroker
+from brokers.exceptions import UnknownBroker
 
 ENTRY_POINT_GROUP = "rebalancer.brokers"
 
 CONNECTORS = {
+    "ibkr": "brokers.ibkr.client:InteractiveBrokers",
     "simulated": "brokers.simulated.client:SimulatedBroker",
 }
-ANNOUNCED = ("ibkr",)
-"""Names that accounts may carry before their connector is here; nothing can be done with such an account yet."""
 
 
 @cache
@@ -25,7 +24,7 @@ def _paths() -> dict[str, str]:
 
 def broker_names() -> tuple[str, ...]:
     """The names of all connectors, sorted."""
-    return tuple(sorted({*_paths(), *ANNOUNCED}))
+    return tuple(sorted(_paths()))
 
 
 def broker_choices() -> list[tuple[str, str]]:
@@ -39,11 +38,8 @@ def connector_class(name: str) -> type[BrokerClient]:
 
     Raises:
         UnknownBroker: none is registered; the message lists those that are.
-        ConnectorMissing: the name is known, and its connector is not part of this version.
     """
     path = _paths().get(name)
-    if path is None and name in ANNOUNCED:
-        raise ConnectorMissing(f"The connector for {name!r} is not part of this version; nothing can be traded there.")
     if path is None:
         raise UnknownBroker(f"There is no broker {name!r}. Known brokers: {', '.join(broker_names())}.")
     module, _, attribute = path.partition(":")

@@ -11,6 +11,7 @@ from accounts.policies import FrozenPolicy
 from brokers.base import BrokerClient
 from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
+from trading.contract_cache import DatabaseContractCache
 from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, note_client_id_in_use
 from trading.order_desk import OrderDesk
@@ -38,6 +39,7 @@ async def make_client(slot: BrokerConnection, policy: FrozenPolicy) -> BrokerCli
             market_data_type=policy.market_data_type,
         ),
         DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
+        DatabaseContractCache(slot.broker),
     )
 
 

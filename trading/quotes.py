@@ -56,8 +56,11 @@ def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWa
             code="quote_stale",
             message=f"The quote of {symbol} is {age_seconds:.0f} s old; {policy.quote_max_age_seconds} s are allowed.",
         )
+    said = f" {price.message}" if price.message else ""
+    if bid is None and ask is None and said:
+        return RunWarning(code="quote_missing", message=f"There is no quote for {symbol}:{said}")
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
-        return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.")
+        return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.{said}")
     if bid is None or ask is None or not price.is_two_sided:
         return RunWarning(
             code="quote_crossed",

@@ -7,7 +7,13 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from brokers.exceptions import BrokerConnectionError, BrokerError, ClientIdInUse
+from brokers.exceptions import (
+    AccountNotManaged,
+    BrokerConnectionError,
+    BrokerError,
+    ClientIdInUse,
+    WrongEnvironment,
+)
 from trading.broker_link import BrokerLink
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.fail_points import FailPoint, reached
@@ -97,8 +103,8 @@ class RunDoor:
                 return
             except BrokerConnectionError as trouble:
                 await self._link.drop()
-                if attempt == ATTEMPTS:
-                    raise
+                if attempt == ATTEMPTS or isinstance(trouble, (AccountNotManaged, WrongEnvironment)):
+                    raise  # the latter two do not pass by themselves
                 await journal.tell("connection_lost", f"{trouble.message} Connecting again.", "warning")
                 await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from ib_async import Contract, ContractDetails, PriceIncrement
+from ib_async.wrapper import RequestError
 
 from brokers.base import ContractCache
-from brokers.exceptions import BrokerAPIError
 from brokers.ibkr import mapping
 from brokers.ibkr.link import Link
 from brokers.ibkr.wire import Wire
@@ -16,7 +16,7 @@ from brokers.values import ContractFacts
 
 logger = logging.getLogger("rebalancer.brokers")
 
-NO_SUCH_CONTRACT = "ibkr_200"
+NO_SUCH_CONTRACT = 200
 
 
 class Contracts:
@@ -46,15 +46,15 @@ class Contracts:
             await self._cache.put(fresh)
 
     async def _look_up(self, symbol: str) -> ContractFacts | None:
-        def ask(wire: Wire) -> "asyncio.Future[list[ContractDetails]]":
-            return wire.reqContractDetailsAsync(mapping.smart_stock(symbol))  # type: ignore[return-value]
+        async def ask(wire: Wire) -> list[ContractDetails]:
+            try:
+                return await wire.reqContractDetailsAsync(mapping.smart_stock(symbol))
+            except RequestError as error:
+                if error.code == NO_SUCH_CONTRACT:
+                    return []
+                raise
 
-        try:
-            details = await self._link.ask(f"the contract of {symbol}", ask)
-        except BrokerAPIError as error:
-            if error.code == NO_SUCH_CONTRACT:
-                return None
-            raise
+        details = await self._link.ask(f"the contract of {symbol}", ask)
         found = {one.contract.conId: one for one in details if one.contract and mapping.is_us_stock(one.contract)}
         if len(found) != 1:
             logger.warning("The broker knows %d contracts by the symbol %s; none is taken.", len(found), symbol)

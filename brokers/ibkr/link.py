@@ -207,7 +207,7 @@ class Link:
             self._break(silent)
             raise silent from error
         except RequestError as error:
-            raise BrokerAPIError(in_words(error.code, error.message), code=f"ibkr_{error.code}") from error
+            raise BrokerAPIError(in_words(error.code, error.message)) from error
         except ConnectionError as error:
             raise BrokerConnectionError(f"The connection broke when the gateway was asked for {what}.") from error
 

@@ -1,5 +1,6 @@
 """The rows of trading. Only `trading.journal` writes runs, orders, fills and leases."""
 
+from trading.models.contracts import CachedContract
 from trading.models.control import TradingControl
 from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.heartbeats import ProcessHeartbeat
@@ -13,6 +14,7 @@ from trading.models.values import AccountValue
 
 __all__ = [
     "AccountValue",
+    "CachedContract",
     "CachedPrice",
     "ChannelPosition",
     "EventSource",
