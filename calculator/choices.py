@@ -1,14 +1,12 @@
 """What it means for one symbol to end with so many shares."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from calculator.commissions import CommissionTable
 from calculator.holdings import Line
-from calculator.values import Commission
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A number of shares of a symbol: distance and cost, cash at quotes and in the worst case, whether it buys."""
 
     error: int
@@ -20,9 +18,11 @@ class Choice:
 class Choices:
     """The choices of one symbol, each calculated once."""
 
-    def __init__(self, line: Line, commission: Commission) -> None:
+    __slots__ = ("_known", "_nearest", "_table", "line")
+
+    def __init__(self, line: Line, table: CommissionTable) -> None:
         self.line = line
-        self._table = CommissionTable(commission)
+        self._table = table
         self._known: dict[int, Choice] = {}
         self._nearest = line.whole_held + (line.target - line.value) // line.mark
 
@@ -44,13 +44,12 @@ class Choices:
     def _make(self, shares: int) -> Choice:
         line = self.line
         moved = shares - line.whole_held
+        miss = abs(line.value + moved * line.mark - line.target)
         if moved > 0:
+            at_ask, at_limit = moved * line.ask, moved * line.buy_limit
             paid = self._table.of(moved, line.ask)
-            cash = -(moved * line.ask + paid)
-            worst = -(moved * line.buy_limit + self._table.of(moved, line.buy_limit))
-            cost = moved * (line.ask - line.mark) + paid
-        else:
-            paid = self._table.of(-moved, line.bid)
-            cash = worst = -moved * line.bid - paid
-            cost = -moved * (line.mark - line.bid) + paid
-        return Choice(line.miss_at(shares) + cost, cash, worst, int(moved > 0))
+            worst = -at_limit - self._table.of(moved, line.buy_limit)
+            return Choice(miss + at_ask - moved * line.mark + paid, -at_ask - paid, worst, 1)
+        at_bid = moved * line.bid
+        paid = self._table.of(-moved, line.bid)
+        return Choice(miss + at_bid - moved * line.mark + paid, -at_bid - paid, -at_bid - paid, 0)

@@ -21,7 +21,8 @@ class CommissionTable:
         if shares == 0:
             return 0
         if self._is_rate:
-            return _times(shares * price_micro, self._rate)
+            top, under = self._rate
+            return -(-shares * price_micro * top // under)
         charged = max(self._minimum, _times(shares, self._per_share))
         return min(charged, _times(shares * price_micro, self._max_rate))
 

@@ -6,28 +6,29 @@ greedy had to choose, finds most of the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from calculator.choices import Choices
 
 WINDOW = 30
 """Shares on each side of the break that are searched."""
 NODES = 1_500
+FREE, NEVER = -1, -2
+"""In place of the number of the share below: it is taken already, or it cannot be."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One share more of a symbol; `level` counts the symbol's items from its lowest."""
+class Item(NamedTuple):
+    """One share more of a symbol; `level` counts the symbol's items from its lowest.
 
+    Sorts by gain for each unit of money, most first; what costs nothing comes before all. The rate is a float for
+    sorting only; ties go by line and level, so that nothing depends on the order of rows.
+    """
+
+    minus_rate: float
     line: int
     level: int
     gain: int
     cost: int
-
-    @property
-    def rate(self) -> float:
-        """Gain for each unit of money; what costs nothing comes first."""
-        return self.gain / self.cost if self.cost > 0 else float("inf")
 
 
 def fill(choices: Sequence[Choices], base: Sequence[int], least: Sequence[int], room: int) -> list[int]:
@@ -42,77 +43,83 @@ def fill(choices: Sequence[Choices], base: Sequence[int], least: Sequence[int], 
     shares = [max(floor, n - 1) for n, floor in zip(base, least, strict=True)]
     items: list[Item] = []
     for line, (choice, start, n) in enumerate(zip(choices, shares, base, strict=True)):
-        room += choice.at(n).worst * -1 + choice.at(start).worst
-        items += _items(line, choice, start, n + 2)
-    # Rates are floats for sorting only; ties go by line and level, so that nothing depends on the order of rows.
-    items.sort(key=lambda item: (-item.rate, item.line, item.level))
-    taken, left = _greedy(items, room)
-    taken = _search(items, taken, left)
-    for k in taken:
+        room += choice.at(start).worst - choice.at(n).worst
+        _offer(items, line, choice, start, n + 2)
+    items.sort()
+    taken, left = _greedy(items, len(shares), room)
+    for k in _search(items, taken, left):
         shares[items[k].line] += 1
     return shares
 
 
-def _items(line: int, choice: Choices, start: int, stop: int) -> list[Item]:
-    """One item a share, as long as each is a gain; cash is taken to stay above what is wanted."""
-    found: list[Item] = []
+def _offer(items: list[Item], line: int, choices: Choices, start: int, stop: int) -> None:
+    """Adds one item a share, as long as each is a gain; cash is taken to stay above what is wanted."""
+    now = choices.at(start)
     for n in range(start, stop):
-        now, then = choice.at(n), choice.at(n + 1)
+        then = choices.at(n + 1)
         gain = (now.error - then.error) + (now.cash - then.cash)
         if gain <= 0:
             break
-        found.append(Item(line, n - start, gain, now.worst - then.worst))
-    return found
+        cost = now.worst - then.worst
+        items.append(Item(-gain / cost if cost > 0 else float("-inf"), line, n - start, gain, cost))
+        now = then
 
 
-def _greedy(items: Sequence[Item], room: int) -> tuple[set[int], int]:
-    taken: set[int] = set()
-    levels: dict[int, int] = {}
-    for k, item in enumerate(items):
-        if item.cost <= room and levels.get(item.line, 0) == item.level:
-            taken.add(k)
-            levels[item.line] = item.level + 1
-            room -= item.cost
+def _greedy(items: Sequence[Item], lines: int, room: int) -> tuple[list[int], int]:
+    """What fits, best first: numbers of the items, rising, and the room that is left."""
+    taken: list[int] = []
+    levels = [0] * lines
+    for k, (_, line, level, _, cost) in enumerate(items):
+        if cost <= room and levels[line] == level:
+            taken.append(k)
+            levels[line] = level + 1
+            room -= cost
     return taken, room
 
 
-def _search(items: Sequence[Item], taken: set[int], left: int) -> set[int]:
+def _search(items: Sequence[Item], taken: list[int], left: int) -> list[int]:
     """Depth-first branch and bound over the items around the first that greedy could not take."""
-    first = next((k for k in range(len(items)) if k not in taken), None)
-    if first is None:
+    first = next((k for k, number in enumerate(taken) if number != k), len(taken))
+    if first == len(items):
         return taken
     low, high = max(0, first - WINDOW), min(len(items), first + WINDOW)
+    fixed = [k for k in taken if not low <= k < high]
+    best = [k for k in taken if low <= k < high]
+    room = left + sum(items[k].cost for k in best)
     window = items[low:high]
-    fixed = {k for k in taken if not low <= k < high}
-    inside = [k for k in taken if low <= k < high]
-    room = left + sum(items[k].cost for k in inside)
-    best_gain, best = sum(items[k].gain for k in inside), inside
-    levels: dict[int, int] = {}
-    for k in fixed:
-        levels[items[k].line] = levels.get(items[k].line, 0) + 1
-    nodes = 0
+    below = _below(window, [items[k] for k in fixed])
+    best_gain = sum(items[k].gain for k in best)
     stack: list[tuple[int, int, int, tuple[int, ...]]] = [(0, room, 0, ())]
-    while stack and nodes < NODES:
-        nodes += 1
+    for _ in range(NODES):
+        if not stack:
+            break
         k, room_left, gain, path = stack.pop()
         if gain > best_gain:
-            best_gain, best = gain, list(path)
+            best_gain, best = gain, [low + p for p in path]
         if k == len(window) or gain + _bound(window, k, room_left) <= best_gain:
             continue
-        item = window[k]
         stack.append((k + 1, room_left, gain, path))
-        level = levels.get(item.line, 0) + sum(items[p].line == item.line for p in path)
-        if item.cost <= room_left and level == item.level:
-            stack.append((k + 1, room_left - item.cost, gain + item.gain, (*path, low + k)))
-    return fixed | set(best)
+        item = window[k]
+        if item.cost <= room_left and (below[k] == FREE or below[k] in path):
+            stack.append((k + 1, room_left - item.cost, gain + item.gain, (*path, k)))
+    return [*fixed, *best]
+
+
+def _below(window: Sequence[Item], fixed: Sequence[Item]) -> list[int]:
+    """For each item of the window, which of the window has to be taken with it: the share below it."""
+    known = {(item.line, item.level): FREE for item in fixed}
+    known |= {(item.line, item.level): k for k, item in enumerate(window)}
+    return [known.get((item.line, item.level - 1), NEVER) if item.level else FREE for item in window]
 
 
 def _bound(window: Sequence[Item], k: int, room: int) -> int:
     """No more than this can still be gained: as if the last share could be cut to size."""
     gain = 0
-    for item in window[k:]:
-        if item.cost > room:
-            return gain + item.gain * max(room, 0) // max(item.cost, 1) + 1
-        room -= item.cost
+    for at in range(k, len(window)):
+        item = window[at]
+        cost = item.cost
+        if cost > room:
+            return gain + item.gain * max(room, 0) // max(cost, 1) + 1
+        room -= cost
         gain += item.gain
     return gain

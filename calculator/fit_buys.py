@@ -17,7 +17,7 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
     table = CommissionTable(plan.commission)
     planned = [line.quantity for line in plan.buys]
     if _cost(plan.buys, planned, table) <= budget:
-        return tuple(line.as_trade() for line in plan.buys)
+        return plan.buys
     shares = _in_proportion(plan.buys, planned, table, budget)
     left = budget - _cost(plan.buys, shares, table)
     by_remainder = sorted(
@@ -26,7 +26,7 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
     )
     for i in by_remainder:
         while shares[i] < planned[i]:
-            limit = to_micro(plan.buys[i].limit_price_usd)
+            limit = to_micro(plan.buys[i].price)
             more = limit + table.of(shares[i] + 1, limit) - table.of(shares[i], limit)
             if more > left:
                 break
@@ -39,7 +39,7 @@ def _cost(lines: tuple[PlanLine, ...], shares: list[int], table: CommissionTable
     """At limits with commission, in micro-dollars."""
     total = 0
     for line, n in zip(lines, shares, strict=True):
-        limit = to_micro(line.limit_price_usd)
+        limit = to_micro(line.price)
         total += n * limit + table.of(n, limit)
     return total
 

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from calculator.errors import CalculationRefused
-from calculator.money import down_to_tick, from_micro, to_micro, up_to_tick, value_of
+from calculator.money import from_micro, to_micro, value_of
 from calculator.values import AccountConfig, AccountState, AllocationItem, Position, Quote
 
 HUNDRED = Decimal(100)
+NOTHING = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One symbol; prices and values in micro-dollars."""
 
     symbol: str
@@ -81,9 +82,18 @@ def make_holdings(
             "reserve_exceeds_value",
             f"The cash reserve of ${from_micro(floor):.2f} takes up the whole account (${from_micro(total):.2f}).",
         )
-    investable = from_micro(total - floor)
+    investable = Decimal(total - floor)
+    limits = Limits(config)
     lines = tuple(
-        _line(symbol, held, marks, weights, by_symbol.get(symbol), investable, config)
+        _line(
+            symbol,
+            held.get(symbol, NOTHING),
+            weights.get(symbol),
+            marks.get(symbol, NOTHING),
+            by_symbol.get(symbol),
+            investable,
+            limits,
+        )
         for symbol in sorted(held.keys() | weights.keys())
     )
     return Holdings(
@@ -97,43 +107,61 @@ def make_holdings(
     )
 
 
+class Limits:
+    """Limit prices on the tick grid, in micro-dollars: buys above the ask and rounded up, sells below the bid."""
+
+    def __init__(self, config: AccountConfig) -> None:
+        self._buy = (1 + config.buy_slippage_percent / HUNDRED).as_integer_ratio()
+        self._sell = (1 - config.sell_slippage_percent / HUNDRED).as_integer_ratio()
+        self._ticks: dict[Decimal, int] = {}
+
+    def of(self, bid: int, ask: int, tick_usd: Decimal) -> tuple[int, int]:
+        """Buy and sell limit; a sell limit of 0 is no price."""
+        tick = self._ticks.get(tick_usd)
+        if tick is None:
+            tick = self._ticks[tick_usd] = max(1, to_micro(tick_usd))
+        up, over = self._buy
+        down, under = self._sell
+        return -(-ask * up // (over * tick)) * tick, bid * down // (under * tick) * tick
+
+
 def _line(
     symbol: str,
-    held: dict[str, Decimal],
-    marks: dict[str, Decimal],
-    weights: dict[str, Decimal],
+    held: Decimal,
+    weight: Decimal | None,
+    mark_usd: Decimal,
     quote: Quote | None,
     investable: Decimal,
-    config: AccountConfig,
+    limits: "Limits",
 ) -> Line:
-    quantity = held.get(symbol, Decimal(0))
-    bid, ask = _two_sided(quote)
-    mark = to_micro((bid + ask) / 2) if bid else to_micro(marks.get(symbol, Decimal(0)))
-    buy_limit = sell_limit = 0
-    if quote is not None and bid:
-        buy_limit = to_micro(up_to_tick(ask * (1 + config.buy_slippage_percent / HUNDRED), quote.tick_usd))
-        sell_limit = to_micro(down_to_tick(bid * (1 - config.sell_slippage_percent / HUNDRED), quote.tick_usd))
+    """One symbol; `weight` is None for what is no target, `investable` is in micro-dollars."""
+    buy_limit = sell_limit = bid = ask = 0
+    if quote is not None and (sides := _two_sided(quote)):
+        bid, ask = to_micro(sides[0]), to_micro(sides[1])
+        mark = (bid + ask) // 2
+        buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
+    else:
+        mark = to_micro(mark_usd)
     return Line(
-        symbol=symbol,
-        held=quantity,
-        weight=weights.get(symbol, Decimal(0)),
-        is_target=symbol in weights,
-        mark=mark,
-        bid=to_micro(bid),
-        ask=to_micro(ask),
-        buy_limit=buy_limit,
-        sell_limit=sell_limit,
-        tradable=buy_limit > 0 and sell_limit > 0,
-        value=value_of(quantity, mark),
-        target=to_micro(weights.get(symbol, Decimal(0)) * investable),
-        whole_held=max(0, int(quantity)),
+        symbol,
+        held,
+        weight or NOTHING,
+        weight is not None,
+        mark,
+        bid,
+        ask,
+        buy_limit,
+        sell_limit,
+        buy_limit > 0 and sell_limit > 0,
+        value_of(held, mark),
+        round(weight * investable) if weight else 0,
+        max(0, int(held)),
     )
 
 
-def _two_sided(quote: Quote | None) -> tuple[Decimal, Decimal]:
-    """Bid and ask if both are finite and 0 < bid <= ask, else zeros."""
-    if quote is None or quote.bid is None or quote.ask is None:
-        return Decimal(0), Decimal(0)
-    if not (quote.bid.is_finite() and quote.ask.is_finite() and 0 < quote.bid <= quote.ask):
-        return Decimal(0), Decimal(0)
-    return quote.bid, quote.ask
+def _two_sided(quote: Quote) -> tuple[Decimal, Decimal] | None:
+    """Bid and ask if both are finite and 0 < bid <= ask."""
+    bid, ask = quote.bid, quote.ask
+    if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and 0 < bid <= ask):
+        return None
+    return bid, ask

@@ -1,37 +1,38 @@
 """Exact money: whole micro-dollars and hundred-millionths of a share inside, decimals at the edges."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 MICRO = 10**6
 SHARE = 10**8
+ONE_MICRO, ONE_CENT, EIGHT_PLACES = Decimal("0.000001"), Decimal("0.01"), Decimal("0.00000001")
 
 
 def to_micro(usd: Decimal) -> int:
     """USD in micro-dollars, rounded half to even."""
-    return int((usd * MICRO).to_integral_value(ROUND_HALF_EVEN))
+    return round(usd * MICRO)
 
 
 def from_micro(micro: int) -> Decimal:
     """Micro-dollars in USD."""
-    return Decimal(micro) / MICRO
+    return Decimal(micro) * ONE_MICRO
 
 
 def value_of(quantity: Decimal, price_micro: int) -> int:
     """Value of signed shares (1e-8 exact) at a price, in micro-dollars."""
-    units = int((quantity * SHARE).to_integral_value(ROUND_HALF_EVEN))
-    return units * price_micro // SHARE
+    return round(quantity * SHARE) * price_micro // SHARE
 
 
-def up_to_tick(price: Decimal, tick: Decimal) -> Decimal:
-    """The price rounded up to the tick grid."""
-    return ((price / tick).to_integral_value(ROUND_CEILING) * tick).quantize(tick)
+def plain(number: Decimal, places: Decimal) -> Decimal:
+    """Rounded for people and JSON, half to even."""
+    return number.quantize(places, ROUND_HALF_EVEN)
 
 
-def down_to_tick(price: Decimal, tick: Decimal) -> Decimal:
-    """The price rounded down to the tick grid."""
-    return ((price / tick).to_integral_value(ROUND_FLOOR) * tick).quantize(tick)
+def fraction(part: int, whole: int) -> Decimal:
+    """The part of the whole, to eight places, half up."""
+    return Decimal((2 * part * SHARE + whole) // (2 * whole)) * EIGHT_PLACES
 
 
-def plain(number: Decimal, places: str = "0.000001") -> Decimal:
-    """Rounded for people and JSON."""
-    return number.quantize(Decimal(places), ROUND_HALF_EVEN)
+def percent(part: int, whole: int) -> str:
+    """The part of the whole in percent, with two places, for people."""
+    hundredths = (20_000 * part + whole) // (2 * whole)
+    return f"{'-' if hundredths < 0 else ''}{abs(hundredths) // 100}.{abs(hundredths) % 100:02d}"

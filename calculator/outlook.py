@@ -5,19 +5,21 @@ from decimal import Decimal
 
 from calculator.commissions import CommissionTable
 from calculator.holdings import Holdings
-from calculator.money import from_micro, plain
+from calculator.money import fraction, from_micro, plain
 from calculator.values import Outlook
 
 CASH = "CASH"
-WEIGHT_PLACES = "0.00000001"
+CENT = Decimal("0.01")
+WEIGHT_PLACES = Decimal("0.00000001")
 
 
 def cash_after(holdings: Holdings, moved: Mapping[str, int], *, worst: bool) -> int:
     """Cash after the trades, in micro-dollars: at quotes, or in the worst case, with buys at their limits."""
     table = CommissionTable(holdings.config.commission)
     cash = holdings.cash
-    for line in holdings.lines:
-        shares = moved.get(line.symbol, 0)
+    by_symbol = {line.symbol: line for line in holdings.lines}
+    for symbol, shares in moved.items():
+        line = by_symbol[symbol]
         price = (line.buy_limit if worst else line.ask) if shares > 0 else line.bid
         cash -= shares * price + table.of(abs(shares), price)
     return cash
@@ -41,14 +43,14 @@ def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
     weights: dict[str, Decimal] = {}
     error = abs(cash - holdings.cash_target)
     for line in holdings.lines:
-        value = line.value_at(line.whole_held + moved.get(line.symbol, 0))
+        value = line.value + moved.get(line.symbol, 0) * line.mark
         error += abs(value - line.target)
         if value or line.is_target:
-            weights[line.symbol] = plain(Decimal(value) / holdings.total, WEIGHT_PLACES)
-    weights[CASH] = plain(Decimal(cash) / holdings.total, WEIGHT_PLACES)
+            weights[line.symbol] = fraction(value, holdings.total)
+    weights[CASH] = fraction(cash, holdings.total)
     return Outlook(
-        cash=plain(from_micro(cash), "0.01"),
-        l1_error=plain(Decimal(error) / holdings.total, WEIGHT_PLACES),
+        cash=plain(from_micro(cash), CENT),
+        l1_error=fraction(error, holdings.total),
         weights=weights,
     )
 
@@ -56,5 +58,6 @@ def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
 def residual_drift(weights: Mapping[str, Decimal], targets: Mapping[str, Decimal]) -> Decimal:
     """Half the sum of absolute drifts, cash included."""
     symbols = weights.keys() | targets.keys()
-    drifts = (abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) for symbol in symbols)
-    return plain(sum(drifts, Decimal(0)) / 2, WEIGHT_PLACES)
+    nothing = Decimal(0)
+    drifts = [abs(weights.get(symbol, nothing) - targets.get(symbol, nothing)) for symbol in symbols]
+    return plain(sum(drifts, nothing) / 2, WEIGHT_PLACES)

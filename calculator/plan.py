@@ -6,8 +6,8 @@ from decimal import Decimal
 from calculator.checks import check_account, check_config, check_quotes, check_targets
 from calculator.fit_buys import fit_buys
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.money import from_micro, plain
-from calculator.outlook import CASH, WEIGHT_PLACES, cash_after, l1_with_cost, outlook, residual_drift
+from calculator.money import MICRO, ONE_CENT, fraction, from_micro, percent
+from calculator.outlook import CASH, cash_after, l1_with_cost, outlook, residual_drift
 from calculator.selection import Selection, select
 from calculator.sizing import Money, Sizing
 from calculator.values import (
@@ -21,6 +21,8 @@ from calculator.values import (
     Trade,
     TradeCalculationResult,
 )
+
+PERCENT_PLACES = Decimal("0.0001")
 
 
 class TradeCalculator:
@@ -101,16 +103,8 @@ def _result(
     sells, buys = _lines(holdings, selection, moved)
     _explain_the_rest(selection, moved)
     before, expected = outlook(holdings, {}), outlook(holdings, moved)
-    wanted = {
-        line.symbol: plain(Decimal(line.target) / holdings.total, WEIGHT_PLACES)
-        for line in holdings.lines
-        if line.is_target
-    }
-    wanted[CASH] = plain(Decimal(holdings.cash_target) / holdings.total, WEIGHT_PLACES)
-    traded = {
-        side: sum(abs(line.quantity) * line.quote_usd for line in lines)
-        for side, lines in (("sell", sells), ("buy", buys))
-    }
+    wanted = {line.symbol: fraction(line.target, holdings.total) for line in holdings.lines if line.is_target}
+    wanted[CASH] = fraction(holdings.cash_target, holdings.total)
     plan = Plan(
         total_value_usd=from_micro(holdings.total),
         floor_usd=from_micro(holdings.floor),
@@ -121,13 +115,13 @@ def _result(
         band_lifted=selection.band_lifted,
     )
     return TradeCalculationResult(
-        trades=tuple(line.as_trade() for line in (*sells, *buys)),
+        trades=(*sells, *buys),
         not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
         warnings=(*selection.warnings, *_warnings(holdings, moved, targets)),
         before=before,
         expected=expected,
         target_weights=wanted,
-        turnover_percent=plain(Decimal(max(traded.values())) / from_micro(holdings.total) * 100, "0.0001"),
+        turnover_percent=_turnover_percent(holdings, moved),
         residual_drift_before=residual_drift(before.weights, wanted),
         residual_drift_expected=residual_drift(expected.weights, wanted),
         plan=plan,
@@ -136,26 +130,37 @@ def _result(
 
 def _lines(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> tuple[list[PlanLine], list[PlanLine]]:
     """Sells and buys, each the largest first."""
-    lines = [
-        _plan_line(line, moved[line.symbol], holdings, selection) for line in holdings.lines if moved.get(line.symbol)
-    ]
-    lines.sort(key=lambda line: (-abs(line.quantity * line.quote_usd), line.symbol))
-    return [line for line in lines if line.quantity < 0], [line for line in lines if line.quantity > 0]
+    lines = [line for line in holdings.lines if moved.get(line.symbol)]
+    lines.sort(key=lambda line: (-abs(_traded(line, moved[line.symbol])), line.symbol))
+    planned = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
+    return [line for line in planned if line.quantity < 0], [line for line in planned if line.quantity > 0]
+
+
+def _traded(line: Line, shares: int) -> int:
+    """What the shares cost, or with a minus bring, at the quote."""
+    return shares * (line.ask if shares > 0 else line.bid)
+
+
+def _turnover_percent(holdings: Holdings, moved: Mapping[str, int]) -> Decimal:
+    """The larger of what is sold and what is bought, in percent of the account's value."""
+    traded = [_traded(line, moved[line.symbol]) for line in holdings.lines if line.symbol in moved]
+    bought = sum(value for value in traded if value > 0)
+    return fraction(max(bought, bought - sum(traded)) * 100, holdings.total).quantize(PERCENT_PLACES)
 
 
 def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> PlanLine:
-    now, wanted = (Decimal(value) / holdings.total * 100 for value in (line.value, line.target))
+    now, wanted = percent(line.value, holdings.total), percent(line.target, holdings.total)
     if line.symbol in selection.liquidate:
         reason, detail = "not_a_target", "It is held and is no target."
     elif line.symbol in selection.one_share and shares == 1:
-        reason, detail = "one_share", f"Missing; its target is {wanted:.2f} %."
+        reason, detail = "one_share", f"Missing; its target is {wanted} %."
     else:
         reason = "underweight" if shares > 0 else "overweight"
-        detail = f"{now:.2f} % now, target {wanted:.2f} %."
+        detail = f"{now} % now, target {wanted} %."
     return PlanLine(
         symbol=line.symbol,
         quantity=shares,
-        limit_price_usd=_price(line.buy_limit if shares > 0 else line.sell_limit),
+        price=_price(line.buy_limit if shares > 0 else line.sell_limit),
         quote_usd=_price(line.ask if shares > 0 else line.bid),
         mark_usd=from_micro(line.mark),
         held=line.held,
@@ -167,9 +172,8 @@ def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection
 
 def _price(micro: int) -> Decimal:
     """In cents where it is on the cent grid, as people write it; exact otherwise."""
-    exact = from_micro(micro)
-    cents = exact.quantize(Decimal("0.01"))
-    return cents if cents == exact else exact.normalize()
+    cents, rest = divmod(micro, MICRO // 100)
+    return from_micro(micro).normalize() if rest else Decimal(cents) * ONE_CENT
 
 
 def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ order of rows.
 from dataclasses import dataclass
 
 from calculator.choices import Choice, Choices
+from calculator.commissions import CommissionTable
 from calculator.fill import fill
 from calculator.holdings import Holdings, Line
 
@@ -56,7 +57,8 @@ class Sizing:
     def __init__(self, holdings: Holdings, lines: list[Line], least: dict[str, int], money: Money) -> None:
         self._lines = lines
         self._least = [least[line.symbol] for line in lines]
-        self._choices = [Choices(line, holdings.config.commission) for line in lines]
+        table = CommissionTable(holdings.config.commission)
+        self._choices = [Choices(line, table) for line in lines]
         self._money = money
         self._total = holdings.total
 
@@ -88,14 +90,14 @@ class Sizing:
     # ---- what a state is worth
 
     def _state(self, shares: list[int]) -> State:
-        chosen = [choices.at(n) for choices, n in zip(self._choices, shares, strict=True)]
-        return State(
-            shares=tuple(shares),
-            error=sum(choice.error for choice in chosen),
-            cash=self._money.cash + sum(choice.cash for choice in chosen),
-            worst=self._money.cash + sum(choice.worst for choice in chosen),
-            buys=sum(choice.buys for choice in chosen),
-        )
+        error, buys, cash, worst = 0, 0, self._money.cash, self._money.cash
+        for choices, n in zip(self._choices, shares, strict=True):
+            choice = choices.at(n)
+            error += choice.error
+            cash += choice.cash
+            worst += choice.worst
+            buys += choice.buys
+        return State(tuple(shares), error, cash, worst, buys)
 
     def _objective(self, state: State) -> int:
         return state.error + abs(state.cash - self._money.cash_target)
@@ -127,18 +129,23 @@ class Sizing:
         return self._scaled(wishes, factor)
 
     def _estimate(self, wishes: list[int]) -> int:
-        """One factor for all targets, in 2**-20, that the money about pays; found on values, without commissions."""
-        buys = [(wish, line) for wish, line in zip(wishes, self._lines, strict=True) if wish > line.whole_held]
+        """One factor for all targets, in 2**-20, that the money about pays, in closed form, without commissions.
+
+        A buy takes part once the scaled target exceeds its value; between two such points the cost is a straight line.
+        """
+        buys = [line for wish, line in zip(wishes, self._lines, strict=True) if wish > line.whole_held]
         sells = [min(wish, line.whole_held) for wish, line in zip(wishes, self._lines, strict=True)]
         room = self._state(sells).worst - self._money.floor
-        low, high = 0, 1 << 20
-        while high - low > 16:
-            factor = (low + high) // 2
-            spent = sum(
-                max(0, ((line.target * factor) >> 20) - line.value) * line.buy_limit // line.mark for _, line in buys
-            )
-            low, high = (factor, high) if spent <= room else (low, factor)
-        return low
+        starts = sorted(((line.value << 20) // line.target, line.symbol, line) for line in buys if line.target > 0)
+        slope, spare = 0, room
+        factor = 0
+        for start, _, line in starts:
+            if slope and (spare << 20) // slope <= start:
+                break
+            slope += line.target * line.buy_limit // line.mark
+            spare += line.value * line.buy_limit // line.mark
+            factor = (spare << 20) // slope
+        return min(max(factor, 0), 1 << 20)
 
     def _scaled(self, wishes: list[int], factor: int) -> list[int]:
         scaled = []
@@ -309,4 +316,5 @@ def _below(line: Line) -> int:
 def _nearest(line: Line) -> int:
     """The whole shares nearest to the target; the fewer of two that are as near."""
     wish = _below(line)
-    return wish + 1 if line.miss_at(wish + 1) < line.miss_at(wish) else wish
+    rest = line.target - line.value - (wish - line.whole_held) * line.mark
+    return wish + 1 if 2 * rest > line.mark else wish

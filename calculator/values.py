@@ -115,27 +115,18 @@ class CalculationWarning(Value):
     message: str
 
 
-class PlanLine(Value):
+class PlanLine(Trade):
     """A planned trade with all that it was sized on."""
 
-    symbol: str
-    quantity: int
-    limit_price_usd: Decimal
     quote_usd: Decimal
     mark_usd: Decimal
     held: Decimal
     target_value_usd: Decimal
-    reason: str
-    detail: str
 
-    def as_trade(self, quantity: int | None = None) -> Trade:
-        """The order that it becomes, of all its shares or of fewer."""
+    def as_trade(self, quantity: int) -> Trade:
+        """The order that it becomes when so many of its shares are traded."""
         return Trade(
-            symbol=self.symbol,
-            quantity=self.quantity if quantity is None else quantity,
-            price=self.limit_price_usd,
-            reason=self.reason,
-            detail=self.detail,
+            symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail
         )
 
 

@@ -242,9 +242,9 @@ class Rebalancer(BaseRebalancer):
         answers = []
         if self._client.capabilities.what_if:
             for buy in planned.result.plan.buys:
-                shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.limit_price_usd - 1)
+                shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.price - 1)
                 if shares >= 1:
-                    answers.append((buy.symbol, shares, buy.limit_price_usd))
+                    answers.append((buy.symbol, shares, buy.price))
         asked = await asyncio.gather(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)

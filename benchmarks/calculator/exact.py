@@ -32,10 +32,13 @@ def optimum(holdings: Holdings, selection: Selection, seconds: float = 20) -> di
     budget = max(cash + float((most_sold * bid).sum()) - holdings.floor / USD, 0)
     most_bought = np.floor(np.where(limit > 0, budget / limit, 0))
     least_bought = np.array([max(0, selection.least[line.symbol] - line.whole_held) for line in lines], dtype=float)
-    # Variables: buys, sells, buy fees, sell fees, is bought, is sold, misses, cash miss, anything bought.
-    size = 7 * n + 2
-    at = {name: k * n for k, name in enumerate(("b", "s", "fb", "fs", "yb", "ys", "d"))}
-    cash_miss, any_buy = 7 * n, 7 * n + 1
+    cap = 0.0 if commission.kind == "rate" else float(commission.max_rate)
+    # Variables: buys, sells, buy fees, sell fees, is bought, is sold, misses, buy fee is capped, sell fee is capped,
+    # cash miss, anything bought.
+    names = ("b", "s", "fb", "fs", "yb", "ys", "d", "zb", "zs")
+    at = {name: k * n for k, name in enumerate(names)}
+    size = len(names) * n + 2
+    cash_miss, any_buy = size - 2, size - 1
     cost = np.zeros(size)
     cost[at["b"] : at["b"] + n] = (ask - mark) + rate * ask
     cost[at["s"] : at["s"] + n] = (mark - bid) + rate * bid
@@ -53,7 +56,7 @@ def optimum(holdings: Holdings, selection: Selection, seconds: float = 20) -> di
         high.append(at_most)
 
     for i, line in enumerate(lines):
-        b, s, fb, fs, yb, ys, d = (at[name] + i for name in ("b", "s", "fb", "fs", "yb", "ys", "d"))
+        b, s, fb, fs, yb, ys, d, zb, zs = (at[name] + i for name in names)
         off = (line.value - line.target) / USD
         constrain([(d, 1), (b, -mark[i]), (s, mark[i])], at_least=off)
         constrain([(d, 1), (b, mark[i]), (s, -mark[i])], at_least=-off)
@@ -61,10 +64,13 @@ def optimum(holdings: Holdings, selection: Selection, seconds: float = 20) -> di
         constrain([(s, 1), (ys, -most_sold[i])], at_most=0)
         constrain([(yb, 1), (ys, 1)], at_most=1)
         constrain([(yb, 1), (any_buy, -1)], at_most=0)
-        constrain([(fb, 1), (b, -per_share)], at_least=0)
-        constrain([(fs, 1), (s, -per_share)], at_least=0)
-        constrain([(fb, 1), (yb, -fee)], at_least=0)
-        constrain([(fs, 1), (ys, -fee)], at_least=0)
+        sides = ((b, fb, yb, zb, ask[i], max(most_bought[i], least_bought[i])), (s, fs, ys, zs, bid[i], most_sold[i]))
+        for shares, paid, moved, capped, price, most in sides if cap else ():
+            # The least fee, unless the share of the value that caps it is less; at our prices that is above `per_share`.
+            constrain([(paid, 1), (shares, -per_share)], at_least=0)
+            constrain([(paid, 1), (moved, -fee), (capped, fee)], at_least=0)
+            all_of_it = cap * price * most
+            constrain([(paid, 1), (shares, -cap * price), (capped, -all_of_it)], at_least=-all_of_it)
     flow = [(at["b"] + i, -ask[i] * (1 + rate)) for i in range(n)] + [
         (at["s"] + i, bid[i] * (1 - rate)) for i in range(n)
     ]
@@ -78,12 +84,14 @@ def optimum(holdings: Holdings, selection: Selection, seconds: float = 20) -> di
     upper = np.full(size, np.inf)
     upper[at["b"] : at["b"] + n] = np.maximum(most_bought, least_bought)
     upper[at["s"] : at["s"] + n] = most_sold
-    upper[at["yb"] : at["yb"] + 2 * n] = 1
+    upper[at["yb"] : at["yb"] + 2 * n] = upper[at["zb"] : at["zb"] + 2 * n] = 1
     upper[any_buy] = 1
     lower = np.zeros(size)
     lower[at["b"] : at["b"] + n] = least_bought
     whole = np.zeros(size)
-    whole[at["b"] : at["b"] + 2 * n] = whole[at["yb"] : at["yb"] + 2 * n] = whole[any_buy] = 1
+    for name in ("b", "s", "yb", "ys", "zb", "zs"):
+        whole[at[name] : at[name] + n] = 1
+    whole[any_buy] = 1
     matrix = coo_matrix((values, (rows, columns)), shape=(len(low), size)).tocsr()
     answer = milp(
         cost,

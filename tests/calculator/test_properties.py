@@ -60,7 +60,7 @@ def charged(commission, shares, price):
 def worst_cash(state, plan):
     cash = state.cash_usd
     for line in (*plan.sells, *plan.buys):
-        price = line.quote_usd if line.quantity < 0 else line.limit_price_usd
+        price = line.quote_usd if line.quantity < 0 else line.price
         cash -= line.quantity * price + charged(plan.commission, abs(line.quantity), price)
     return cash
 
