@@ -4,20 +4,34 @@ from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from trading.vital_signs import overview
+from trading.vital_signs import Hearing, hearing, overview
 
 
 @require_GET
 def healthz(_: HttpRequest) -> JsonResponse:
-    """`/healthz`: 200 when database and workers are well, 503 when not; no secrets."""
+    """`/healthz`: 200 when database, workers and listener are well, 503 when not; no secrets."""
     try:
-        now = overview()
+        now, events = overview(), hearing()
     except DatabaseError:
         return JsonResponse({"database": "unreachable"}, status=503)
     body = {
         "database": "ok",
         "workers": "ok" if now.workers_alive else "no sign of life",
+        "listener": _words(events),
         "queue": {"tasks": now.queued_tasks},
         "runs": {"needs_attention": now.needs_attention},
     }
-    return JsonResponse(body, status=200 if now.workers_alive else 503)
+    return JsonResponse(body, status=200 if now.workers_alive and events.is_well else 503)
+
+
+def _words(events: Hearing) -> str:
+    """How the listener stands, without the names of strategies: `doctor` has those."""
+    if not events.is_wanted:
+        return "not configured"
+    if events.report is None:
+        return "no sign of life"
+    if events.is_well:
+        return "ok"
+    if events.unheard and events.report.state == "listening":
+        return f"{events.unheard} of {len(events.report.channels)} channels not heard"
+    return events.report.state

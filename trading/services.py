@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
@@ -51,9 +52,7 @@ def receive_event(
         The stored event; its `state` says what became of it.
     """
     unreadable = payload.why if isinstance(payload, Unreadable) else ""
-    content = payload.content if isinstance(payload, Unreadable) else payload
-    text = _storable(content if isinstance(content, str) else json.dumps(content, default=str))
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    text, digest = _text_and_digest(payload)
     channel, message_id = _storable(channel)[:LONGEST_CHANNEL], _short(_storable(message_id))
     event = StrategyEvent(
         source=source,
@@ -79,6 +78,30 @@ def receive_event(
         return _came_again(known, event)
     reached(FailPoint.EVENT_COMMITTED)
     return event
+
+
+def known_messages(source: EventSource, channel: str, messages: Sequence[tuple[str, object]]) -> set[int]:
+    """Which of the messages, pairs of id and payload, `receive_event` would find to be here already, unchanged.
+
+    Returns:
+        Their places in `messages`.
+    """
+    keys = [(_short(_storable(message_id)), _text_and_digest(payload)[1]) for message_id, payload in messages]
+    ids = {message_id for message_id, _ in keys} | {_conflict_id(*key) for key in keys}
+    stored = StrategyEvent.objects.filter(source=source, channel=channel, message_id__in=ids)
+    digests = dict(stored.values_list("message_id", "payload_digest"))
+    return {
+        index
+        for index, (message_id, digest) in enumerate(keys)
+        if digest in {digests.get(message_id), digests.get(_conflict_id(message_id, digest))}
+    }
+
+
+def _text_and_digest(payload: object) -> tuple[str, str]:
+    """The payload as it is kept, and what tells it from another one."""
+    content = payload.content if isinstance(payload, Unreadable) else payload
+    text = _storable(content if isinstance(content, str) else json.dumps(content, default=str))
+    return text, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _take_in(event: StrategyEvent, approved: RebalanceRun | None, unreadable: str) -> list[RebalanceRun]:
@@ -205,7 +228,7 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
         known.refresh_from_db()
         return known
     again.pk = None
-    again.message_id = f"{again.message_id[:140]}#{again.payload_digest[:12]}"
+    again.message_id = _conflict_id(again.message_id, again.payload_digest)
     again.state, again.reason_code = EventState.REJECTED, "conflicting_duplicate"
     again.reason = f"Event {known.pk} has the same message id and another content; this one is not carried out."
     try:
@@ -215,6 +238,11 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
     except IntegrityError:  # the same conflict came before
         return StrategyEvent.objects.get(source=again.source, channel=again.channel, message_id=again.message_id)
     return again
+
+
+def _conflict_id(message_id: str, digest: str) -> str:
+    """Under which a message is kept whose id is taken by another content."""
+    return f"{message_id[:140]}#{digest[:12]}"
 
 
 def request_run(

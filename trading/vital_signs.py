@@ -9,7 +9,9 @@ from datetime import datetime
 from django.conf import settings
 from django.utils import timezone
 from django_q.models import OrmQ
+from pydantic import ValidationError
 
+from trading.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
 from trading.models import ProcessHeartbeat, RebalanceRun, RunState
 
 
@@ -41,6 +43,47 @@ def signs_of(kind: str) -> list[Sign]:
 def _sign(name: str, at: datetime, now: datetime) -> Sign:
     age_seconds = (now - at).total_seconds()
     return Sign(name, age_seconds, is_fresh=age_seconds <= 3 * settings.SWEEP_SECONDS + 5)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Whether the events of the channels are heard, as the best of the listeners tells."""
+
+    is_wanted: bool
+    listener: str = ""
+    report: ListenerReport | None = None
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every channel is heard that is to be heard."""
+        return not self.is_wanted or not self.troubles
+
+    @property
+    def unheard(self) -> int:
+        """How many channels are not heard at the moment."""
+        return sum(channel.trouble_since is not None for channel in self.report.channels) if self.report else 0
+
+
+def hearing() -> Hearing:
+    """How the listeners stand, by their heartbeats: a row that is old, or tells of trouble, is not well."""
+    now = timezone.now()
+    rows = list(ProcessHeartbeat.objects.filter(kind="listener").order_by("-at"))
+    stopped = not rows or rows[0].details.get("state") == STOPPED
+    if stopped and not settings.REALTIME_API_KEY.get_secret_value():
+        return Hearing(is_wanted=False)
+    fresh = [row for row in rows if (now - row.at).total_seconds() <= FRESH_SECONDS]
+    heard = [_hearing(row, now) for row in fresh if row.details.get("state") != STOPPED]
+    silent = Hearing(is_wanted=True, troubles=("The listener shows no sign of life.",))
+    return min(heard, key=lambda one: len(one.troubles), default=silent)
+
+
+def _hearing(row: ProcessHeartbeat, now: datetime) -> Hearing:
+    try:
+        report = ListenerReport.model_validate(row.details)
+    except ValidationError:
+        return Hearing(True, row.name, troubles=("The listener's heartbeat is of another version.",))
+    return Hearing(True, row.name, report, tuple(report.troubles(now)))
 
 
 def overview() -> Overview:

@@ -1,18 +1,37 @@
-"""The listener, judged by the age of its row."""
-
-from django.conf import settings
+"""The listener, judged by its heartbeat: its age, and what it tells of connection and channels."""
 
 from trading.doctor.findings import Finding, off, ok, problem
-from trading.vital_signs import signs_of
+from trading.vital_signs import Hearing, hearing
 
 CHECK = "listener"
+START = "Start `manage.py listen`, under a supervisor that starts it again."
+LOOK = "See docs/operations.md, which says what each state means and what to do."
 
 
 def check() -> list[Finding]:
-    """Whether the listener of events lives, where one is configured."""
-    signs = signs_of("listener")
-    if not settings.REALTIME_API_KEY.get_secret_value() and not signs:
+    """Whether the events of every channel are heard, where that is configured."""
+    now = hearing()
+    if not now.is_wanted:
         return [off(CHECK, "REALTIME_API_KEY is not set: events come in by command, button or API only.")]
-    if not any(sign.is_fresh for sign in signs):
-        return [problem(CHECK, "The listener shows no sign of life.", "Start `manage.py listen`.")]
-    return [ok(CHECK, f"{sign.name}: {sign.age_seconds:.0f} s ago.") for sign in signs if sign.is_fresh]
+    if now.report is None:
+        return [problem(CHECK, sentence, START) for sentence in now.troubles]
+    troubles = [problem(CHECK, f"{sentence[:1].upper()}{sentence[1:]}.", LOOK) for sentence in now.troubles]
+    return troubles + _gaps(now) or [ok(CHECK, _words(now))]
+
+
+def _gaps(now: Hearing) -> list[Finding]:
+    to_do = "Publish anew what is not among the events, and switch on persistence of the channel in Ably."
+    channels = now.report.channels if now.report else ()
+    return [
+        problem(CHECK, f"Messages of {channel.name} may be lost: {channel.maybe_lost}.", to_do)
+        for channel in channels
+        if channel.maybe_lost
+    ]
+
+
+def _words(now: Hearing) -> str:
+    report = now.report
+    if report is None:
+        return ""
+    ping = f", ping {report.ping_ms:.0f} ms" if report.ping_ms is not None else ""
+    return f"{now.listener}: {report.state}{ping}; {len(report.channels)} channels, {now.unheard} not heard."

@@ -1,0 +1,230 @@
+"""What a listener does when all is well, and what it makes of messages that are not."""
+
+import json
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import Strategy
+from tests.listener.conftest import REBALANCE
+from tests.support.listening import Listening, eventually, heartbeat
+from tests.support.makers import policy, simulated_account, strategy
+from trading.models import ChannelPosition, Notification, RebalanceRun, StrategyEvent
+
+
+def test_a_message_becomes_an_event_and_a_run(ably, listening, inbox):
+    message_id = ably.publish("blend", REBALANCE)
+    (event,) = inbox(message_id)
+    assert (event.state, event.exec, event.runs.get().state) == ("accepted", "rebalance", "queued")
+    assert event.serial and event.published_at < timezone.now()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"data": REBALANCE},
+        {"data": REBALANCE, "encoding": "json"},
+        {"data": json.dumps(REBALANCE), "encoding": "json"},
+        {"data": "eyJleGVjIjoicmViYWxhbmNlIn0=", "encoding": "base64"},
+        {"data": "eyJleGVjIjoicmViYWxhbmNlIn0=", "encoding": "json/utf-8/base64"},
+        {"data": REBALANCE, "name": "any"},
+        {"data": REBALANCE, "clientId": "somebody", "extras": {"headers": {"a": 1}}},
+    ],
+)
+def test_a_message_reads_the_same_live_and_in_history(ably, listening, inbox, item):
+    (live,) = ably.publish_batch("blend", [item])
+    inbox(live)
+    (again,) = ably.publish_batch("blend", [item], live=False)
+    first, second = inbox(live, again)
+    assert (first.state, second.state, first.payload) == ("accepted", "accepted", second.payload)
+    assert first.duplicates == second.duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        ({"data": "x", "encoding": "cipher+aes-256-cbc"}, "payload_undecodable"),
+        ({"data": "/v8=", "encoding": "base64"}, "payload_undecodable"),
+        ({"data": "{", "encoding": "json"}, "payload_undecodable"),
+        ({"data": REBALANCE, "encoding": 7}, "payload_undecodable"),
+        ({"data": "not base64 at all!", "encoding": "base64"}, "payload_undecodable"),
+        ({"data": REBALANCE, "timestamp": "noon"}, "payload_undecodable"),
+        ({"data": REBALANCE, "timestamp": -5}, "payload_undecodable"),
+        ({"data": REBALANCE, "serial": 5}, "payload_undecodable"),
+        ({"data": None}, "payload_not_json"),
+        ({}, "payload_not_json"),
+        ({"data": 3}, "payload_not_json"),
+        ({"data": [1]}, "payload_not_json"),
+        ({"data": "x" * 70_000}, "payload_not_json"),
+        ({"data": "\x00\ud800"}, "payload_not_json"),
+        ({"data": '{"exec":"rebalance","account_id":"U9"}'}, "unknown_account"),
+        ({"data": '{"exec":"sell everything"}'}, "unknown_exec"),
+    ],
+)
+def test_a_bad_message_is_stored_as_rejected_and_people_are_told_and_the_next_is_served(
+    ably, listening, inbox, item, code
+):
+    (bad,) = ably.publish_batch("blend", [item])
+    good = ably.publish("blend", REBALANCE)
+    rejected, accepted = sorted(inbox(bad, good), key=lambda event: event.message_id != bad)
+    assert (rejected.state, rejected.reason_code, accepted.state) == ("rejected", code, "accepted")
+    assert Notification.objects.filter(title=f"Event rejected: blend ({code})").count() == 1
+    assert RebalanceRun.objects.count() == 1
+
+
+def test_on_its_first_day_a_channel_begins_at_its_head(ably, blend, inbox):
+    ably.publish("blend", REBALANCE)
+    with Listening(ably) as listener:
+        listener.until_attached("blend")
+        message_id = ably.publish("blend", REBALANCE)
+        inbox(message_id)
+    assert ChannelPosition.objects.get(channel="blend").known_from
+
+
+def test_the_second_time_it_goes_on_where_it_was(ably, blend, inbox):
+    with Listening(ably) as listener:
+        listener.until_attached("blend")
+    ids = [ably.publish("blend", REBALANCE) for _ in range(3)]
+    with Listening(ably):
+        inbox(*ids)
+
+
+def test_every_page_of_history_is_read(ably, blend, inbox):
+    with Listening(ably) as listener:
+        listener.until_attached("blend")
+    ably.set(longest_page=2)
+    ids = [ably.publish("blend", '{"exec":"print-rebalance"}') for _ in range(7)]
+    with Listening(ably):
+        inbox(*ids)
+
+
+def test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is(ably, listening, inbox):
+    message_id = ably.publish("blend", REBALANCE)
+    (twice,) = ably.publish_batch("blend", [{"data": REBALANCE}], times=3)
+    inbox(message_id, twice)
+    seen = ably.seen("history")
+    ably.wait_for("history", seen + 4)
+    once, thrice = inbox(message_id, twice)
+    assert (once.duplicates, thrice.duplicates) == (0, 2)
+
+
+def test_an_id_that_comes_again_with_another_content_is_quarantined_once(ably, listening, inbox):
+    ably.publish_batch("blend", [{"data": REBALANCE, "id": "same"}])
+    inbox("same")
+    ably.publish_batch("blend", [{"data": '{"exec":"print-rebalance"}', "id": "same"}])
+    stored = StrategyEvent.objects.filter(channel="blend")
+    eventually(lambda: stored.count() == 2, "The quarantine")
+    seen = ably.seen("history")
+    ably.wait_for("history", seen + 4)
+    assert sorted(stored.values_list("state", "reason_code", "duplicates")) == [
+        ("accepted", "", 1),
+        ("rejected", "conflicting_duplicate", 0),
+    ]
+
+
+def test_an_event_for_one_account_leaves_the_others_alone(ably, listening, inbox, blend):
+    simulated_account("U2", {}, strategy=blend, policy=policy())
+    message_id = ably.publish("blend", '{"exec":"rebalance","account_id":"U2"}')
+    (event,) = inbox(message_id)
+    assert [run.account.account_id for run in event.runs.all()] == ["U2"]
+
+
+def test_strategies_that_are_added_renamed_and_disabled_are_followed(ably, listening, inbox):
+    simulated_account("U3", {}, strategy=strategy("added", {"SPY": "1"}), policy=policy())
+    listening.until_attached("blend", "added")
+    inbox(ably.publish("added", REBALANCE), channel="added")
+    Strategy.objects.filter(name="added").update(name="renamed")
+    listening.until_attached("blend", "renamed")
+    eventually(lambda: not ChannelPosition.objects.filter(channel="added").exists(), "The end of the old name")
+    inbox(ably.publish("renamed", REBALANCE), channel="renamed")
+    Strategy.objects.filter(name="blend").update(enabled=False)
+    eventually(lambda: "blend" not in listening.listener.status.channels, "The end of a disabled strategy")
+    ably.publish("blend", REBALANCE)
+    inbox(
+        ably.publish("renamed", REBALANCE), *[event.message_id for event in inbox(channel="renamed")], channel="renamed"
+    )
+    Strategy.objects.filter(name="blend").update(enabled=True)
+    listening.until_attached("blend")
+    inbox(ably.publish("blend", REBALANCE))  # and not the one from between
+
+
+def test_the_heartbeat_tells_how_it_stands(ably, listening, inbox):
+    inbox(ably.publish("blend", REBALANCE))
+
+    def complete():
+        told = heartbeat()
+        channel = next((one for one in told["channels"] if one["name"] == "blend"), None)
+        if channel is None:
+            return False
+        return told["last_ping_at"] and channel["last_message_at"] and told["state"] == "listening" and (told, channel)
+
+    told, channel = eventually(complete, "A complete heartbeat")
+    assert (channel["state"], channel["problem"], channel["trouble_since"]) == ("attached", "", None)
+    assert channel["last_catch_up_at"] and told["lag_seconds"] < 30 and told["ping_ms"] > 0 and told["pid"]
+
+
+def test_when_it_is_told_to_stop_it_stores_what_it_has_and_says_so(ably, blend, inbox):
+    with Listening(ably) as listener:
+        listener.until_attached("blend")
+        ids = [ably.publish("blend", REBALANCE) for _ in range(30)]
+        listener.stop()
+    stored = {event.message_id for event in inbox()}
+    assert stored <= set(ids)
+    assert heartbeat()["state"] == "stopped" and heartbeat()["waiting"] == 0
+    with Listening(ably):
+        inbox(*ids)
+
+
+def test_two_listeners_at_once_are_harmless(ably, listening, inbox):
+    with Listening(ably) as other:
+        other.until_attached("blend")
+        ids = [ably.publish("blend", REBALANCE) for _ in range(20)]
+        inbox(*ids)
+    assert all(event.state == "accepted" for event in inbox())
+    assert RebalanceRun.objects.count() == 20
+
+
+def test_while_the_database_is_away_nothing_is_lost(ably, listening, inbox, monkeypatch):
+    from django.db import OperationalError
+
+    from trading.listener import intake
+
+    away, receive = [True] * 5, intake.receive_event
+
+    def receive_event(**fields):
+        if away:
+            away.pop()
+            raise OperationalError("the database is away")
+        return receive(**fields)
+
+    monkeypatch.setattr(intake, "receive_event", receive_event)
+    ids = [ably.publish("blend", REBALANCE) for _ in range(3)]
+    inbox(*ids)
+    assert connection.vendor and not away
+
+
+def test_what_breaks_the_inbox_is_kept_unread_and_the_next_is_served(ably, listening, inbox, monkeypatch):
+    from trading.listener import intake
+    from trading.values import Unreadable
+
+    receive = intake.receive_event
+
+    def receive_event(**fields):
+        if "poison" in str(fields["payload"]) and not isinstance(fields["payload"], Unreadable):
+            raise RuntimeError("nobody foresaw this")
+        return receive(**fields)
+
+    monkeypatch.setattr(intake, "receive_event", receive_event)
+    ids = [ably.publish("blend", '{"exec":"rebalance","data":"poison"}'), ably.publish("blend", REBALANCE)]
+    assert [event.state for event in inbox(*ids)] == ["rejected", "accepted"]
+
+
+def test_the_sweeper_runs_beside_it(ably, listening):
+    from django_q.models import OrmQ
+
+    from tests.support.makers import queue
+
+    queue(simulated_account("U5", {"SPY": "1"}, policy=policy()))
+    OrmQ.objects.all().delete()  # the hint is lost
+    eventually(OrmQ.objects.exists, "A new hint")

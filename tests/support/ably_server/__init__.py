@@ -1,0 +1,5 @@
+"""An Ably service on loopback: websocket and REST, as the real SDK speaks them, and with the faults of real networks."""
+
+from tests.support.ably_server.server import AblyServer, Fault
+
+__all__ = ["AblyServer", "Fault"]

@@ -1,0 +1,234 @@
+"""The service: one port for websocket and REST, in a thread of its own, with faults that a test sets."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from enum import StrEnum
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.ably_server.connection import DISCONNECTED, ERROR, Connection, error
+from tests.support.ably_server.rest import LONGEST_PAGE, Rest, encode
+from tests.support.ably_server.store import Store
+
+KEY = "app.key:secret-of-the-test-service"
+
+
+class Fault(StrEnum):
+    """What can happen to every connection at once; `AblyServer.strike` makes it happen."""
+
+    DROP = "drop"
+    NORMAL_CLOSE = "normal close"
+    STALL = "stall"
+    DISCONNECTED = "disconnected with an error"
+    DISCONNECTED_WITHOUT_ERROR = "disconnected without an error"
+    DISCONNECTED_WITHOUT_STATUS = "disconnected without a status code"
+    DISCONNECTED_50X = "disconnected with a 50x"
+    CONNECTION_ERROR = "connection error"
+    FORGOTTEN_ATTACHMENT = "forgotten attachment"
+    CONTINUITY_LOST = "continuity lost"
+    MALFORMED = "malformed frame"
+
+
+class AblyServer:
+    """A service with one key. Its methods may be called from any thread."""
+
+    def __init__(self):
+        self.key = KEY
+        self.store = Store(KEY)
+        self.connections = []
+        self.continuity = {}
+        self.stalled = False
+        self.refusing = False
+        self.attach_ignored = set()
+        self.rest_status = 0
+        self.longest_page = LONGEST_PAGE
+        self.heartbeat_seconds = 5.0
+        self._writers = set()
+        self._counts = {}
+        self._changed = threading.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._rest = Rest(self)
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._run, name="ably-server", daemon=True)
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _listen(self):
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self._server.sockets[0].getsockname()[1]
+
+    async def _close(self):
+        self._server.close()
+        self.stalled = False
+        for writer in self._writers:
+            writer.transport.abort()
+        while self._writers:
+            await asyncio.sleep(0.01)
+
+    # ---- what a test asks for
+
+    def call(self, function, *arguments):
+        """Runs it in the service's own thread and returns what it returns."""
+
+        async def run():
+            return function(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    def publish(self, channel, data, **fields):
+        """Publishes one message and returns its id."""
+        return self.publish_batch(channel, [{"data": data}], **fields)[0]
+
+    def publish_batch(self, channel, items, *, times=1, live=True, **fields):
+        """Publishes messages in one frame, as they are on the wire; `live=False` keeps it from who listens."""
+
+        def publish():
+            frame = self.store.publish(channel, items, **fields)
+            for _ in range(times if live else 0):
+                self._fan_out(channel, frame)
+            return [message.get("id") for message in frame.messages]
+
+        return self.call(publish)
+
+    def publish_here(self, channel, items):
+        """Publishes what a client sent; runs in the service's thread."""
+        self._fan_out(channel, self.store.publish(channel, items))
+
+    def strike(self, fault):
+        """Makes a fault happen to every connection there is."""
+        self.call(self._strike, Fault(fault))
+
+    def set(self, **fields):
+        """Sets faults that last: `refusing`, `stalled`, `rest_status`, `attach_ignored`, `longest_page` …"""
+
+        def assign():
+            for name, value in fields.items():
+                if not hasattr(self, name):
+                    raise AttributeError(name)
+                setattr(self, name, value)
+
+        self.call(assign)
+
+    def allow(self, capability, key=KEY):
+        """Sets what a key may do, by channel (`*`: the others); `None` takes the key away."""
+        self.call(lambda: self.store.keys.pop(key, None) if capability is None else self._allow(key, capability))
+
+    def _allow(self, key, capability):
+        self.store.keys[key] = capability
+
+    def keep(self, seconds):
+        """Sets how long history is kept."""
+        self.call(setattr, self.store, "retention_seconds", seconds)
+
+    def seen(self, what):
+        """How often `connected`, `attached`, `denied`, `history` has happened."""
+        with self._changed:
+            return self._counts.get(what, 0)
+
+    def wait_for(self, what, number=1, seconds=20):
+        """Waits until it has happened so often."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while self._counts.get(what, 0) < number:
+                if not self._changed.wait(until - time.monotonic()):
+                    raise AssertionError(f"{what} happened {self._counts.get(what, 0)} times, not {number}.")
+
+    def count(self, what):
+        """Notes that something has happened."""
+        with self._changed:
+            self._counts[what] = self._counts.get(what, 0) + 1
+            self._changed.notify_all()
+
+    # ---- what happens in the service's thread
+
+    def _fan_out(self, channel, frame):
+        for connection in self.connections:
+            if connection.open and channel in connection.attached:
+                connection.deliver(channel, frame)
+
+    def _strike(self, fault):
+        if fault == Fault.CONTINUITY_LOST:
+            self.continuity.clear()
+        if fault == Fault.STALL:
+            self.stalled = True
+        for connection in [one for one in self.connections if one.open]:
+            self._strike_one(connection, fault)
+
+    @staticmethod
+    def _strike_one(connection, fault):
+        went_away = {
+            Fault.DISCONNECTED: error(80003, "Server is going away", 400),
+            Fault.DISCONNECTED_WITHOUT_ERROR: None,
+            Fault.DISCONNECTED_WITHOUT_STATUS: error(80003, "Server is going away"),
+            Fault.DISCONNECTED_50X: error(50003, "Timed out", 503),
+        }
+        if fault in {Fault.DROP, Fault.CONTINUITY_LOST}:
+            connection.drop()
+        elif fault == Fault.NORMAL_CLOSE:
+            connection.close_normally()
+        elif fault in went_away:
+            connection.send({"action": DISCONNECTED} | ({"error": went_away[fault]} if went_away[fault] else {}))
+            connection.open = False
+        elif fault == Fault.CONNECTION_ERROR:
+            connection.send({"action": ERROR, "error": error(50000, "Internal error", 500)})
+            connection.open = False
+        elif fault == Fault.FORGOTTEN_ATTACHMENT:
+            connection.attached.clear()
+        elif fault == Fault.MALFORMED:
+            connection.send_raw(
+                b"\x93{]\xff" if connection.query.get("format") == "msgpack" else b'{"action": 15, "mess'
+            )
+
+    async def _accept(self, reader, writer):
+        self._writers.add(writer)
+        try:
+            await self._requests(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _requests(self, reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if self.refusing:
+                writer.transport.abort()
+                return
+            request, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = request.split(" ")
+            headers = {
+                name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+            }
+            if headers.get("upgrade", "").lower() == "websocket":
+                query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
+                connection = Connection(self, writer, query)
+                self.connections.append(connection)
+                try:
+                    await connection.serve(head, reader)
+                finally:
+                    self.connections.remove(connection)
+                return
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            while self.stalled:
+                await asyncio.sleep(0.01)
+            status, content, more = self._rest.answer(method, target, headers, body)
+            answer, kind = encode(content, headers.get("accept", ""))
+            more |= {"Content-Type": kind, "Content-Length": str(len(answer))}
+            top = "".join(f"{name}: {value}\r\n" for name, value in more.items())
+            writer.write(f"HTTP/1.1 {status} Answer\r\n{top}\r\n".encode() + answer)
+            await writer.drain()

@@ -1,0 +1,105 @@
+"""What the service keeps: channels with their messages, keys with their rights, tokens."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass, field
+
+EVERYTHING = ("subscribe", "history", "publish")
+
+
+def milliseconds(seconds):
+    return int(seconds * 1000)
+
+
+@dataclass
+class Frame:
+    """One MESSAGE frame that was published on a channel; its serial says where it stands."""
+
+    serial: str
+    id: str
+    timestamp: int
+    messages: list
+
+
+@dataclass
+class Channel:
+    name: str
+    frames: list[Frame] = field(default_factory=list)
+
+    def history(self, start, end, oldest):
+        """Messages, oldest first, as far as they are kept."""
+        return [
+            message
+            for frame in self.frames
+            for message in frame.messages
+            if max(start, oldest) <= frame.timestamp <= end
+        ]
+
+    def since(self, serial):
+        """The frames that came after one."""
+        return [frame for frame in self.frames if frame.serial > serial]
+
+    @property
+    def head(self):
+        return self.frames[-1].serial if self.frames else "0" * 12
+
+
+class Store:
+    """The books of the service. Only the thread of its loop touches them."""
+
+    def __init__(self, key):
+        self.channels = {}
+        self.keys = {key: {"*": EVERYTHING}}
+        self.tokens = {}
+        self.retention_seconds = 3600.0
+        self._serial = 0
+
+    def channel(self, name):
+        return self.channels.setdefault(name, Channel(name))
+
+    def publish(self, name, items, *, age_seconds=0.0, message_id=None):
+        """Keeps the messages of one frame, and gives them ids, times and serials."""
+        self._serial += 1
+        now = milliseconds(time.time() - age_seconds)
+        frame_id = message_id or f"{secrets.token_urlsafe(8)}:{self._serial}"
+        frame = Frame(f"{self._serial:012d}", frame_id, now, [])
+        for index, item in enumerate(items):
+            whole = {
+                "id": f"{frame_id}:{index}",
+                "timestamp": now,
+                "serial": f"{frame.serial}@test:{index:03d}",
+                **item,
+            }
+            frame.messages.append({name: value for name, value in whole.items() if value is not None})
+        self.channel(name).frames.append(frame)
+        return frame
+
+    def rights(self, key, channel):
+        """What a key may do on a channel; nothing when the key is not known."""
+        capability = self.keys.get(key, {})
+        return capability.get(channel, capability.get("*", ()))
+
+    def issue_token(self, request):
+        """A token for a signed request; nothing when the key is unknown or the signature wrong."""
+        key = next((known for known in self.keys if known.partition(":")[0] == request.get("keyName")), None)
+        if key is None:
+            return None
+        fields = ("keyName", "ttl", "capability", "clientId", "timestamp", "nonce")
+        text = "".join(f"{request.get(name) or ''}\n" for name in fields)
+        mac = hmac.new(key.partition(":")[2].encode(), text.encode(), hashlib.sha256).digest()
+        if base64.b64encode(mac).decode() != request.get("mac"):
+            return None
+        token = f"token-{secrets.token_urlsafe(12)}"
+        self.tokens[token] = key
+        now = milliseconds(time.time())
+        return {"token": token, "issued": now, "expires": now + 3_600_000, "capability": '{"*":["*"]}'}
+
+    def key_of(self, authorization):
+        """The key behind an Authorization header, basic or bearer; nothing when there is none that is known."""
+        kind, _, coded = (authorization or "").partition(" ")
+        text = base64.b64decode(coded).decode() if coded else ""
+        key = self.tokens.get(text) if kind.lower() == "bearer" else text
+        return key if key in self.keys else None

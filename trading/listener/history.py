@@ -1,0 +1,108 @@
+"""History: raw pages over REST, forwards. The service's clock comes with it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import ably
+import httpx
+from ably import AblyException, AblyRest
+from django.utils import timezone
+
+from trading.listener.clients import TOKEN_ERRORS, words
+from trading.listener.messages import EPOCH, Received, from_history
+
+PAGE = 500
+BAD_ANSWERS = (AblyException, httpx.HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError)
+
+
+class HistoryUnavailable(Exception):  # noqa: N818 - it says what is so
+    """History did not answer; it may later."""
+
+
+class HistoryRefused(HistoryUnavailable):
+    """The key may not read the history of the channel."""
+
+
+class History:
+    """Reads what the service still has."""
+
+    def __init__(self, rest: AblyRest, request_seconds: float) -> None:
+        self._rest = rest
+        self._seconds = request_seconds
+        self._clock_offset: timedelta | None = None
+
+    async def now(self) -> datetime:
+        """The instant, by the clock of the service.
+
+        Raises:
+            HistoryUnavailable: it did not tell.
+        """
+        if self._clock_offset is None:
+            asked = time.monotonic()
+            answer = await self._within(self._rest.time())
+            self._clock_offset = EPOCH + timedelta(milliseconds=float(answer)) - timezone.now()
+            self._clock_offset += timedelta(seconds=(time.monotonic() - asked) / 2)
+        return timezone.now() + self._clock_offset
+
+    async def pages(self, channel: str, start: datetime) -> AsyncIterator[list[Received]]:
+        """Every message that was published since, oldest first, page by page.
+
+        Raises:
+            HistoryRefused: the key has no right to it.
+            HistoryUnavailable: no answer, or none that can be read.
+        """
+        milliseconds = (start - EPOCH) // timedelta(milliseconds=1)
+        page = await self._page(channel, {"start": milliseconds, "direction": "forwards", "limit": PAGE})
+        while page is not None:
+            yield [from_history(channel, item) for item in page.items]
+            page = _checked(channel, await self._within(page.next()))
+
+    async def oldest(self, channel: str) -> datetime | None:
+        """When the oldest message that is still kept was published."""
+        page = await self._page(channel, {"direction": "forwards", "limit": 1})
+        return from_history(channel, page.items[0]).published_at if page.items else None
+
+    async def _page(self, channel: str, params: Mapping[str, object]) -> Any:
+        path = f"/channels/{quote(channel, safe='')}/messages"
+
+        async def ask() -> Any:
+            return await self._rest.request("GET", path, ably.api_version, params=dict(params))
+
+        page = await self._within(ask())
+        if _error_code(page) in TOKEN_ERRORS:  # raw requests do not renew a token by themselves
+            await self._within(self._rest.auth.authorize())
+            page = await self._within(ask())
+        return _checked(channel, page)
+
+    async def _within(self, request: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await request
+        except TimeoutError as error:
+            raise HistoryUnavailable(f"history did not answer within {self._seconds:g} s") from error
+        except BAD_ANSWERS as error:
+            raise HistoryUnavailable(f"history cannot be read: {words(error)}") from error
+
+
+def _checked(channel: str, page: Any) -> Any:
+    if page is None or page.success:
+        return page
+    sentence = f"{_error_code(page) or page.status_code}: {_error(page).get('message', 'no message')}"
+    if page.status_code in {401, 403} and _error_code(page) not in TOKEN_ERRORS:
+        raise HistoryRefused(f"the key may not read the history of {channel} ({sentence})")
+    raise HistoryUnavailable(f"history cannot be read: {sentence}")
+
+
+def _error(page: Any) -> Mapping[str, Any]:
+    content = page.items[0] if page.items else None
+    found = content.get("error") if isinstance(content, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _error_code(page: Any) -> int:
+    code = 0 if page.success else _error(page).get("code", page.error_code)
+    return int(code) if str(code).isdigit() else 0
