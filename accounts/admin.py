@@ -146,8 +146,8 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
 class StrategyAdmin(SimpleHistoryAdmin):
     """Strategies."""
 
-    list_display = ("name", "title", "source", "enabled", "weights", "followers", "late_event_policy")
-    list_filter = ("source", "enabled")
+    list_display = ("name", "title", "source", "enabled", "weights", "followers", "cadence", "drift_check")
+    list_filter = ("source", "enabled", "cadence", "drift_check")
     search_fields = ("name", "title")
     inlines = (TargetInline,)
 
@@ -303,12 +303,12 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
                     "synthetic_ask_enabled",
                     "synthetic_ask_offset_usd",
                     "minutes_before_close",
-                    "next_execution_time",
                     "preview_valid_seconds",
                     "max_price_move_percent",
                 )
             },
         ),
+        ("Schedule", {"fields": ("next_execution_time", "missed_schedule", "schedule_retries")}),
         (
             "Connections",
             {

@@ -59,6 +59,9 @@ class FrozenPolicy(BaseModel):
     allocation_timeout_seconds: Decimal
     max_concurrent_accounts: int
     next_execution_time: time
+    # With defaults, since runs keep the policies that were frozen before these were there.
+    missed_schedule: Literal["run_late", "skip", "next_open"] = "run_late"
+    schedule_retries: int = 3
 
     def calculator_config(self) -> AccountConfig:
         """The part that the calculator needs."""

@@ -6,6 +6,7 @@ Every secret `NAME` may also be given as `NAME_FILE`, the path of a file that ho
 import contextlib
 import os
 import secrets
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -57,6 +58,10 @@ class Environment(BaseSettings):
     trading_mode: Literal["paper", "live"] = Field("paper", description="Which kind of accounts is traded.")
     allow_live_trading: bool = Field(False, description="The environment's key to live trading.")
     market_calendar: str = Field("XNYS", description="Exchange calendar; `always_open` rehearses on paper.")
+    scheduler_enabled: bool = Field(True, description="Whether scheduled accounts start at the open.")
+    market_open_time: time = Field(
+        time(9, 30), description="New York time at which scheduled accounts start, never before the session opens."
+    )
     order_timeout_seconds: int = Field(300, ge=5, le=23_400, description="Default order deadline of policies.")
 
     ib_host: str = Field("127.0.0.1", description="Host of the IB Gateway.")

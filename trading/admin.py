@@ -18,6 +18,8 @@ from trading.models import (
     Order,
     ProcessHeartbeat,
     RebalanceRun,
+    ScheduledJob,
+    ScheduleEntry,
     StrategyEvent,
     TradingControl,
 )
@@ -148,6 +150,24 @@ class ExecutedSessionAdmin(ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
     list_display = ("account", "session_date", "run", "first_order_at")
     list_filter = ("account",)
     list_select_related = ("account", "run")
+
+
+@admin.register(ScheduleEntry)
+class ScheduleEntryAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduleEntry]):
+    """The schedule, with what became of it."""
+
+    list_display = ("account", "session_date", "due_at", "origin", "state", "attempt", "run", "message")
+    list_filter = ("state", "origin", "account")
+    list_select_related = ("account", "run")
+    ordering = ("-due_at", "account")
+
+
+@admin.register(ScheduledJob)
+class ScheduledJobAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduledJob]):
+    """What was done once for a session."""
+
+    list_display = ("key", "due_at", "finished_at", "succeeded", "outcome")
+    list_filter = ("kind", "succeeded")
 
 
 @admin.register(Notification)

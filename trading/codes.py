@@ -24,6 +24,7 @@ GUARDS = {
     "wrong_environment": "The account's type differs from TRADING_MODE.",
     "live_not_allowed": "Live trading needs ALLOW_LIVE_TRADING=true.",
     "live_not_armed": "The live account is not armed.",
+    "schedule_late": "The run was scheduled for a time that is more than 15 minutes ago.",
     "market_closed": "The exchange has no session now.",
     "too_close_to_close": "The session ends within the minutes that the policy asks for.",
     "trade_guard": "The account was rebalanced in this session already.",

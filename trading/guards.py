@@ -10,9 +10,19 @@ from accounts.policies import FrozenPolicy
 from brokers.sessions import NEW_YORK
 from trading.errors import Deferred, Refused
 from trading.market_calendar import MarketCalendar
-from trading.models import EventSource, Order, OrderState, TradingControl
+from trading.models import (
+    EventSource,
+    Order,
+    OrderState,
+    ScheduleEntry,
+    ScheduleState,
+    TradingControl,
+)
 from trading.trade_guard import check_trade_guard
 from trading.values import GuardResult
+
+MOST_LATE = timedelta(minutes=15)
+"""Nothing that is scheduled starts later than this after its time."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ def check_guards(context: GuardContext) -> list[GuardResult]:
             _live_allowed,
             _live_armed,
             _orders_settled,
+            _on_time,
             _session_open,
             _trade_guard,
         )
@@ -165,6 +176,20 @@ def _orders_settled(context: GuardContext) -> GuardResult:
         passed=not others,
         yes="No order of an earlier run is open.",
         no=f"Orders of an earlier run may be alive at the broker: {', '.join(others)}. Settle them first.",
+    )
+
+
+def _on_time(context: GuardContext) -> GuardResult:
+    """A scheduled run that no worker took up in time is not made up for at some odd hour."""
+    entry = ScheduleEntry.objects.filter(run_id=context.run_pk, state=ScheduleState.STARTED).first()
+    if entry is None or Order.objects.filter(run_id=context.run_pk, submitted_at__isnull=False).exists():
+        return GuardResult(code="schedule_late", passed=True, message="It is not bound to a time.")
+    at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+    return _result(
+        "schedule_late",
+        passed=context.now - entry.due_at <= MOST_LATE,
+        yes=f"It was scheduled for {at}.",
+        no=f"It was scheduled for {at} and is more than 15 minutes late. Nothing was sent.",
     )
 
 

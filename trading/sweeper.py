@@ -4,6 +4,7 @@ import logging
 import socket
 from datetime import timedelta
 
+from django.db import DatabaseError
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -12,7 +13,11 @@ from accounts.models import BrokerConnection
 from trading.clock import MOST_SKEW_SECONDS, skew_seconds
 from trading.journal.claims import requeue_due
 from trading.journal.outbox import tell_people
+from trading.market_calendar import market_calendar
 from trading.models import Notification, NotificationKind, NotificationState, ProcessHeartbeat, RunState
+from trading.schedule.cadence import plan_cadences
+from trading.schedule.drift import follow_checks, start_checks
+from trading.schedule.market_open import run_schedule
 from trading.wake import wake_outbox, wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
@@ -27,6 +32,12 @@ def sweep() -> int:
         How many slots were woken.
     """
     watch_clocks()
+    try:
+        run_calendar()
+    except DatabaseError:
+        raise
+    except Exception:  # whatever is wrong with the calendar, runs that are there go on
+        logger.exception("The schedule could not be worked")
     requeue_due()
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     queued = Q(
@@ -61,6 +72,20 @@ def watch_clocks() -> float:
             quiet=ALARM_QUIET,
         )
     return skew
+
+
+def run_calendar() -> int:
+    """Starts what the calendar says is due: scheduled accounts, cadences, drift checks.
+
+    Returns:
+        How many scheduled runs were started.
+    """
+    now, calendar = timezone.now(), market_calendar()
+    plan_cadences(now, calendar)
+    started = run_schedule(now)
+    start_checks(now, calendar)
+    follow_checks(now)
+    return started
 
 
 def beat(name: str, kind: str, **details: object) -> None:

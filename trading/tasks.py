@@ -27,6 +27,11 @@ def settle_left_behind() -> int:
     return settling.settle_left_behind()
 
 
+def market_open() -> int:
+    """Starts the accounts that are scheduled for this open; when none opens now, nothing happens."""
+    return sweeper.run_calendar()
+
+
 def deliver_notifications() -> int:
     """Sends the messages that are due."""
     return deliver_due()

@@ -3,13 +3,15 @@
 from django.urls import path
 
 from trading.health import healthz
-from trading.pages import codes, csp, views
+from trading.pages import codes, csp, schedule_actions, views
 
 app_name = "trading"
 urlpatterns = [
     path("", views.dashboard, name="dashboard"),
     path("accounts/<str:account_id>/", views.account, name="account"),
     path("accounts/<str:account_id>/preview/", views.preview, name="preview"),
+    path("accounts/<str:account_id>/schedule/", schedule_actions.add, name="schedule_add"),
+    path("accounts/<str:account_id>/unschedule/", schedule_actions.remove, name="schedule_remove"),
     path("runs/", views.runs, name="runs"),
     path("runs/<str:run_id>/", views.run, name="run"),
     path("runs/<str:run_id>/now/", views.run_fragment, name="run_fragment"),

@@ -51,6 +51,13 @@ class RebalancePolicy(models.Model):
         KEEP = "keep", "Keep and count"
         IGNORE = "ignore", "Leave out of the account's value"
 
+    class MissedSchedule(models.TextChoices):
+        """What is done about a scheduled run that could not start at its time."""
+
+        RUN_LATE = "run_late", "Start up to 15 minutes late, else wait for the next open"
+        SKIP = "skip", "Skip it; a person schedules the account again"
+        NEXT_OPEN = "next_open", "Wait for the next open"
+
     class Shorts(models.TextChoices):
         """What is done about a short position."""
 
@@ -130,6 +137,13 @@ class RebalancePolicy(models.Model):
         default=time(9, 30),
         help_text="New York time at which a deferred account is taken up, never before the session opens.",
     )
+    missed_schedule = models.CharField(
+        max_length=9,
+        choices=MissedSchedule,
+        default=MissedSchedule.RUN_LATE,
+        help_text="When nothing could start a scheduled run at its time.",
+    )
+    schedule_retries = _whole(3, 0, 20, "A scheduled run that failed is tried again at so many of the next opens.")
     history = HistoricalRecords()
 
     class Meta:

@@ -1,11 +1,15 @@
 from decimal import Decimal
+from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from accounts.validators import STRATEGY_NAME, SYMBOL
+
+SCHEDULE_FIELDS = ("cadence", "drift_check", "drift_check_minutes")
 
 
 class Strategy(models.Model):
@@ -24,6 +28,21 @@ class Strategy(models.Model):
         RUN = "run", "Carry it out"
         SKIP = "skip", "Skip it"
 
+    class Cadence(models.TextChoices):
+        """How often its accounts are rebalanced by the calendar, on the first session of the period."""
+
+        NONE = "none", "Not by the calendar"
+        WEEKLY = "weekly", "First session of each week"
+        MONTHLY = "monthly", "First session of each month"
+        QUARTERLY = "quarterly", "First session of each quarter"
+
+    class DriftCheck(models.TextChoices):
+        """What a look at the drift of its accounts, once a session, leads to."""
+
+        OFF = "off", "No checks"
+        REPORT = "report", "Preview, and tell when an account is outside its band"
+        EXECUTE = "execute", "Preview, and rebalance when an account is outside its band"
+
     name = models.CharField(max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel.")
     title = models.CharField(max_length=80, blank=True, help_text="What people call it.")
     source = models.CharField(max_length=6, choices=Source, default=Source.API)
@@ -31,6 +50,14 @@ class Strategy(models.Model):
     late_event_policy = models.CharField(max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW)
     late_after_seconds = models.PositiveIntegerField(
         default=900, help_text="An event older than this many seconds at receipt is late."
+    )
+    cadence = models.CharField(max_length=9, choices=Cadence, default=Cadence.NONE)
+    drift_check = models.CharField(max_length=7, choices=DriftCheck, default=DriftCheck.OFF)
+    drift_check_minutes = models.PositiveIntegerField(
+        default=30, validators=[MaxValueValidator(300)], help_text="The check is made so many minutes after the open."
+    )
+    schedule_changed_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="What was due before the schedule was set is not made up for."
     )
     notes = models.TextField(blank=True)
     history = HistoricalRecords()
@@ -41,6 +68,15 @@ class Strategy(models.Model):
 
     def __str__(self) -> str:
         return self.display_name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves it; a changed schedule counts from now on."""
+        known = Strategy.objects.filter(pk=self.pk).values_list(*SCHEDULE_FIELDS).first()
+        if known is not None and known != tuple(getattr(self, field) for field in SCHEDULE_FIELDS):
+            self.schedule_changed_at = timezone.now()
+            if (fields := kwargs.get("update_fields")) is not None:
+                kwargs["update_fields"] = {*fields, "schedule_changed_at"}
+        super().save(*args, **kwargs)
 
     @property
     def display_name(self) -> str:

@@ -115,3 +115,58 @@ def test_a_rejected_event_is_an_error_of_the_command(make_account):
     account = make_account()
     code, said = run("publish_event", account.strategy.name, "--exec", "sell-everything")
     assert (code, "unknown_exec" in said) == (2, True)
+
+
+# ---- schedule
+
+
+def test_schedule_adds_lists_and_removes_an_account(make_account):
+    make_account()
+    code, out = run("schedule", "add", "U1", "--json")
+    (entry,) = json.loads(out)
+    assert (code, entry["account_id"], entry["state"], entry["origin"]) == (0, "U1", "waiting", "command")
+    assert "U1" in run("schedule", "list")[1]
+    assert run("schedule", "remove", "U1") == (0, "Nothing is scheduled.\n")
+    assert run("schedule", "remove", "U1")[0] == 2
+
+
+def test_schedule_clears_everything_or_one_account(make_account):
+    for account_id in ("U1", "U2", "U3"):
+        make_account(account_id)
+        run("schedule", "add", account_id)
+    assert run("schedule", "clear", "U1")[0] == 0
+    assert len(json.loads(run("schedule", "list", "--json")[1])) == 2
+    assert run("schedule", "clear")[1] == "Nothing is scheduled.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("add",), 2), (("remove",), 2), (("add", "nobody"), 2), (("add", "U1"), 3)]
+)
+def test_schedule_says_what_is_wrong(make_account, arguments, code):
+    make_account(enabled=False)
+    assert run("schedule", *arguments)[0] == code
+
+
+def test_the_wrapper_passes_its_arguments_on(tmp_path):
+    import subprocess
+    from pathlib import Path
+
+    script = Path(__file__).parents[2] / "tools" / "schedule.sh"
+    copy = tmp_path / "tools" / "schedule.sh"
+    copy.parent.mkdir()
+    copy.write_text(script.read_text())
+    copy.chmod(0o755)
+    fake = tmp_path / ".venv" / "bin" / "python"
+    fake.parent.mkdir(parents=True)
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+
+    def call(*arguments):
+        done = subprocess.run([str(copy), *arguments], capture_output=True, text=True)
+        return done.returncode, done.stdout.strip()
+
+    assert call("add", "-account", "U1") == (0, "manage.py schedule add U1")
+    assert call("add", "U1") == (0, "manage.py schedule add U1")
+    assert call("list") == (0, "manage.py schedule list")
+    assert call("add", "-x")[0] == 2
+    assert call()[0] == 2

@@ -17,7 +17,7 @@ from tests.support.makers import queue
 from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
 from trading.models import Notification
-from trading.schedules import sync_schedules
+from trading.queue_schedules import sync_schedules
 from trading.sweeper import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fence
 from trading.journal.runs import end_run, move_run, note, supersede
-from trading.models import RebalanceRun, RunMode, RunState, RunStep
+from trading.models import RebalanceRun, RunMode, RunState, RunStep, ScheduleState
 
 MAX_IDLE_ATTEMPTS = 5
 SUSPECT_AFTER = 2
@@ -17,25 +17,32 @@ SUSPECT_AFTER = 2
 
 
 def requeue_due() -> list[RebalanceRun]:
-    """Queues the deferred runs whose time has come; a newer one that waits takes the place of an older."""
-    requeued = []
+    """Queues the deferred runs whose time has come and that are not on the schedule, which has its own rules."""
     due = RebalanceRun.objects.filter(state=RunState.DEFERRED, not_before__lte=Now())
-    for run in due.select_related("event").order_by("event__published_at", "id"):
-        with transaction.atomic():
-            Account.objects.select_for_update(no_key=True).get(pk=run.account_id)
-            waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
-            if other := waiting.select_related("event").first():
-                if other.event.order > run.event.order:
-                    supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
-                    continue
-                supersede(other.pk, f"Run {run.run_id} of a newer event has taken its place.")
-            try:
-                move_run(run.pk, RunState.QUEUED, step=RunStep.WAITING)
-            except IllegalTransition:
-                continue  # another sweeper has just done it
-            note(run.pk, "requeued", "Its time has come: it is planned anew, with the newest targets.")
-            requeued.append(run)
-    return requeued
+    unscheduled = due.exclude(schedule_entries__state__in=(ScheduleState.WAITING, ScheduleState.MISSED))
+    return [run for run in unscheduled.select_related("event").order_by("event__published_at", "id") if requeue(run)]
+
+
+def requeue(run: RebalanceRun) -> bool:
+    """Queues a deferred run; a newer one that waits takes the place of an older.
+
+    Returns:
+        Whether it waits now; not when another process was first, or a newer run is there.
+    """
+    with transaction.atomic():
+        Account.objects.select_for_update(no_key=True).get(pk=run.account_id)
+        waiting = RebalanceRun.objects.filter(account_id=run.account_id, mode=run.mode, state=RunState.QUEUED)
+        if other := waiting.select_related("event").first():
+            if other.event.order > run.event.order:
+                supersede(run.pk, f"Run {other.run_id} of a newer event waits already.")
+                return False
+            supersede(other.pk, f"Run {run.run_id} of a newer event has taken its place.")
+        try:
+            move_run(run.pk, RunState.QUEUED, step=RunStep.WAITING, not_before=None)
+        except IllegalTransition:
+            return False  # another sweeper has just done it
+        note(run.pk, "requeued", "Its time has come: it is planned anew, with the newest targets.")
+    return True
 
 
 def claim_runs(lease: Lease, *, busy: bool = False) -> list[RebalanceRun]:

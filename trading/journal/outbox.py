@@ -30,7 +30,7 @@ ATTENTION_TITLE = "Rebalance needs attention"
 
 def announce(run: RebalanceRun) -> None:
     """Writes the message about a run that has ended or was put aside; previews that people watch make none."""
-    if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _somebody_watches(run)):
+    if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_no_news(run)):
         return
     kind = _kind(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
@@ -64,8 +64,12 @@ def tell_people(kind: NotificationKind, title: str, body: str, *, quiet: timedel
     return True
 
 
-def _somebody_watches(run: RebalanceRun) -> bool:
-    return run.event.source in {EventSource.ADMIN, EventSource.COMMAND}
+def _is_no_news(run: RebalanceRun) -> bool:
+    """A preview that somebody watches, or a check of the drift that has found nothing to do."""
+    if run.event.source in {EventSource.ADMIN, EventSource.COMMAND}:
+        return True
+    found_nothing = run.state == RunState.COMPLETED and not (run.result or {}).get("trades")
+    return run.event.source == EventSource.SCHEDULE and found_nothing
 
 
 def _kind(run: RebalanceRun) -> NotificationKind:

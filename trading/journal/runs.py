@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from accounts.models import Account
 from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
+from trading.journal import schedule
 from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
 from trading.models import AccountValue, Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
@@ -135,6 +136,18 @@ def supersede(pk: int, message: str) -> None:
     """Ends a run that waits, because another takes its place."""
     move_run(pk, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
     note(pk, "superseded", message)
+    schedule.run_ended(RebalanceRun.objects.get(pk=pk))
+
+
+def defer_again(run: RebalanceRun, not_before: datetime) -> None:
+    """Puts a run that is put aside at a later time.
+
+    Raises:
+        IllegalTransition: it is not put aside any more.
+    """
+    if not RebalanceRun.objects.filter(pk=run.pk, state=RunState.DEFERRED).update(not_before=not_before):
+        raise IllegalTransition(f"Run {run.pk}", "deferred again")
+    note(run.pk, "deferred_again", "Its time has passed; it waits for the next open.", "warning")
 
 
 def has_sent_orders(pk: int) -> bool:
@@ -199,7 +212,9 @@ def end_run(
         reached(FailPoint.END_WRITTEN)
         level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
         note(pk, code or str(state), message or "Completed.", level)
-        announce(RebalanceRun.objects.select_related("account", "event").get(pk=pk))
+        run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        schedule.run_ended(run)
+        announce(run)
 
 
 def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: datetime) -> None:
@@ -208,4 +223,6 @@ def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: dat
         fence(lease)
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)
         note(pk, code, message, "warning")
-        announce(RebalanceRun.objects.select_related("account", "event").get(pk=pk))
+        run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        schedule.run_deferred(run, not_before, message)
+        announce(run)

@@ -9,6 +9,7 @@ from trading.models.notifications import Notification, NotificationKind, Notific
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
 from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id
+from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession
 from trading.models.values import AccountValue
 
@@ -31,6 +32,10 @@ __all__ = [
     "RunMode",
     "RunState",
     "RunStep",
+    "ScheduleEntry",
+    "ScheduleOrigin",
+    "ScheduleState",
+    "ScheduledJob",
     "StrategyEvent",
     "TimelineEntry",
     "TradingControl",

@@ -27,6 +27,7 @@ from trading.pages.charts import line_chart
 from trading.pages.dashboard import account_cards, totals
 from trading.pages.frame import framed, person_of
 from trading.pages.tables import plan_summary, step_rows, weight_rows
+from trading.schedule.entries import open_entries
 from trading.vital_signs import overview
 
 VIEW_RIGHT = "accounts.view_account"
@@ -65,6 +66,8 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "going_on": found.runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).order_by("-id").first(),
         "chart": line_chart(values),
         "may_preview": request.user.has_perm(PREVIEW_RIGHT),
+        "may_schedule": may_execute(person_of(request), found),
+        "scheduled": open_entries().filter(account=found),
     }
     return framed(request, "trading/account.html", context, found.display_name)
 

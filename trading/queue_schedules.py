@@ -1,15 +1,20 @@
 """The queue's schedules. They come from here only: one broken row would hold up all others."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 from django_q.models import Schedule
+
+from brokers.sessions import NEW_YORK
 
 SCHEDULES = {
     # A worker of ours sweeps more often; this one is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, 1),
     # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
     "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
+    # Only a wake-up: which accounts start, and whether there is a session at all, the rows and the calendar say.
+    "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
 }
 
 
@@ -29,6 +34,15 @@ def sync_schedules() -> None:
         if known.count() > 1:
             known.delete()
         if not known.exists():
-            Schedule.objects.create(name=name, next_run=timezone.now() + timedelta(seconds=5), **wanted)
+            Schedule.objects.create(name=name, next_run=_first_run(kind), **wanted)
         else:
             known.update(**wanted)
+
+
+def _first_run(kind: str) -> datetime:
+    now = timezone.now()
+    if kind != Schedule.DAILY:
+        return now + timedelta(seconds=5)
+    # The queue adds days in New York time, so that a change of the clocks does not move it.
+    at_open = datetime.combine(now.astimezone(NEW_YORK).date(), settings.MARKET_OPEN_TIME, NEW_YORK)
+    return at_open if at_open > now else at_open + timedelta(days=1)

@@ -1,0 +1,42 @@
+"""The buttons of the schedule: an account on, an account off."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_POST
+
+from accounts.models import Account
+from brokers.sessions import NEW_YORK
+from trading.errors import Refused
+from trading.pages.frame import person_of
+from trading.schedule.entries import schedule_account, unschedule_account
+
+VIEW_RIGHT = "accounts.view_account"
+
+
+@require_POST
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def add(request: HttpRequest, account_id: str) -> HttpResponse:
+    """Schedules the account for the next market open."""
+    account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
+    try:
+        entry = schedule_account(account, person_of(request))
+        at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+        messages.success(request, f"{account.display_name} is rebalanced on {at}.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:account", account_id=account_id)
+
+
+@require_POST
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def remove(request: HttpRequest, account_id: str) -> HttpResponse:
+    """Takes the account off the schedule."""
+    account = get_object_or_404(Account, account_id=account_id)
+    try:
+        unschedule_account(account, person_of(request))
+        messages.success(request, f"{account.display_name} is not on the schedule any more.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:account", account_id=account_id)
