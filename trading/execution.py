@@ -102,7 +102,6 @@ class OrderPhase:
     async def _submit(self, order: OrderView, position: Decimal) -> OrderView:
         """From the committed row to the broker's first word, recorded."""
         order = await self._journal.submitting(order, position, self._session_date)
-        reached(FailPoint.SUBMITTING_COMMITTED, self._account_id)
         # Asked after the commit: a process that was paused before it finds out here that another has gone on.
         await self._journal.still_mine()
         reached(FailPoint.BEFORE_SEND, self._account_id)

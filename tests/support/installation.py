@@ -78,6 +78,9 @@ class Installation:
         """Ends what was started."""
         for process in self.processes:
             self.kill(process)
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
 
     def logs(self):
         """What the long-running commands have written."""

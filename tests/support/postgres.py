@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 import warnings
+from urllib.parse import urlsplit
 
 
 @functools.cache
@@ -29,9 +30,10 @@ def _server():
     return server
 
 
-def new_database(prefix: str) -> str:
-    """The URL of a database that nobody else uses."""
+def new_database(prefix: str, template: str = "") -> str:
+    """The URL of a database that nobody else uses; empty, or a copy of the one at another URL."""
     name = f"{prefix}_{uuid.uuid4().hex[:10]}"
     server = _server()
-    server.psql(f"CREATE DATABASE {name};")
+    copied = f" TEMPLATE {urlsplit(template).path.strip('/')}" if template else ""
+    server.psql(f"CREATE DATABASE {name}{copied};")
     return server.get_uri(database=name)

@@ -168,6 +168,7 @@ def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, se
         )
         note(row.run_id, "order_sent", f"{row} sent{_at_limit(row)}.")
         reached(FailPoint.SUBMITTING_WRITTEN)
+    reached(FailPoint.SUBMITTING_COMMITTED)
     return view(row)
 
 

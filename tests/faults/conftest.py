@@ -1,0 +1,45 @@
+"""Installations to break."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.faults.rig import Rig
+from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
+
+QUICK = {"LEASE_TTL_SECONDS": "1", "ORDER_SETTLE_SECONDS": "0.2", "SWEEP_SECONDS": "0.2", "LOG_LEVEL": "INFO"}
+
+
+@pytest.fixture(scope="module")
+def new_rig(new_installation):  # noqa: F811 - the fixture above
+    """Makes installations with short leases, ready to be broken."""
+
+    def make(**environment):
+        return Rig(new_installation(**QUICK, **environment))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def channel():
+    """A notification server on loopback; what it took."""
+    taken = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", taken
+    server.shutdown()
+    server.server_close()
