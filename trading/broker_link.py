@@ -22,6 +22,9 @@ from trading.shared import SharedQuotes, SharedTargets
 
 logger = logging.getLogger("rebalancer.trading")
 
+QUOTE_SECONDS = 3.0
+"""Quotes that are not whole by then are taken as they are: one mute symbol must not hold up an event."""
+
 
 async def make_client(slot: BrokerConnection, policy: FrozenPolicy) -> BrokerClient:
     """The connector of the slot, not connected yet. Whoever connects it holds the slot's lease."""
@@ -35,6 +38,7 @@ async def make_client(slot: BrokerConnection, policy: FrozenPolicy) -> BrokerCli
             port=settings.IB_PORT,
             connection_timeout_seconds=float(policy.connection_timeout_seconds),
             request_timeout_seconds=float(policy.request_timeout_seconds),
+            quote_timeout_seconds=QUOTE_SECONDS,
             allow_delayed_quotes=policy.allow_delayed_quotes,
             market_data_type=policy.market_data_type,
         ),

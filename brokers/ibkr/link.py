@@ -29,7 +29,9 @@ T = TypeVar("T")
 logger = logging.getLogger("rebalancer.brokers")
 
 CLIENT_ID_TAKEN = 326
-BROKER_LOST, BROKER_BACK_WITHOUT_QUOTES, BROKER_BACK = 1100, 1101, 1102
+BROKER_LOST = frozenset({1100, 2110})
+"""The second is what a client hears that connects while the gateway is cut off."""
+BROKER_BACK_WITHOUT_QUOTES, BROKER_BACK = 1101, 1102
 BACK_OFF_SECONDS = 0.5
 CLOSE_SECONDS = 2.0
 
@@ -223,7 +225,7 @@ class Link:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
                 await self._joined.wait()
         except TimeoutError as error:
-            raise BrokerSilent(in_words(BROKER_LOST, CODES[BROKER_LOST].sentence)) from error
+            raise BrokerSilent(f"IBKR 1100: {CODES[1100].sentence} {CODES[1100].what_to_do}") from error
         if self.broken is not None:
             raise self.broken
 
@@ -245,7 +247,7 @@ class Link:
             self._refuse(
                 ClientIdInUse(f"Client id {self._settings.client_id} is taken at the gateway. {CODES[code].what_to_do}")
             )
-        elif code == BROKER_LOST:
+        elif code in BROKER_LOST:
             self._joined.clear()
             logger.warning("%s", in_words(code, words))
         elif code in {BROKER_BACK, BROKER_BACK_WITHOUT_QUOTES}:

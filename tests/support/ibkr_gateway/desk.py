@@ -111,6 +111,7 @@ class Desk:
         if partial := scripted(Kind.PARTIAL):
             order.fill_share = Decimal(str(partial.share))
         self._book.take(order)
+        self._gateway.taken(order)
         if scripted(Kind.DROP_AFTER):
             session.drop()
         if warning := scripted(Kind.ORDER_WARNING):
@@ -197,7 +198,8 @@ class Desk:
 
     def _what_if(self, session, order):
         account = self._book.accounts.get(order.account_id)
-        refusal = self._script.take(Kind.REJECT, symbol=order.instrument.symbol if order.instrument else "")
+        asked_symbol = order.instrument.symbol if order.instrument else ""
+        refusal = self._script.take(Kind.REJECT_WHAT_IF, symbol=asked_symbol)
         if order.instrument is None or account is None:
             session.send(messages.error(order.order_id, 200, "No security definition has been found for the request"))
         elif refusal:

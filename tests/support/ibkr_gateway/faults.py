@@ -12,6 +12,7 @@ class Kind(StrEnum):
     LOST = "lost"  # the order is swallowed without a word
     SILENT = "silent"  # the order is taken, and no word of it comes by itself
     REJECT = "reject"  # 201, then Inactive
+    REJECT_WHAT_IF = "reject_what_if"  # 201 to an order that only asks
     REJECT_STATUS_FIRST = "reject_status_first"  # Inactive, then 201
     ORDER_ERROR = "order_error"  # only an error with `code`: nothing is taken, nothing more comes
     ORDER_WARNING = "order_warning"  # an error with `code`, and the order lives on

@@ -26,7 +26,6 @@ class Gateway:
         cancel_seconds=0.0,
         values_lag_seconds=0.0,
         hold_id_seconds=0.0,
-        managed_accounts=None,
     ):
         self.book = book
         self.script = Script()
@@ -41,16 +40,23 @@ class Gateway:
         self.cut_off = False
         self.asked = Counter()
         self.peak_rate = 0
+        self.when_taken = {}
         self.port = 0
         self.desk = Desk(self)
-        self._managed_accounts = managed_accounts
+        self._login = None
         self._connections = set()
         self._held_ids = {}
         self._server = None
+        self._happening = None
 
     @property
     def managed_accounts(self):
-        return self._managed_accounts or list(self.book.accounts)
+        """The accounts of the login: all of the book, unless it is said to be another's."""
+        return self._login or list(self.book.accounts)
+
+    @managed_accounts.setter
+    def managed_accounts(self, account_ids):
+        self._login = account_ids
 
     async def start(self):
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
@@ -99,6 +105,12 @@ class Gateway:
             self._held_ids[session.client_id] = time.monotonic() + self.hold_id_seconds
             ids = [order.order_id for order in self.book.orders if order.client_id == session.client_id]
             self.next_order_id = max([self.next_order_id, *(order_id + 1 for order_id in ids)])
+
+    def taken(self, order):
+        """An order has come into the books: whatever was to happen then, happens next."""
+        action = self.when_taken.pop(order.instrument.symbol, None)
+        if action is not None:
+            self._happening = asyncio.ensure_future(action())
 
     def tell_all(self, message):
         for session in self.sessions.values():
@@ -150,6 +162,10 @@ class GatewayThread:
             return action(*arguments, **options)
 
         return self.wait(call())
+
+    def when_taken(self, symbol, action):
+        """As soon as an order of the symbol is in the books, the gateway's loop does this, once."""
+        self.do(self.gateway.when_taken.__setitem__, symbol, action)
 
     def fault(self, kind, **fields):
         self.do(self.gateway.script.add, kind, **fields)

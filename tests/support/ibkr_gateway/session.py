@@ -110,6 +110,9 @@ class Session:
         self.client_id = client_id
         self.send(messages.managed_accounts(self.gateway.managed_accounts))
         self.send(messages.next_valid_id(self.gateway.next_order_id))
+        if self.gateway.cut_off:
+            words = "Connectivity between Trader Workstation and server is broken. It will be restored automatically."
+            self.send(messages.error(-1, 2110, words))
         for code, farm in ((2104, "usfarm"), (2106, "ushmds"), (2158, "secdefnj")):
             self.send(messages.error(-1, code, f"Data farm connection is OK:{farm}"))
 
