@@ -16,7 +16,7 @@ class ImportCommand(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The command line."""
-        parser.add_argument("file", type=Path, help="the YAML file")
+        parser.add_argument("file", type=Path, help="the YAML file; - for standard input")
         parser.add_argument("--dry-run", action="store_true", help="check and count, change nothing")
 
     def handle(self, *_: Any, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Reads a YAML file of people's own making: safely, and saying what is wrong where."""
 
+import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 MAX_BYTES = 5_000_000
+STANDARD_INPUT = Path("-")
 
 
 class ImportRefused(Exception):  # noqa: N818 - an answer with a list of problems
@@ -66,15 +68,18 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
 def read_yaml(path: Path) -> Any:
-    """The file's content; decimal numbers are exact.
+    """The content of the file, or of standard input for `-`; decimal numbers are exact.
 
     Raises:
         ImportRefused: it cannot be read, or is not YAML.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        # A file that is handed to a container comes in on its standard input.
+        with sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(content.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ImportRefused([f"{path}: cannot be read: {error.strerror}."]) from error
     except UnicodeDecodeError as error:

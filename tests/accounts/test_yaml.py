@@ -143,3 +143,13 @@ def test_what_is_wrong_with_a_replacement_sets_file_is_said_where_it_is(file, te
 
 def test_a_missing_file_is_said(tmp_path):
     assert "cannot be read" in problems(import_accounts, tmp_path / "nothing.yaml")
+
+
+def test_a_file_can_come_in_on_standard_input(monkeypatch):
+    import io
+    import sys
+
+    import_replacement_sets(DATA / "replacement-sets.yaml")
+    content = io.BytesIO((DATA / "accounts.example.yaml").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+    assert import_accounts(Path("-"), dry_run=True).created == 3
