@@ -3,8 +3,10 @@
 Any process can ask, and gets the same answer: nothing here looks at the process it runs in.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPConnection, HTTPException
 
 from django.conf import settings
 from django.utils import timezone
@@ -13,6 +15,9 @@ from pydantic import ValidationError
 
 from trading.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
 from trading.models import ProcessHeartbeat, RebalanceRun, RunState
+
+SITE_SECONDS = 10.0
+LONGEST_ANSWER = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,3 +98,26 @@ def overview() -> Overview:
         queued_tasks=OrmQ.objects.count(),
         needs_attention=RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count(),
     )
+
+
+def this_host_shows(kind: str, host: str) -> bool:
+    """Whether a process of this kind and host has shown a sign of life lately."""
+    return any(sign.is_fresh and sign.name.startswith(f"{kind}:{host}:") for sign in signs_of(kind))
+
+
+def site_trouble(port: int) -> str:
+    """What is wrong with the site of this host, as far as the site itself is to blame; empty when nothing is.
+
+    A site without workers is a site that works: it has to be there to say so.
+    """
+    host = next((name for name in settings.ALLOWED_HOSTS if not name.startswith(("*", "."))), "localhost")
+    site = HTTPConnection("127.0.0.1", port, timeout=SITE_SECONDS)
+    try:
+        # As the proxy would ask: otherwise the site may answer that it speaks TLS only.
+        site.request("GET", "/healthz", headers={"Host": host, "X-Forwarded-Proto": "https"})
+        answer = json.loads(site.getresponse().read(LONGEST_ANSWER))
+    except (OSError, HTTPException, ValueError) as error:
+        return f"The site does not answer on port {port}: {error}."
+    finally:
+        site.close()
+    return "" if answer.get("database") == "ok" else "The site does not reach its database."
