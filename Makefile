@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: setup demo test check bench lock audit screenshots clean
+.PHONY: setup demo test check bench lock audit screenshots clean secrets image-test
 
 setup: .venv/.ready
 
@@ -50,3 +50,9 @@ clean:
 
 screenshots: setup  ## the pictures of the documents, taken by a browser test
 	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py
+
+secrets:  ## ./secrets for docker-compose.yaml; changes nothing that is there
+	deploy/secrets.sh
+
+image-test: setup  ## builds the image and runs its services; as root, with buildah and debootstrap
+	$(BIN)/python -m tests.deploy.image_test

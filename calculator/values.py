@@ -125,9 +125,7 @@ class PlanLine(Trade):
 
     def as_trade(self, quantity: int) -> Trade:
         """The order that it becomes when so many of its shares are traded."""
-        return Trade(
-            symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail
-        )
+        return Trade(symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail)
 
 
 class Plan(Value):
