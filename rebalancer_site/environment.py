@@ -109,6 +109,7 @@ class Environment(BaseSettings):
         False, description="Whether allocations and webhooks may go to private addresses."
     )
 
+    api_requests_per_minute: int = Field(120, ge=1, le=100_000, description="Most requests of one API token a minute.")
     broker_queue: Literal["main", "broker"] = Field(
         "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."
     )

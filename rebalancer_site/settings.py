@@ -40,6 +40,7 @@ SWEEP_SECONDS = ENVIRONMENT.sweep_seconds
 ORDER_SETTLE_SECONDS = ENVIRONMENT.order_settle_seconds
 ONE_TIME_CODES_REQUIRED_FOR = ENVIRONMENT.one_time_codes_required_for
 PRIVATE_NETWORK_ACCESS = ENVIRONMENT.private_network_access
+API_REQUESTS_PER_MINUTE = ENVIRONMENT.api_requests_per_minute
 PROXY_COUNT = ENVIRONMENT.proxy_count
 DATABASE_URL = ENVIRONMENT.database_url  # only so that it is redacted wherever it might be told
 VAR_DIR = ENVIRONMENT.var_dir
@@ -86,6 +87,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "trading.api.middleware.JsonRefusals",
     "trading.pages.redaction.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from trading.api.site import api, nowhere
 from trading.pages.login import LoginForm
 
 admin.site.login_form = LoginForm
@@ -12,5 +13,7 @@ admin.site.site_url = None  # the pages are one site already
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/", api.urls),
+    path("api/<path:path>", nowhere),
     path("", include("trading.urls")),
 ]

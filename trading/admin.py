@@ -1,7 +1,5 @@
 """Events, runs, orders and the outbox in the admin: to look at. The kill switch: to use."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -10,6 +8,7 @@ from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
+from trading.admin_parts.read_only import ReadOnlyMixin
 from trading.models import (
     ChannelPosition,
     ExecutedSession,
@@ -24,25 +23,12 @@ from trading.models import (
     TradingControl,
 )
 
+# The parts register themselves.
+from trading.admin_parts import access, webhooks  # isort: skip  # noqa: F401
+
 # Whoever may add a schedule there can run any code, and "resubmit" asks for no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
     admin.site.unregister(queue_model)
-
-
-class ReadOnlyMixin:
-    """Written by the journal only."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
-        return False
 
 
 class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):

@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import Account
+from trading.audit import note
 from trading.errors import Refused
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
@@ -14,6 +15,7 @@ from trading.services import request_run
 from trading.values import ExecCommand
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
+VIEW_RIGHT = "accounts.view_account"
 PREVIEW_RIGHT = "accounts.preview_account"
 EXECUTE_RIGHT = "accounts.execute_account"
 EXECUTE_LIVE_RIGHT = "accounts.execute_live_account"
@@ -25,7 +27,7 @@ def may_execute(person: User, account: Account) -> bool:
     return person.has_perm(EXECUTE_RIGHT) and person.has_perm(right)
 
 
-def request_preview(account: Account, person: User) -> RebalanceRun:
+def request_preview(account: Account, person: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
     """Queues a preview of the account.
 
     Raises:
@@ -36,7 +38,7 @@ def request_preview(account: Account, person: User) -> RebalanceRun:
     return request_run(
         account,
         ExecCommand.PRINT_REBALANCE,
-        source=EventSource.ADMIN,
+        source=source,
         message_id=f"preview-{uuid.uuid4()}",
         requested_by=person,
     )
@@ -74,7 +76,14 @@ def _out_of_date(preview: RebalanceRun) -> Refused | None:
     return None
 
 
-def execute_preview(preview: RebalanceRun, person: User, *, digest: str, typed_account_id: str = "") -> RebalanceRun:
+def execute_preview(
+    preview: RebalanceRun,
+    person: User,
+    *,
+    digest: str,
+    typed_account_id: str = "",
+    source: EventSource = EventSource.ADMIN,
+) -> RebalanceRun:
     """Queues the execution of exactly the plan that the person saw; the same click twice is one run.
 
     Raises:
@@ -88,10 +97,11 @@ def execute_preview(preview: RebalanceRun, person: User, *, digest: str, typed_a
         raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
     if preview.account.type == Account.Type.LIVE and typed_account_id.strip() != preview.account.account_id:
         raise Refused("confirmation_missing", "Type the account number to confirm a live run. Nothing was sent.")
+    note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {digest}.", person=person)
     return request_run(
         preview.account,
         ExecCommand.REBALANCE,
-        source=EventSource.ADMIN,
+        source=source,
         # One id for the preview: a second click, in whatever tab, is the same event.
         message_id=f"execute-{preview.run_id}",
         requested_by=person,
@@ -109,3 +119,4 @@ def request_stop(run: RebalanceRun, person: User) -> None:
         raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
     if not ask_to_stop(run.pk, str(person)):
         raise Refused("stopped", "The run has ended already.")
+    note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=person)

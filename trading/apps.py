@@ -11,6 +11,9 @@ class TradingConfig(AppConfig):
 
     def ready(self) -> None:
         """Keeps schedules and roles as the code has them, whenever the database is brought up to date."""
+        from trading import audit  # noqa: PLC0415 - models are there only now
+
+        audit.connect()
         post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
         post_migrate.connect(_sync_roles, sender=self, dispatch_uid="trading.sync_roles")
 

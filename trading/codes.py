@@ -93,7 +93,18 @@ WARNINGS = {
     "stopped": "A person stopped the run after some orders.",
 }
 
+API_REFUSALS = {
+    "token_invalid": "The request carries no token, or one that is unknown, expired or revoked.",
+    "scope_missing": "The token is not for this.",
+    "rate_limited": "The token was used too often within a minute.",
+    "request_invalid": "A part of the request has the wrong shape; the message names it.",
+    "unknown_run": "No run has this id.",
+    "unknown_event": "No event has this number.",
+    "method_not_allowed": "The address does not take this method.",
+    "not_found": "There is nothing at this address of the API.",
+}
+
 
 def all_codes() -> dict[str, str]:
     """Every code of trading with its meaning."""
-    return EVENT_REJECTIONS | GUARDS | ALLOCATIONS | RUN_ERRORS | WARNINGS
+    return EVENT_REJECTIONS | GUARDS | ALLOCATIONS | RUN_ERRORS | WARNINGS | API_REFUSALS

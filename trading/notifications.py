@@ -1,22 +1,19 @@
 """Delivers the outbox: ntfy under the names that existing installations use, anything else through Apprise."""
 
 import logging
-from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 import apprise
 from django.conf import settings
-from django.db.models import F
 from django.utils import timezone
 
 from trading.fail_points import FailPoint, reached
 from trading.log_context import redact
 from trading.models import Notification, NotificationKind, NotificationState
+from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")
 
-MAX_ATTEMPTS = 12
-LONGEST_WAIT_SECONDS = 3600
 TYPES = {
     NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
     NotificationKind.WARNING: apprise.NotifyType.WARNING,
@@ -44,12 +41,7 @@ def deliver_due(limit: int = 50) -> int:
     sent = 0
     due = Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=timezone.now())
     for message in due.order_by("id")[:limit]:
-        wait = min(5 * 2**message.attempts, LONGEST_WAIT_SECONDS)
-        # Claimed by moving its time on, so that two processes do not send it twice.
-        claimed = Notification.objects.filter(
-            pk=message.pk, state=NotificationState.PENDING, attempts=message.attempts
-        ).update(attempts=F("attempts") + 1, next_attempt_at=timezone.now() + timedelta(seconds=wait))
-        if claimed:
+        if claim(message):
             sent += _deliver(message)
     return sent
 
@@ -65,7 +57,7 @@ def _deliver(message: Notification) -> bool:
         reached(FailPoint.NOTIFICATION_SENT)
         return _mark(message, NotificationState.SENT, "")
     logger.warning("A notification could not be delivered (attempt %s)", message.attempts + 1)
-    if message.attempts + 1 >= MAX_ATTEMPTS:
+    if is_last_attempt(message):
         return _mark(message, NotificationState.ABANDONED, f"Not delivered after {MAX_ATTEMPTS} attempts.")
     Notification.objects.filter(pk=message.pk).update(last_error="A channel did not take it; see the log.")
     return False

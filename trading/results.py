@@ -27,7 +27,7 @@ def rebalance_result(run: RebalanceRun) -> RebalanceResult:
             average_price=_plain(order.average_price_usd),
             status=order.state,
         )
-        for order in run.orders.order_by("sequence")
+        for order in sorted(run.orders.all(), key=lambda order: order.sequence)  # as they were fetched beforehand
     )
     return RebalanceResult(**calculate_result(run).model_dump(), orders=orders)
 
@@ -69,7 +69,7 @@ def strategy_result(event: StrategyEvent) -> StrategyExecutionResult:
             AccountExecutionResult(
                 account_id=run.account.account_id, run_id=run.run_id, state=run.state, error=_error(run)
             )
-            for run in event.runs.select_related("account").order_by("id")
+            for run in sorted(event.runs.all(), key=lambda run: run.pk)
         ),
     )
 

@@ -19,12 +19,15 @@ LOOKED_AT = (
 )
 
 VIEWER = {f"view_{model}" for model in LOOKED_AT}
-OPERATOR = VIEWER | {"preview_account", "add_tradingcontrol", "change_tradingcontrol"}
+OWN_TOKENS = {"view_apitoken", "add_apitoken", "change_apitoken"}
+OPERATOR = VIEWER | OWN_TOKENS | {"preview_account", "add_tradingcontrol", "change_tradingcontrol"}
 TRADER = OPERATOR | {"execute_account", "execute_live_account"}
 ADMIN = (
     TRADER
     | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
+    | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
+    | {"view_webhookdelivery", "view_auditentry"}
 )
 ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}
 """Group and rights: look; preview and pause; send orders; configure, and give others their groups."""

@@ -14,7 +14,14 @@ from trading.clock import MOST_SKEW_SECONDS, skew_seconds
 from trading.journal.claims import requeue_due
 from trading.journal.outbox import tell_people
 from trading.market_calendar import market_calendar
-from trading.models import Notification, NotificationKind, NotificationState, ProcessHeartbeat, RunState
+from trading.models import (
+    Notification,
+    NotificationKind,
+    NotificationState,
+    ProcessHeartbeat,
+    RunState,
+    WebhookDelivery,
+)
 from trading.schedule.cadence import plan_cadences
 from trading.schedule.drift import follow_checks, start_checks
 from trading.schedule.market_open import run_schedule
@@ -49,7 +56,10 @@ def sweep() -> int:
     slots |= set(BrokerConnection.objects.filter(free).filter(left_behind).values_list("pk", flat=True))
     for connection_id in sorted(slots):
         wake_slot(connection_id)
-    if Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now()).exists():
+    if any(
+        outbox.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now()).exists()
+        for outbox in (Notification, WebhookDelivery)
+    ):
         wake_outbox()
     return len(slots)
 

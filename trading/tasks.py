@@ -1,8 +1,7 @@
 """What the queue delivers, any number of times: hints to look at the rows."""
 
-from trading import settling, sweeper
+from trading import notifications, settling, sweeper, webhooks
 from trading.journal.leases import has_live_lease
-from trading.notifications import deliver_due
 from trading.slot_worker import work_slot
 from trading.wake import wake_outbox
 
@@ -34,4 +33,4 @@ def market_open() -> int:
 
 def deliver_notifications() -> int:
     """Sends the messages that are due."""
-    return deliver_due()
+    return notifications.deliver_due() + webhooks.deliver_due()

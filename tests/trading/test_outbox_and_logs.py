@@ -14,7 +14,8 @@ from tests.support.makers import policy, queue, simulated_account
 from trading.journal.outbox import announce
 from trading.log_context import TextFormatter, redact
 from trading.models import Notification, RebalanceRun
-from trading.notifications import MAX_ATTEMPTS, deliver_due, targets
+from trading.notifications import deliver_due, targets
+from trading.retrying import MAX_ATTEMPTS
 
 pytestmark = pytest.mark.django_db
 

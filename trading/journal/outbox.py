@@ -1,5 +1,6 @@
 """What people are told: a row in the outbox, written in the transaction of what it tells of."""
 
+import json
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,8 +15,12 @@ from trading.models import (
     RunMode,
     RunState,
     StrategyEvent,
+    Webhook,
+    WebhookDelivery,
 )
 
+SENDERS_WHO_SEE = {EventSource.ADMIN, EventSource.COMMAND, EventSource.API}
+"""They get an answer, and look for themselves what becomes of it."""
 EVENTS_QUIET = timedelta(minutes=10)
 
 TITLES = {
@@ -34,12 +39,12 @@ def announce(run: RebalanceRun) -> None:
         return
     kind = _kind(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    Notification.objects.create(kind=kind, title=f"{_title(run, kind)}: {account}"[:200], body=_body(run), run=run)
+    _write(kind, f"{_title(run, kind)}: {account}"[:200], _body(run), run)
 
 
 def announce_event(event: StrategyEvent) -> None:
     """Writes the message about an event that is not simply carried out, unless its sender sees that at once."""
-    if event.state == EventState.ACCEPTED or event.source in {EventSource.ADMIN, EventSource.COMMAND}:
+    if event.state == EventState.ACCEPTED or event.source in SENDERS_WHO_SEE:
         return
     where = event.channel or event.account_id or "no strategy"
     tell_people(
@@ -60,16 +65,43 @@ def tell_people(kind: NotificationKind, title: str, body: str, *, quiet: timedel
     title = title[:200]
     if Notification.objects.filter(title=title, created_at__gt=timezone.now() - quiet).exists():
         return False
-    Notification.objects.create(kind=kind, title=title, body=body)
+    _write(kind, title, body)
     return True
 
 
 def _is_no_news(run: RebalanceRun) -> bool:
     """A preview that somebody watches, or a check of the drift that has found nothing to do."""
-    if run.event.source in {EventSource.ADMIN, EventSource.COMMAND}:
+    if run.event.source in SENDERS_WHO_SEE:
         return True
     found_nothing = run.state == RunState.COMPLETED and not (run.result or {}).get("trades")
     return run.event.source == EventSource.SCHEDULE and found_nothing
+
+
+def _write(kind: NotificationKind, title: str, body: str, run: RebalanceRun | None = None) -> None:
+    """The message for people, and the same for each webhook."""
+    message = Notification.objects.create(kind=kind, title=title, body=body, run=run)
+    content = {
+        "created_at": message.created_at.isoformat(),
+        "kind": str(kind),
+        "title": title,
+        "body": body,
+        "run": None if run is None else _run_in_short(run),
+    }
+    text = json.dumps(content)
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(webhook=webhook, body=text) for webhook in Webhook.objects.filter(enabled=True)
+    )
+
+
+def _run_in_short(run: RebalanceRun) -> dict[str, str | None]:
+    return {
+        "run_id": run.run_id,
+        "account_id": run.account.account_id,
+        "strategy": run.strategy_name,
+        "mode": str(run.mode),
+        "state": str(run.state),
+        "error": run.error_code or None,
+    }
 
 
 def _kind(run: RebalanceRun) -> NotificationKind:

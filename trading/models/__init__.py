@@ -1,5 +1,6 @@
 """The rows of trading. Only `trading.journal` writes runs, orders, fills and leases."""
 
+from trading.models.access import ApiScope, ApiToken, AuditEntry
 from trading.models.contracts import CachedContract
 from trading.models.control import TradingControl
 from trading.models.events import EventSource, EventState, StrategyEvent
@@ -12,9 +13,13 @@ from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, Timeli
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession
 from trading.models.values import AccountValue
+from trading.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "AccountValue",
+    "ApiScope",
+    "ApiToken",
+    "AuditEntry",
     "CachedContract",
     "CachedPrice",
     "ChannelPosition",
@@ -39,5 +44,7 @@ __all__ = [
     "StrategyEvent",
     "TimelineEntry",
     "TradingControl",
+    "Webhook",
+    "WebhookDelivery",
     "new_run_id",
 ]

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.models import Account
 from trading.approvals import (
     PREVIEW_RIGHT,
+    VIEW_RIGHT,
     execute_preview,
     may_execute,
     request_preview,
@@ -30,7 +31,6 @@ from trading.pages.tables import plan_summary, step_rows, weight_rows
 from trading.schedule.entries import open_entries
 from trading.vital_signs import overview
 
-VIEW_RIGHT = "accounts.view_account"
 WAITING_TOO_LONG_SECONDS = 10
 HTMX_UNCHANGED = 204
 

@@ -1,0 +1,170 @@
+"""What the API does: the same as the pages, through the same services."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from brokers.simulated.models import SimulatedOrder
+from tests.support.makers import carry_out
+from trading.models import AuditEntry, RebalanceRun, StrategyEvent
+from trading.slot_worker import work_slot
+from trading.values import ExecCommand
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def work(run_id):
+    run = RebalanceRun.objects.get(run_id=run_id)
+    work_slot(run.connection_id)
+
+
+def test_preview_then_exactly_that_plan(make_account, call):
+    make_account()
+    caller = call()
+    status, preview = caller.post("/accounts/U1/preview")
+    assert (status, preview["state"], preview["mode"]) == (202, "queued", "preview")
+    work(preview["run_id"])
+    _, preview = caller.get(f"/runs/{preview['run_id']}")
+    assert preview["state"] == "completed" and len(preview["plan_hash"]) == 64
+    status, run = caller.post(f"/runs/{preview['run_id']}/execute", {"plan_hash": preview["plan_hash"]})
+    assert status == 202
+    work(run["run_id"])
+    _, done = caller.get(f"/runs/{run['run_id']}")
+    assert (done["state"], done["plan_hash"]) == ("completed", preview["plan_hash"])
+    assert {order["status"] for order in done["orders"]} == {"filled"}
+    assert RebalanceRun.objects.get(run_id=run["run_id"]).event.source == "api"
+    again = caller.post(f"/runs/{preview['run_id']}/execute", {"plan_hash": preview["plan_hash"]})
+    assert (again[0], again[1]["run_id"]) == (202, run["run_id"])
+    entry = AuditEntry.objects.get(action="approved")
+    assert (entry.person, preview["plan_hash"] in entry.detail) == ("robot", True)
+
+
+def test_another_plan_is_not_sent(make_account, call):
+    make_account()
+    caller = call()
+    run_id = caller.post("/accounts/U1/preview")[1]["run_id"]
+    assert caller.post(f"/runs/{run_id}/execute", {"plan_hash": "0" * 64})[1]["code"] == "preview_superseded"
+    work(run_id)
+    status, answer = caller.post(f"/runs/{run_id}/execute", {"plan_hash": "0" * 64})
+    assert (status, answer["code"]) == (409, "plan_digest_mismatch")
+    assert caller.post(f"/runs/{run_id}/execute", {"plan_hash": "short"})[1]["code"] == "request_invalid"
+    assert not SimulatedOrder.objects.exists()
+
+
+def test_an_event_comes_in_once(make_account, call):
+    account = make_account()
+    caller = call()
+    event = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance"}}
+    status, first = caller.post("/events", event)
+    assert (status, first["state"], len(first["runs"])) == (202, "accepted", 1)
+    status, again = caller.post("/events", event)
+    assert (status, again["id"], again["duplicates"]) == (200, first["id"], 1)
+    assert RebalanceRun.objects.count() == 1
+    status, other = caller.post("/events", event | {"payload": {"exec": "print-rebalance"}})
+    assert (status, other["code"]) == (409, "conflicting_duplicate")
+    assert caller.get(f"/events/{first['id']}")[1]["runs"][0]["account_id"] == "U1"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"channel": "nobody"}, 422, "unknown_strategy"),
+        ({"payload": {"exec": "sell-everything"}}, 422, "unknown_exec"),
+        ({"payload": {}}, 422, "payload_invalid"),
+        ({"payload": {"exec": "rebalance", "account_id": "U9"}}, 422, "unknown_account"),
+        ({"payload": "rebalance"}, 422, "request_invalid"),
+        ({"message_id": ""}, 422, "request_invalid"),
+        ({"surprise": 1}, 422, "request_invalid"),
+    ],
+)
+def test_an_event_that_cannot_be_meant(make_account, call, change, status, code):
+    account = make_account()
+    event = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance"}} | change
+    answered, body = call().post("/events", event)
+    assert (answered, body["code"]) == (status, code)
+    assert not RebalanceRun.objects.exists()
+
+
+def test_an_event_that_orders_takes_the_scope_and_the_right_to_order(make_account, call, owner):
+    account = make_account()
+    order = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance"}}
+    look = order | {"payload": {"exec": "print-rebalance"}}
+    assert call("events").post("/events", order)[1]["code"] == "scope_missing"
+    assert call("events").post("/events", look)[0] == 202
+    owner.user_permissions.remove(*owner.user_permissions.filter(codename="execute_account"))
+    assert call("events", "execute").post("/events", order | {"message_id": "m2"})[1]["code"] == "not_permitted"
+    assert StrategyEvent.objects.count() == 1
+
+
+def test_nothing_there(call):
+    caller = call()
+    for path, code in (
+        ("/accounts/NOBODY", "unknown_account"),
+        ("/accounts/NOBODY/runs", "unknown_account"),
+        ("/strategies/nothing", "unknown_strategy"),
+        ("/runs/nothing", "unknown_run"),
+        ("/events/99", "unknown_event"),
+        ("/elsewhere", "not_found"),
+    ):
+        status, body = caller.get(path)
+        assert (status, body["code"], bool(body["message"])) == (404, code, True)
+    assert caller.post("/accounts")[1]["code"] == "method_not_allowed"
+
+
+def test_lists_show_what_is_there(make_account, call):
+    account = make_account(positions={"GLD": "5"})
+    carry_out(account)
+    caller = call("read")
+    listed = caller.get("/accounts")[1]["accounts"][0]
+    assert (listed["account_id"], listed["strategy"]) == ("U1", account.strategy.name)
+    assert float(listed["total_value"]) > 90_000 and isinstance(listed["cash_balance"], str)
+    assert caller.get("/accounts/U1")[1] == listed
+    strategy = caller.get(f"/strategies/{account.strategy.name}")[1]
+    assert (strategy["accounts"], len(strategy["targets"])) == (["U1"], 2)
+    assert caller.get("/strategies")[1]["strategies"] == [strategy]
+    assert caller.get("/accounts/U1/runs")[1] == caller.get("/runs")[1]
+    assert caller.get("/runs", offset=1)[1] == {"runs": []}
+    assert caller.get("/runs", limit=0)[1]["code"] == "request_invalid"
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/strategies", "/runs", "/events", "/accounts/N0/runs"])
+def test_a_list_takes_as_many_queries_for_many_rows_as_for_few(make_account, call, path):
+    caller = call("read")
+
+    def fill(start, stop):
+        for i in range(start, stop):
+            carry_out(make_account(f"N{i}"))
+            carry_out(
+                make_account("N0") if i < 0 else RebalanceRun.objects.first().account, ExecCommand.PRINT_REBALANCE
+            )
+
+    fill(0, 2)
+    caller.get(path)
+    with CaptureQueriesContext(connection) as few:
+        assert caller.get(path)[0] == 200
+    fill(2, 5)
+    with CaptureQueriesContext(connection) as many:
+        assert caller.get(path)[0] == 200
+    assert len(many) == len(few)
+
+
+def test_a_preview_that_is_too_old_is_not_sent(make_account, call):
+    make_account()
+    caller = call()
+    run_id = caller.post("/accounts/U1/preview")[1]["run_id"]
+    work(run_id)
+    RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
+    plan = caller.get(f"/runs/{run_id}")[1]["plan_hash"]
+    status, body = caller.post(f"/runs/{run_id}/execute", {"plan_hash": plan})
+    assert (status, body["code"]) == (409, "preview_expired")
+
+
+def test_what_breaks_is_told_as_json_without_details(make_account, call, monkeypatch):
+    make_account()
+    monkeypatch.setattr("trading.api.reading._account_line", lambda _: 1 / 0)
+    status, body = call().get("/accounts")
+    assert (status, body["code"]) == (500, "internal_error")
+    assert "ZeroDivision" not in body["message"]

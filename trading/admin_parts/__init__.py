@@ -1,0 +1,1 @@
+"""Parts of the admin: keys, the audit trail, webhooks."""

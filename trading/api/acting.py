@@ -1,0 +1,83 @@
+"""Previews, executions of exactly their plans, and events."""
+
+from django.http import HttpRequest
+from ninja import Status
+
+from accounts.models import Account
+from trading.api.answers import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
+from trading.api.bearer import Bearer, bearer_of, check_scope, owner_of
+from trading.api.reading import router
+from trading.approvals import EXECUTE_LIVE_RIGHT, EXECUTE_RIGHT, PREVIEW_RIGHT, execute_preview, request_preview
+from trading.errors import EventRejected
+from trading.models import ApiScope, EventSource, EventState, RebalanceRun
+from trading.results import rebalance_result
+from trading.services import receive_event
+from trading.values import ExecCommand, RebalanceResult
+
+
+@router.post(
+    "/accounts/{account_id}/preview",
+    auth=Bearer(ApiScope.PREVIEW, PREVIEW_RIGHT),
+    response={202: RebalanceResult, **ERRORS, **CONFLICT},
+    operation_id="preview",
+    tags=["runs"],
+)
+def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
+    """Queues a preview; ask for its run until it is finished."""
+    account = Account.objects.select_related("strategy").filter(account_id=account_id).first()
+    if account is None:
+        raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
+    run = request_preview(account, owner_of(bearer_of(request)), source=EventSource.API)
+    return Status(202, rebalance_result(run))
+
+
+@router.post(
+    "/runs/{run_id}/execute",
+    auth=Bearer(ApiScope.EXECUTE, EXECUTE_RIGHT),
+    response={202: RebalanceResult, **ERRORS, **CONFLICT},
+    operation_id="execute",
+    tags=["runs"],
+)
+def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[RebalanceResult]:
+    """Queues the execution of exactly the plan of a preview; the same call again is the same run."""
+    found = RebalanceRun.objects.select_related("account", "event").filter(run_id=run_id).first()
+    if found is None:
+        raise Refusal(404, "unknown_run", f"There is no run {run_id!r}.")
+    run = execute_preview(
+        found,
+        owner_of(bearer_of(request)),
+        digest=approval.plan_hash,
+        typed_account_id=approval.account_id,
+        source=EventSource.API,
+    )
+    return Status(202, rebalance_result(run))
+
+
+@router.post(
+    "/events",
+    auth=Bearer(ApiScope.EVENTS, PREVIEW_RIGHT),
+    response={200: EventLine, 202: EventLine, **ERRORS, **CONFLICT},
+    operation_id="take_in",
+    tags=["events"],
+)
+def take_in(request: HttpRequest, event: EventIn) -> Status[EventLine]:
+    """Takes an event in, exactly once: 202 when it is new, 200 when the same message was here already."""
+    token = bearer_of(request)
+    if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
+        # Whatever it is, it is not a preview: it takes what orders take.
+        check_scope(token, ApiScope.EXECUTE, EXECUTE_RIGHT)
+        check_scope(token, ApiScope.EXECUTE, EXECUTE_LIVE_RIGHT if _concerns_live(event) else EXECUTE_RIGHT)
+    stored = receive_event(
+        source=EventSource.API,
+        channel=event.channel,
+        message_id=event.message_id,
+        payload=event.payload,
+        requested_by=owner_of(token),
+    )
+    if stored.state == EventState.REJECTED:
+        raise EventRejected(stored.reason_code, stored.reason)
+    return Status(200 if stored.duplicates else 202, event_answer(stored))
+
+
+def _concerns_live(event: EventIn) -> bool:
+    return Account.objects.filter(strategy__name=event.channel.replace("\x00", ""), type=Account.Type.LIVE).exists()

@@ -1,0 +1,129 @@
+"""What the API answers with, where it is not a shape that the commands print already."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ninja import Path, Query
+from pydantic import Field
+
+from trading.models import StrategyEvent
+from trading.results import event_line, strategy_result
+from trading.values import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
+
+ERRORS = dict.fromkeys((400, 401, 403, 404, 405, 422, 429), ErrorLine)
+"""What any call can be refused with."""
+CONFLICT = {409: ErrorLine}
+
+AccountId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+StrategyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+RunId = Annotated[str, Path(pattern=r"^[a-z0-9]{1,10}$")]
+EventId = Annotated[int, Path(ge=1, le=2**62)]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Offset = Annotated[int, Query(ge=0, le=100_000, description="How many to leave out.")]
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a defect
+    """An answer with a status, a code and a sentence."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = ErrorLine(code=code, message=message)
+
+
+class AccountLine(TradingValue):
+    """An account: how it is configured, and what it was worth when a run last looked."""
+
+    account_id: str
+    name: str
+    broker: str
+    type: str
+    enabled: bool
+    trading_paused: bool
+    live_armed: bool
+    strategy: str | None
+    trade_guard: str
+    total_value: Decimal | None
+    cash_balance: Decimal | None
+    valued_at: datetime | None
+
+
+class TargetLine(TradingValue):
+    """One target of a static strategy."""
+
+    symbol: str
+    weight: Decimal
+
+
+class StrategyLine(TradingValue):
+    """A strategy; the targets of one that is published are the service's to tell."""
+
+    name: str
+    title: str
+    source: str
+    enabled: bool
+    targets: tuple[TargetLine, ...]
+    accounts: tuple[str, ...]
+
+
+class EventLine(TradingValue):
+    """An event, and what it came to for each account."""
+
+    id: int
+    source: str
+    channel: str
+    message_id: str
+    exec: str
+    account_id: str | None
+    state: str
+    reason: str
+    received_at: datetime
+    duplicates: int
+    runs: tuple[AccountExecutionResult, ...]
+
+
+class AccountList(TradingValue):
+    """A page of accounts."""
+
+    accounts: tuple[AccountLine, ...]
+
+
+class StrategyList(TradingValue):
+    """A page of strategies."""
+
+    strategies: tuple[StrategyLine, ...]
+
+
+class RunList(TradingValue):
+    """A page of runs, newest first."""
+
+    runs: tuple[RebalanceResult, ...]
+
+
+class EventList(TradingValue):
+    """A page of events, newest first."""
+
+    events: tuple[EventLine, ...]
+
+
+class EventIn(TradingValue):
+    """An event to be taken in."""
+
+    channel: str = Field(min_length=1, max_length=64, description="The strategy's name.")
+    message_id: str = Field(min_length=1, max_length=160, description="The same one again changes nothing.")
+    payload: dict[str, Any] = Field(description="`exec`, and what else an event may hold.")
+
+
+class Approval(TradingValue):
+    """The plan that was seen and is approved."""
+
+    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    account_id: str = Field(default="", max_length=32, description="For a live account: its number, once more.")
+
+
+def event_answer(event: StrategyEvent) -> EventLine:
+    """An event as the API tells it."""
+    return EventLine.model_validate(
+        event_line(event) | {"duplicates": event.duplicates, "runs": strategy_result(event).accounts}
+    )

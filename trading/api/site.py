@@ -1,0 +1,88 @@
+"""The API, whole: its parts, and every refusal as `{"code", "message"}`."""
+
+import logging
+from http import HTTPStatus
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from trading.api import acting  # noqa: F401 - adds its operations to the router
+from trading.api.answers import Refusal
+from trading.api.reading import router
+from trading.errors import EventRejected, Refused
+from trading.values import ErrorLine
+
+logger = logging.getLogger("rebalancer.trading")
+
+# No page of documents: what ninja ships loads scripts of another host, which our content policy forbids.
+api = NinjaAPI(
+    title="Rebalancer",
+    version="1",
+    description="Accounts, strategies, runs and events. Send `Authorization: Bearer <token>`.",
+    docs_url=None,
+    openapi_url="/openapi.json",
+    urls_namespace="api",
+)
+api.add_router("", router)
+
+
+def _answer(request: HttpRequest, status: int, error: ErrorLine) -> HttpResponse:
+    answer = api.create_response(request, error.model_dump(), status=status)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer["WWW-Authenticate"] = "Bearer"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        answer["Retry-After"] = "60"
+    return answer
+
+
+@api.exception_handler(Refusal)
+def _refusal(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    return _answer(request, refusal.status, refusal.error)
+
+
+@api.exception_handler(Refused)
+def _refused(request: HttpRequest, refusal: Refused) -> HttpResponse:
+    status = HTTPStatus.FORBIDDEN if refusal.code in {"not_permitted", "code_needed"} else HTTPStatus.CONFLICT
+    return _answer(request, status, ErrorLine(code=refusal.code, message=refusal.message))
+
+
+@api.exception_handler(EventRejected)
+def _rejected(request: HttpRequest, rejection: EventRejected) -> HttpResponse:
+    conflict = rejection.code == "conflicting_duplicate"
+    status = HTTPStatus.CONFLICT if conflict else HTTPStatus.UNPROCESSABLE_ENTITY
+    return _answer(request, status, ErrorLine(code=rejection.code, message=rejection.message))
+
+
+@api.exception_handler(AuthenticationError)
+def _unknown_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse:
+    words = "Send `Authorization: Bearer <token>` with a token that is valid: not expired, not revoked."
+    return _answer(request, HTTPStatus.UNAUTHORIZED, ErrorLine(code="token_invalid", message=words))
+
+
+@api.exception_handler(ValidationError)
+def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    words = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors)
+    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, ErrorLine(code="request_invalid", message=words))
+
+
+@api.exception_handler(HttpError)
+def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return _answer(request, error.status_code, ErrorLine(code="request_invalid", message=f"{error}."))
+
+
+@api.exception_handler(Http404)
+def _not_found(request: HttpRequest, _: Http404) -> HttpResponse:
+    return _answer(request, HTTPStatus.NOT_FOUND, ErrorLine(code="not_found", message="There is nothing here."))
+
+
+@api.exception_handler(Exception)
+def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
+    logger.error("The API broke at %s", request.path, exc_info=error)
+    words = "Something went wrong that nobody foresaw; the log has the details."
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorLine(code="internal_error", message=words))
+
+
+def nowhere(request: HttpRequest, path: str) -> HttpResponse:
+    """An address under `/api/` that is none."""
+    return _not_found(request, Http404())

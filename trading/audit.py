@@ -1,0 +1,85 @@
+"""The audit trail: changes of what is configured, approvals, kill switches, logins, keys."""
+
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import post_save
+from django.http import HttpRequest
+from simple_history.models import HistoricalRecords
+from simple_history.signals import post_create_historical_record
+
+from trading.client_address import client_address
+from trading.log_context import redact
+from trading.models import AuditEntry, TradingControl
+
+VERBS = {"+": "added", "~": "changed", "-": "deleted"}
+IN_THE_ADMIN = {1: "added", 2: "changed", 3: "deleted"}
+WITHOUT_HISTORY = {"auth", "trading"}
+"""Apps whose changes in the admin are told by its own log, where a model keeps no history."""
+
+
+def note(action: str, subject: str, detail: str = "", *, person: User | None = None) -> None:
+    """Writes who did what; person and address are those of the request that is being served, if there is one."""
+    request: HttpRequest | None = getattr(HistoricalRecords.context, "request", None)
+    user: User | AnonymousUser | None = person or getattr(request, "user", None)
+    AuditEntry.objects.create(
+        person=user.get_username()[:150] if user is not None and user.is_authenticated else "",
+        address=client_address(request)[:45] if request is not None else "",
+        action=action[:40],
+        subject=redact(subject)[:200],
+        detail=redact(detail),
+    )
+
+
+def connect() -> None:
+    """Listens to what the libraries say."""
+    post_create_historical_record.connect(_changed, dispatch_uid="audit.history")
+    post_save.connect(_in_the_admin, sender=LogEntry, dispatch_uid="audit.admin")
+    user_logged_in.connect(_logged_in, dispatch_uid="audit.login")
+    user_logged_out.connect(_logged_out, dispatch_uid="audit.logout")
+    user_login_failed.connect(_login_failed, dispatch_uid="audit.login_failed")
+
+
+def _changed(instance: Any, history_instance: Any, **_: Any) -> None:
+    verb = VERBS[history_instance.history_type]
+    kind = str(instance._meta.verbose_name)  # noqa: SLF001 - Django's name for it
+    detail = _difference(history_instance) if verb == "changed" else ""
+    if verb == "changed" and not detail:
+        return
+    if isinstance(instance, TradingControl):
+        kind, verb = "kill switch", "on" if instance.trading_paused else "off"
+        detail = instance.reason
+    note(f"{kind} {verb}", str(instance), detail, person=history_instance.history_user)
+
+
+def _difference(now: Any) -> str:
+    before = now.prev_record
+    if before is None:
+        return ""
+    return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in now.diff_against(before).changes)
+
+
+def _in_the_admin(instance: LogEntry, **_: Any) -> None:
+    kind = instance.content_type
+    model = kind.model_class() if kind is not None else None
+    if kind is None or model is None or kind.app_label not in WITHOUT_HISTORY or hasattr(model, "history"):
+        return
+    verb = IN_THE_ADMIN[instance.action_flag]
+    person = User.objects.filter(pk=instance.user_id).first()
+    note(f"{kind.name} {verb}", instance.object_repr, instance.get_change_message(), person=person)
+
+
+def _logged_in(user: User, **_: Any) -> None:
+    how = "with a one-time code" if getattr(user, "otp_device", None) else "with a password"
+    note("logged in", user.get_username(), how, person=user)
+
+
+def _logged_out(user: User | None, **_: Any) -> None:
+    if user is not None:
+        note("logged out", user.get_username(), person=user)
+
+
+def _login_failed(credentials: dict[str, Any], **_: Any) -> None:
+    note("login failed", str(credentials.get("username") or ""))
