@@ -16,6 +16,7 @@ from brokers.values import (
     ContractPrice,
     Execution,
     Feasibility,
+    InstrumentName,
     OpenOrder,
     OrderResult,
     OrderType,
@@ -144,6 +145,14 @@ class BrokerClient(ABC):
     @abstractmethod
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Those of the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
+
+    async def describe(self, symbols: Sequence[str]) -> dict[str, InstrumentName]:
+        """What people call the symbols, as far as the connector knows without asking far. Moves money: no.
+
+        Returns:
+            By symbol; those without a known name are left out.
+        """
+        return {}
 
     @abstractmethod
     async def place_order(

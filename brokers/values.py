@@ -111,6 +111,13 @@ class ContractFacts(BrokerValue):
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # from which price on which tick
 
 
+class InstrumentName(BrokerValue):
+    """What people call a symbol, and what kind of thing it is; for pages, never for decisions."""
+
+    name: str
+    kind: str = ""
+
+
 class AccountPosition(BrokerValue):
     """A symbol and its signed quantity in an account.
 

@@ -1,8 +1,10 @@
 """What the demo shows: three accounts that have drifted, three strategies, and people with different rights."""
 
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 from django.contrib.auth.models import Permission, User
+from django.utils import timezone
 
 from accounts.models import (
     Account,
@@ -12,7 +14,12 @@ from accounts.models import (
     Strategy,
     TargetAllocation,
 )
+from brokers.sessions import NEW_YORK
 from brokers.simulated.books import open_account, set_position
+from brokers.simulated.market import past_prices
+from brokers.simulated.models import SimulatedAccount
+from trading.journal.standing import keep_history
+from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only
 USERS = {
@@ -20,7 +27,7 @@ USERS = {
     "trader": "may preview and send orders",
     "viewer": "may look and preview",
 }
-VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order")
+VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 RIGHTS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 
 STRATEGIES = {
@@ -94,6 +101,25 @@ def seed() -> None:
         if open_account(account_id, cash_usd=Decimal(cash)):
             for symbol, shares in positions.items():
                 set_position(account_id, symbol, Decimal(shares))
+            _history(account_id)
+
+
+HISTORY_DAYS = 365
+
+
+def _history(account_id: str) -> None:
+    """What the account's holdings were worth at the close of each day of the past year, by the market's own prices."""
+    account = Account.objects.get(account_id=account_id)
+    books = SimulatedAccount.objects.get(account_id=account_id)
+    held = {position.symbol: position.quantity for position in books.positions.all()}
+    today = timezone.localdate()
+    values = []
+    for days in range(HISTORY_DAYS, 0, -1):
+        close = datetime.combine(today - timedelta(days=days), time(16), NEW_YORK)
+        prices = past_prices(held, close)
+        value = books.cash_usd + sum((held[symbol] * price for symbol, price in prices.items()), Decimal(0))
+        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=books.cash_usd))
+    keep_history(values)
 
 
 def _strategy(name: str, title: str, targets: dict[str, str]) -> None:

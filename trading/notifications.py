@@ -1,12 +1,15 @@
 """Delivers the outbox: ntfy under the names that existing installations use, anything else through Apprise."""
 
 import logging
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import apprise
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.utils import timezone
 
+from trading.errors import Refused
 from trading.fail_points import FailPoint, reached
 from trading.log_context import redact
 from trading.models import Notification, NotificationKind, NotificationState
@@ -14,6 +17,7 @@ from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")
 
+TEST_RIGHT = "accounts.execute_account"
 TYPES = {
     NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
     NotificationKind.WARNING: apprise.NotifyType.WARNING,
@@ -30,6 +34,56 @@ def targets() -> list[str]:
         scheme = "ntfys" if server.scheme == "https" else "ntfy"
         urls.append(f"{scheme}://{server.netloc}/{quote(settings.USER_NOTIFICATIONS_CHANNEL, safe='')}")
     return urls
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A place where messages go, without the secrets of its address."""
+
+    service: str
+    address: str
+    is_known: bool
+    setting: str
+
+
+def channels() -> list[Channel]:
+    """Everybody who is told, as a page may show it."""
+    own = len(settings.NOTIFICATION_URLS)
+    return [
+        _channel(url, "NOTIFICATION_URLS" if index < own else "USER_NOTIFICATIONS_CHANNEL")
+        for index, url in enumerate(targets())
+    ]
+
+
+def _channel(url: str, setting: str) -> Channel:
+    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    if service is None:
+        return Channel("Unknown", "an address that Apprise does not know", is_known=False, setting=setting)
+    return Channel(str(service.service_name), _without_secrets(url), is_known=True, setting=setting)
+
+
+def _without_secrets(url: str) -> str:
+    """Scheme and host: topics and keys stand behind them, and whoever knows a topic can read it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or '…'}/…"
+
+
+def send_test(person: User) -> None:
+    """Sends a message to every channel at once, past the outbox, so that its answer is the channels' own.
+
+    Raises:
+        Refused: the person has no right, nothing is configured, or a channel did not take it.
+    """
+    if not person.has_perm(TEST_RIGHT):
+        raise Refused("not_permitted", "You may not send test messages. Ask someone with the right to execute.")
+    urls = targets()
+    if not urls:
+        raise Refused("no_channel", "No notification channel is configured. Set NOTIFICATION_URLS.")
+    everybody = apprise.Apprise()
+    known = [everybody.add(url) for url in urls]
+    body = f"{person} has sent this to see whether messages of the rebalancer arrive. They do."
+    if not everybody.notify(title="Test message", body=body) or not all(known):
+        raise Refused("test_not_delivered", "At least one channel did not take the message; the log says which.")
 
 
 def deliver_due(limit: int = 50) -> int:

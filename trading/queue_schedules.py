@@ -15,6 +15,8 @@ SCHEDULES = {
     "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
     # Only a wake-up: which accounts start, and whether there is a session at all, the rows and the calendar say.
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
+    # Finds nothing to do until a session has closed; often, so that a close that was missed is made up for.
+    "values": ("trading.tasks.record_values", Schedule.MINUTES, 30),
 }
 
 

@@ -212,6 +212,8 @@ class Rebalancer(BaseRebalancer):
         self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot
     ) -> tuple[list[Quote], list[RunWarning]]:
         symbols = sorted({item.symbol for item in targets} | set(held_shares(snapshot)))
+        names = await self._client.describe(symbols)
+        await self._journal.record(instruments={symbol: name.model_dump() for symbol, name in names.items()})
         prices = await self._link.quotes.of(symbols)
         quotes, warnings = tradable_quotes(symbols, prices, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(symbols))

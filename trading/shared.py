@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.utils import timezone
 
 from accounts.models import Strategy
 from brokers.base import BrokerClient
 from brokers.values import ContractPrice
 from calculator import AllocationItem
-from trading.allocations import AllocationsClient, check_targets
+from trading.allocations import AllocationsClient, as_json, check_targets
+from trading.errors import RunFailed
+from trading.models import PublishedTargets
 
 
 class SharedTargets:
@@ -36,7 +39,20 @@ class SharedTargets:
     async def _fetch(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
         if strategy.source == Strategy.Source.STATIC:
             return await sync_to_async(_static_targets)(strategy)
-        return await self._client.fetch(strategy.name)
+        try:
+            targets = await self._client.fetch(strategy.name)
+        except RunFailed as failure:
+            await sync_to_async(_remember)(
+                strategy, failed_at=timezone.now(), error_code=failure.code, error_message=failure.message
+            )
+            raise
+        await sync_to_async(_remember)(strategy, fetched_at=timezone.now(), targets=as_json(targets))
+        return targets
+
+
+def _remember(strategy: Strategy, **answer: object) -> None:
+    """Keeps what the service said, for the strategy's page; runs ask anew."""
+    PublishedTargets.objects.update_or_create(strategy=strategy, defaults=answer)
 
 
 def _static_targets(strategy: Strategy) -> tuple[AllocationItem, ...]:

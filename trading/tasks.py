@@ -1,9 +1,13 @@
 """What the queue delivers, any number of times: hints to look at the rows."""
 
+from django.utils import timezone
+
 from trading import notifications, settling, sweeper, webhooks
+from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
 from trading.slot_worker import work_slot
-from trading.wake import wake_outbox
+from trading.valuation import value_slot, wake_due_slots
+from trading.wake import wake_outbox, wake_slot
 
 
 def advance(connection_id: int) -> str:
@@ -14,6 +18,19 @@ def advance(connection_id: int) -> str:
         return "another process works the slot"
     wake_outbox()
     return "worked"
+
+
+def record_values() -> int:
+    """Looks after the close for accounts whose value nobody has read since."""
+    return wake_due_slots(timezone.now())
+
+
+def value_accounts(connection_id: int) -> int:
+    """Reads the values of a slot's accounts, and carries out what has come in the meantime."""
+    kept = value_slot(connection_id)
+    if has_ready_runs(connection_id):
+        wake_slot(connection_id)
+    return kept
 
 
 def sweep() -> int:

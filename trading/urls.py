@@ -3,22 +3,42 @@
 from django.urls import path
 
 from trading.health import healthz
-from trading.pages import codes, csp, schedule_actions, views
+from trading.pages import (
+    account_page,
+    codes,
+    csp,
+    dashboard,
+    downloads,
+    lists,
+    notification_page,
+    replacement_pages,
+    run_page,
+    schedule_actions,
+    strategy_pages,
+)
 
 app_name = "trading"
 urlpatterns = [
-    path("", views.dashboard, name="dashboard"),
-    path("accounts/<str:account_id>/", views.account, name="account"),
-    path("accounts/<str:account_id>/preview/", views.preview, name="preview"),
+    path("", dashboard.dashboard, name="dashboard"),
+    path("accounts/<str:account_id>/", account_page.account, name="account"),
+    path("accounts/<str:account_id>/preview/", run_page.preview, name="preview"),
     path("accounts/<str:account_id>/schedule/", schedule_actions.add, name="schedule_add"),
     path("accounts/<str:account_id>/unschedule/", schedule_actions.remove, name="schedule_remove"),
-    path("runs/", views.runs, name="runs"),
-    path("runs/<str:run_id>/", views.run, name="run"),
-    path("runs/<str:run_id>/now/", views.run_fragment, name="run_fragment"),
-    path("runs/<str:run_id>/execute/", views.execute, name="execute"),
-    path("runs/<str:run_id>/stop/", views.stop, name="stop"),
-    path("runs/<str:run_id>/trades.csv", views.trades_csv, name="trades_csv"),
-    path("events/", views.events, name="events"),
+    path("strategies/", strategy_pages.strategies, name="strategies"),
+    path("strategies/<str:name>/", strategy_pages.strategy, name="strategy"),
+    path("strategies/<str:name>/fetch/", strategy_pages.fetch, name="fetch_targets"),
+    path("replacement-sets/", replacement_pages.replacement_sets, name="replacement_sets"),
+    path("replacement-sets/<str:name>/", replacement_pages.replacement_set, name="replacement_set"),
+    path("runs/", lists.runs, name="runs"),
+    path("runs/<str:run_id>/", run_page.run, name="run"),
+    path("runs/<str:run_id>/now/", run_page.run_fragment, name="run_fragment"),
+    path("runs/<str:run_id>/execute/", run_page.execute, name="execute"),
+    path("runs/<str:run_id>/stop/", run_page.stop, name="stop"),
+    path("runs/<str:run_id>/trades.csv", downloads.run_csv, name="trades_csv"),
+    path("runs/<str:run_id>/run.json", downloads.run_json, name="run_json"),
+    path("events/", lists.events, name="events"),
+    path("notifications/", notification_page.notifications, name="notifications"),
+    path("notifications/test/", notification_page.send_a_test, name="test_notification"),
     path("codes/", codes.page, name="codes"),
     path("codes/enrol/", codes.enrol, name="codes_enrol"),
     path("codes/remove/", codes.remove, name="codes_remove"),

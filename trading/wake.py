@@ -13,3 +13,8 @@ def wake_outbox() -> None:
     """Leaves a hint that the outbox has messages."""
     # Named, since in a process of the broker queue the default would be that queue.
     async_task("trading.tasks.deliver_notifications", cluster=settings.Q_CLUSTER["name"])
+
+
+def wake_valuation(connection_id: int) -> None:
+    """Leaves a hint that accounts of a slot have not been looked at since the close."""
+    async_task("trading.tasks.value_accounts", connection_id, cluster=settings.BROKER_QUEUE)

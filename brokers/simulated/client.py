@@ -30,6 +30,7 @@ from brokers.values import (
     ContractPrice,
     Execution,
     Feasibility,
+    InstrumentName,
     OpenOrder,
     OrderResult,
     OrderType,
@@ -87,6 +88,10 @@ class SimulatedBroker(BrokerClient):
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Those of the symbols that are not in the universe. Moves money: no."""
         return await self._ask(_unknown, tuple(symbols))
+
+    async def describe(self, symbols: Sequence[str]) -> dict[str, InstrumentName]:
+        """Names and asset classes of the universe. Moves money: no."""
+        return await self._ask(_names, tuple(symbols))
 
     async def place_order(
         self,
@@ -201,6 +206,11 @@ def _snapshot(account_id: str) -> AccountSnapshot:
 def _unknown(symbols: Sequence[str]) -> tuple[str, ...]:
     known = set(SimulatedInstrument.objects.filter(symbol__in=symbols).values_list("symbol", flat=True))
     return tuple(symbol for symbol in symbols if symbol not in known)
+
+
+def _names(symbols: tuple[str, ...]) -> dict[str, InstrumentName]:
+    known = SimulatedInstrument.objects.filter(symbol__in=symbols)
+    return {one.symbol: InstrumentName(name=one.name, kind=one.asset_class) for one in known}
 
 
 def _orders(account_id: str) -> list[SimulatedOrder]:

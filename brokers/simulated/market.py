@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.utils import timezone
 
@@ -37,6 +38,16 @@ def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str
             symbol=instrument.symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now
         )
     return prices
+
+
+def past_prices(symbols: Iterable[str], instant: datetime) -> dict[str, Decimal]:
+    """The middle of each quote at an instant; the walk has no beginning."""
+    seed = the_market().seed
+    found = {}
+    for one in SimulatedInstrument.objects.filter(symbol__in=list(symbols)):
+        bid, ask = quote_at(seed, one.symbol, one.base_price_usd, one.spread_bps, one.volatility_percent, instant)
+        found[one.symbol] = (bid + ask) / 2
+    return found
 
 
 def quoted_prices(symbols: Iterable[str]) -> dict[str, ContractPrice]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 CENT = Decimal("0.01")
-PERIODS_SECONDS = (47, 311, 3_607, 43_201, 604_801)
+PERIODS_SECONDS = (47, 311, 3_607, 43_201, 604_801, 3_456_001, 20_736_001)
 """Waves of these lengths add up to the walk; the longer, the higher."""
 
 

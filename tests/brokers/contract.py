@@ -73,6 +73,11 @@ class ConnectorContract:
 
         return run(whole())
 
+    def test_names_are_given_for_symbols_that_are_known_and_for_no_others(self, harness):
+        names = self.talk(harness, lambda client: client.describe(["SPY", "NOSUCH1"]))
+        assert set(names) <= {"SPY"}
+        assert all(name.name for name in names.values())
+
     def buy(self, harness, client, shares=5, client_order_id="c-1", symbol="SPY", limit="2000"):
         return client.place_order(
             harness.account_id,

@@ -12,6 +12,7 @@ from brokers.values import Execution, OrderResult
 from trading.journal import claims, leases, orders, runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, PlannedOrder
+from trading.journal.standing import keep_value
 from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
 P = ParamSpec("P")
@@ -80,7 +81,7 @@ class RunJournal:
 
     async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""
-        await self._write(runs.keep_value, account_pk, total_value_usd, cash_usd)
+        await self._write(keep_value, account_pk, total_value_usd, cash_usd)
 
     async def let_go(self) -> float:
         """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""

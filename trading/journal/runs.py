@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -16,7 +15,8 @@ from trading.fail_points import FailPoint, reached
 from trading.journal import schedule
 from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
-from trading.models import AccountValue, Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
+from trading.journal.standing import keep_plan
+from trading.models import Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
@@ -185,13 +185,6 @@ def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") ->
         note(pk, code, message, level)
 
 
-def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
-    """Keeps the value of an account, for its history, fenced."""
-    with transaction.atomic():
-        fence(lease)
-        AccountValue.objects.create(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)
-
-
 def end_run(
     lease: Lease,
     /,
@@ -213,6 +206,8 @@ def end_run(
         level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
         note(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        if state == RunState.COMPLETED:
+            keep_plan(run)
         schedule.run_ended(run)
         announce(run)
 

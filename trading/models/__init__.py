@@ -9,13 +9,15 @@ from trading.models.listening import ChannelPosition
 from trading.models.notifications import Notification, NotificationKind, NotificationState
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
+from trading.models.published import PublishedTargets
 from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession
-from trading.models.values import AccountValue
+from trading.models.values import AccountStanding, AccountValue, TotalValue
 from trading.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
+    "AccountStanding",
     "AccountValue",
     "ApiScope",
     "ApiToken",
@@ -33,6 +35,7 @@ __all__ = [
     "Order",
     "OrderState",
     "ProcessHeartbeat",
+    "PublishedTargets",
     "RebalanceRun",
     "RunMode",
     "RunState",
@@ -43,6 +46,7 @@ __all__ = [
     "ScheduledJob",
     "StrategyEvent",
     "TimelineEntry",
+    "TotalValue",
     "TradingControl",
     "Webhook",
     "WebhookDelivery",

@@ -45,6 +45,7 @@ class StrategyEvent(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        indexes = (models.Index(fields=("channel", "-id"), name="event_by_channel_newest"),)
         constraints = (
             models.UniqueConstraint(fields=("source", "channel", "message_id"), name="event_once_per_message"),
         )

@@ -82,6 +82,7 @@ class RebalanceRun(models.Model):
     targets = models.JSONField(default=list, help_text="Targets after replacements, as weights.")
     snapshot = models.JSONField(default=dict, help_text="The account when it was planned.")
     quotes = models.JSONField(default=list, help_text="The quotes that the plan was made with.")
+    instruments = models.JSONField(default=dict, help_text="Names and kinds of the symbols, as the broker has them.")
     guards = models.JSONField(default=list, help_text="What each guard said.")
     result = models.JSONField(default=dict, help_text="What the calculator answered.")
     plan_digest = models.CharField(max_length=64, blank=True)
@@ -100,6 +101,7 @@ class RebalanceRun(models.Model):
         indexes = (
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),
+            models.Index(fields=("state", "-id"), name="run_by_state_newest"),
         )
         constraints = (
             models.UniqueConstraint(

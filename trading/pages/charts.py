@@ -1,34 +1,133 @@
-"""Shapes for server-rendered charts: text with points for SVG, in a box of 100 by 40."""
+"""Shapes for server-rendered charts: text with points for SVG, in a box of 100 by 40; words and numbers are HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from math import ceil, floor
 
-from trading.pages.tables import geometry
+WIDTH, HEIGHT = Decimal(100), Decimal(40)
+STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
+MOST_LINES = 5
+DATES_BELOW = 5
+COLOURS = 8
 
-HEIGHT = Decimal(40)
+
+def geometry(number: Decimal) -> str:
+    """A coordinate for SVG: always with a point, whatever the language."""
+    return f"{number:.2f}"
+
+
+def colour(index: int) -> str:
+    """The class of the index-th asset's colour."""
+    return f"rb-c{index % COLOURS}"
 
 
 @dataclass(frozen=True)
-class LineChart:
-    """A line and the area below it, with its lowest and highest value."""
+class Spark:
+    """A small line and the area below it."""
 
     line: str
     area: str
-    lowest: Decimal
-    highest: Decimal
 
 
-def line_chart(values: Sequence[Decimal]) -> LineChart | None:
+@dataclass(frozen=True)
+class ValueChart:
+    """A line over time with its scale, and a mark for each rebalance."""
+
+    line: str
+    area: str
+    scale: tuple[Decimal, ...]
+    grid: tuple[str, ...]
+    marks: tuple[tuple[str, date], ...]
+    dates: tuple[date, ...]
+    points: tuple[tuple[date, Decimal], ...]
+
+
+def spark(values: Sequence[Decimal]) -> Spark | None:
     """The values from left to right; None for fewer than two."""
     if len(values) < 2:
         return None
     lowest, highest = min(values), max(values)
     spread = (highest - lowest) or Decimal(1)
     step = Decimal(100) / (len(values) - 1)
-    points = [
+    line = " ".join(
         f"{geometry(step * i)},{geometry(HEIGHT - (value - lowest) / spread * (HEIGHT - 4) - 2)}"
         for i, value in enumerate(values)
-    ]
-    line = " ".join(points)
-    return LineChart(line=line, area=f"0,{HEIGHT} {line} 100,{HEIGHT}", lowest=lowest, highest=highest)
+    )
+    return Spark(line=line, area=_area(line))
+
+
+def _area(line: str) -> str:
+    return f"0,{HEIGHT} {line} 100,{HEIGHT}"
+
+
+def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = ()) -> ValueChart | None:
+    """The values over time, oldest first; None for fewer than two days.
+
+    Args:
+        points: one a day.
+        marks: days of rebalances; those outside the line's days are left out.
+    """
+    if len(points) < 2:
+        return None
+    first, last = points[0][0], points[-1][0]
+    days = Decimal((last - first).days)
+    scale = _scale([value for _, value in points])
+    floor, spread = scale[0], scale[-1] - scale[0]
+
+    def x(day: date) -> str:
+        return geometry((day - first).days / days * 100)
+
+    line = " ".join(f"{x(day)},{geometry(HEIGHT - (value - floor) / spread * HEIGHT)}" for day, value in points)
+    return ValueChart(
+        line=line,
+        area=_area(line),
+        scale=scale[::-1],
+        grid=tuple(geometry(HEIGHT - (value - floor) / spread * HEIGHT) for value in scale),
+        marks=tuple((x(day), day) for day in sorted(set(marks)) if first <= day <= last),
+        dates=_dates(first, last),
+        points=tuple(points),
+    )
+
+
+def _scale(values: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """Round numbers from below the least value to above the greatest."""
+    lowest, highest = min(values), max(values)
+    spread = (highest - lowest) or abs(highest) or Decimal(1)
+    power = Decimal(10) ** (spread / (MOST_LINES - 1)).adjusted()
+    step = next(power * step for step in (*STEPS, Decimal(20)) if _lines(lowest, highest, power * step) <= MOST_LINES)
+    start = floor(lowest / step) * step
+    return tuple(start + step * i for i in range(_lines(lowest, highest, step)))
+
+
+def _lines(lowest: Decimal, highest: Decimal, step: Decimal) -> int:
+    return max(ceil(highest / step) - floor(lowest / step), 1) + 1
+
+
+def _dates(first: date, last: date) -> tuple[date, ...]:
+    days = (last - first).days
+    steps = min(DATES_BELOW - 1, days)
+    return tuple(first + timedelta(days=days * i // steps) for i in range(steps + 1))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a strip or of a ring, in percent of its length."""
+
+    symbol: str
+    colour: str
+    start: str
+    width: str
+    percent: Decimal
+
+
+def slices(weights: Sequence[tuple[str, str, Decimal]]) -> list[Slice]:
+    """Parts side by side, of (symbol, colour, weight as a fraction); together no longer than the whole."""
+    whole = max(sum((weight for _, _, weight in weights if weight > 0), Decimal(0)), Decimal(1))
+    found, at = [], Decimal(0)
+    for symbol, tint, weight in weights:
+        width = max(weight, Decimal(0)) / whole * 100
+        found.append(Slice(symbol, tint, geometry(at), geometry(max(width - Decimal("0.4"), Decimal(0))), weight * 100))
+        at += width
+    return found

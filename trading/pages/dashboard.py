@@ -1,17 +1,27 @@
-"""The cards of the dashboard: one an account, in a constant number of queries."""
+"""The dashboard: all accounts at a glance, the worst first, in a constant number of queries."""
 
-from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
-from django.db.models import Max
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, F, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
 
 from accounts.models import Account
-from trading.models import AccountValue, RebalanceRun, RunState
-from trading.pages.charts import LineChart, line_chart
-from trading.pages.tables import WeightRow, weight_rows
+from calculator.outlook import CASH
+from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT
+from trading.models import AccountStanding, RebalanceRun, RunState
+from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
+from trading.pages.frame import framed
+from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
+from trading.vital_signs import overview
 
-VALUES_A_CARD = 60
+CARDS_A_PAGE = 12
+OLD_AFTER = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -19,74 +29,90 @@ class Card:
     """One account of the dashboard."""
 
     account: Account
-    total_value_usd: Decimal | None
-    cash_usd: Decimal | None
-    rows: list[WeightRow]
-    largest_drift: Decimal | None
-    outside: bool
-    chart: LineChart | None
-    running: bool
+    standing: AccountStanding | None
+    strip: list[Slice]
+    chart: Spark | None
+    change_percent: Decimal | None
+    running: str
+    is_old: bool
 
 
-def account_cards() -> list[Card]:
-    """The enabled accounts, the largest drift first, those never looked at last."""
-    accounts = list(Account.objects.filter(enabled=True).select_related("strategy"))
-    planned = _latest_planned()
-    values = _latest_values()
-    running = set(
-        RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).values_list("account_id", flat=True)
-    )
-    cards = [_card(account, planned.get(account.pk), values[account.pk], account.pk in running) for account in accounts]
-    return sorted(
-        cards,
-        key=lambda card: (card.largest_drift is None, -(card.largest_drift or 0), card.account.account_id),
-    )
+@require_GET
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """All accounts at a glance, the worst first."""
+    pages = Paginator(_worst_first(), CARDS_A_PAGE)
+    shown = pages.get_page(request.GET.get("page"))
+    context = {
+        "page": shown,
+        "cards": _cards(shown),
+        "totals": _totals(),
+        "chart": value_chart(total_values(), rebalance_days()),
+        "latest": RebalanceRun.objects.select_related("account").defer(*HEAVY).order_by("-id")[:6],
+        "health": overview(),
+        "may_preview": request.user.has_perm(PREVIEW_RIGHT),
+    }
+    return framed(request, "trading/dashboard.html", context, "Dashboard")
 
 
-def _card(account: Account, run: RebalanceRun | None, values: list[Decimal], running: bool) -> Card:  # noqa: FBT001
-    rows = weight_rows(run) if run else []
-    drifts = [abs(row.drift_after if run and run.report else row.drift_before) for row in rows]
-    band = Decimal(str(run.policy.get("allocation_threshold_percent", 0))) if run else Decimal(0)
-    largest = max(drifts, default=None)
-    has_trades = bool(run and not run.report and run.result.get("trades"))
-    return Card(
-        account=account,
-        total_value_usd=run.total_value_usd if run else None,
-        cash_usd=run.cash_usd if run else None,
-        rows=rows,
-        largest_drift=largest,
-        outside=has_trades and largest is not None and largest >= band,
-        chart=line_chart(values),
-        running=running,
+HEAVY = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")
+"""What lists of runs do not show."""
+
+
+def _worst_first() -> QuerySet[Account]:
+    accounts = Account.objects.filter(enabled=True).select_related("strategy", "standing")
+    return accounts.order_by(
+        F("standing__is_outside").desc(nulls_last=True),
+        F("standing__largest_drift_percent").desc(nulls_last=True),
+        "account_id",
     )
 
 
-def _latest_planned() -> dict[int, RebalanceRun]:
-    """By account, its newest run that has a plan."""
-    newest = (
-        RebalanceRun.objects.filter(state=RunState.COMPLETED)
-        .exclude(result={})
-        .values("account_id")
-        .annotate(newest=Max("pk"))
-        .values_list("newest", flat=True)
+def _cards(shown: Page[Account]) -> list[Card]:
+    accounts = list(shown)
+    values = values_of([account.pk for account in accounts], CARD_DAYS)
+    unfinished = RebalanceRun.objects.filter(
+        account__in=accounts, state__in=(RunState.QUEUED, RunState.RUNNING)
+    ).values_list("account_id", "run_id")
+    running = dict(unfinished)
+    old = timezone.now() - OLD_AFTER
+    cards = []
+    for account in accounts:
+        standing = getattr(account, "standing", None)
+        points = values[account.pk]
+        cards.append(
+            Card(
+                account=account,
+                standing=standing,
+                strip=_strip(standing),
+                chart=spark([value for _, value in points]),
+                change_percent=change_percent(points),
+                running=running.get(account.pk, ""),
+                is_old=bool(standing and standing.seen_at < old),
+            )
+        )
+    return cards
+
+
+def _strip(standing: AccountStanding | None) -> list[Slice]:
+    weights = standing.weights if standing else []
+    return slices(
+        [
+            (symbol, "rb-cash" if symbol == CASH else colour(index), Decimal(weight))
+            for index, (symbol, weight) in enumerate(weights)
+        ]
     )
-    return {run.account_id: run for run in RebalanceRun.objects.filter(pk__in=list(newest))}
 
 
-def _latest_values() -> dict[int, list[Decimal]]:
-    """By account, its latest values, oldest first."""
-    values: dict[int, list[Decimal]] = defaultdict(list)
-    for account_id, value in AccountValue.objects.order_by("-at").values_list("account_id", "total_value_usd")[:5000]:
-        if len(values[account_id]) < VALUES_A_CARD:
-            values[account_id].insert(0, value)
-    return values
-
-
-def totals(cards: list[Card]) -> dict[str, object]:
+def _totals() -> dict[str, object]:
     """The figures above the cards."""
-    return {
-        "value": sum((card.total_value_usd or Decimal(0) for card in cards), Decimal(0)),
-        "accounts": len(cards),
-        "outside": sum(card.outside for card in cards),
-        "running": sum(card.running for card in cards),
+    enabled = Q(account__enabled=True)
+    known = AccountStanding.objects.aggregate(
+        value=Sum("total_value_usd", filter=enabled),
+        cash=Sum("cash_usd", filter=enabled),
+        outside=Count("pk", filter=enabled & Q(is_outside=True)),
+    )
+    return known | {
+        "accounts": Account.objects.filter(enabled=True).count(),
+        "running": RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).count(),
     }

@@ -1,5 +1,7 @@
-"""The admin's frame around a page of ours."""
+"""What every page's frame shows, the admin's pages included: the menu, and what holds for all accounts."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -7,21 +9,65 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
-from trading.models import TradingControl
+from accounts.models import Account
+from trading.models import RebalanceRun, RunState, TradingControl
+
+CHANGELIST = "admin:accounts_account_changelist"
 
 
-def framed(request: HttpRequest, template: str, context: dict[str, Any], title: str) -> HttpResponse:
-    """A page in the admin's frame."""
-    control = TradingControl.objects.filter(pk=1).first()
-    frame = admin.site.each_context(request) | {
-        "title": title,
-        "is_nav_sidebar_enabled": True,
-        "trading_mode": settings.TRADING_MODE,
-        "live_trading": settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
-        "trading_paused": bool(control and control.trading_paused),
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the menu; the page is current when its address starts with one of `below`."""
+
+    label: str
+    icon: str
+    view: str
+    below: tuple[str, ...]
+
+
+MENU = (
+    Entry("Dashboard", "dashboard", "trading:dashboard", ()),
+    Entry("Accounts", "accounts", CHANGELIST, ("/admin/accounts/account/", "/accounts/")),
+    Entry("Strategies", "strategies", "trading:strategies", ("/strategies/", "/admin/accounts/strategy/")),
+    Entry(
+        "Replacement sets",
+        "replacements",
+        "trading:replacement_sets",
+        ("/replacement-sets/", "/admin/accounts/replacementset/"),
+    ),
+    Entry("Runs", "runs", "trading:runs", ("/runs/", "/admin/trading/rebalancerun/")),
+    Entry("Events", "events", "trading:events", ("/events/", "/admin/trading/strategyevent/")),
+    Entry("Notifications", "notifications", "trading:notifications", ("/notifications/",)),
+    Entry("System", "system", "admin:index", ("/admin/",)),
+)
+
+
+def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
+    """A context processor. Nothing is read until a template shows it."""
+    return {
+        "menu": lambda: _menu(request.path),
+        "trading_mode": lambda: settings.TRADING_MODE,
+        "live_trading": lambda: settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
+        "trading_paused": TradingControl.objects.filter(trading_paused=True).exists,
     }
-    return render(request, template, frame | context)
+
+
+def _menu(path: str) -> list[dict[str, object]]:
+    current = next((entry for entry in MENU if path.startswith(entry.below)), None) if path != "/" else MENU[0]
+    attention = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count()
+    return [
+        {
+            "label": entry.label,
+            "icon": entry.icon,
+            "address": reverse(entry.view),
+            "current": entry is current,
+            "count": attention if entry.icon == "runs" else 0,
+            "apart": entry is MENU[-1],
+        }
+        for entry in MENU
+    ]
 
 
 def person_of(request: HttpRequest) -> User:
@@ -30,3 +76,21 @@ def person_of(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise TypeError("The views are for people who are logged in.")
     return request.user
+
+
+def accounts_crumb() -> tuple[str, str]:
+    """Leads back to the list of accounts."""
+    return "Accounts", reverse(CHANGELIST)
+
+
+def account_crumb(account: Account) -> tuple[str, str]:
+    """Leads back to the account."""
+    return account.display_name, reverse("trading:account", args=[account.account_id])
+
+
+def framed(
+    request: HttpRequest, template: str, context: dict[str, Any], title: str, *crumbs: tuple[str, str]
+) -> HttpResponse:
+    """A page in the frame; crumbs are labels with addresses, from the outside in."""
+    shell = admin.site.each_context(request) | {"title": title, "crumbs": crumbs, "is_nav_sidebar_enabled": True}
+    return render(request, template, shell | context)

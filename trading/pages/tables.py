@@ -1,30 +1,63 @@
-"""What the pages show of a run, ready for the templates: numbers as numbers, geometry as text with a point."""
+"""What the pages show of a run's weights and trades: numbers as numbers, geometry as text with a point."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from calculator.outlook import CASH
-from trading.models import RebalanceRun, RunMode
+from trading.models import RebalanceRun
+from trading.pages.charts import Slice, colour, geometry, slices
 
 WIDEST = Decimal(92)  # percent of the chart that the largest weight takes up
+HALF = Decimal(50)
 
 
 @dataclass(frozen=True)
 class WeightRow:
-    """One asset: weights now, after and wanted, in percent, and where the bars end, in percent of the chart."""
+    """One asset: weights now, after and wanted in percent, and its shapes in percent of the chart."""
 
     symbol: str
+    name: str
+    kind: str
+    colour: str
     is_target: bool
     now: Decimal
     after: Decimal
     target: Decimal
     drift_before: Decimal
     drift_after: Decimal
+    outside: bool
     now_width: str
     after_width: str
     target_x: str
+    band_x: str
+    band_width: str
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """One asset's drift as a bar from the middle: to the right too much, to the left too little."""
+
+    symbol: str
+    drift: Decimal
     outside: bool
+    x: str
+    width: str
+
+
+@dataclass(frozen=True)
+class DriftChart:
+    """Drifts from too much to too little, around the band."""
+
+    rows: list[DriftRow]
+    band: Decimal
+    band_x: str
+    band_width: str
+
+
+def band_percent(run: RebalanceRun) -> Decimal:
+    """The drift band of the run's policy, in percentage points."""
+    return Decimal(str((run.policy or {}).get("allocation_threshold_percent", "0")))
 
 
 def weight_rows(run: RebalanceRun) -> list[WeightRow]:
@@ -34,37 +67,69 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
     wanted = _weights(run.result.get("target_weights"))
     before = _weights(run.result.get("before", {}).get("weights"))
     after = _weights((run.report or {}).get("weights_after")) or _weights(run.result.get("expected", {}).get("weights"))
-    band = Decimal(str((run.policy or {}).get("allocation_threshold_percent", "0")))
     symbols = sorted(
         wanted.keys() | before.keys() | after.keys(),
         key=lambda symbol: (symbol == CASH, -wanted.get(symbol, Decimal(0)), symbol),
     )
     scale = WIDEST / max([Decimal("0.01"), *wanted.values(), *before.values(), *after.values()])
-    return [_row(symbol, wanted, before, after, scale, band) for symbol in symbols]
+    band = band_percent(run)
+    rows = []
+    for index, symbol in enumerate(symbols):
+        now, then, target = (weights.get(symbol, Decimal(0)) for weights in (before, after, wanted))
+        told = run.instruments.get(symbol, {})
+        low, high = max(target - band / 100, Decimal(0)), target + band / 100
+        rows.append(
+            WeightRow(
+                symbol=symbol,
+                name=told.get("name", ""),
+                kind=told.get("kind", ""),
+                colour="rb-cash" if symbol == CASH else colour(index),
+                is_target=symbol in wanted,
+                now=now * 100,
+                after=then * 100,
+                target=target * 100,
+                drift_before=(now - target) * 100,
+                drift_after=(then - target) * 100,
+                outside=symbol != CASH and abs(now - target) * 100 >= band,
+                now_width=geometry(max(now, Decimal(0)) * scale),
+                after_width=geometry(max(then, Decimal(0)) * scale),
+                target_x=geometry(target * scale),
+                band_x=geometry(low * scale),
+                band_width=geometry((high - low) * scale),
+            )
+        )
+    return rows
 
 
-def _row(
-    symbol: str,
-    wanted: dict[str, Decimal],
-    before: dict[str, Decimal],
-    after: dict[str, Decimal],
-    scale: Decimal,
-    band: Decimal,
-) -> WeightRow:
-    now, then, target = (weights.get(symbol, Decimal(0)) for weights in (before, after, wanted))
-    return WeightRow(
-        symbol=symbol,
-        is_target=symbol in wanted,
-        now=now * 100,
-        after=then * 100,
-        target=target * 100,
-        drift_before=(now - target) * 100,
-        drift_after=(then - target) * 100,
-        now_width=geometry(max(now, Decimal(0)) * scale),
-        after_width=geometry(max(then, Decimal(0)) * scale),
-        target_x=geometry(target * scale),
-        outside=abs(now - target) * 100 >= band,
+def drift_chart(rows: list[WeightRow], band: Decimal, *, after: bool) -> DriftChart | None:
+    """The drifts of now, or after the orders, the most too much first."""
+    drifts = sorted(((row.drift_after if after else row.drift_before), row.symbol) for row in rows)[::-1]
+    if not drifts:
+        return None
+    scale = (HALF - 2) / max([band, Decimal("0.1"), *(abs(drift) for drift, _ in drifts)])
+    return DriftChart(
+        rows=[
+            DriftRow(
+                symbol=symbol,
+                drift=drift,
+                outside=abs(drift) >= band,
+                x=geometry(HALF + min(drift, Decimal(0)) * scale),
+                width=geometry(abs(drift) * scale),
+            )
+            for drift, symbol in drifts
+        ],
+        band=band,
+        band_x=geometry(HALF - band * scale),
+        band_width=geometry(band * scale * 2),
     )
+
+
+def rings(rows: list[WeightRow], *, after: bool) -> dict[str, list[Slice]]:
+    """The two rings of an allocation: what there is, and what is wanted."""
+    return {
+        "now": slices([(row.symbol, row.colour, (row.after if after else row.now) / 100) for row in rows]),
+        "target": slices([(row.symbol, row.colour, row.target / 100) for row in rows]),
+    }
 
 
 @dataclass(frozen=True)
@@ -72,7 +137,9 @@ class TradeRow:
     """One planned trade."""
 
     symbol: str
+    name: str
     is_sell: bool
+    is_whole: bool
     shares: int
     price: Decimal
     value: Decimal
@@ -89,7 +156,9 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
     return [
         TradeRow(
             symbol=line["symbol"],
+            name=run.instruments.get(line["symbol"], {}).get("name", ""),
             is_sell=sells,
+            is_whole=sells and Decimal(line["held"]) == abs(line["quantity"]),
             shares=abs(line["quantity"]),
             price=Decimal(line["quote_usd"]),
             value=abs(line["quantity"]) * Decimal(line["quote_usd"]),
@@ -101,10 +170,9 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
     ]
 
 
-def plan_summary(run: RebalanceRun) -> dict[str, Any]:
+def plan_summary(run: RebalanceRun, rows: list[WeightRow]) -> dict[str, Any]:
     """The figures above a plan."""
     sells, buys = trade_rows(run, sells=True), trade_rows(run, sells=False)
-    rows = weight_rows(run)
     return {
         "sells": sells,
         "buys": buys,
@@ -120,36 +188,5 @@ def plan_summary(run: RebalanceRun) -> dict[str, Any]:
     }
 
 
-STEPS = (
-    ("targets", "Targets"),
-    ("snapshot", "Snapshot"),
-    ("quotes", "Quotes"),
-    ("plan", "Plan"),
-    ("sells", "Sells"),
-    ("buys", "Buys"),
-    ("done", "Done"),
-)
-
-
-def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
-    """The steps of a run with where it stands."""
-    steps = STEPS if run.mode == RunMode.EXECUTE else (*STEPS[:4], STEPS[-1])
-    keys = [key for key, _ in steps]
-    at = {"waiting": -1, "report": len(keys) - 1, "done": len(keys)}.get(run.step)
-    if at is None:
-        at = keys.index(run.step)
-    if run.is_finished and run.state != "completed":
-        at = -1
-    return [
-        {"number": number + 1, "label": label, "done": number < at, "current": number == at}
-        for number, (_, label) in enumerate(steps)
-    ]
-
-
 def _weights(content: dict[str, str] | None) -> dict[str, Decimal]:
     return {symbol: Decimal(weight) for symbol, weight in (content or {}).items()}
-
-
-def geometry(number: Decimal) -> str:
-    """A coordinate for SVG: always with a point, whatever the language."""
-    return f"{number:.2f}"

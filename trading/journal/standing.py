@@ -1,0 +1,84 @@
+"""Where accounts stand: kept with each look at the broker and with each plan, for the pages to list."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from calculator.outlook import CASH
+from trading.journal.leases import Lease, fence
+from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
+
+UNDONE = frozenset({"order_rejected", "order_not_filled"})
+
+
+def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
+    """Adds to the history of the account's value, and says where it stands now, fenced."""
+    now = timezone.now()
+    values = {"total_value_usd": total_value_usd, "cash_usd": cash_usd}
+    with transaction.atomic():
+        fence(lease)
+        AccountValue.objects.create(account_id=account_pk, **values)
+        AccountStanding.objects.update_or_create(account_id=account_pk, defaults={**values, "seen_at": now})
+
+
+def keep_plan(run: RebalanceRun) -> None:
+    """What the account's newest plan, or its outcome, says about drift."""
+    if not run.result:
+        return
+    weights = _weights(run.report.get("weights_after") or run.result["before"]["weights"])
+    targets = _weights(run.result["target_weights"])
+    drifts = {
+        symbol: abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) * 100
+        for symbol in weights.keys() | targets.keys()
+    }
+    largest = max(drifts.values(), default=Decimal(0))
+    AccountStanding.objects.filter(account_id=run.account_id).update(
+        planned_run=run,
+        largest_drift_percent=largest,
+        is_outside=_something_is_left_to_do(run),
+        weights=[[symbol, f"{weight:f}"] for symbol, weight in sorted(weights.items(), key=_largest_first) if weight],
+    )
+
+
+def _something_is_left_to_do(run: RebalanceRun) -> bool:
+    if run.mode == RunMode.PREVIEW:
+        return bool(run.result.get("trades"))
+    return any(warning["code"] in UNDONE for warning in run.warnings)
+
+
+def _weights(content: dict[str, str]) -> dict[str, Decimal]:
+    return {symbol: Decimal(weight) for symbol, weight in content.items()}
+
+
+def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:
+    symbol, weight = item
+    return symbol == CASH, -weight, symbol
+
+
+def keep_total() -> None:
+    """What all enabled accounts are worth together today, by their latest values."""
+    known = AccountStanding.objects.filter(account__enabled=True)
+    sums = known.aggregate(total=Sum("total_value_usd"), cash=Sum("cash_usd"), accounts=Count("pk"))
+    if not sums["accounts"]:
+        return
+    TotalValue.objects.update_or_create(
+        day=timezone.localdate(),
+        defaults={"total_value_usd": sums["total"], "cash_usd": sums["cash"], "accounts": sums["accounts"]},
+    )
+
+
+def keep_history(values: Sequence[AccountValue]) -> None:
+    """Adds past values of an account, one a day, oldest first, to its history and to that of all accounts."""
+    with transaction.atomic():
+        AccountValue.objects.bulk_create(values)
+        for value in values:
+            total, _ = TotalValue.objects.get_or_create(
+                day=timezone.localdate(value.at), defaults={"total_value_usd": 0, "cash_usd": 0, "accounts": 0}
+            )
+            total.total_value_usd += value.total_value_usd
+            total.cash_usd += value.cash_usd
+            total.accounts += 1
+            total.save()

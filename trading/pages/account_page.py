@@ -1,0 +1,68 @@
+"""One account: where it stands, how it got there, what was done."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from accounts.models import Account
+from accounts.policies import resolve_policy
+from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
+from trading.market_calendar import market_calendar
+from trading.models import RunMode, RunState
+from trading.pages.charts import value_chart
+from trading.pages.dashboard import HEAVY, OLD_AFTER
+from trading.pages.frame import accounts_crumb, framed, person_of
+from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
+from trading.pages.tables import band_percent, drift_chart, rings, weight_rows
+from trading.schedule.entries import open_entries
+from trading.trade_guard import check_trade_guard
+
+RUNS_SHOWN = 8
+
+
+@require_GET
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def account(request: HttpRequest, account_id: str) -> HttpResponse:
+    """Where the account stands and what was done."""
+    found = get_object_or_404(
+        Account.objects.select_related("strategy", "replacement_set", "policy", "standing__planned_run"),
+        account_id=account_id,
+    )
+    standing = getattr(found, "standing", None)
+    planned = standing.planned_run if standing else None
+    rows = weight_rows(planned) if planned else []
+    after = bool(planned and planned.mode == RunMode.EXECUTE)
+    points = values_of([found.pk], YEAR_DAYS)[found.pk]
+    runs = found.runs.select_related("account").defer(*HEAVY).order_by("-id")
+    context = {
+        "account": found,
+        "standing": standing,
+        "is_old": bool(standing and standing.seen_at < timezone.now() - OLD_AFTER),
+        "planned": planned,
+        "after": after,
+        "rows": rows,
+        "outside": sum(row.outside for row in rows) if not after else 0,
+        "band": band_percent(planned) if planned else None,
+        "rings": rings(rows, after=after),
+        "drift": drift_chart(rows, band_percent(planned), after=after) if planned else None,
+        "chart": value_chart(points, rebalance_days(found)),
+        "change_percent": change_percent(points),
+        "guard": _trade_guard(found),
+        "runs": runs[:RUNS_SHOWN],
+        "going_on": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
+        "waits": runs.filter(state=RunState.DEFERRED).first(),
+        "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
+        "may_preview": request.user.has_perm(PREVIEW_RIGHT),
+        "may_schedule": may_execute(person_of(request), found),
+        "scheduled": open_entries().filter(account=found),
+    }
+    return framed(request, "trading/account.html", context, found.display_name, accounts_crumb())
+
+
+def _trade_guard(account: Account) -> object:
+    policy = resolve_policy(account)
+    return check_trade_guard(
+        account.pk, policy.trade_guard, timezone.now(), market_calendar(), resume=policy.next_execution_time
+    )

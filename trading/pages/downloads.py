@@ -1,0 +1,78 @@
+"""Runs for spreadsheets and programs."""
+
+import csv
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.http import require_GET
+
+from trading.approvals import VIEW_RIGHT
+from trading.models import RebalanceRun, RunMode
+from trading.pages.run_page import find_run
+from trading.pages.run_report import slippage_bps
+from trading.results import rebalance_result
+
+PLAN = ("symbol", "quantity", "order_type", "limit_price_usd", "reason", "detail")
+ORDERS = (
+    "symbol",
+    "quantity",
+    "filled_quantity",
+    "limit_price_usd",
+    "quote_usd",
+    "average_price_usd",
+    "slippage_bps",
+    "commission_usd",
+    "state",
+    "client_order_id",
+    "message",
+)
+
+
+@require_GET
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
+    """The trades of a preview, or the orders of a run."""
+    run = find_run(run_id)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    _name(response, run, "csv")
+    rows = csv.writer(response)
+    if run.mode == RunMode.PREVIEW:
+        rows.writerow(PLAN)
+        rows.writerows(
+            (trade["symbol"], trade["quantity"], trade["order_type"], trade["price"], trade["reason"], trade["detail"])
+            for trade in run.result.get("trades", [])
+        )
+        return response
+    rows.writerow(ORDERS)
+    for order in run.orders.order_by("sequence"):
+        slippage = slippage_bps(order)
+        rows.writerow(
+            (
+                order.symbol,
+                order.quantity.normalize(),
+                order.filled_quantity.normalize(),
+                order.limit_price_usd,
+                order.decision_price_usd,
+                order.average_price_usd,
+                "" if slippage is None else f"{slippage:.2f}",
+                order.commission_usd,
+                order.state,
+                order.client_order_id,
+                order.message,
+            )
+        )
+    return response
+
+
+@require_GET
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def run_json(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
+    """The run as `rebalance --json` prints it."""
+    run = find_run(run_id)
+    response = HttpResponse(rebalance_result(run).model_dump_json(indent=2), content_type="application/json")
+    _name(response, run, "json")
+    return response
+
+
+def _name(response: HttpResponse, run: RebalanceRun, ending: str) -> None:
+    response["Content-Disposition"] = f'attachment; filename="{run.account.account_id}-{run.run_id}.{ending}"'

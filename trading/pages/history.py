@@ -1,0 +1,66 @@
+"""Values over time for the charts: one a day, the day's last."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+from django.db.models import Max, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from accounts.models import Account
+from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, RunState, TotalValue
+
+YEAR_DAYS = 365
+MONTH_DAYS = 30
+CARD_DAYS = 90
+MOST_MARKS = 100
+
+Points = list[tuple[date, Decimal]]
+
+
+def values_of(accounts: Sequence[int], days: int) -> dict[int, Points]:
+    """By account, its values of the latest days, oldest first."""
+    since = timezone.now() - timedelta(days=days)
+    newest = (
+        AccountValue.objects.filter(account_id__in=accounts, at__gte=since)
+        .annotate(day=TruncDate("at"))
+        .values("account_id", "day")
+        .annotate(newest=Max("pk"))
+        .order_by()
+        .values_list("newest", flat=True)
+    )
+    rows = AccountValue.objects.filter(pk__in=newest).annotate(day=TruncDate("at")).order_by("at")
+    found: dict[int, Points] = defaultdict(list)
+    for account_id, day, value in rows.values_list("account_id", "day", "total_value_usd"):
+        found[account_id].append((day, value))
+    return found
+
+
+def total_values(days: int = YEAR_DAYS) -> Points:
+    """What all accounts were worth together, oldest first; today's is of now."""
+    today = timezone.localdate()
+    rows = TotalValue.objects.filter(day__gte=today - timedelta(days=days), day__lt=today).order_by("day")
+    now = AccountStanding.objects.filter(account__enabled=True).aggregate(value=Sum("total_value_usd"))["value"]
+    return [*rows.values_list("day", "total_value_usd"), *([(today, now)] if now is not None else [])]
+
+
+def rebalance_days(account: Account | None = None, days: int = YEAR_DAYS) -> list[date]:
+    """The days on which a rebalance completed, of the account or of all."""
+    runs = RebalanceRun.objects.filter(
+        state=RunState.COMPLETED, mode=RunMode.EXECUTE, finished_at__gte=timezone.now() - timedelta(days=days)
+    )
+    if account is not None:
+        runs = runs.filter(account=account)
+    finished = runs.order_by("-id").values_list("finished_at", flat=True)[:MOST_MARKS]
+    return [timezone.localdate(instant) for instant in finished if instant is not None]
+
+
+def change_percent(points: Points, days: int = MONTH_DAYS) -> Decimal | None:
+    """How much the value has changed over the latest days; None without an older value."""
+    if len(points) < 2:
+        return None
+    since = points[-1][0] - timedelta(days=days)
+    before = next((value for day, value in points if day >= since), None)
+    return (points[-1][1] / before - 1) * 100 if before else None

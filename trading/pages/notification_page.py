@@ -1,0 +1,43 @@
+"""Where messages go, what people are told of, and a button that proves it."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_POST
+
+from trading.errors import Refused
+from trading.models import Notification, NotificationState
+from trading.notifications import channels, send_test
+from trading.pages.cursor import cursor_page
+from trading.pages.frame import framed, person_of
+
+VIEW_MESSAGES = "trading.view_notification"
+A_PAGE = 30
+
+
+@require_GET
+@permission_required(VIEW_MESSAGES, login_url="admin:login")
+def notifications(request: HttpRequest) -> HttpResponse:
+    """The channels, what goes to them, and the outbox."""
+    context = {
+        "channels": channels(),
+        "values_included": settings.USER_NOTIFICATIONS_INCLUDE_VALUES,
+        "page": cursor_page(Notification.objects.select_related("run"), request, A_PAGE),
+        "pending": Notification.objects.filter(state=NotificationState.PENDING).count(),
+        "may_test": request.user.has_perm("accounts.execute_account"),
+    }
+    return framed(request, "trading/notifications.html", context, "Notifications")
+
+
+@require_POST
+@permission_required(VIEW_MESSAGES, login_url="admin:login")
+def send_a_test(request: HttpRequest) -> HttpResponse:
+    """Sends one message to every channel."""
+    try:
+        send_test(person_of(request))
+        messages.success(request, "A test message was handed to every channel. Look whether it has arrived.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:notifications")

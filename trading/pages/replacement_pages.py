@@ -1,0 +1,111 @@
+"""Replacement sets, and what each does to every strategy that uses it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from accounts.models import Account, ReplacementSet, Strategy
+from accounts.policies import resolve_policy
+from accounts.replacement_chains import find_cycle
+from accounts.replacements import replacement_rules
+from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
+from trading.pages.frame import framed
+from trading.pages.strategy_pages import targets_of
+
+VIEW_SET = "accounts.view_replacementset"
+A_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Change:
+    """A symbol's weight in percent before and after the replacements."""
+
+    symbol: str
+    before: Decimal
+    after: Decimal
+    change: Decimal
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a set does to one strategy, for the accounts that combine the two."""
+
+    strategy: Strategy
+    accounts: list[Account]
+    changes: list[Change]
+    refusal: str
+    is_known: bool
+
+
+@require_GET
+@permission_required(VIEW_SET, login_url="admin:login")
+def replacement_sets(request: HttpRequest) -> HttpResponse:
+    """All replacement sets."""
+    found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
+    shown = Paginator(found.order_by("name"), A_PAGE).get_page(request.GET.get("page"))
+    context = {"page": shown, "may_add": request.user.has_perm("accounts.add_replacementset")}
+    return framed(request, "trading/replacement_sets.html", context, "Replacement sets")
+
+
+@require_GET
+@permission_required(VIEW_SET, login_url="admin:login")
+def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
+    """One replacement set with its effect on each strategy that uses it."""
+    found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)
+    rules = list(found.rules.all())
+    context = {
+        "set": found,
+        "rules": rules,
+        "cycle": find_cycle({rule.source: rule.target for rule in rules}),
+        "effects": _effects(found),
+        "may_change": request.user.has_perm("accounts.change_replacementset"),
+    }
+    crumb = ("Replacement sets", reverse("trading:replacement_sets"))
+    return framed(request, "trading/replacement_set.html", context, found.name, crumb)
+
+
+def _effects(found: ReplacementSet) -> list[Effect]:
+    accounts = (
+        found.accounts.filter(strategy__isnull=False)
+        .select_related("strategy__published", "policy")
+        .prefetch_related("strategy__targets")
+        .order_by("strategy__name", "account_id")
+    )
+    users: dict[int, list[Account]] = {}
+    for account in accounts:
+        if account.strategy is not None:
+            users.setdefault(account.strategy.pk, []).append(account)
+    rules = replacement_rules(found)
+    return [_effect(rules, of_one) for of_one in users.values()]
+
+
+def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effect:
+    strategy = accounts[0].strategy
+    if strategy is None:
+        raise AssertionError  # only accounts with a strategy are asked for
+    shown = targets_of(strategy)["targets"]
+    items = [AllocationItem(symbol=target["symbol"], weight=target["percent"] / 100) for target in shown]
+    try:
+        result = apply_replacements(items, rules, resolve_policy(accounts[0]).replacement_limits())
+    except CalculationRefused as refusal:
+        return Effect(strategy, accounts, [], refusal.message, is_known=bool(items))
+    before = {item.symbol: item.weight * 100 for item in items}
+    after = {item.symbol: item.weight * 100 for item in result.items}
+    symbols = sorted(before.keys() | after.keys(), key=lambda symbol: (-before.get(symbol, Decimal(0)), symbol))
+    changes = [
+        Change(
+            symbol,
+            before.get(symbol, Decimal(0)),
+            after.get(symbol, Decimal(0)),
+            after.get(symbol, Decimal(0)) - before.get(symbol, Decimal(0)),
+        )
+        for symbol in symbols
+    ]
+    return Effect(strategy, accounts, changes, "", is_known=bool(items))

@@ -1,0 +1,102 @@
+"""What came of a run: fills against the quotes of the decision, commissions, cash, drift, and what was not traded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from trading.models import Order, RebalanceRun, RunStep
+
+BPS = 10_000
+
+
+@dataclass(frozen=True)
+class OrderRow:
+    """One order, sent or still to be sent; a negative slippage is better than the quote."""
+
+    symbol: str
+    is_sell: bool
+    shares: Decimal
+    filled_shares: Decimal
+    price: Decimal | None
+    quote: Decimal | None
+    is_estimate: bool
+    state: str
+    label: str
+    message: str
+    commission_usd: Decimal
+    slippage_bps: Decimal | None
+
+
+def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
+    """The run's orders, and behind them those of the plan that wait for the sells."""
+    rows = [_row(order) for order in orders]
+    if run.step == RunStep.SELLS and not run.is_finished:
+        rows += [_waiting(line) for line in run.result.get("plan", {}).get("buys", [])]
+    return rows
+
+
+def _row(order: Order) -> OrderRow:
+    return OrderRow(
+        symbol=order.symbol,
+        is_sell=order.is_sell,
+        shares=order.shares,
+        filled_shares=order.filled_shares,
+        price=order.average_price_usd or order.decision_price_usd,
+        quote=order.decision_price_usd,
+        is_estimate=order.average_price_usd is None,
+        state=order.state,
+        label="waiting" if order.state == "planned" else order.state,
+        message=order.message,
+        commission_usd=order.commission_usd,
+        slippage_bps=slippage_bps(order),
+    )
+
+
+def _waiting(line: dict[str, Any]) -> OrderRow:
+    quote = Decimal(line["quote_usd"])
+    return OrderRow(
+        symbol=line["symbol"],
+        is_sell=False,
+        shares=abs(Decimal(line["quantity"])),
+        filled_shares=Decimal(0),
+        price=quote,
+        quote=quote,
+        is_estimate=True,
+        state="planned",
+        label="waiting",
+        message="",
+        commission_usd=Decimal(0),
+        slippage_bps=None,
+    )
+
+
+def slippage_bps(order: Order) -> Decimal | None:
+    """How much worse than the quote of the decision the fill was, in hundredths of a percent."""
+    if order.average_price_usd is None or not order.decision_price_usd:
+        return None
+    worse = order.average_price_usd - order.decision_price_usd
+    return (-worse if order.is_sell else worse) / order.decision_price_usd * BPS
+
+
+def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
+    """The figures after a run."""
+    filled = [order for order in orders if order.average_price_usd is not None and order.decision_price_usd]
+    cost = sum(
+        (
+            (order.average_price_usd - order.decision_price_usd) * order.filled_quantity
+            for order in filled
+            if order.average_price_usd is not None and order.decision_price_usd is not None
+        ),
+        Decimal(0),
+    )
+    return {
+        "slippage_usd": cost,
+        "slippage_abs": abs(cost),
+        "commission_usd": Decimal(run.report["commission_usd"]),
+        "cash_usd": Decimal(run.report["cash_usd"]),
+        "total_value_usd": Decimal(run.report["total_value_usd"]),
+        "drift_before": Decimal(run.report["residual_drift_before"]) * 100,
+        "drift_after": Decimal(run.report["residual_drift_after"]) * 100,
+        "not_filled": [order for order in orders if order.state != "filled"],
+    }

@@ -1,0 +1,30 @@
+"""The steps of a run as a row of dots."""
+
+from trading.models import RebalanceRun, RunMode, RunState
+
+BEFORE_ORDERS = (("targets", "Targets"), ("snapshot", "Snapshot"), ("quotes", "Quotes"), ("plan", "Plan"))
+ORDERS = (("sells", "Sells"), ("buys", "Buys"), ("report", "Report"))
+
+
+def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
+    """The steps of a run with where it stands; one that halted shows where."""
+    steps = (*BEFORE_ORDERS, *(ORDERS if run.mode == RunMode.EXECUTE else ()), ("done", "Done"))
+    done = len(steps) if run.state == RunState.COMPLETED else _reached(run, [key for key, _ in steps])
+    halted = run.is_finished and run.state != RunState.COMPLETED
+    return [
+        {
+            "number": number + 1,
+            "label": label,
+            "done": number < done,
+            "current": number == done and not halted and run.state == RunState.RUNNING,
+        }
+        for number, (_, label) in enumerate(steps)
+    ]
+
+
+def _reached(run: RebalanceRun, keys: list[str]) -> int:
+    """How many steps are behind it. A run that has ended without completing says so by what it has recorded."""
+    if run.step in keys and run.step != "done":
+        return keys.index(run.step)
+    recorded = (run.targets, run.snapshot, run.quotes, run.result)
+    return next((number for number, fact in enumerate(recorded) if not fact), len(recorded)) if run.is_finished else 0

@@ -1,0 +1,109 @@
+"""Strategies: their targets with the sum, the accounts that follow, and the latest event."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import Account, Strategy, TargetAllocation
+from trading.errors import Refused, RunFailed
+from trading.models import PublishedTargets, StrategyEvent
+from trading.pages.charts import WIDTH, colour, geometry
+from trading.pages.frame import framed, person_of
+from trading.strategy_targets import fetch_now
+
+VIEW_STRATEGY = "accounts.view_strategy"
+CHANGE_STRATEGY = "accounts.change_strategy"
+A_PAGE = 24
+FOLLOWERS_SHOWN = 50
+WHOLE = Decimal(100)
+
+
+@require_GET
+@permission_required(VIEW_STRATEGY, login_url="admin:login")
+def strategies(request: HttpRequest) -> HttpResponse:
+    """All strategies."""
+    newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
+    found = (
+        Strategy.objects.annotate(
+            followers=Count("accounts", filter=Q(accounts__enabled=True), distinct=True),
+            event_at=Subquery(newest.values("received_at")[:1]),
+            event_state=Subquery(newest.values("state")[:1]),
+        )
+        .select_related("published")
+        .prefetch_related(Prefetch("targets", TargetAllocation.objects.order_by("-weight", "symbol")))
+        .order_by("-enabled", "name")
+    )
+    shown = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
+    cards = [{"strategy": one, **targets_of(one)} for one in shown]
+    context = {"page": shown, "cards": cards, "may_add": request.user.has_perm("accounts.add_strategy")}
+    return framed(request, "trading/strategies.html", context, "Strategies")
+
+
+@require_GET
+@permission_required(VIEW_STRATEGY, login_url="admin:login")
+def strategy(request: HttpRequest, name: str) -> HttpResponse:
+    """One strategy."""
+    found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
+    followers = Account.objects.filter(strategy=found).select_related("standing", "policy", "replacement_set")
+    context = {
+        "strategy": found,
+        **targets_of(found),
+        "followers": followers.order_by("-enabled", "account_id")[:FOLLOWERS_SHOWN],
+        "follower_count": followers.count(),
+        "events": StrategyEvent.objects.filter(channel=found.name).order_by("-id")[:6],
+        "may_change": request.user.has_perm(CHANGE_STRATEGY),
+        "may_fetch": found.source == Strategy.Source.API,
+    }
+    return framed(request, "trading/strategy.html", context, found.display_name, ("Strategies", _list()))
+
+
+@require_POST
+@permission_required(VIEW_STRATEGY, login_url="admin:login")
+def fetch(request: HttpRequest, name: str) -> HttpResponse:
+    """Asks the allocations service for the strategy's targets, now."""
+    found = get_object_or_404(Strategy, name=name)
+    try:
+        targets = fetch_now(found, person_of(request))
+        messages.success(request, f"{len(targets)} targets were fetched. Nothing is traded by looking.")
+    except (RunFailed, Refused) as failure:
+        messages.error(request, failure.message)
+    return redirect("trading:strategy", name=name)
+
+
+def targets_of(strategy: Strategy) -> dict[str, Any]:
+    """The strategy's targets as its page shows them, in percent, with what they leave out."""
+    published: PublishedTargets | None = getattr(strategy, "published", None)
+    if strategy.source == Strategy.Source.STATIC:
+        pairs = [(target.symbol, target.weight) for target in strategy.targets.all()]
+    else:
+        pairs = [(item["symbol"], Decimal(item["weight"])) for item in (published.targets if published else [])]
+    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+    total = sum((weight for _, weight in pairs), Decimal(0)) * 100
+    widest = max([Decimal("0.01"), *(weight for _, weight in pairs)])
+    return {
+        "targets": [
+            {
+                "symbol": symbol,
+                "percent": weight * 100,
+                "colour": colour(index),
+                "width": geometry(weight / widest * WIDTH),
+            }
+            for index, (symbol, weight) in enumerate(pairs)
+        ],
+        "total": total,
+        "cash": max(WHOLE - total, Decimal(0)),
+        "too_much": max(total - WHOLE, Decimal(0)),
+        "published": published,
+    }
+
+
+def _list() -> str:
+    return reverse("trading:strategies")

@@ -1,0 +1,106 @@
+"""The daily look at every account, so that the history of values has no holes on days without a run."""
+
+import asyncio
+import logging
+import os
+import socket
+from datetime import datetime, timedelta
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from accounts.models import Account, BrokerConnection
+from accounts.policies import resolve_policy
+from brokers.exceptions import BrokerError
+from trading.broker_link import make_client
+from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
+from trading.journal.standing import keep_total, keep_value
+from trading.market_calendar import MarketCalendar, market_calendar
+from trading.wake import wake_valuation
+
+logger = logging.getLogger("rebalancer.trading")
+
+
+def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
+    """The latest end of a session that has passed; at most a fortnight is looked back over."""
+    day = timezone.localdate(now) - timedelta(days=14)
+    session = calendar.session_after(day)
+    closed = session.opens_at
+    while session.closes_at <= now:
+        closed = session.closes_at
+        session = calendar.session_after(session.day)
+    return closed
+
+
+def unseen(since: datetime) -> QuerySet[Account]:
+    """Enabled accounts of this environment whose value was last read before an instant, or never."""
+    never_since = Q(standing__isnull=True) | Q(standing__seen_at__lt=since)
+    return Account.objects.filter(never_since, enabled=True, type=settings.TRADING_MODE)
+
+
+def wake_due_slots(now: datetime) -> int:
+    """Leaves a hint for each slot with accounts that nobody has looked at since the latest close.
+
+    Returns:
+        How many slots were woken.
+    """
+    due = unseen(last_close(market_calendar(), now)).values_list("connection_id", flat=True)
+    slots = sorted(set(due))
+    for connection_id in slots:
+        wake_valuation(connection_id)
+    keep_total()
+    return len(slots)
+
+
+def value_slot(connection_id: int) -> int:
+    """Reads the value of the slot's accounts that are due; a slot that is at work is left to its runs.
+
+    Returns:
+        How many values were kept.
+    """
+    return asyncio.run(_value_slot(connection_id))
+
+
+async def _value_slot(connection_id: int) -> int:
+    try:
+        lease = await sync_to_async(claim_lease)(connection_id, f"{socket.gethostname()}:{os.getpid()}:values")
+        if lease is None:
+            return 0
+        try:
+            return await _read_values(lease)
+        except BrokerError as error:
+            logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)
+            return 0
+        finally:
+            await sync_to_async(release_lease)(lease)
+    finally:
+        await sync_to_async(connections.close_all)()
+
+
+async def _read_values(lease: Lease) -> int:
+    since = last_close(market_calendar(), timezone.now())
+    due = unseen(since).filter(connection_id=lease.connection_id).select_related("policy").order_by("account_id")
+    accounts = [account async for account in due]
+    if not accounts:
+        return 0
+    slot = await BrokerConnection.objects.aget(pk=lease.connection_id)
+    client = await make_client(slot, await sync_to_async(resolve_policy)(accounts[0]))
+    kept = 0
+    await client.connect()
+    try:
+        for account in accounts:
+            await sync_to_async(renew_lease)(lease)
+            try:
+                snapshot = await client.get_account_snapshot(account.account_id)
+            except BrokerError as error:  # the others' values are good all the same
+                logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
+                continue
+            await sync_to_async(keep_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+            kept += 1
+    finally:
+        await client.disconnect()
+    await sync_to_async(keep_total)()
+    return kept
