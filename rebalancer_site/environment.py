@@ -110,6 +110,12 @@ class Environment(BaseSettings):
     )
 
     api_requests_per_minute: int = Field(120, ge=1, le=100_000, description="Most requests of one API token a minute.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="Lets a Prometheus of another machine read `/metrics`; this machine needs none."
+    )
+    keep_runs_days: int = Field(1825, ge=30, description="Runs with their orders are kept for so long.")
+    keep_events_days: int = Field(365, ge=30, description="Events without runs and messages are kept for so long.")
+    keep_values_days: int = Field(3650, ge=30, description="Account values are kept for so long.")
     broker_queue: Literal["main", "broker"] = Field(
         "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."
     )

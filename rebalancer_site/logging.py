@@ -11,7 +11,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "text": {"()": "trading.log_context.TextFormatter", "fmt": LINE},
         "json": {
             "()": "trading.log_context.JsonLines",
-            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s %(run_id)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         },
     }

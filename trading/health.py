@@ -4,21 +4,25 @@ from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from trading.vital_signs import Hearing, hearing, overview
+from trading.vital_signs import Hearing, broker_signs, hearing, overview, queue_signs
 
 
 @require_GET
 def healthz(_: HttpRequest) -> JsonResponse:
     """`/healthz`: 200 when database, workers and listener are well, 503 when not; no secrets."""
     try:
-        now, events = overview(), hearing()
+        now, events, waiting, broker = overview(), hearing(), queue_signs(), broker_signs()
     except DatabaseError:
         return JsonResponse({"database": "unreachable"}, status=503)
     body = {
         "database": "ok",
         "workers": "ok" if now.workers_alive else "no sign of life",
         "listener": _words(events),
-        "queue": {"tasks": now.queued_tasks},
+        "queue": {"tasks": waiting.tasks, "oldest_seconds": round(waiting.oldest_seconds)},
+        "broker": {
+            "answered_seconds_ago": None if broker.answered_seconds_ago is None else round(broker.answered_seconds_ago),
+            "slots_in_use_elsewhere": broker.in_use_elsewhere,
+        },
         "runs": {"needs_attention": now.needs_attention},
     }
     return JsonResponse(body, status=200 if now.workers_alive and events.is_well else 503)

@@ -13,6 +13,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 _account: contextvars.ContextVar[str] = contextvars.ContextVar("account", default="")
 _strategy: contextvars.ContextVar[str] = contextvars.ContextVar("strategy", default="")
+_run: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="")
 SHORTEST_SECRET = 6  # anything shorter would blot out ordinary words
 LONG_ENOUGH_FOR_PAGES = 12  # a weak database password must not tear holes into pages
 SHORTEST_TOKEN = 10
@@ -22,14 +23,14 @@ OUR_TOKENS = re.compile(r"\brbt_[A-Za-z0-9_-]{20,}")
 
 
 @contextmanager
-def log_context(account_id: str, strategy: str) -> Iterator[None]:
+def log_context(account_id: str, strategy: str, run_id: str = "") -> Iterator[None]:
     """Marks every log line of the block, in this task and those it starts."""
-    account_token, strategy_token = _account.set(account_id), _strategy.set(strategy)
+    tokens = _account.set(account_id), _strategy.set(strategy), _run.set(run_id)
     try:
         yield
     finally:
-        _account.reset(account_token)
-        _strategy.reset(strategy_token)
+        for variable, token in zip((_account, _strategy, _run), tokens, strict=True):
+            variable.reset(token)
 
 
 class RunContextFilter(logging.Filter):
@@ -40,13 +41,13 @@ class RunContextFilter(logging.Filter):
         account_id, strategy = _account.get(), _strategy.get()
         parts = [f"[ACCOUNT:{account_id}] "] if account_id else []
         parts += [f"[STRATEGY:{strategy}] "] if strategy else []
-        record.__dict__.update(account_id=account_id, strategy=strategy, context="".join(parts))
+        record.__dict__.update(account_id=account_id, strategy=strategy, run_id=_run.get(), context="".join(parts))
         return True
 
 
 def configured_secrets(shortest: int = SHORTEST_SECRET) -> tuple[str, ...]:
     """Every secret that the installation was given, the parts that matter of those that have parts, longest first."""
-    whole = [settings.ALLOCATIONS_API_KEY, settings.REALTIME_API_KEY, settings.DATABASE_URL]
+    whole = [settings.ALLOCATIONS_API_KEY, settings.REALTIME_API_KEY, settings.DATABASE_URL, settings.METRICS_TOKEN]
     found = {settings.SECRET_KEY, settings.DATABASES["default"].get("PASSWORD") or ""}
     for value in (given.get_secret_value() for given in (*whole, *settings.NOTIFICATION_URLS)):
         # Quoted as in an address, and escaped as in JSON.

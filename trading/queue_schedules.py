@@ -1,6 +1,6 @@
 """The queue's schedules. They come from here only: one broken row would hold up all others."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -17,7 +17,11 @@ SCHEDULES = {
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
     # Finds nothing to do until a session has closed; often, so that a close that was missed is made up for.
     "values": ("trading.tasks.record_values", Schedule.MINUTES, 30),
+    # What is older than the installation keeps goes at night.
+    "tidy": ("trading.tasks.tidy", Schedule.DAILY, None),
 }
+AT = {"tidy": time(3, 30)}
+"""New York times of daily schedules; the others run at the open."""
 
 
 def sync_schedules() -> None:
@@ -36,15 +40,15 @@ def sync_schedules() -> None:
         if known.count() > 1:
             known.delete()
         if not known.exists():
-            Schedule.objects.create(name=name, next_run=_first_run(kind), **wanted)
+            Schedule.objects.create(name=name, next_run=_first_run(name, kind), **wanted)
         else:
             known.update(**wanted)
 
 
-def _first_run(kind: str) -> datetime:
+def _first_run(name: str, kind: str) -> datetime:
     now = timezone.now()
     if kind != Schedule.DAILY:
         return now + timedelta(seconds=5)
     # The queue adds days in New York time, so that a change of the clocks does not move it.
-    at_open = datetime.combine(now.astimezone(NEW_YORK).date(), settings.MARKET_OPEN_TIME, NEW_YORK)
+    at_open = datetime.combine(now.astimezone(NEW_YORK).date(), AT.get(name, settings.MARKET_OPEN_TIME), NEW_YORK)
     return at_open if at_open > now else at_open + timedelta(days=1)

@@ -56,7 +56,7 @@ class RunDoor:
             DatabaseError: nothing can be recorded now; the run is taken up again under a later lease.
         """
         journal = RunJournal(self._lease, run.pk)
-        with log_context(run.account.account_id, run.strategy_name):
+        with log_context(run.account.account_id, run.strategy_name, run.run_id):
             logger.info("%s %s started", run.get_mode_display(), run.run_id)
             reached(FailPoint.RUN_TAKEN_UP, run.account.account_id)
             try:

@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from trading import notifications, settling, sweeper, webhooks
+from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
 from trading.slot_worker import work_slot
@@ -46,6 +47,11 @@ def settle_left_behind() -> int:
 def market_open() -> int:
     """Starts the accounts that are scheduled for this open; when none opens now, nothing happens."""
     return sweeper.run_calendar()
+
+
+def tidy() -> str:
+    """Removes what is older than the installation keeps."""
+    return str(retention.tidy())
 
 
 def deliver_notifications() -> int:

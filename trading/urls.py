@@ -3,6 +3,7 @@
 from django.urls import path
 
 from trading.health import healthz
+from trading.metrics import metrics
 from trading.pages import (
     account_page,
     codes,
@@ -43,5 +44,6 @@ urlpatterns = [
     path("codes/enrol/", codes.enrol, name="codes_enrol"),
     path("codes/remove/", codes.remove, name="codes_remove"),
     path("csp-report/", csp.report, name="csp_report"),
+    path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
 ]

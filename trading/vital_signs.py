@@ -9,12 +9,14 @@ from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 
 from django.conf import settings
+from django.db.models import Max
 from django.utils import timezone
 from django_q.models import OrmQ
 from pydantic import ValidationError
 
+from accounts.models import BrokerConnection
 from trading.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
-from trading.models import ProcessHeartbeat, RebalanceRun, RunState
+from trading.models import AccountValue, ProcessHeartbeat, RebalanceRun, RunState
 
 SITE_SECONDS = 10.0
 LONGEST_ANSWER = 100_000
@@ -89,6 +91,38 @@ def _hearing(row: ProcessHeartbeat, now: datetime) -> Hearing:
     except ValidationError:
         return Hearing(True, row.name, troubles=("The listener's heartbeat is of another version.",))
     return Hearing(True, row.name, report, tuple(report.troubles(now)))
+
+
+@dataclass(frozen=True)
+class QueueSigns:
+    """How the queue stands."""
+
+    tasks: int
+    oldest_seconds: float
+
+
+def queue_signs() -> QueueSigns:
+    """How many tasks wait, and since when the oldest of those that are due does."""
+    now = timezone.now()
+    oldest = OrmQ.objects.filter(lock__lte=now).order_by("lock").values_list("lock", flat=True).first()
+    return QueueSigns(OrmQ.objects.count(), (now - oldest).total_seconds() if oldest else 0.0)
+
+
+@dataclass(frozen=True)
+class BrokerSigns:
+    """How the brokers stand, as far as runs have found out."""
+
+    answered_seconds_ago: float | None
+    in_use_elsewhere: int
+
+
+def broker_signs() -> BrokerSigns:
+    """When a broker last told of an account, and how many client ids are taken by somebody else."""
+    latest = AccountValue.objects.aggregate(at=Max("at"))["at"]
+    return BrokerSigns(
+        answered_seconds_ago=(timezone.now() - latest).total_seconds() if latest else None,
+        in_use_elsewhere=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
+    )
 
 
 def overview() -> Overview:

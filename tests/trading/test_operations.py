@@ -1,0 +1,177 @@
+"""Health, metrics, structured lines, and what is tidied away."""
+
+import json
+import logging
+import logging.config
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from rebalancer_site.logging import logging_config
+from tests.support.makers import carry_out, queue
+from trading.journal.retention import tidy
+from trading.log_context import log_context
+from trading.models import (
+    AccountValue,
+    ExecutedSession,
+    Fill,
+    Notification,
+    Order,
+    OrderState,
+    RebalanceRun,
+    RunState,
+    StrategyEvent,
+)
+from trading.sweeper import beat
+from trading.values import ExecCommand
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def gauges(answer):
+    families = text_string_to_metric_families(answer.content.decode())
+    return {
+        (sample.name.removeprefix("rebalancer_"), *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_tell_the_rows(client, make_account):
+    beat("worker:a", "worker")
+    account = make_account()
+    carry_out(account)
+    queue(account)
+    found = gauges(client.get("/metrics"))
+    assert (found["workers",], found["runs", "completed"], found["runs", "queued"]) == (1, 1, 1)
+    assert (found["orders", "filled"], found["events", "accepted"], found["trading_paused",]) == (2, 2, 0)
+    assert found["queue_tasks",] >= 1 and found["broker_answered_seconds",] < 60
+    text = client.get("/metrics").content.decode()
+    assert "U1" not in text and account.strategy.name not in text
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "status"),
+    [
+        ("127.0.0.1", {}, 200),
+        ("::1", {}, 200),
+        ("203.0.113.1", {}, 403),
+        ("127.0.0.1", {"x-forwarded-for": "203.0.113.1"}, 403),
+        ("203.0.113.1", {"authorization": "Bearer wrong"}, 403),
+        ("203.0.113.1", {"authorization": "Bearer metrics-token-of-the-test"}, 200),
+    ],
+)
+def test_who_may_read_metrics(client, settings, peer, headers, status):
+    settings.METRICS_TOKEN = SecretStr("metrics-token-of-the-test")
+    assert client.get("/metrics", REMOTE_ADDR=peer, headers=headers).status_code == status
+
+
+def test_without_a_token_an_empty_one_opens_nothing(client):
+    for header in ("", "Bearer ", "Bearer"):
+        assert client.get("/metrics", REMOTE_ADDR="203.0.113.1", headers={"authorization": header}).status_code == 403
+
+
+def test_health_tells_the_age_of_queue_and_broker_and_no_name(client, make_account, settings):
+    beat("worker:a", "worker")
+    account = make_account()
+    before = client.get("/healthz").json()
+    assert before["broker"] == {"answered_seconds_ago": None, "slots_in_use_elsewhere": 0}
+    carry_out(account)
+    answer = client.get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json()["broker"]["answered_seconds_ago"] < 60
+    assert answer.json()["queue"]["oldest_seconds"] < 60
+    assert not {"U1", account.strategy.name, settings.SECRET_KEY} & set(answer.content.decode().split('"'))
+
+
+def test_a_json_line_says_account_strategy_and_run():
+    config = logging_config("INFO", "json")
+    form = logging.config.DictConfigurator(config).configure_formatter(config["formatters"]["json"])
+    context = logging.config.DictConfigurator(config).configure_filter(config["filters"]["context"])
+    record = logging.LogRecord("rebalancer.trading", logging.WARNING, "", 0, "It %s", ("moved",), None)
+    with log_context("U1", "balanced", "abc"):
+        context.filter(record)
+    line = json.loads(form.format(record))
+    told = {name: line[name] for name in ("level", "logger", "message", "account_id", "strategy", "run_id")}
+    assert told == {
+        "level": "WARNING",
+        "logger": "rebalancer.trading",
+        "message": "It moved",
+        "account_id": "U1",
+        "strategy": "balanced",
+        "run_id": "abc",
+    }
+    assert line["time"]
+
+
+def age(days):
+    then = timezone.now() - timedelta(days=days)
+    RebalanceRun.objects.exclude(finished_at=None).update(finished_at=then)
+    StrategyEvent.objects.update(received_at=then)
+    AccountValue.objects.update(at=then)
+    Notification.objects.update(created_at=then)
+
+
+@pytest.fixture
+def history(make_account, settings):
+    """A preview that was executed, and all that came with it."""
+    settings.KEEP_RUNS_DAYS = settings.KEEP_EVENTS_DAYS = settings.KEEP_VALUES_DAYS = 100
+    account = make_account()
+    preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    run = carry_out(account, approved=preview)
+    assert (run.state, run.approved_preview) == ("completed", preview)
+    Notification.objects.update(state="sent")
+    return run
+
+
+def test_what_is_old_goes_whole(history):
+    age(101)
+    tidied = tidy()
+    assert (tidied.runs, tidied.events) == (2, 2)
+    for model in (RebalanceRun, Order, Fill, ExecutedSession, StrategyEvent, AccountValue, Notification):
+        assert not model.objects.exists(), model
+
+
+def test_what_is_young_stays(history):
+    age(99)
+    assert (tidy().runs, RebalanceRun.objects.count(), Order.objects.count()) == (0, 2, 2)
+
+
+def needs_attention(run):
+    RebalanceRun.objects.filter(pk=run.pk).update(state=RunState.NEEDS_ATTENTION)
+
+
+def unknown_order(run):
+    Order.objects.filter(run=run, sequence=1).update(state=OrderState.UNKNOWN)
+
+
+def untold(run):
+    Notification.objects.create(run=run, kind="failure", title="x", body="x")
+
+
+@pytest.mark.parametrize("spoil", [needs_attention, unknown_order, untold])
+def test_what_is_not_settled_stays_with_the_preview_it_came_from(history, spoil):
+    spoil(history)
+    age(4000)
+    assert tidy().runs == 0
+    assert RebalanceRun.objects.count() == 2 and StrategyEvent.objects.count() == 2
+
+
+def test_a_run_that_waits_stays(make_account, settings):
+    queue(make_account())
+    StrategyEvent.objects.update(received_at=timezone.now() - timedelta(days=4000))
+    assert (tidy().runs, tidy().events, RebalanceRun.objects.count()) == (0, 0, 1)
+
+
+def test_the_command_can_only_count(history):
+    age(101)
+    out = StringIO()
+    call_command("tidy", "--dry-run", stdout=out)
+    assert out.getvalue().startswith("Would remove: 1 runs") and RebalanceRun.objects.count() == 2
+    call_command("tidy", stdout=out)
+    assert "Removed: 2 runs" in out.getvalue() and not RebalanceRun.objects.exists()
