@@ -16,7 +16,7 @@ from trading.journal import schedule
 from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
 from trading.journal.standing import keep_plan
-from trading.models import Order, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
+from trading.models import Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
@@ -202,6 +202,10 @@ def end_run(
         if warnings is not None:
             fields["warnings"] = list(warnings)
         move_run(pk, state, finished_at=Now(), step=RunStep.DONE, error_code=code, error_message=message, **fields)
+        # A row that was never sent must not look as if it still waited.
+        Order.objects.filter(run_id=pk, state=OrderState.PLANNED).update(
+            state=OrderState.CANCELLED, finished_at=Now(), message="Never sent: the run has ended."
+        )
         reached(FailPoint.END_WRITTEN)
         level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
         note(pk, code or str(state), message or "Completed.", level)

@@ -1,0 +1,192 @@
+"""A seeded soak: events over many accounts, while the broker misbehaves and workers are killed; then the ledger.
+
+Run as `python -m tests.faults.soak` (or `make soak`). On PostgreSQL two clusters race for the same slots.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from tests.faults.rig import Rig
+from tests.support.installation import Installation
+
+SYMBOLS = ("SPY", "IEF", "VTI", "GLD")
+QUICK_FAULTS = (
+    ("REJECT", {}),
+    ("SLOW", {"number": 0.7}),
+    ("SILENT", {}),
+    ("LOST", {}),
+    ("DISCONNECT_BEFORE", {}),
+    ("DISCONNECT_AFTER", {}),
+    ("DUPLICATE_UPDATE", {"times": 4}),
+    ("INCOMPLETE", {}),
+    ("MUTE", {}),
+)
+SLOW_FAULTS = (*QUICK_FAULTS, ("PARTIAL", {"number": 0.5}), ("SUPPRESSED_UPDATE", {"times": 2}), ("CANCEL_IGNORED", {}))
+"""With those that an order's deadline ends."""
+POINTS_OF_A_RUN = (
+    "lease_claimed", "claim_written", "run_taken_up", "settled", "planned", "orders_committed", "submitting_written",
+    "submitting_committed", "before_send", "sent", "result_written", "acknowledged", "fill_written",
+    "cancel_requested", "order_ended", "sells_done", "buys_done", "reported", "end_written", "lease_released",
+)  # fmt: skip
+EVENT = """
+import uuid
+from decimal import Decimal
+from accounts.models import Strategy, TargetAllocation
+from trading.models import EventSource
+from trading.services import receive_event
+strategy = Strategy.objects.get(name={channel!r})
+for symbol, weight in {weights!r}:
+    TargetAllocation.objects.update_or_create(strategy=strategy, symbol=symbol, defaults=dict(weight=Decimal(weight)))
+for again in range({times}):
+    receive_event(source=EventSource.ABLY, channel={channel!r}, message_id={message!r}, payload=dict(exec="rebalance"))
+"""
+UNFINISHED = """
+from trading.models import Order, OrderState, RebalanceRun
+answer = (RebalanceRun.objects.filter(state__in=("queued", "running")).count(),
+          Order.objects.filter(state__in=OrderState.unsettled()).count())
+"""
+A_PERSON_CANCELS = """
+from brokers.simulated import books
+from brokers.simulated.models import SimulatedFault, SimulatedOrder
+SimulatedFault.objects.all().delete()
+for order in SimulatedOrder.objects.filter(status="WORKING").select_related("account"):
+    books.cancel(order.account.account_id, order.order_id)
+"""
+STATES = """
+from collections import Counter
+from trading.models import Order, RebalanceRun
+answer = (Counter(RebalanceRun.objects.values_list("state", flat=True)), Counter(Order.objects.values_list("state", flat=True)))
+"""
+
+
+def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAULTS, at_most_waiting=20):
+    """Sends events and does harm; returns the ledger with what was done.
+
+    Args:
+        rig: an installation without accounts.
+        seed: decides which account, fault and kill comes when.
+        events: how many.
+        accounts: how many, five to a strategy and to a slot.
+        clusters: how many supervisors race, with two workers each.
+        kill_every: after so many events, on average, a worker is shot, and another dies at a fail point.
+        at_most_waiting: the next event waits until so few runs are unfinished, or most would be superseded.
+        faults: of the broker, of which six of ten events bring one.
+    """
+    dice, began = random.Random(seed), time.monotonic()
+    channels = [f"soak-{number}" for number in range(accounts // 5)]
+    for number, channel in enumerate(channels):
+        rig.accounts(*(f"S{number}-{i}" for i in range(5)), shared=channel)
+    rig.ask("from accounts.models import RebalancePolicy; RebalancePolicy.objects.update(request_timeout_seconds=1)")
+    crews = [rig.workers(2) for _ in range(clusters)]
+    shot = 0
+    for number in range(events):
+        channel = dice.choice(channels)
+        share = dice.randint(20, 75)
+        weights = [("SPY", f"0.{share}"), ("IEF", f"0.{95 - share:02}")]
+        if dice.random() < 0.6:
+            kind, fields = dice.choice(faults)
+            account = f"S{channel[5:]}-{dice.randrange(5)}"
+            fields = fields if kind in {"MUTE", "INCOMPLETE"} else fields | {"symbol": dice.choice(SYMBOLS[:2])}
+            rig.fault(kind, account, **fields)
+        if dice.random() < 1 / kill_every:
+            rig.arm(dice.choice(POINTS_OF_A_RUN))
+        if dice.random() < 1 / kill_every:
+            shot += _shoot(dice, crews)
+        rig.ask(EVENT.format(channel=channel, weights=weights, message=f"m-{number}", times=dice.choice((1, 1, 1, 2))))
+        rig.wait_for(lambda: rig.ask(UNFINISHED)[0] <= at_most_waiting, "A place for the next event", 120)
+    _calm_down(rig)
+    ledger = rig.ledger()
+    runs, orders = rig.ask(STATES)
+    deaths = [code for crew in crews for code in crew.deaths()]
+    return ledger | {
+        "did": {
+            "seconds": round(time.monotonic() - began),
+            "kills": len(deaths),
+            "shots": shot,
+            "runs": runs,
+            "orders": orders,
+        },
+        "codes": Counter(deaths),
+    }
+
+
+def _shoot(dice, crews):
+    """Kills a worker, wherever it is."""
+    with suppress(ProcessLookupError):
+        os.kill(dice.choice(dice.choice(crews).children()), signal.SIGKILL)
+        return 1
+    return 0
+
+
+def _calm_down(rig):
+    """Waits until nothing is going on; a person cancels what is still alive at the broker."""
+    for token in rig.points.iterdir():
+        token.unlink(missing_ok=True)
+    rig.wait_for(lambda: rig.ask(UNFINISHED)[0] == 0, "The end of all runs", 240)
+    rig.ask(A_PERSON_CANCELS)
+    rig.wait_for(lambda: rig.ask(UNFINISHED) == [0, 0], "The settling of all orders", 120)
+
+
+def text(result):
+    """The ledger for people."""
+    counts, wrong, did = result["counts"], result["wrong"], result["did"]
+    lines = [
+        f"events {counts['events']}, runs {counts['runs']}",
+        f"orders at the broker {counts['orders']}, fills {counts['fills']}",
+        f"workers killed {did['kills']}, seconds {did['seconds']}",
+        f"runs ended: {', '.join(f'{state} {count}' for state, count in sorted(did['runs'].items()))}",
+        f"orders ended: {', '.join(f'{state} {count}' for state, count in sorted(did['orders'].items()))}",
+        f"orders sent twice {len(counts['orders_sent_twice'])}",
+        f"orders without an older row {len(counts['orders_without_an_older_row'])}",
+        f"events lost {len(counts['events_lost']) + len(counts['runs_without_an_end'])}",
+        f"accounts in disagreement {len(counts['accounts_in_disagreement'])}",
+        f"negative cash {len(counts['negative_cash'])}",
+    ]
+    return "\n".join([*lines, *(f"{name}: {entry}" for name, found in wrong.items() for entry in found)])
+
+
+def main():
+    """The long version, on one database."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="postgres")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--events", type=int, default=400)
+    parser.add_argument("--accounts", type=int, default=40)
+    parser.add_argument("--kill-every", type=float, default=4)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rebalancer-soak-") as directory:
+        url = f"sqlite:///{directory}/site.sqlite3"
+        if asked.database == "postgres":
+            from tests.support.postgres import new_database
+
+            url = new_database("soak")
+        site = Installation(
+            Path(directory), url, LEASE_TTL_SECONDS="1", ORDER_SETTLE_SECONDS="0.3", LOG_LEVEL="WARNING"
+        )
+        site.manage("migrate", "-v0")
+        try:
+            result = soak(
+                Rig(site),
+                seed=asked.seed,
+                events=asked.events,
+                accounts=asked.accounts,
+                clusters=2 if asked.database == "postgres" else 1,
+                kill_every=asked.kill_every,
+                faults=SLOW_FAULTS,
+            )
+        finally:
+            site.close()
+    sys.stdout.write(f"soak on {asked.database}, seed {asked.seed}, {asked.accounts} accounts\n{text(result)}\n")
+    return 1 if result["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
