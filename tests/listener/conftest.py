@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from tests.support.ably_server import AblyServer
@@ -5,6 +7,11 @@ from tests.support.listening import Listening, eventually
 from tests.support.makers import policy, simulated_account, strategy
 from trading.models import StrategyEvent
 
+ON_ONE_DATABASE = pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") == "postgres",
+    reason="about the network and the process, not the database: runs in the SQLite half of the suite, where one writer "
+    "can hold up the others",
+)
 REBALANCE = '{"exec":"rebalance"}'
 
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from tests.listener.conftest import REBALANCE
+from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from tests.support.ably_server import Fault
-from tests.support.listening import QUICK, Listening, eventually, heartbeat
+from tests.support.listening import QUICK, Listening, eventually
 from trading.listener.config import Timing
 from trading.models import Notification
+
+pytestmark = ON_ONE_DATABASE
 
 ROWS = [
     Fault.DROP,
@@ -95,35 +97,6 @@ def test_a_key_that_may_only_publish_is_loud_and_cured_by_the_right_key(ably, bl
         ably.allow({"*": ("subscribe", "history")})
         listener.until_attached("blend")
         live_again(ably, inbox, during)
-
-
-def test_a_denied_channel_is_loud_and_the_others_go_on(ably, listening, inbox, blend):
-    from tests.support.makers import policy, simulated_account, strategy
-
-    ably.allow({"*": ("subscribe", "history"), "secret": ()})
-    simulated_account("U2", {}, strategy=strategy("secret", {"SPY": "1"}), policy=policy())
-    trouble = listening.until("denied", "secret")
-    assert "40160" in trouble.problem
-    eventually(lambda: Notification.objects.filter(title="Ably refuses the channel secret").exists(), "The alarm")
-    seen = ably.seen("denied")
-    ably.wait_for("denied", seen + 2)  # it is tried again, on the same connection
-    inbox(ably.publish("blend", REBALANCE))
-    assert listening.listener.status.rebuilds == 0
-    assert Notification.objects.filter(title__contains="the channel secret").count() == 1
-    ably.allow({"*": ("subscribe", "history")})
-    listening.until_attached("secret")
-    inbox(ably.publish("secret", REBALANCE), channel="secret")
-
-
-@pytest.mark.parametrize(("key", "code"), [("app.key:wrong", "40101"), ("nonsense", "form of a key")])
-def test_a_refused_key_is_loud_and_specific_and_tried_again(ably, blend, inbox, key, code):
-    with Listening(ably, key=key) as listener:
-        trouble = listener.until("key refused", "")
-        assert code in trouble.problem and "wrong" not in trouble.problem
-        eventually(lambda: Notification.objects.filter(title="Ably refuses the key").exists(), "The alarm")
-        eventually(lambda: listener.listener.status.rebuilds >= 2, "Another try")
-        assert Notification.objects.count() == 1
-        eventually(lambda: heartbeat()["state"] == "key refused", "The heartbeat")
 
 
 def test_a_key_that_is_revoked_and_given_again(ably, listening, inbox):

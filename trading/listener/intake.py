@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class Intake:
 
     def __init__(self, status: Status, timing: Timing) -> None:
         self._queue: asyncio.Queue[_Heard | Received | _Mark] = asyncio.Queue()
+        self._queued: Counter[tuple[str, str]] = Counter()
         self._status = status
         self._timing = timing
 
@@ -52,13 +54,18 @@ class Intake:
 
     def hear(self, channel: str, message: Message) -> None:
         """Takes a live message. Called back by the SDK, which swallows errors: nothing here can fail."""
+        self._queued[channel, str(message.id)] += 1
         self._queue.put_nowait(_Heard(channel, message))
 
     async def store(self, messages: Sequence[Received]) -> None:
-        """Takes messages of history, and returns when all of them are in the inbox."""
+        """Takes messages of history, and returns when all of them are in the inbox.
+
+        What is in the queue already, in a burst, is not put there again: the mark comes after it.
+        """
         mark = _Mark(asyncio.get_running_loop().create_future())
         for message in messages:
-            self._queue.put_nowait(message)
+            if not self._queued[message.channel, message.message_id]:
+                self._queue.put_nowait(message)
         self._queue.put_nowait(mark)
         await mark.reached
 
@@ -91,6 +98,7 @@ class Intake:
                 logger.error("The inbox cannot be written (%s); trying again in %.0f s", trouble, pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._timing.back_off_longest)
+        self._queued -= Counter((item.channel, str(item.message.id)) for item in batch if isinstance(item, _Heard))
         for item in batch:
             if isinstance(item, _Mark) and not item.reached.done():
                 item.reached.set_result(None)

@@ -1,0 +1,33 @@
+"""A thousand events at once: all stored, the last wins, and the pages answer meanwhile."""
+
+import pytest
+from django.urls import reverse
+
+from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
+from tests.support.listening import QUICK, Listening, eventually
+from trading.models import RebalanceRun, StrategyEvent
+
+FRAMES, A_FRAME = 20, 50
+
+
+@ON_ONE_DATABASE
+@pytest.mark.timeout(240)
+def test_a_burst_is_stored_whole_while_the_pages_answer(ably, blend, inbox, admin_client):
+    stored = StrategyEvent.objects.filter(channel="blend")
+    pages = ("trading:dashboard", "trading:events")
+    answers = []
+    with Listening(ably, QUICK.model_copy(update={"reconcile": 5})) as listener:
+        listener.until_attached("blend")
+        ids = [one for _ in range(FRAMES) for one in ably.publish_batch("blend", [{"data": REBALANCE}] * A_FRAME)]
+        while (there := stored.count()) < len(ids):
+            answers += [admin_client.get(reverse(page)).status_code for page in pages]
+            answers.append(admin_client.get("/healthz").json()["database"])
+            eventually(lambda there=there: stored.count() >= min(there + 100, len(ids)), "Progress", seconds=60)
+    assert len(answers) >= 9, "the burst was over before a page was asked for"
+    assert set(answers) == {200, "ok"}
+    events = inbox(*ids)
+    assert {(event.state, event.duplicates) for event in events} == {("accepted", 0)}
+    assert [event.message_id for event in sorted(events, key=lambda event: event.order)] == ids
+    run = RebalanceRun.objects.get(state="queued")
+    assert run.event.message_id == ids[-1]
+    assert RebalanceRun.objects.filter(state="superseded").count() == len(ids) - 1

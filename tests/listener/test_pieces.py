@@ -1,0 +1,172 @@
+"""The pure parts: reading messages, judging a link, knowing how far history reaches."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from ably.types.message import Message
+
+from tests.listener.conftest import REBALANCE
+from trading.listener.catch_up import CaughtUp, missed
+from trading.listener.config import Timing
+from trading.listener.messages import from_history, from_live
+from trading.listener.positions import reach_and_gap
+from trading.listener.watch import FLAPS, Observation, Watch
+from trading.models import ChannelPosition
+
+NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
+HEAD = {"id": "c:1:0", "timestamp": 1_795_618_800_000, "serial": "0001@a:0"}
+
+
+def ago(**fields):
+    return NOW - timedelta(**fields)
+
+
+@pytest.mark.parametrize(
+    ("item", "payload"),
+    [
+        ({"data": REBALANCE}, REBALANCE),
+        ({"data": REBALANCE, "encoding": "json"}, {"exec": "rebalance"}),
+        ({"data": {"exec": "rebalance"}}, {"exec": "rebalance"}),
+        ({"data": f'"{REBALANCE[1:-1]}"'.replace('"', "'")}, f'"{REBALANCE[1:-1]}"'.replace('"', "'")),
+        ({"data": "eyJleGVjIjoicmViYWxhbmNlIn0=", "encoding": "base64"}, REBALANCE),
+        ({"data": "eyJleGVjIjoicmViYWxhbmNlIn0=", "encoding": "json/utf-8/base64"}, {"exec": "rebalance"}),
+        ({"data": REBALANCE, "name": "any", "clientId": "x", "extras": {"headers": {"a": 1}}, "more": []}, REBALANCE),
+        ({"data": None}, None),
+        ({}, None),
+        ({"data": [1]}, [1]),
+    ],
+)
+def test_a_readable_message_reads_the_same_by_both_ways(item, payload):
+    received = from_history("blend", HEAD | item)
+    assert received.payload == payload and received.is_readable
+    assert (received.message_id, received.serial, received.published_at.year) == ("c:1:0", "0001@a:0", 2026)
+    assert from_live("blend", Message.from_encoded(HEAD | item)) == received
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"data": "x", "encoding": "cipher+aes-256-cbc"},
+        {"data": "x", "encoding": "unheard"},
+        {"data": "/v8=", "encoding": "base64"},
+        {"data": "{", "encoding": "json"},
+        {"data": None, "encoding": "json"},
+        {"data": REBALANCE, "encoding": 7},
+        {"data": "not base64 at all!", "encoding": "base64"},
+        {"data": "x", "encoding": "vcdiff"},
+        {"data": REBALANCE, "timestamp": "noon"},
+        {"data": REBALANCE, "timestamp": -5},
+        {"data": REBALANCE, "timestamp": 10**18},
+        {"data": REBALANCE, "timestamp": None},
+        {"data": REBALANCE, "serial": 5},
+        {"data": REBALANCE, "id": None},
+        {"data": REBALANCE, "id": ""},
+        {"data": REBALANCE, "id": ["list"]},
+        {"data": REBALANCE, "extras": "text", "version": 3},
+    ],
+)
+def test_an_unreadable_item_is_kept_under_an_id_and_never_acted_on(item):
+    received = from_history("blend", HEAD | item)
+    assert not received.is_readable and received.payload.why and received.message_id
+    assert from_history("blend", HEAD | item).message_id == received.message_id
+    assert from_history("blend", HEAD | item).payload == received.payload
+
+
+@pytest.mark.parametrize("item", [None, 3, "text", [], True])
+def test_what_is_no_item_is_kept_too(item):
+    received = from_history("blend", item)
+    assert not received.is_readable and received.message_id.startswith("no-id-")
+
+
+@pytest.mark.parametrize(
+    ("caught_up_to", "known_reach", "oldest", "newest_stored", "reach", "gap"),
+    [
+        # away for less than is always kept
+        (ago(seconds=90), 120, None, None, timedelta(minutes=2), None),
+        # the oldest message that is kept is older than where it left
+        (ago(hours=5), 120, ago(hours=6), None, timedelta(hours=6), None),
+        # ... or younger: nobody knows
+        (ago(hours=5), 120, ago(hours=4), None, timedelta(hours=4), (ago(hours=5), ago(hours=4))),
+        # nothing is kept at all
+        (ago(hours=5), 120, None, None, timedelta(minutes=2), (ago(hours=5), ago(minutes=2))),
+        # it reached far enough once, and nothing says otherwise
+        (ago(hours=5), 86_400, None, None, timedelta(days=1), None),
+        (ago(hours=5), 86_400, ago(hours=1), ago(days=2), timedelta(days=1), None),
+        # a message that is to be there is gone: it does not reach so far any more
+        (ago(hours=5), 86_400, None, ago(hours=6), timedelta(minutes=2), (ago(hours=5), ago(minutes=2))),
+        (ago(hours=5), 86_400, ago(hours=1), ago(hours=6), timedelta(hours=1), (ago(hours=5), ago(hours=1))),
+    ],
+)
+def test_how_far_history_reaches_and_what_may_be_lost(caught_up_to, known_reach, oldest, newest_stored, reach, gap):
+    position = ChannelPosition(
+        channel="blend", known_from=ago(days=9), caught_up_to=caught_up_to, history_reach_seconds=known_reach
+    )
+    found, lost = reach_and_gap(position, oldest, newest_stored, NOW)
+    assert (found, lost and (lost.since, lost.until)) == (reach, gap)
+
+
+WELL = Observation("connected")
+
+
+@pytest.mark.parametrize(
+    ("seen", "after", "rebuilds"),
+    [
+        (WELL, 10_000, False),
+        (Observation("connecting"), 59, False),
+        (Observation("connecting"), 60, True),
+        (Observation("disconnected"), 60, True),
+        (Observation("suspended"), 299, False),
+        (Observation("suspended"), 300, True),
+        (Observation("failed"), 0, True),
+        (Observation("closed"), 0, True),
+        (Observation("connected", ping_problem="no answer"), 59, False),
+        (Observation("connected", ping_problem="no answer"), 60, True),
+        (Observation("connected", unattached=("blend",)), 60, True),
+        (Observation("connected", stale=("blend",)), 60, True),
+        (Observation("connected", reconnects=FLAPS), 10_000, False),
+        (Observation("connected", reconnects=FLAPS + 1), 0, True),
+        (Observation("connected", deaf="blend was not heard"), 0, True),
+    ],
+)
+def test_the_watchdog(seen, after, rebuilds):
+    watch = Watch(Timing())
+    watch.judge(seen, 0.0)
+    verdict = watch.judge(seen, float(after))
+    assert verdict.rebuild is rebuilds
+    assert verdict.is_well is (seen in {WELL, Observation("connected", reconnects=FLAPS)})
+
+
+def test_what_was_well_in_between_begins_anew():
+    watch = Watch(Timing())
+    bad = Observation("connected", ping_problem="no answer")
+    assert [
+        watch.judge(*look).rebuild for look in ((bad, 0.0), (WELL, 50.0), (bad, 55.0), (bad, 110.0), (bad, 115.0))
+    ] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "heard", "is_missed"),
+    [
+        ({}, (), True),
+        ({}, ("f:1:0",), False),  # it is in the queue
+        ({"age": 3600}, (), False),  # from before the attach
+        ({"age": 1}, (), False),  # it may still come
+        ({"name": "error"}, (), False),  # no listener of the SDK gets these
+    ],
+)
+def test_what_only_history_has_was_missed(fields, heard, is_missed):
+    def item(message_id, **more):
+        age = timedelta(seconds=fields.get("age", 60))
+        milliseconds = int((NOW - age).timestamp() * 1000)
+        return from_history("blend", {"id": message_id, "timestamp": milliseconds, "data": REBALANCE, **more})
+
+    found = CaughtUp(NOW, (item("f:1:0", name=fields.get("name")),))
+    assert bool(missed(found, heard, ago(minutes=10), timedelta(seconds=10))) is is_missed
+    spoilt = CaughtUp(NOW, (item("f:1:0"), item("f:1:1", encoding="unheard")))
+    assert not missed(spoilt, (), ago(minutes=10), timedelta(seconds=10))

@@ -1,0 +1,107 @@
+"""The real process: killed, told to stop, with keys that it must not tell."""
+
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
+from tests.support.ably_server import AblyServer
+
+pytest_plugins = ["tests.e2e.conftest"]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
+
+SETUP = """
+from accounts.models import Account, Strategy
+from accounts.books import ensure_books
+strategy = Strategy.objects.create(name="blend", source="static")
+ensure_books(Account.objects.create(account_id="U1", broker="simulated", strategy=strategy, trade_guard="none"))
+"""
+AWAY = """
+from datetime import timedelta
+from django.utils import timezone
+from trading.models import ChannelPosition
+ChannelPosition.objects.update(
+    known_from=timezone.now() - timedelta(days=1), caught_up_to=timezone.now() - timedelta(hours=1))
+"""
+
+
+def rows(site, query):
+    """What the database of the installation holds; the half of the suite with SQLite is where this module runs."""
+    with closing(sqlite3.connect(site.directory / "site.sqlite3", timeout=20)) as database:
+        return [row[0] for row in database.execute(query)]
+
+
+def ids_of(site):
+    return sorted(rows(site, "SELECT message_id FROM trading_strategyevent"))
+
+
+def listen(site, ably):
+    attached = ably.seen("attached")
+    process = site.start("listen")
+    ably.wait_for("attached", attached + 1, seconds=60)
+    return process
+
+
+def test_killed_and_started_again_it_finds_what_history_has_and_reports_what_lies_beyond(new_installation):
+    with AblyServer() as ably:
+        site = new_installation(
+            REALTIME_API_KEY=ably.key, ABLY_ENDPOINT="127.0.0.1", ABLY_PORT=str(ably.port), ABLY_TLS="false"
+        )
+        site.python(SETUP)
+        process = listen(site, ably)
+        ids = [ably.publish("blend", REBALANCE)]
+        site.wait_for(lambda: ids_of(site) == ids, "The first event")
+
+        site.kill(process, signal.SIGKILL)
+        ids += [ably.publish("blend", REBALANCE) for _ in range(5)]
+        process = listen(site, ably)
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "What was published while it was dead")
+
+        site.kill(process, signal.SIGKILL)
+        site.python(AWAY)  # as if it had been dead for an hour
+        ably.call(ably.store.channel("blend").frames.clear)
+        ably.keep(600)
+        lost = ably.publish("blend", REBALANCE, age_seconds=1800)
+        ids.append(ably.publish("blend", REBALANCE, age_seconds=300))
+        process = listen(site, ably)
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "What history still has")
+        assert lost not in ids_of(site)
+        titles = site.wait_for(lambda: rows(site, "SELECT title FROM trading_notification"), "The report")
+        assert any(title.startswith("Messages of blend after") and title.endswith("may be lost") for title in titles)
+        ids.append(ably.publish("blend", REBALANCE))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        process = listen(site, ably)
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "What came just before it stopped")
+        assert sorted(event["message_id"] for event in site.events()) == sorted(ids)
+
+
+def test_no_key_is_in_any_line_at_any_level(new_installation):
+    with AblyServer() as ably:
+        site = new_installation(
+            REALTIME_API_KEY="app.canary-name:canary-secret-part",
+            ABLY_ENDPOINT="127.0.0.1",
+            ABLY_PORT=str(ably.port),
+            ABLY_TLS="false",
+            LOG_LEVEL="DEBUG",
+        )
+        site.python(SETUP)
+        site.start("listen")
+        site.wait_for(lambda: "Ably refuses the key" in site.logs(), "The refusal")
+        attached = ably.seen("attached")
+        ably.allow({"*": ("subscribe", "history")}, key="app.canary-name:canary-secret-part")
+        site.close()
+        site.start("listen")
+        ably.wait_for("attached", attached + 1, seconds=60)
+        message_id = ably.publish("blend", REBALANCE)
+        site.wait_for(lambda: ids_of(site) == [message_id], "An event")
+        log = site.logs()
+        assert "Listening to channel blend" in log
+        assert "canary" not in log and "token-" not in log
+
+
+def test_without_a_key_it_says_what_is_missing(new_installation):
+    site = new_installation()
+    assert "REALTIME_API_KEY is not set" in site.manage("listen", expect=2).stderr
