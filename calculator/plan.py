@@ -9,7 +9,8 @@ from calculator.holdings import Holdings, Line, make_holdings
 from calculator.money import MICRO, ONE_CENT, fraction, from_micro, percent
 from calculator.outlook import CASH, cash_after, l1_with_cost, outlook, residual_drift
 from calculator.selection import Selection, select
-from calculator.sizing import Money, Sizing
+from calculator.sizing import Sizing
+from calculator.valuation import Money
 from calculator.values import (
     AccountConfig,
     AccountState,
@@ -64,9 +65,8 @@ def _size(holdings: Holdings, selection: Selection) -> dict[str, int]:
     """Signed shares by symbol."""
     liquidated = {symbol: -shares for symbol, shares in selection.liquidate.items()}
     cash = cash_after(holdings, liquidated, worst=False)
-    money = Money(cash=cash, floor=holdings.floor, cash_target=holdings.cash_target)
-    sizing = Sizing(holdings, selection.free, selection.least, money)
-    shares = sizing.run()
+    money = Money(total=holdings.total, cash=cash, floor=holdings.floor, cash_target=holdings.cash_target)
+    shares = Sizing(selection.free, selection.least, money, holdings.config.commission).run()
     moved = {line.symbol: n - line.whole_held for line, n in zip(selection.free, shares, strict=True)}
     return {**liquidated, **{symbol: n for symbol, n in moved.items() if n}}
 

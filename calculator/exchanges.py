@@ -1,0 +1,112 @@
+"""Small changes that bring a sizing nearer: single shares, one share for another, many shares between two symbols."""
+
+from calculator.choices import Choice
+from calculator.valuation import State, Valuation
+
+ROUNDS = 60
+"""Most single steps and exchanges in a row; they come to rest long before."""
+PARTNERS = 12
+"""Of each side, so many shares are tried for an exchange."""
+REACH = 24
+"""So many shares are exchanged between two symbols at most."""
+EXCHANGES = 300
+"""... and fewer, the more pairs there are, so that the time stays the same."""
+EXCHANGE_ROUNDS = 2
+
+_Step = tuple[int, int, int, int, int, int]
+"""Line, its shares then, and the changes of error, cash, worst cash and number of buying lines."""
+
+
+def improve(valuation: Valuation, state: State) -> State:
+    """Takes the best single share or exchange of two shares, until none helps."""
+    for _ in range(ROUNDS):
+        better = _best_step(valuation, state)
+        if better is None:
+            return state
+        state = better
+    return state
+
+
+def exchange_many(valuation: Valuation, best: State) -> State:
+    """Takes the best exchange of many shares between two symbols, as long as one helps; for few symbols."""
+    for _ in range(EXCHANGE_ROUNDS):
+        better = _best_exchange(valuation, best)
+        if better is None:
+            return best
+        best = improve(valuation, better)
+    return best
+
+
+def _best_step(valuation: Valuation, state: State) -> State | None:
+    ups, downs = _steps(valuation, state)
+    target, floor = valuation.money.cash_target, valuation.money.floor
+    cash, worst, buys = state.cash, state.worst, state.buys
+    miss = abs(cash - target)
+    best_gain = 0
+    best: tuple[tuple[int, int], ...] | None = None
+    for i, n, error, d_cash, d_worst, d_buys in (*ups, *downs):
+        gain = miss - error - abs(cash + d_cash - target)
+        if gain > best_gain and (buys + d_buys == 0 or worst + d_worst >= floor):
+            best_gain, best = gain, ((i, n),)
+    ups.sort(key=lambda step: step[2])
+    downs.sort(key=lambda step: step[2])
+    for i, n, error, d_cash, d_worst, d_buys in ups[:PARTNERS]:
+        left, after, room = miss - error, cash + d_cash - target, worst + d_worst - floor
+        for j, m, error_2, d_cash_2, d_worst_2, d_buys_2 in downs[:PARTNERS]:
+            if left - error_2 <= best_gain:
+                break  # they come with rising errors
+            gain = left - error_2 - abs(after + d_cash_2)
+            if gain > best_gain and i != j and (room + d_worst_2 >= 0 or buys + d_buys + d_buys_2 == 0):
+                best_gain, best = gain, ((i, n), (j, m))
+    return _changed(valuation, state, best) if best is not None else None
+
+
+def _steps(valuation: Valuation, state: State) -> tuple[list[_Step], list[_Step]]:
+    """One share more, and one share less, of each line: what changes."""
+    ups: list[_Step] = []
+    downs: list[_Step] = []
+    for i, (choices, n, least) in enumerate(zip(valuation.choices, state.shares, valuation.least, strict=True)):
+        now = choices.at(n)
+        ups.append(_step(i, n + 1, now, choices.at(n + 1)))
+        if n > least:
+            downs.append(_step(i, n - 1, now, choices.at(n - 1)))
+    return ups, downs
+
+
+def _step(i: int, n: int, now: Choice, then: Choice) -> _Step:
+    return i, n, then.error - now.error, then.cash - now.cash, then.worst - now.worst, then.buys - now.buys
+
+
+def _best_exchange(valuation: Valuation, state: State) -> State | None:
+    target, floor = valuation.money.cash_target, valuation.money.floor
+    pairs = len(valuation.lines) * (len(valuation.lines) - 1)
+    reach = min(REACH, EXCHANGES // pairs) if pairs else 0
+    best_value, best = valuation.objective(state), None
+    for i, choices_i in enumerate(valuation.choices):
+        here = choices_i.at(state.shares[i])
+        for n in range(max(valuation.least[i], state.shares[i] - reach), state.shares[i] + reach + 1):
+            if n == state.shares[i]:
+                continue
+            there = choices_i.at(n)
+            cash, worst = state.cash - here.cash + there.cash, state.worst - here.worst + there.worst
+            error, buys = state.error - here.error + there.error, state.buys - here.buys + there.buys
+            for j, choices_j in enumerate(valuation.choices):
+                if j == i:
+                    continue
+                from_j = choices_j.at(state.shares[j])
+                room = worst - from_j.worst - floor
+                for m in choices_j.fitting(room, valuation.least[j]):
+                    to_j = choices_j.at(m)
+                    if room + to_j.worst < 0 and buys - from_j.buys + to_j.buys:
+                        continue
+                    value = error - from_j.error + to_j.error + abs(cash - from_j.cash + to_j.cash - target)
+                    if value < best_value:
+                        best_value, best = value, ((i, n), (j, m))
+    return _changed(valuation, state, best) if best is not None else None
+
+
+def _changed(valuation: Valuation, state: State, changes: tuple[tuple[int, int], ...]) -> State:
+    shares = list(state.shares)
+    for i, n in changes:
+        shares[i] = n
+    return valuation.state(shares)

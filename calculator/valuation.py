@@ -1,0 +1,73 @@
+"""What shares of every line add up to, and whether the rules allow it. All in whole micro-dollars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from calculator.choices import Choices
+from calculator.commissions import CommissionTable
+from calculator.holdings import Line
+from calculator.values import Commission
+
+NO_LIMIT = 1 << 62
+"""The most shares of a line that may have any number."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """Value of the account, cash with the fixed part of the plan done, the reserve, and what is wanted in cash.
+
+    Units: micro-dollars.
+    """
+
+    total: int
+    cash: int
+    floor: int
+    cash_target: int
+
+
+class State(NamedTuple):
+    """Shares of every line, with what they add up to."""
+
+    shares: tuple[int, ...]
+    error: int  # distances and costs, without the distance of cash
+    cash: int  # at quotes
+    worst: int  # with buys at their limits
+    buys: int  # lines that buy
+
+
+class Valuation:
+    """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is."""
+
+    def __init__(
+        self, lines: Sequence[Line], bounds: Sequence[tuple[int, int]], money: Money, commission: Commission
+    ) -> None:
+        table = CommissionTable(commission)
+        self.lines = lines
+        self.least = [least for least, _ in bounds]
+        self.most = [most for _, most in bounds]
+        self.money = money
+        self.choices = [Choices(line, table) for line in lines]
+
+    def state(self, shares: Sequence[int]) -> State:
+        """What so many whole shares of each line add up to."""
+        error, buys, cash, worst = 0, 0, self.money.cash, self.money.cash
+        for choices, n in zip(self.choices, shares, strict=True):
+            choice = choices.at(n)
+            error += choice.error
+            cash += choice.cash
+            worst += choice.worst
+            buys += choice.buys
+        return State(tuple(shares), error, cash, worst, buys)
+
+    def objective(self, state: State) -> int:
+        """What is made small: distances from all targets and from the cash target, and costs."""
+        return state.error + abs(state.cash - self.money.cash_target)
+
+    def is_feasible(self, state: State) -> bool:
+        """Whether the reserve holds in the worst case, if anything is bought."""
+        return not state.buys or state.worst >= self.money.floor
+
+    def room(self, state: State) -> int:
+        """What can still be spent before the reserve, or the cash that is wanted, is reached; negative: lacking."""
+        return min(state.worst - self.money.floor, state.cash - self.money.cash_target)
