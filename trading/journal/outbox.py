@@ -56,6 +56,11 @@ def announce_event(event: StrategyEvent) -> None:
     )
 
 
+def tell_people_at_once(kind: NotificationKind, title: str, body: str) -> None:
+    """Writes a message that is about no run, however often."""
+    _write(kind, title[:200], body)
+
+
 def tell_people(kind: NotificationKind, title: str, body: str, *, quiet: timedelta) -> bool:
     """Writes a message that is about no run, unless people were told the same a short while ago.
 
