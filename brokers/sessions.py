@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -41,12 +42,18 @@ class ExchangeCalendar:
     def session_after(self, day: date) -> Session:
         """The first session of a later day."""
         calendar = _exchange(self.code, day.year)
-        stamp = calendar.date_to_session((day + timedelta(days=1)).isoformat(), direction="next")
-        return Session(
-            stamp.date(),
-            calendar.session_open(stamp).to_pydatetime(),
-            calendar.session_close(stamp).to_pydatetime(),
-        )
+        return _session(calendar, calendar.date_to_session((day + timedelta(days=1)).isoformat(), direction="next"))
+
+    def session_before(self, day: date) -> Session:
+        """The last session of an earlier day."""
+        calendar = _exchange(self.code, day.year)
+        return _session(calendar, calendar.date_to_session((day - timedelta(days=1)).isoformat(), direction="previous"))
+
+
+def _session(calendar: Any, stamp: Any) -> Session:
+    return Session(
+        stamp.date(), calendar.session_open(stamp).to_pydatetime(), calendar.session_close(stamp).to_pydatetime()
+    )
 
 
 @cache

@@ -19,6 +19,7 @@ from trading.models import (
     RebalanceRun,
     ScheduledJob,
     ScheduleEntry,
+    SeenExecution,
     StrategyEvent,
     TradingControl,
 )
@@ -136,6 +137,16 @@ class ExecutedSessionAdmin(ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
     list_display = ("account", "session_date", "run", "first_order_at")
     list_filter = ("account",)
     list_select_related = ("account", "run")
+
+
+@admin.register(SeenExecution)
+class SeenExecutionAdmin(ReadOnlyMixin, admin.ModelAdmin[SeenExecution]):
+    """What the trade guard counts from, manual trades included."""
+
+    list_display = ("account", "session_date", "executed_at", "symbol", "quantity", "price_usd", "client_order_id")
+    list_filter = ("account", "session_date")
+    search_fields = ("symbol", "execution_id")
+    list_select_related = ("account",)
 
 
 @admin.register(ScheduleEntry)

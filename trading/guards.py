@@ -86,7 +86,7 @@ def enforce(results: list[GuardResult], source: str) -> None:
         if result.passed:
             continue
         somebody_waits = source in {EventSource.ADMIN, EventSource.COMMAND}
-        if result.not_before is not None and (result.code == "trade_guard" or not somebody_waits):
+        if result.not_before is not None and (result.code.startswith("trade_guard") or not somebody_waits):
             raise Deferred(result.code, result.message, not_before=result.not_before)
         raise Refused(result.code, result.message)
 

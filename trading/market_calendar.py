@@ -19,6 +19,9 @@ class MarketCalendar(Protocol):
     def session_after(self, day: date) -> Session:
         """The first session of a later day."""
 
+    def session_before(self, day: date) -> Session:
+        """The last session of an earlier day."""
+
 
 class AlwaysOpenCalendar:
     """A session every day from midnight to midnight in New York, for rehearsals on paper."""
@@ -30,6 +33,10 @@ class AlwaysOpenCalendar:
     def session_after(self, day: date) -> Session:
         """The session of the day after."""
         return self._session(day + timedelta(days=1))
+
+    def session_before(self, day: date) -> Session:
+        """The session of the day before."""
+        return self._session(day - timedelta(days=1))
 
     @staticmethod
     def _session(day: date) -> Session:

@@ -42,12 +42,14 @@ from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RunState, RunStep
 from trading.order_desk import OrderDesk
+from trading.plan_checks import PlanChecks
 from trading.planned import Planned
 from trading.quotes import tradable_quotes
 from trading.reconciliation import Reconciler
 from trading.report import make_report
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
+from trading.trade_guard import needs_executions, window_start
 from trading.values import GuardResult, RunWarning
 
 logger = logging.getLogger("rebalancer.trading")
@@ -79,6 +81,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(ticket.policy.calculator_config())
+        self._checks = PlanChecks(ticket, link.client, calendar)
         self._reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -101,7 +104,7 @@ class Rebalancer(BaseRebalancer):
         """A preview: everything up to the plan, which is kept for a person to approve."""
         guards = await self._check_guards()
         planned = await self._plan()
-        guards += await self._check_plan(planned)
+        guards += await self._checks.check(planned)
         await self._keep_plan(planned, guards)
         await self._journal.end(
             RunState.COMPLETED,
@@ -116,13 +119,15 @@ class Rebalancer(BaseRebalancer):
         guards = await self._check_guards()
         enforce(guards, self._ticket.source)
         planned = await self._plan()
-        plan_guards = await self._check_plan(planned)
+        plan_guards = await self._checks.check(planned)
         enforce(plan_guards, self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades:
             await self._clear_open_orders(planned)
-            enforce(await self._check_guards(), self._ticket.source)  # read again, right before the first order
+            # Read again, right before the first order: executions of others in the meantime included.
+            enforce(await self._check_guards(), self._ticket.source)
+            enforce([await self._checks.trade_guard(planned)], self._ticket.source)
         sells = await self._sell(planned)
         reached(FailPoint.SELLS_DONE, self._ticket.account_id)
         buys = await self._buy(planned, sells)
@@ -132,10 +137,19 @@ class Rebalancer(BaseRebalancer):
     # ---- before the plan
 
     async def _check_guards(self) -> list[GuardResult]:
+        await self._read_executions()
         context = await sync_to_async(read_context)(
             self._ticket.account_pk, self._ticket.pk, self._policy, timezone.now(), self._calendar
         )
         return await sync_to_async(check_guards)(context)
+
+    async def _read_executions(self) -> None:
+        """Keeps what the broker tells of; when it cannot be read, the run ends here: the door stays closed."""
+        if not needs_executions(self._policy.trade_guard):
+            return
+        since = await sync_to_async(window_start)(timezone.now(), self._calendar)
+        executions = await self._client.get_executions(self._ticket.account_id, since=since)
+        await self._journal.keep_executions(self._ticket.account_pk, executions, self._calendar)
 
     async def _settle_what_was_sent(self) -> None:
         """After a crash or a dropped link: every order of the run is brought to its end before anything else.
@@ -230,40 +244,6 @@ class Rebalancer(BaseRebalancer):
 
     # ---- the plan
 
-    async def _check_plan(self, planned: Planned) -> list[GuardResult]:
-        """Guards that need a plan to look at."""
-        return [self._turnover(planned), await self._buys_feasible(planned)]
-
-    def _turnover(self, planned: Planned) -> GuardResult:
-        turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
-        words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
-        return GuardResult(code="turnover_limit", passed=turnover <= limit, message=words)
-
-    async def _buys_feasible(self, planned: Planned) -> GuardResult:
-        """Asks the broker about every buy, as far as the cash of now reaches; the sells bring the rest."""
-        answers = []
-        if self._client.capabilities.what_if:
-            for buy in planned.result.plan.buys:
-                shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.price - 1)
-                if shares >= 1:
-                    answers.append((buy.symbol, shares, buy.price))
-        asked = await asyncio.gather(
-            *(
-                self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
-                for symbol, shares, price in answers
-            )
-        )
-        refused = [
-            f"{symbol}: {answer.message}"
-            for (symbol, _, _), answer in zip(answers, asked, strict=True)
-            if not answer.accepted
-        ]
-        return GuardResult(
-            code="buy_not_feasible",
-            passed=not refused,
-            message="; ".join(refused) or "Every buy is feasible, as far as the broker can tell beforehand.",
-        )
-
     async def _keep_plan(self, planned: Planned, guards: list[GuardResult]) -> None:
         await self._journal.record(
             guards=[guard.model_dump(mode="json") for guard in guards],
@@ -315,9 +295,11 @@ class Rebalancer(BaseRebalancer):
     async def _buy(self, planned: Planned, sells: Sequence[OrderView]) -> list[OrderView]:
         """Buys what the plan says, cut to the cash that the sells have really brought."""
         cash = planned.snapshot.cash_usd + _proceeds(sells)
-        buys = TradeCalculator.fit_buys(planned.result.plan, cash)
+        spendable = await self._checks.spendable_usd(planned.snapshot, cash)
+        buys = TradeCalculator.fit_buys(planned.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in planned.result.plan.buys):
-            await self._journal.tell("buys_reduced", f"Buys were cut to the cash there is (${cash:,.2f}).", "warning")
+            what = "settled cash" if spendable < cash else "cash there is"
+            await self._journal.tell("buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning")
         return await self._send(RunStep.BUYS, planned, buys)
 
     async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:

@@ -87,6 +87,7 @@ class PDTCheckResult(TradingValue):
     message: str
     next_allowed_at: datetime | None = None
     executions: tuple[PDTExecutionInfo, ...] = ()
+    day_trades_used: int | None = None
 
 
 class TradeLine(TradingValue):

@@ -122,7 +122,7 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
         return REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
-    if run.state == RunState.DEFERRED and run.error_code != "trade_guard":
+    if run.state == RunState.DEFERRED and not run.error_code.startswith("trade_guard"):
         return "Rebalance deferred"
     return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
 

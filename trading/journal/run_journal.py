@@ -10,9 +10,11 @@ from django.db.models import Q
 
 from brokers.values import Execution, OrderResult
 from trading.journal import claims, leases, orders, runs
+from trading.journal.executions import keep_executions
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.standing import keep_value
+from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
 P = ParamSpec("P")
@@ -53,6 +55,10 @@ class RunJournal:
     async def orders(self) -> list[OrderView]:
         """The run's orders, oldest first."""
         return await sync_to_async(orders.orders_of)(self.run_pk)
+
+    async def keep_executions(self, account_pk: int, executions: Sequence[Execution], calendar: MarketCalendar) -> None:
+        """Keeps what the broker has told of, for the trade guard."""
+        await self._write(keep_executions, account_pk, executions, calendar)
 
     async def stop_requested(self) -> bool:
         """Whether a person has asked to stop the run, its account, or all trading."""

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 
 from accounts.models import Account
 from brokers.sessions import NEW_YORK
+from trading.journal.outbox import tell_people_at_once
 from trading.models import (
-    Notification,
     NotificationKind,
     RebalanceRun,
     RunState,
@@ -155,7 +155,7 @@ def run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> None:
 
 def tell(title: str, account: Account, body: str, kind: NotificationKind = NotificationKind.WARNING) -> None:
     """Writes a message about an account's schedule into the outbox."""
-    Notification.objects.create(kind=kind, title=f"{title}: {account.display_name}"[:200], body=body)
+    tell_people_at_once(kind, f"{title}: {account.display_name}", body)
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:

@@ -12,7 +12,7 @@ from trading.models.prices import CachedPrice
 from trading.models.published import PublishedTargets
 from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.models.trade_guard import ExecutedSession
+from trading.models.trade_guard import ExecutedSession, SeenExecution
 from trading.models.values import AccountStanding, AccountValue, TotalValue
 from trading.models.webhooks import Webhook, WebhookDelivery
 
@@ -44,6 +44,7 @@ __all__ = [
     "ScheduleOrigin",
     "ScheduleState",
     "ScheduledJob",
+    "SeenExecution",
     "StrategyEvent",
     "TimelineEntry",
     "TotalValue",

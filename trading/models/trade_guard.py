@@ -15,3 +15,25 @@ class ExecutedSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} on {self.session_date}"
+
+
+class SeenExecution(models.Model):
+    """A fill that the broker has told of, manual ones included: what day trades and settled cash are counted from."""
+
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="seen_executions")
+    execution_id = models.CharField(max_length=80)
+    symbol = models.CharField(max_length=32)
+    quantity = models.DecimalField(max_digits=20, decimal_places=8, help_text="Signed: a sell is negative.")
+    price_usd = models.DecimalField(max_digits=20, decimal_places=8)
+    executed_at = models.DateTimeField()
+    session_date = models.DateField(help_text="The exchange session that it belongs to.")
+    client_order_id = models.CharField(max_length=64, blank=True, help_text="Empty or not ours: a manual trade.")
+    seen_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-executed_at", "-id")
+        constraints = (models.UniqueConstraint(fields=("account", "execution_id"), name="execution_seen_once"),)
+        indexes = (models.Index(fields=("account", "-session_date"), name="seen_by_account"),)
+
+    def __str__(self) -> str:
+        return f"{'SELL' if self.quantity < 0 else 'BUY'} {abs(self.quantity).normalize():f} {self.symbol}"

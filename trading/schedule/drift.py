@@ -10,10 +10,10 @@ from accounts.models import Strategy
 from brokers.sessions import NEW_YORK
 from trading.guards import MOST_LATE
 from trading.journal import schedule
+from trading.journal.outbox import tell_people_at_once
 from trading.market_calendar import MarketCalendar
 from trading.models import (
     EventSource,
-    Notification,
     NotificationKind,
     RebalanceRun,
     RunMode,
@@ -53,9 +53,7 @@ def _report_missed(strategy: Strategy, job: ScheduledJob) -> None:
         "nor within 15 minutes after. It is checked again in the next session."
     )
     schedule.finish_job(job, succeeded=False, outcome=words)
-    Notification.objects.create(
-        kind=NotificationKind.WARNING, title=f"Drift check missed: {strategy.display_name}"[:200], body=words
-    )
+    tell_people_at_once(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
 
 
 def _start(strategy: Strategy, job: ScheduledJob) -> None:

@@ -1,0 +1,280 @@
+"""The four regimes, by vectors of real sessions; and runs that they hold back."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from accounts.models import Account
+from brokers.exceptions import BrokerAPIError
+from brokers.sessions import ExchangeCalendar
+from brokers.simulated import books
+from brokers.simulated.client import SimulatedBroker
+from brokers.simulated.models import SimulatedExecution, SimulatedOrder
+from brokers.values import OrderType, TimeInForce
+from tests.support.makers import carry_out, held, policy, simulated_account
+from trading.models import ExecutedSession, ScheduleEntry, SeenExecution
+from trading.trade_guard import check_trade_guard, settled_cash_usd
+from trading.trade_guard.history import Trade, day_trades
+from trading.trade_guard.rules import day_trade_rule, settlement_sessions
+from trading.values import ExecCommand
+
+NEW_YORK = ZoneInfo("America/New_York")
+XNYS = ExchangeCalendar("XNYS")
+SENDS = pytest.mark.django_db(transaction=True)
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK)
+
+
+def trades(*lines):
+    """`BUY SPY 2026-11-25 10:00` and the like."""
+    found = []
+    for line in lines:
+        side, symbol, *when = line.split()
+        instant = at(" ".join(when))
+        sign = 1 if side == "BUY" else -1
+        found.append(Trade(symbol, Decimal(sign * 10), Decimal(100), instant, XNYS.session_of(instant).day))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        ((), 0),
+        (("BUY SPY 2026-11-25 10:00",), 0),
+        (("BUY SPY 2026-11-25 10:00", "SELL SPY 2026-11-25 11:00"), 1),
+        (("SELL SPY 2026-11-25 10:00", "BUY SPY 2026-11-25 11:00"), 0),  # only a buy and then a sell
+        (("BUY SPY 2026-11-25 10:00", "SELL IEF 2026-11-25 11:00"), 0),
+        (("BUY SPY 2026-11-24 10:00", "SELL SPY 2026-11-25 11:00"), 0),
+        (("BUY SPY 2026-11-25 10:00", "SELL SPY 2026-11-25 11:00", "SELL SPY 2026-11-25 12:00"), 1),
+        (
+            (
+                "BUY SPY 2026-11-25 10:00",
+                "SELL SPY 2026-11-25 11:00",
+                "BUY SPY 2026-11-25 12:00",
+                "SELL SPY 2026-11-25 13:00",
+            ),
+            2,
+        ),
+        (("BUY SPY 2026-11-25 10:00", "SELL SPY 2026-11-25 17:00"), 0),  # after the close: the next session's
+        (("BUY SPY 2026-11-25 17:00", "SELL SPY 2026-11-27 09:31"), 1),  # both are Friday's
+    ],
+)
+def test_a_day_trade_is_a_buy_and_then_a_sell_of_a_symbol_in_one_session(lines, count):
+    assert sum(day_trades(trades(*lines)).values()) == count
+
+
+def test_the_rules_have_dates():
+    assert day_trade_rule(date(2027, 10, 20)) is not None
+    assert day_trade_rule(date(2027, 10, 21)) is None
+    assert (settlement_sessions(date(2024, 5, 24)), settlement_sessions(date(2024, 5, 28))) == (2, 1)
+
+
+@pytest.fixture
+def account(db):
+    return simulated_account("U1", {"SPY": "1"}, policy=policy())
+
+
+def seen(account, *lines):
+    for number, trade in enumerate(trades(*lines), start=SeenExecution.objects.count()):
+        SeenExecution.objects.create(
+            account=account,
+            execution_id=f"e{number}",
+            symbol=trade.symbol,
+            quantity=trade.quantity,
+            price_usd=trade.price_usd,
+            executed_at=trade.executed_at,
+            session_date=trade.session_date,
+        )
+
+
+def day_trade(symbol, day):
+    return f"BUY {symbol} {day} 10:00", f"SELL {symbol} {day} 11:00"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("now", "days", "sells", "until", "used"),
+    [
+        # five sessions back from Wednesday 2026-11-25 is Thursday the 19th; from Friday the 27th it is the 20th
+        ("2026-11-25 12:00", ["2026-11-19", "2026-11-20", "2026-11-23"], (), None, 3),
+        ("2026-11-25 12:00", ["2026-11-18", "2026-11-18", "2026-11-18", "2026-11-18"], (), None, 0),
+        ("2026-11-25 12:00", ["2026-11-19", "2026-11-20", "2026-11-23"], ("TLT",), "2026-11-27 09:30", 3),
+        ("2026-11-25 12:00", ["2026-11-20", "2026-11-23"], ("TLT",), None, 2),
+        ("2026-11-25 12:00", ["2026-11-19", "2026-11-20", "2026-11-23"], ("IEF",), None, 3),
+        ("2026-11-27 09:45", ["2026-11-19", "2026-11-20", "2026-11-23"], (), None, 2),
+        ("2026-11-27 09:45", ["2026-11-20"] * 4, (), "2026-11-30 09:30", 4),
+        ("2026-11-27 09:45", ["2026-11-24"] * 4, (), "2026-12-02 09:30", 4),
+        ("2027-10-21 12:00", ["2027-10-20"] * 4, (), None, None),
+    ],
+)
+def test_pdt_counts_four_day_trades_in_five_real_sessions(account, now, days, sells, until, used):
+    for number, day in enumerate(days):
+        seen(account, *day_trade(f"S{number}", day))
+    seen(account, "BUY TLT 2026-11-25 10:30")
+    check = check_trade_guard(account.pk, "pdt_legacy", at(now), XNYS, sells=sells)
+    assert (check.allowed, check.next_allowed_at) == (until is None, until and at(until))
+    assert check.day_trades_used == used
+    if until:
+        assert f"{at(until):%a %Y-%m-%d %H:%M} New York time" in check.message
+
+
+@pytest.mark.django_db
+def test_pdt_follows_the_clocks_of_new_york(account):
+    for number in range(4):
+        seen(account, *day_trade(f"S{number}", "2026-10-26"))
+    check = check_trade_guard(account.pk, "pdt_legacy", at("2026-10-30 12:00"), XNYS)
+    assert check.next_allowed_at == at("2026-11-02 09:30")
+    assert check.next_allowed_at.utcoffset() != at("2026-10-30 12:00").utcoffset() or (
+        check.next_allowed_at.hour == 14
+    ), "the clocks go back on Sunday"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("lines", "now", "sells", "allowed"),
+    [
+        ((), "2026-11-25 12:00", ("SPY",), True),
+        (("BUY SPY 2026-11-25 10:00",), "2026-11-25 12:00", ("SPY",), True),  # with money that was there
+        (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-25 12:00", ("SPY",), False),
+        (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-25 12:00", ("TLT",), True),
+        (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-27 09:31", ("SPY",), True),  # T+1
+        (("SELL IEF 2026-11-25 17:00", "BUY SPY 2026-11-27 10:00"), "2026-11-27 12:00", ("SPY",), False),
+    ],
+)
+def test_a_cash_account_sells_nothing_that_unsettled_money_may_have_paid_for(account, lines, now, sells, allowed):
+    seen(account, *lines)
+    check = check_trade_guard(account.pk, "cash_settlement", at(now), XNYS, sells=sells)
+    assert check.allowed == allowed
+    if not allowed:
+        assert "settled" in check.message and check.next_allowed_at > at(now)
+
+
+@pytest.mark.django_db
+def test_settled_cash_leaves_out_what_was_sold_in_this_session(account):
+    seen(account, "SELL IEF 2026-11-24 10:00", "SELL SPY 2026-11-25 10:00", "BUY TLT 2026-11-25 11:00")
+    now = at("2026-11-25 12:00")
+    assert settled_cash_usd(account.pk, Decimal(5000), now, XNYS) == Decimal(4000)
+    assert settled_cash_usd(account.pk, Decimal(500), now, XNYS) == 0
+    assert settled_cash_usd(account.pk, Decimal(5000), at("2026-11-25 16:30"), XNYS) == Decimal(5000), "Friday's money"
+
+
+@pytest.mark.django_db
+def test_a_regime_that_is_not_known_is_held_to_all_of_them(account):
+    seen(account, "SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00")
+    assert not check_trade_guard(account.pk, "new", at("2026-11-25 12:00"), XNYS, sells=("SPY",)).allowed
+    for number in range(4):
+        seen(account, *day_trade(f"S{number}", "2026-11-25"))
+    assert not check_trade_guard(account.pk, "new", at("2026-11-25 12:00"), XNYS).allowed
+
+
+# ---- runs
+
+
+def trade_by_hand(account_id, symbol, shares):
+    """An order that nobody of ours has sent, filled at once."""
+    books.take_order(
+        account_id, symbol, Decimal(shares), OrderType.MARKET, None, f"by-hand-{symbol}-{shares}", TimeInForce.DAY
+    )
+    with books.locked_account(account_id):
+        pass  # lets it fill
+
+
+@pytest.fixture
+def real_day(settings):
+    """Wednesday 2026-11-25 at eleven in New York."""
+    settings.MARKET_CALENDAR = "XNYS"
+    with time_machine.travel(at("2026-11-25 11:00"), tick=True):
+        yield
+
+
+@SENDS
+def test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits(make_account, real_day):
+    account = make_account(cash="500000", trade_guard="pdt_legacy", positions={"VTI": "100"})
+    for symbol in ("TLT", "GLD", "QQQ"):
+        trade_by_hand("U1", symbol, 5)
+        trade_by_hand("U1", symbol, -5)
+    trade_by_hand("U1", "VTI", 1)  # what the plan will sell was bought today
+    preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert [guard["code"] for guard in preview.guards if not guard["passed"]] == ["trade_guard_plan"]
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("deferred", "trade_guard_plan"), run.error_message
+    assert "Selling VTI" in run.error_message
+    assert not SimulatedOrder.objects.filter(client_order_id__startswith="rb-").exists()
+    entry = ScheduleEntry.objects.get()
+    assert (entry.due_at, entry.run) == (at("2026-11-27 09:30"), run)
+    assert SeenExecution.objects.count() == SimulatedExecution.objects.count() == 7
+
+
+@SENDS
+def test_pdt_lets_a_second_rebalance_through_that_makes_no_day_trade(make_account, real_day):
+    account = make_account(trade_guard="pdt_legacy", positions={"VTI": "100"})
+    assert carry_out(account).state == "completed"
+    account.strategy.targets.filter(symbol="IEF").update(weight="0.2")
+    account.strategy.targets.filter(symbol="SPY").update(weight="0.6")
+    second = carry_out(account)
+    # IEF was bought today, and selling it makes one day trade of three.
+    assert second.state == "completed", second.error_message
+    assert sum(1 for order in second.orders.all() if order.quantity < 0) == 1
+
+
+@SENDS
+def test_a_cash_account_buys_with_settled_cash_only_and_the_rest_in_the_next_session(make_account, settings):
+    settings.MARKET_CALENDAR = "XNYS"
+    with time_machine.travel(at("2026-11-25 11:00"), tick=True):
+        account = make_account(cash="1000", trade_guard="cash_settlement", positions={"VTI": "100"})
+        first = carry_out(account)
+        assert first.state == "completed", first.error_message
+        bought = sum(
+            order.filled_quantity * order.average_price_usd for order in first.orders.all() if order.quantity > 0
+        )
+        assert bought <= 1000, "the sale of VTI settles on Friday"
+        assert any(entry.code == "buys_reduced" for entry in first.timeline.all())
+    with time_machine.travel(at("2026-11-27 09:31"), tick=True):
+        second = carry_out(account)
+        assert second.state == "completed", second.error_message
+        assert set(held("U1")) == {"SPY", "IEF"}
+        assert books.SimulatedAccount.objects.get().cash_usd < Decimal(2000)
+
+
+@SENDS
+def test_what_cannot_be_read_closes_the_door(make_account, monkeypatch):
+    account = make_account(trade_guard="pdt_legacy", positions={"VTI": "100"})
+
+    async def unreadable(*_, **__):
+        raise BrokerAPIError("The executions cannot be read.")
+
+    monkeypatch.setattr(SimulatedBroker, "get_executions", unreadable)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "broker_api")
+    assert not SimulatedOrder.objects.exists()
+
+
+@SENDS
+@pytest.mark.parametrize(
+    ("sent", "session", "until"),
+    [
+        ("2026-11-25 15:50", "2026-11-25", "2026-11-27 09:30"),
+        ("2026-11-27 12:50", "2026-11-27", "2026-11-30 09:30"),  # ten minutes before an early close
+        ("2026-03-06 11:00", "2026-03-06", "2026-03-09 09:30"),  # the clocks go forward in between
+    ],
+)
+def test_a_run_is_recorded_in_the_session_in_which_its_first_order_executes(
+    make_account, settings, sent, session, until
+):
+    settings.MARKET_CALENDAR = "XNYS"
+    with time_machine.travel(at(sent), tick=True):
+        account = make_account(trade_guard="once_per_session")
+        assert carry_out(account).state == "completed"
+        assert ExecutedSession.objects.get().session_date == date.fromisoformat(session)
+        again = carry_out(account)
+    assert (again.state, again.not_before) == ("deferred", at(until))
+    assert timedelta(0) < again.not_before - at(sent) < timedelta(days=4)
+
+
+def test_every_regime_that_an_account_can_have_is_known():
+    assert set(Account.TradeGuard.values) == {"none", "once_per_session", "pdt_legacy", "cash_settlement"}

@@ -1,0 +1,41 @@
+"""Executions that the broker has told of, kept once each, manual ones included."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from brokers.values import Execution
+from trading.journal.leases import Lease, fence
+from trading.market_calendar import MarketCalendar
+from trading.models import SeenExecution
+
+
+def keep_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
+    """Keeps executions, each in the session that it belongs to; one that is known stays as it is, fenced.
+
+    Returns:
+        How many were new.
+    """
+    rows = [
+        SeenExecution(
+            account_id=account_pk,
+            execution_id=execution.execution_id,
+            symbol=execution.symbol,
+            quantity=execution.quantity,
+            price_usd=execution.price_usd,
+            executed_at=execution.executed_at,
+            session_date=calendar.session_of(execution.executed_at).day,
+            client_order_id=execution.client_order_id,
+        )
+        for execution in executions
+    ]
+    with transaction.atomic():
+        fence(lease)
+        known = set(
+            SeenExecution.objects.filter(
+                account_id=account_pk, execution_id__in=[row.execution_id for row in rows]
+            ).values_list("execution_id", flat=True)
+        )
+        new = [row for row in rows if row.execution_id not in known]
+        SeenExecution.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)

@@ -1,0 +1,87 @@
+"""What was executed, from rows: what the broker has told of, manual trades included, and our own fills."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from trading.market_calendar import MarketCalendar
+from trading.models import Fill, SeenExecution
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One execution, in the session that it belongs to; a sell is negative."""
+
+    symbol: str
+    quantity: Decimal
+    price_usd: Decimal
+    executed_at: datetime
+    session_date: date
+
+
+def window(session_date: date, sessions: int, calendar: MarketCalendar) -> list[date]:
+    """The last sessions up to and with the one given, oldest first."""
+    days = [session_date]
+    while len(days) < sessions:
+        days.append(calendar.session_before(days[-1]).day)
+    return days[::-1]
+
+
+def executed_since(account_pk: int, first_session: date, calendar: MarketCalendar) -> list[Trade]:
+    """Everything that was executed for the account in the sessions from one on, oldest first."""
+    since = calendar.session_before(first_session).closes_at
+    found = {
+        row.execution_id: Trade(row.symbol, row.quantity, row.price_usd, row.executed_at, row.session_date)
+        for row in SeenExecution.objects.filter(account_id=account_pk, executed_at__gte=since)
+    }
+    # A broker tells of the current day only: our own fills of other days are in the journal.
+    for fill in Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"):
+        session = calendar.session_of(fill.executed_at)
+        found.setdefault(
+            fill.execution_id,
+            Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day),
+        )
+    return sorted(found.values(), key=lambda trade: trade.executed_at)
+
+
+def day_trades(trades: Iterable[Trade]) -> dict[date, int]:
+    """Day trades by session: each time that a symbol is sold after it was bought in the same session."""
+    counts: dict[date, int] = {}
+    bought: set[tuple[date, str]] = set()
+    for trade in trades:
+        place = (trade.session_date, trade.symbol)
+        if trade.quantity > 0:
+            bought.add(place)
+        elif place in bought:
+            bought.remove(place)  # further sells belong to the same day trade until it is bought again
+            counts[trade.session_date] = counts.get(trade.session_date, 0) + 1
+    return counts
+
+
+def bought_in(trades: Iterable[Trade], session_date: date) -> set[str]:
+    """Symbols that were bought in the session, and not sold since."""
+    left: set[str] = set()
+    for trade in trades:
+        if trade.session_date == session_date:
+            (left.add if trade.quantity > 0 else left.discard)(trade.symbol)
+    return left
+
+
+def bought_with_unsettled_money(trades: Iterable[Trade], unsettled_from: date) -> set[str]:
+    """Symbols that were bought after a sale whose money has not settled: it may have paid for them."""
+    sold, symbols = False, set()
+    for trade in trades:
+        if trade.session_date < unsettled_from:
+            continue
+        if trade.quantity < 0:
+            sold = True
+        elif sold:
+            symbols.add(trade.symbol)
+    return symbols
+
+
+def unsettled_usd(trades: Iterable[Trade], unsettled_from: date) -> Decimal:
+    """What sales have brought that has not settled."""
+    sales = [trade for trade in trades if trade.quantity < 0 and trade.session_date >= unsettled_from]
+    return sum((-trade.quantity * trade.price_usd for trade in sales), Decimal(0))
