@@ -23,7 +23,7 @@ test: setup  ## the whole suite, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
 	TEST_DATABASE=postgres $(BIN)/python -m pytest -q
 
-check: setup  ## format, lint, types, layers, spelling, migrations
+check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -31,6 +31,7 @@ check: setup  ## format, lint, types, layers, spelling, migrations
 	$(BIN)/codespell
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
+	$(BIN)/python tools/audit.py
 
 bench: setup  ## quality and time beside others, in one run; renews docs/calculator.md
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
@@ -43,7 +44,7 @@ lock: setup  ## pins every dependency, with hashes
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 audit: setup  ## known weaknesses of the pinned dependencies
-	$(BIN)/pip-audit -r requirements/main.txt --require-hashes
+	$(BIN)/python tools/audit.py
 
 clean:
 	rm -rf .venv var

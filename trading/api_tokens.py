@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import F
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from trading.errors import Refused
@@ -81,11 +81,14 @@ def count_request(token: ApiToken) -> bool:
     """
     now = timezone.now()
     minute = now.replace(second=0, microsecond=0)
-    row = ApiToken.objects.filter(pk=token.pk)
-    if row.exclude(window_started_at=minute).update(window_started_at=minute, window_requests=1, last_used_at=now):
-        return True
-    within = row.filter(window_started_at=minute, window_requests__lt=settings.API_REQUESTS_PER_MINUTE)
-    return bool(within.update(window_requests=F("window_requests") + 1, last_used_at=now))
+    another_minute = Q(window_started_at__isnull=True) | Q(window_started_at__lt=minute)
+    within = Q(window_started_at=minute, window_requests__lt=settings.API_REQUESTS_PER_MINUTE)
+    counted = ApiToken.objects.filter(another_minute | within, pk=token.pk).update(
+        window_requests=Case(When(window_started_at=minute, then=F("window_requests") + 1), default=1),
+        window_started_at=minute,
+        last_used_at=now,
+    )
+    return bool(counted)
 
 
 def revoke(token: ApiToken, at: datetime | None = None) -> None:

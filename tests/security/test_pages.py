@@ -9,6 +9,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from django_q.models import OrmQ
+from django_q.tasks import async_task
 from pydantic import SecretStr
 
 from trading.log_context import JsonLines, TextFormatter, configured_secrets, redact
@@ -123,3 +125,22 @@ def test_roles(role, may, may_not, db):
     assert all(person.has_perm(right) for right in may)
     assert not any(person.has_perm(right) for right in may_not)
     assert not any(codename.startswith(("add_schedule", "change_ormq")) for codename in ROLES[role])
+
+
+def test_the_queue_is_shown_and_cannot_be_changed(client, db):
+    sync_roles()
+    async_task("trading.tasks.sweep")
+    assert client.get("/queue/").status_code == 302
+    viewer = User.objects.create(username="viewer", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="viewer"))
+    client.force_login(viewer)
+    page = client.get("/queue/").content.decode()
+    assert "trading.tasks.sweep" in page and "No worker has ever shown" in page
+    assert "<form" not in page.split('id="content"')[1]
+    assert client.post("/queue/").status_code == 405
+    OrmQ.objects.update(payload="forged:payload")
+    assert "signed with another SECRET_KEY" in client.get("/queue/").content.decode()
+    boss = User.objects.create(username="boss", is_staff=True, is_superuser=True)
+    client.force_login(boss)
+    assert client.get("/admin/django_q/schedule/").status_code == 404
+    assert "/queue/" in client.get("/admin/").content.decode()
