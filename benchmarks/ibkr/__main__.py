@@ -1,0 +1,94 @@
+"""`python -m benchmarks.ibkr`: from the event to the last fill, beside a client that does nothing but send."""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.ibkr import bare, ours
+from benchmarks.ibkr.books import HELD, TARGETS, account_ids
+from benchmarks.ibkr.gateway_process import FILL_SECONDS, ONE_WAY_SECONDS, GatewayProcess
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "execution_time.md"
+BEGIN, END = "<!-- measured -->", "<!-- end -->"
+MOST_SLOTS = 4
+
+
+def with_gateway(accounts, side):
+    """One side against books of its own; returns its seconds to the last fill and what the books say."""
+    gateway = GatewayProcess(accounts)
+    try:
+        began, extra = side(gateway.port)
+        seen = gateway.seen()
+    finally:
+        gateway.stop()
+    expected = accounts * (len(HELD) + len(TARGETS))
+    assert (seen.orders, seen.filled, seen.sent_twice, seen.went_short) == (expected, expected, 0, 0), seen
+    return seen.last_fill_at - began, seen, extra
+
+
+def our_side(workers, accounts):
+    ids = account_ids(accounts)
+    ours.make_accounts(ids)
+
+    def side(port):
+        began, runs, slots = ours.rebalance(workers, ids, port)
+        assert {state for state, _, _ in runs} == {"completed"}, runs
+        return began, (slots, max(drift for _, _, drift in runs))
+
+    return with_gateway(accounts, side)
+
+
+def bare_side(accounts, connections):
+    return with_gateway(accounts, lambda port: (bare.send(port, accounts, connections), None))
+
+
+def rows(workers, rounds):
+    our_side(workers, 1)  # contracts are looked up once a day: not in the morning's first event
+    for accounts in (1, 5, 20):
+        measured = []
+        for _ in range(rounds):
+            seconds, seen, (slots, drift) = our_side(workers, accounts)
+            base, _, _ = bare_side(accounts, slots)
+            one, _, _ = bare_side(accounts, 1)
+            measured.append((seconds, base, one))
+            assert seen.lowest_cash >= 0, seen
+        medians = [statistics.median(column) for column in zip(*measured, strict=True)]
+        yield accounts, slots, *medians, seen, drift
+
+
+def table(measured, command):
+    lines = [
+        f"`{command}`, line {ONE_WAY_SECONDS * 1000:.0f} ms one way, {FILL_SECONDS * 1000:.0f} ms to fill, "
+        f"{len(HELD)} sells and {len(TARGETS)} buys an account, medians:",
+        "",
+        "| Accounts | Connections | Event to last fill | Bare client, as many connections | Ratio | Bare client, one "
+        "connection | Most messages a second | Lowest cash | Cash at the end | Residual drift |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for accounts, slots, seconds, base, one, seen, drift in measured:
+        lines.append(
+            f"| {accounts} | {slots} | {seconds:.2f} s | {base:.2f} s | {seconds / base:.2f} | {one:.2f} s | "
+            f"{seen.peak_rate} | ${seen.lowest_cash:,.2f} | {seen.cash_share:.2%} | {drift:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        ours.prepare(Path(folder))
+        workers = ours.Workers(MOST_SLOTS)
+        try:
+            text = table(list(rows(workers, options.rounds)), f"python -m benchmarks.ibkr --rounds {options.rounds}")
+        finally:
+            workers.stop()
+    print(text)
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()

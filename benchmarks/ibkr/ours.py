@@ -1,0 +1,104 @@
+"""The whole engine: event, rows, lease, link, guards, snapshot, quotes, plan, what-if, sells, buys, report."""
+
+import multiprocessing
+import os
+import time
+import uuid
+from decimal import Decimal
+
+
+def prepare(var_dir):
+    """Makes an installation of its own, with an empty database and policies without a band."""
+    os.environ.update(
+        REBALANCER_ENV_FILE="",
+        VAR_DIR=str(var_dir),
+        DATABASE_URL=f"sqlite:///{var_dir}/bench.sqlite3",
+        SECRET_KEY="a-key-of-the-benchmark-only",
+        TRADING_MODE="paper",
+        MARKET_CALENDAR="always_open",
+        LOG_LEVEL="ERROR",
+        DJANGO_SETTINGS_MODULE="rebalancer_site.settings",
+    )
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def make_accounts(ids):
+    """Accounts that follow one strategy of ten equal targets; no trade guard, for they are traded again and again."""
+    from accounts.models import Account, Strategy, TargetAllocation
+    from benchmarks.ibkr.books import TARGETS
+
+    strategy, _ = Strategy.objects.get_or_create(name="bench", defaults={"source": Strategy.Source.STATIC})
+    for symbol in TARGETS:
+        TargetAllocation.objects.get_or_create(strategy=strategy, symbol=symbol, defaults={"weight": Decimal("0.1")})
+    Account.objects.exclude(account_id__in=ids).update(enabled=False)
+    for account_id in ids:
+        account, _ = Account.objects.get_or_create(
+            account_id=account_id, defaults={"broker": "ibkr", "strategy": strategy, "trade_guard": "none"}
+        )
+        Account.objects.filter(pk=account.pk).update(enabled=True)
+
+
+class Workers:
+    """Processes that wait for a slot to work, as those of the queue do."""
+
+    def __init__(self, number):
+        self._context = multiprocessing.get_context("spawn")
+        self._workers = [self._start() for _ in range(number)]
+        for _, pipe in self._workers:
+            pipe.recv()
+
+    def work(self, slots, port):
+        """All slots at once, one process each; returns when the last has ended."""
+        busy = [(pipe, slot) for (_, pipe), slot in zip(self._workers, slots, strict=False)]
+        for pipe, slot in busy:
+            pipe.send((slot, port))
+        for pipe, _ in busy:
+            pipe.recv()
+
+    def stop(self):
+        for process, pipe in self._workers:
+            pipe.send(None)
+            process.join(10)
+
+    def _start(self):
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_wait_for_work, args=(theirs,), daemon=True)
+        process.start()
+        return process, ours
+
+
+def _wait_for_work(pipe):
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    import brokers.ibkr.client  # noqa: F401 - a worker has it after its first run
+    from trading.slot_worker import work_slot
+
+    pipe.send("ready")
+    while (work := pipe.recv()) is not None:
+        slot, settings.IB_PORT = work
+        pipe.send(work_slot(slot))
+
+
+def rebalance(workers, ids, port):
+    """One event for all accounts. Returns when it came, and how the runs ended."""
+    from accounts.models import BrokerConnection
+    from trading.models import EventSource
+    from trading.services import receive_event
+
+    slots = list(
+        BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True)
+    )
+    began = time.time()
+    event = receive_event(
+        source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": "rebalance"}
+    )
+    workers.work(slots, port)
+    runs = event.runs.values_list("state", "error_message", "residual_drift")
+    return began, list(runs), len(slots)
