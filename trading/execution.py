@@ -137,11 +137,11 @@ class OrderPhase:
         while not order.is_settled and (left := deadline - loop.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, QUIET_SECONDS)):
-                    update = await self._desk.next_update(order.client_order_id)
+                    updates = await self._desk.next_updates(order.client_order_id)
             except TimeoutError:
                 order = await self._reconciler.refresh(order)
             else:
-                order = await self._journal.apply(order, update)
+                order = await self._journal.apply(order, *updates)
         return order
 
     async def cancel_and_confirm(self, order: OrderView, why: str = "not filled in time") -> OrderView:
@@ -168,8 +168,8 @@ class OrderPhase:
         try:
             async with asyncio.timeout(self._deadlines.fills):
                 while not order.fills_complete:
-                    update = await self._desk.next_update(order.client_order_id)
-                    order = await self._journal.apply(order, update)
+                    updates = await self._desk.next_updates(order.client_order_id)
+                    order = await self._journal.apply(order, *updates)
         except TimeoutError:
             order = await self._reconciler.refresh(order)
         return order

@@ -42,16 +42,23 @@ class OrderDesk:
         if self._broken is not None:
             queue.put_nowait(self._broken)
 
-    async def next_update(self, client_order_id: str) -> Update:
-        """The next update of an order that is watched.
+    async def next_updates(self, client_order_id: str) -> list[Update]:
+        """The next update of an order that is watched, and those that have come with it, in their order.
 
         Raises:
             BrokerConnectionError: the link is gone; what happened since is found by reconciling.
         """
-        update = await self._queues[client_order_id].get()
-        if isinstance(update, BrokerConnectionError):
-            raise update
-        return update
+        queue = self._queues[client_order_id]
+        heard = [await queue.get()]
+        while not queue.empty():
+            heard.append(queue.get_nowait())
+        updates = [update for update in heard if not isinstance(update, BrokerConnectionError)]
+        broken = next((update for update in heard if isinstance(update, BrokerConnectionError)), None)
+        if broken is not None and not updates:
+            raise broken
+        if broken is not None:
+            queue.put_nowait(broken)  # what came before it is told first
+        return updates
 
     async def _read(self) -> None:
         try:

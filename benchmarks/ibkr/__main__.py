@@ -59,11 +59,15 @@ def rows(workers, rounds):
 
 def table(measured, command):
     lines = [
-        f"`{command}`, line {ONE_WAY_SECONDS * 1000:.0f} ms one way, {FILL_SECONDS * 1000:.0f} ms to fill, "
-        f"{len(HELD)} sells and {len(TARGETS)} buys an account, medians:",
+        (
+            f"`{command}`, line {ONE_WAY_SECONDS * 1000:.0f} ms one way, {FILL_SECONDS * 1000:.0f} ms to fill, "
+            f"{len(HELD)} sells and {len(TARGETS)} buys an account, medians:"
+        ),
         "",
-        "| Accounts | Connections | Event to last fill | Bare client, as many connections | Ratio | Bare client, one "
-        "connection | Most messages a second | Lowest cash | Cash at the end | Residual drift |",
+        (
+            "| Accounts | Connections | Event to last fill | Bare client, as many connections | Ratio | Bare client, one "
+            "connection | Most messages a second | Lowest cash | Cash at the end | Residual drift |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for accounts, slots, seconds, base, one, seen, drift in measured:

@@ -92,9 +92,7 @@ def rebalance(workers, ids, port):
     from trading.models import EventSource
     from trading.services import receive_event
 
-    slots = list(
-        BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True)
-    )
+    slots = list(BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True))
     began = time.time()
     event = receive_event(
         source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": "rebalance"}

@@ -8,6 +8,7 @@ from django.core.management import get_commands
 
 from accounts.models import RebalancePolicy
 from brokers.exceptions import BrokerError
+from brokers.ibkr.errors import CODES as IBKR_CODES
 from brokers.registry import broker_names
 from calculator import codes as calculator_codes
 from rebalancer_site.environment import Environment
@@ -69,6 +70,12 @@ def test_every_code_in_the_program_is_a_known_one():
 @pytest.mark.parametrize("broker", broker_names())
 def test_every_broker_is_in_the_guide(broker):
     assert f"| `{broker}` |" in text("docs/adding_a_broker.md")
+
+
+def test_every_code_of_interactive_brokers_is_explained_as_the_program_explains_it():
+    rows = text("docs/operations.md")
+    for code, meaning in IBKR_CODES.items():
+        assert f"| {code} | {meaning.sentence} | {meaning.what_to_do} |" in rows
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -176,8 +176,7 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
         now = orders.mark_submitting(lease, planned, Decimal(0), datetime(2026, 11, 24, tzinfo=UTC).date())
         filled = Decimal(0)
         for word in words:
-            apply = orders.apply_execution if isinstance(word, Execution) else orders.apply_result
-            now = apply(lease, now.pk, word)
+            now = orders.apply_words(lease, now.pk, [word])
             assert now.filled_quantity >= filled
             filled = now.filled_quantity
         assert (now.state, now.filled_quantity, now.commission, now.fills_complete) == ("filled", 10, 3, True)

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Sum
 from django.db.models.functions import Now
 
 from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
@@ -109,6 +108,8 @@ def view(order: Order) -> OrderView:
 
 def _fills_complete(order: Order) -> bool:
     """Whether every filled share is backed by an execution with its commission."""
+    if not order.filled_quantity:
+        return True
     fills = list(order.fills.values_list("quantity", "commission_usd"))
     booked = sum((quantity for quantity, _ in fills), Decimal(0))
     return booked == order.filled_quantity and all(commission is not None for _, commission in fills)
@@ -172,72 +173,95 @@ def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, se
     return view(row)
 
 
-def apply_result(lease: Lease, order_pk: int, result: OrderResult) -> OrderView:
+def apply_words(lease: Lease, order_pk: int, words: Sequence[OrderResult | Execution]) -> OrderView:
     """Brings the row to what the broker says of the order. Fills never decrease; what is final stays."""
     with transaction.atomic():
         fence(lease)
         row = Order.objects.select_for_update().get(pk=order_pk)
-        changes: dict[str, Any] = {}
-        if result.order_id:
-            changes["broker_order_id"] = result.order_id
-        if result.permanent_id:
-            changes["permanent_id"] = result.permanent_id
-        if result.message:
-            changes["message"] = result.message
-        if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:
-            changes["acknowledged_at"] = Now()
-        if abs(result.filled_quantity) > abs(row.filled_quantity):
-            changes["filled_quantity"] = result.filled_quantity
-            changes["average_price_usd"] = result.average_price or row.average_price_usd
-        if changes:
-            Order.objects.filter(pk=row.pk).update(**changes)
-        target = FROM_STATUS.get(result.status)
-        if abs(result.filled_quantity) >= abs(row.quantity):
-            target = OrderState.FILLED
-        row = _settle(row, target)
-        reached(FailPoint.RESULT_WRITTEN)
+        for word in words:
+            row = _apply_execution(row, word) if isinstance(word, Execution) else _apply_result(row, word)
     return view(row)
 
 
-def apply_execution(lease: Lease, order_pk: int, execution: Execution) -> OrderView:
+def says_something(order: OrderView, word: OrderResult | Execution) -> bool:
+    """Whether a word can change the row at all: brokers repeat themselves, and each write costs."""
+    if isinstance(word, Execution):
+        return True
+    return (
+        FROM_STATUS.get(word.status) not in {None, order.state}
+        or abs(word.filled_quantity) > abs(order.filled_quantity)
+        or word.order_id not in {"", order.broker_order_id}
+        or word.message not in {"", order.message}
+    )
+
+
+def _apply_result(row: Order, result: OrderResult) -> Order:
+    changes: dict[str, Any] = {}
+    if result.order_id not in {"", row.broker_order_id}:
+        changes["broker_order_id"] = result.order_id
+    if result.permanent_id not in {"", row.permanent_id}:
+        changes["permanent_id"] = result.permanent_id
+    if result.message not in {"", row.message}:
+        changes["message"] = result.message
+    if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:
+        changes["acknowledged_at"] = Now()
+    if abs(result.filled_quantity) > abs(row.filled_quantity):
+        changes["filled_quantity"] = result.filled_quantity
+        changes["average_price_usd"] = result.average_price or row.average_price_usd
+    _change(row, changes)
+    target = FROM_STATUS.get(result.status)
+    if abs(result.filled_quantity) >= abs(row.quantity):
+        target = OrderState.FILLED
+    row = _settle(row, target)
+    reached(FailPoint.RESULT_WRITTEN)
+    return row
+
+
+def _apply_execution(row: Order, execution: Execution) -> Order:
     """Adds one fill, once; a commission that comes later completes it."""
-    with transaction.atomic():
-        fence(lease)
-        row = Order.objects.select_for_update().get(pk=order_pk)
-        fill, new = Fill.objects.get_or_create(
+    fills = {fill.execution_id: fill for fill in Fill.objects.filter(order=row)}
+    fill = fills.get(execution.execution_id)
+    if fill is None:
+        fills[execution.execution_id] = Fill.objects.create(
             order=row,
             execution_id=execution.execution_id,
-            defaults={
-                "quantity": execution.quantity,
-                "price_usd": execution.price_usd,
-                "commission_usd": execution.commission_usd,
-                "executed_at": execution.executed_at,
-            },
+            quantity=execution.quantity,
+            price_usd=execution.price_usd,
+            commission_usd=execution.commission_usd,
+            executed_at=execution.executed_at,
         )
-        if not new and fill.commission_usd is None and execution.commission_usd is not None:
-            Fill.objects.filter(pk=fill.pk).update(commission_usd=execution.commission_usd)
-        fills = list(Fill.objects.filter(order=row))
-        filled = sum((fill.quantity for fill in fills), Decimal(0))
-        changes: dict[str, Any] = {
-            "commission_usd": Fill.objects.filter(order=row).aggregate(sum=Sum("commission_usd"))["sum"] or 0
-        }
-        if abs(filled) >= abs(row.filled_quantity) and filled:
-            changes["filled_quantity"] = filled
-            changes["average_price_usd"] = sum((f.quantity * f.price_usd for f in fills), Decimal(0)) / filled
+    elif fill.commission_usd is None and execution.commission_usd is not None:
+        fill.commission_usd = execution.commission_usd
+        fill.save(update_fields=["commission_usd"])
+    filled = sum((one.quantity for one in fills.values()), Decimal(0))
+    changes: dict[str, Any] = {
+        "commission_usd": sum((one.commission_usd or Decimal(0) for one in fills.values()), Decimal(0))
+    }
+    if abs(filled) >= abs(row.filled_quantity) and filled:
+        changes["filled_quantity"] = filled
+        changes["average_price_usd"] = sum((f.quantity * f.price_usd for f in fills.values()), Decimal(0)) / filled
+    _change(row, changes)
+    if fill is None:
+        # Fills are finite, so that a run that is taken up again and again comes to an end; orders are not.
+        RebalanceRun.objects.filter(pk=row.run_id).update(idle_attempts=0)
+        verb = "SELL" if execution.quantity < 0 else "BUY"
+        note(
+            row.run_id,
+            "filled",
+            f"{verb} {abs(execution.quantity).normalize():f} {row.symbol} filled at "
+            f"{execution.price_usd.normalize():f}.",
+        )
+    row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
+    reached(FailPoint.FILL_WRITTEN)
+    return row
+
+
+def _change(row: Order, changes: dict[str, Any]) -> None:
+    """Writes the fields that change, and only those."""
+    if changes:
         Order.objects.filter(pk=row.pk).update(**changes)
-        if new:
-            # Fills are finite, so that a run that is taken up again and again comes to an end; orders are not.
-            RebalanceRun.objects.filter(pk=row.run_id).update(idle_attempts=0)
-            verb = "SELL" if execution.quantity < 0 else "BUY"
-            note(
-                row.run_id,
-                "filled",
-                f"{verb} {abs(execution.quantity).normalize():f} {row.symbol} filled at "
-                f"{execution.price_usd.normalize():f}.",
-            )
-        row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
-        reached(FailPoint.FILL_WRITTEN)
-    return view(row)
+        for name, value in changes.items():
+            setattr(row, name, value)
 
 
 def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) -> OrderView:
@@ -252,7 +276,6 @@ def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) ->
 def _settle(row: Order, target: OrderState | None, **changes: Any) -> Order:
     """Moves the row to the target, if there is one and it is not there yet and may go there."""
     if target is None or row.state == target or row.state not in TRANSITIONS[target]:
-        row.refresh_from_db()
         return row
     if target not in OrderState.unsettled():
         changes["finished_at"] = Now()

@@ -75,11 +75,10 @@ class RunJournal:
         """The last thing before an order is sent."""
         return await self._write(orders.mark_submitting, order, position_before, session_date)
 
-    async def apply(self, order: OrderView, word: OrderResult | Execution) -> OrderView:
-        """Brings an order to what the broker says."""
-        if isinstance(word, Execution):
-            return await self._write(orders.apply_execution, order.pk, word)
-        return await self._write(orders.apply_result, order.pk, word)
+    async def apply(self, order: OrderView, *words: OrderResult | Execution) -> OrderView:
+        """Brings an order to what the broker says, all of it or nothing."""
+        news = [word for word in words if orders.says_something(order, word)]
+        return await self._write(orders.apply_words, order.pk, news) if news else order
 
     async def mark(self, order: OrderView, state: OrderState, message: str) -> OrderView:
         """Moves an order to a state that the engine has found."""
