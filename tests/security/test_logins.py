@@ -11,6 +11,7 @@ from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from trading.client_address import client_address
+from trading.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -85,6 +86,7 @@ def test_with_a_device_the_code_is_asked_for(device):
     client = Client()
     assert is_in(log_in(client, code=code_of(device, 1)))
     assert "Your logins ask for a code" in client.get("/codes/").content.decode()
+    assert AuditEntry.objects.filter(person="ann", action="one-time codes set up").count() == 1
 
 
 def test_a_code_works_once(device):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -106,9 +107,25 @@ def broken_account(settings):
     set_fault(Kind.INCOMPLETE, account_id="U1")
 
 
+def debug(settings):
+    settings.DEBUG = True
+
+
+def open_site(settings):
+    settings.ALLOW_LIVE_TRADING, settings.ALLOWED_HOSTS = True, ["*"]
+
+
+def superuser_without_codes(settings):
+    settings.ALLOW_LIVE_TRADING = True
+    User.objects.create(username="boss", is_superuser=True)
+
+
 @pytest.mark.parametrize(
     ("check", "spoil", "said"),
     [
+        ("site", debug, "DEBUG is on"),
+        ("site", open_site, "any name over plain http"),
+        ("site", superuser_without_codes, "1 superusers log in without"),
         ("queue", no_worker, "No worker has shown"),
         ("queue", stray_schedule, "schedules are"),
         ("allocations", no_allocations, "published: ALLOCATIONS_BASE_URL must be"),

@@ -11,6 +11,7 @@ logger = logging.getLogger("rebalancer.trading")
 
 CHECKS = {
     "database": "trading.doctor.database",
+    "site": "trading.doctor.site",
     "clock": "trading.doctor.clock",
     "queue": "trading.doctor.queue",
     "broker": "trading.doctor.broker",

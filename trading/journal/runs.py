@@ -16,6 +16,7 @@ from trading.journal import schedule
 from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
 from trading.journal.standing import keep_plan
+from trading.log_context import redact
 from trading.models import Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
@@ -44,7 +45,7 @@ def move_run(pk: int, target: RunState, **changes: Any) -> None:
 
 def note(pk: int, code: str, message: str, level: str = "info") -> None:
     """Adds a sentence to the run's story."""
-    TimelineEntry.objects.create(run_id=pk, code=code, message=message, level=level)
+    TimelineEntry.objects.create(run_id=pk, code=code, message=redact(message), level=level)
 
 
 def queue_run(
@@ -197,6 +198,7 @@ def end_run(
     **fields: Any,
 ) -> None:
     """Ends a run in a state that nothing follows by itself, and writes what people are told of it."""
+    message = redact(message)  # it may hold the words of somebody else's error
     with transaction.atomic():
         fence(lease)
         if warnings is not None:

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_otp import login as remember_device
 
 from trading import one_time_codes
+from trading.audit import note
 from trading.pages.frame import framed, person_of
 
 TEMPLATE = "trading/codes.html"
@@ -51,6 +52,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
     elif done := one_time_codes.enrol(person, request.POST.get("code", "")):
         device, backup_codes = done
         remember_device(request, device)
+        note("one-time codes set up", person.get_username())
         return framed(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
     else:
         messages.error(request, "This code is not right. Check the clock of your device, and try the next code.")
@@ -64,6 +66,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Takes the device away, for one of its codes."""
     if one_time_codes.remove(person_of(request), request.POST.get("code", "")):
+        note("one-time codes removed", person_of(request).get_username())
         messages.warning(request, "Your device is removed: logins ask for your password only.")
     else:
         messages.error(request, "This code is not right. Nothing has changed.")
