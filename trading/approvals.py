@@ -54,14 +54,23 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
     return code_missing(person, preview.account) or _cannot_be_sent(preview) or _out_of_date(preview)
 
 
+def is_held(run: RebalanceRun) -> bool:
+    """Whether a run was stopped before its first order because its plan needs a person's approval."""
+    held = run.state == RunState.REFUSED and run.error_code == "turnover_limit"
+    return run.mode == RunMode.EXECUTE and held and run.plan_digest != ""
+
+
 def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
-    if preview.mode != RunMode.PREVIEW or preview.state != RunState.COMPLETED:
+    if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not is_held(preview):
         return Refused("preview_superseded", f"This is not a finished preview. {NEW_PREVIEW}")
     if not preview.result.get("trades"):
         return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"]]
+    # The turnover limit holds a plan back until a person has seen it, and whoever sends it from its page has.
+    blocking = [
+        guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] != "turnover_limit"
+    ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 

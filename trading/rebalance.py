@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from brokers.base import BaseRebalancer, BrokerClient
 from brokers.exceptions import OrderExecutionError
+from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot, OpenOrder, OrderType
 from calculator import (
     AllocationItem,
@@ -54,6 +55,8 @@ from trading.values import GuardResult, RunWarning
 
 logger = logging.getLogger("rebalancer.trading")
 
+HELD = "turnover_limit"
+"""The guard that a person can overrule, by approving the very plan."""
 CANCEL_SECONDS = 30.0
 """How long the proof of a cancel may take."""
 POSITIONS_AGREE_SECONDS = 10.0
@@ -120,8 +123,9 @@ class Rebalancer(BaseRebalancer):
         enforce(guards, self._ticket.source)
         planned = await self._plan()
         plan_guards = await self._checks.check(planned)
-        enforce(plan_guards, self._ticket.source)
+        enforce([guard for guard in plan_guards if guard.code != HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
+        await self._hold_for_approval(plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades:
             await self._clear_open_orders(planned)
@@ -133,6 +137,16 @@ class Rebalancer(BaseRebalancer):
         buys = await self._buy(planned, sells)
         reached(FailPoint.BUYS_DONE, self._ticket.account_id)
         await self._report(planned, sells + buys)
+
+    async def _hold_for_approval(self, guards: list[GuardResult]) -> None:
+        """A plan that trades more than the policy allows is kept for a person to approve, as a preview's is."""
+        held = next((guard for guard in guards if guard.code == HELD and not guard.passed), None)
+        if held is None:
+            return
+        until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
+        await self._journal.record(plan_expires_at=until)
+        words = f"{held.message} The plan waits for a person to approve it, until {until.astimezone(NEW_YORK):%H:%M:%S}"
+        raise Refused(HELD, f"{words} New York time on the run's page; after that, preview the account anew.")
 
     # ---- before the plan
 

@@ -30,6 +30,7 @@ TITLES = {
     NotificationKind.BLOCKED: "Rebalance deferred by the trade guard",
 }
 REFUSED_TITLE = "Rebalance refused"
+HELD_TITLE = "Rebalance waits for approval"
 ATTENTION_TITLE = "Rebalance needs attention"
 
 
@@ -119,7 +120,7 @@ def _kind(run: RebalanceRun) -> NotificationKind:
 
 def _title(run: RebalanceRun, kind: NotificationKind) -> str:
     if run.state == RunState.REFUSED:
-        return REFUSED_TITLE
+        return HELD_TITLE if run.error_code == "turnover_limit" else REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
     if run.state == RunState.DEFERRED and not run.error_code.startswith("trade_guard"):

@@ -16,6 +16,7 @@ from accounts.models import Account
 from trading.approvals import (
     VIEW_RIGHT,
     execute_preview,
+    is_held,
     may_execute,
     request_preview,
     request_stop,
@@ -78,7 +79,8 @@ def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
 
 def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
     me = person_of(request)
-    is_preview = run.mode == RunMode.PREVIEW
+    is_preview = run.mode == RunMode.PREVIEW or is_held(run)
+    plan_is_ready = is_preview and (run.state == RunState.COMPLETED or is_held(run))
     refusal = why_not(run, me) if is_preview else None
     rows = weight_rows(run)
     orders = list(run.orders.order_by("sequence"))
@@ -96,7 +98,8 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "quoted_at": _quoted_at(run),
         "timeline": list(run.timeline.order_by("id")),
         "refusal": refusal,
-        "can_send": is_preview and run.state == RunState.COMPLETED and refusal is None,
+        "plan_is_ready": plan_is_ready,
+        "can_send": plan_is_ready and refusal is None,
         "is_live": run.account.type == Account.Type.LIVE,
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
