@@ -3,6 +3,7 @@ import os
 import pytest
 
 from tests.support.ably_server import AblyServer
+from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
 from tests.support.listening import Listening, eventually
 from tests.support.makers import policy, simulated_account, strategy
 from trading.models import StrategyEvent

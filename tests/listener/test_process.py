@@ -9,7 +9,6 @@ import pytest
 from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from tests.support.ably_server import AblyServer
 
-pytest_plugins = ["tests.e2e.conftest"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
 
 SETUP = """

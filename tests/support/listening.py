@@ -29,6 +29,7 @@ QUICK = Timing(
     sweep=1,
     beat=0.1,
     close=1.5,
+    drain=20,
 )
 
 

@@ -36,8 +36,10 @@ class Timing(TradingValue):
     """How often strategies that were added, renamed or disabled are looked for."""
     sweep: float = 15
     beat: float = 5
-    close: float = 1.5
-    """For the clients to say goodbye, and the same again for the queue to drain."""
+    close: float = 1.2
+    """For the clients to say goodbye."""
+    drain: float = 2.5
+    """For what was heard to be stored, when it is told to stop; history has what is left."""
 
 
 class ListenerConfig(TradingValue):

@@ -56,7 +56,7 @@ class Listener:
     async def _end(self, parts: dict[str, "asyncio.Task[None]"], stopped: "asyncio.Task[bool]") -> None:
         await end([parts["links"], parts["sweeper"], parts["heartbeat"], stopped])
         try:
-            async with asyncio.timeout(self._timing.close):
+            async with asyncio.timeout(self._timing.drain):
                 await self._intake.drained()
         except TimeoutError:
             logger.exception("%d messages could not be stored; history has them", self._intake.waiting)
