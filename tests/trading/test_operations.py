@@ -43,10 +43,10 @@ def gauges(answer):
 
 
 def test_metrics_tell_the_rows(client, make_account):
-    beat("worker:a", "worker")
     account = make_account()
     carry_out(account)
     queue(account)
+    beat("worker:a", "worker")
     found = gauges(client.get("/metrics"))
     assert (found["workers",], found["runs", "completed"], found["runs", "queued"]) == (1, 1, 1)
     assert (found["orders", "filled"], found["events", "accepted"], found["trading_paused",]) == (2, 2, 0)
@@ -82,6 +82,7 @@ def test_health_tells_the_age_of_queue_and_broker_and_no_name(client, make_accou
     before = client.get("/healthz").json()
     assert before["broker"] == {"answered_seconds_ago": None, "slots_in_use_elsewhere": 0}
     carry_out(account)
+    beat("worker:a", "worker")  # a busy machine may have taken longer than a sign of life is fresh
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json()["broker"]["answered_seconds_ago"] < 60
