@@ -117,7 +117,13 @@ class AccountAdmin(SimpleHistoryAdmin):
         messages.success(request, f"{len(changed)} accounts {'paused' if paused else 'resumed'}.")
 
 
-class TargetFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+class _LabelledFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+    def add_fields(self, form: "forms.ModelForm[Any]", index: int | None) -> None:
+        super().add_fields(form, index)
+        _label_inputs(form)  # the box that deletes the row comes after the form's own fields
+
+
+class TargetFormSet(_LabelledFormSet):
     """The targets of a static strategy; together they are no more than the whole."""
 
     def clean(self) -> None:
@@ -174,7 +180,7 @@ class StrategyAdmin(SimpleHistoryAdmin):
         return int(strategy.follower_count)
 
 
-class RuleFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+class RuleFormSet(_LabelledFormSet):
     """The rules of a set; they do not lead in a circle."""
 
     def clean(self) -> None:

@@ -16,6 +16,7 @@ from trading.pages import (
     replacement_pages,
     run_page,
     schedule_actions,
+    schedule_page,
     strategy_pages,
 )
 
@@ -39,6 +40,7 @@ urlpatterns = [
     path("runs/<str:run_id>/trades.csv", downloads.run_csv, name="trades_csv"),
     path("runs/<str:run_id>/run.json", downloads.run_json, name="run_json"),
     path("events/", lists.events, name="events"),
+    path("schedule/", schedule_page.schedule, name="schedule"),
     path("notifications/", notification_page.notifications, name="notifications"),
     path("notifications/test/", notification_page.send_a_test, name="test_notification"),
     path("queue/", queue_page.queue, name="queue"),

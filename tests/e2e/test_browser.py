@@ -99,6 +99,29 @@ def picture(page, name):
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
+PAGES = (
+    "/",
+    "/accounts/SIM-1001/",
+    "/accounts/SIM-1003/",
+    "/runs/",
+    "/events/",
+    "/strategies/",
+    "/strategies/all-weather/",
+    "/replacement-sets/",
+    "/replacement-sets/ira/",
+    "/schedule/",
+    "/notifications/",
+    "/admin/",
+    "/admin/accounts/account/",
+)
+
+
+def run_pages(page, site):
+    """The newest runs, previews and executions."""
+    page.goto(f"{site.url}/runs/")
+    return [link.get_attribute("href") for link in page.locator("td a[href^='/runs/']").all()[:3]]
+
+
 def test_edit_preview_send_and_watch(site, open_page):
     page = open_page("demo")
     page.goto(f"{site.url}/admin/accounts/account/")
@@ -111,15 +134,22 @@ def test_edit_preview_send_and_watch(site, open_page):
     page.wait_for_selector("text=Run this plan")
     assert "Nothing has been traded" in page.inner_text("#run")
     picture(page, "preview")
+    page.emulate_media(color_scheme="dark")
+    picture(page, "preview_dark")
+    page.emulate_media(color_scheme="light")
     count = int(re.search(r"Send (\d+) orders", page.inner_text(".rb-confirm")).group(1))
     page.click(".rb-confirm button")
     page.wait_for_selector(".rb-state-completed")
     assert f"{count} of {count} orders filled" in page.inner_text("#run")
     picture(page, "run")
+    assert "Against the quotes" in page.inner_text("#run")
+    with page.expect_download() as download:
+        page.click("text=CSV")
+    assert len(Path(download.value.path()).read_text().splitlines()) == 1 + count
     for name in ("Retirement (IRA)", "Taxable"):
         page.goto(site.url)
         page.click(f"button[aria-label='Preview {name}']")
-        page.wait_for_selector("text=Run this plan")
+        page.wait_for_selector("text=Nothing has been traded")
     page.goto(site.url)
     assert page.inner_text("main").count("✓ in band") >= 1
     picture(page, "dashboard")
@@ -128,10 +158,10 @@ def test_edit_preview_send_and_watch(site, open_page):
 
 def test_a_viewer_may_look_and_not_send(site, open_page):
     page = open_page("viewer")
-    page.click("button[aria-label='Preview Retirement (IRA)']")
+    page.click("button[aria-label='Preview Taxable']")
     page.wait_for_selector("text=Run this plan")
     assert "You may preview this account, but not trade it" in page.inner_text(".rb-confirm")
-    assert page.locator(".rb-confirm button").count() == 0
+    assert page.locator(".rb-confirm button:has-text('Send')").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -140,9 +170,43 @@ def test_on_a_phone_nothing_scrolls_sideways(site, open_page, scheme):
     page.click("button[aria-label='Preview Taxable']")
     page.wait_for_selector("text=Run this plan")
     picture(page, f"phone_{scheme}")
-    for path in ("/", "/accounts/SIM-1003/", "/runs/", "/events/"):
+    for path in (*PAGES, *run_pages(page, site)):
+        if not path.startswith("/admin/"):
+            page.goto(site.url + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_have_no_accessibility_findings(site, open_page, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page("demo", color_scheme=scheme, bypass_csp=True)  # axe comes as an inline script
+    found = {}
+    for path in (*PAGES, *run_pages(page, site)):
         page.goto(site.url + path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        if violations := Axe().run(page).response["violations"]:
+            found[path] = [(one["id"], [node["target"] for node in one["nodes"]]) for one in violations]
+    assert found == {}
+
+
+def test_the_menu_opens_on_a_phone_and_closes_with_escape(site, open_page):
+    page = open_page("trader", viewport={"width": 390, "height": 844})
+    assert not page.is_visible("#rb-nav")
+    page.click("button[aria-label=Menu]")
+    assert page.is_visible("#rb-nav >> text=Strategies")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#rb-nav")
+    page.click("button[aria-label=Menu]")
+    page.click("#rb-nav >> text=Strategies")
+    assert page.inner_text("h1") == "Strategies"
+
+
+def test_the_keyboard_reaches_the_content_first_and_static_files_have_hashed_names(site, open_page):
+    page = open_page("trader")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip-to-content-link"
+    sheets = page.eval_on_selector_all("link[rel=stylesheet]", "links => links.map(link => link.href)")
+    assert all(re.search(r"\.[0-9a-f]{12}\.css$", sheet) for sheet in sheets)
 
 
 def test_without_scripts_one_can_preview_send_and_follow(site, open_page):

@@ -215,6 +215,17 @@ def test_the_moving_part_is_sent_only_when_it_has_moved(log_in, make_account):
     assert "hx-get" not in moved.content.decode()
 
 
+def test_an_ended_session_sends_the_whole_page_to_the_login(log_in, make_account):
+    client_in, account = log_in("trader"), make_account()
+    client_in.post(reverse("trading:preview", args=[account.account_id]))
+    url = reverse("trading:run_fragment", args=[RebalanceRun.objects.get().run_id])
+    client_in.logout()
+    here = "http://testserver/runs/x/"
+    answer = client_in.get(url, headers={"HX-Request": "true", "HX-Current-URL": here})
+    assert (answer.status_code, answer.content, answer["HX-Redirect"]) == (204, b"", here)
+    assert client_in.get(url).status_code == 302
+
+
 def test_stopping_takes_its_right(log_in, make_account):
     client, account = log_in("trader"), make_account()
     preview = previewed(client, account)

@@ -74,6 +74,11 @@ def keep_history(values: Sequence[AccountValue]) -> None:
     """Adds past values of an account, one a day, oldest first, to its history and to that of all accounts."""
     with transaction.atomic():
         AccountValue.objects.bulk_create(values)
+        latest = values[-1]
+        AccountStanding.objects.get_or_create(
+            account=latest.account,
+            defaults={"seen_at": latest.at, "total_value_usd": latest.total_value_usd, "cash_usd": latest.cash_usd},
+        )
         for value in values:
             total, _ = TotalValue.objects.get_or_create(
                 day=timezone.localdate(value.at), defaults={"total_value_usd": 0, "cash_usd": 0, "accounts": 0}

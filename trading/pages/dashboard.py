@@ -14,11 +14,11 @@ from django.views.decorators.http import require_GET
 from accounts.models import Account
 from calculator.outlook import CASH
 from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT
-from trading.models import AccountStanding, RebalanceRun, RunState
+from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState
 from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
 from trading.pages.frame import framed
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
-from trading.vital_signs import overview
+from trading.vital_signs import hearing, overview
 
 CARDS_A_PAGE = 12
 OLD_AFTER = timedelta(days=2)
@@ -50,6 +50,11 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "chart": value_chart(total_values(), rebalance_days()),
         "latest": RebalanceRun.objects.select_related("account").defer(*HEAVY).order_by("-id")[:6],
         "health": overview(),
+        "hearing": hearing(),
+        "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
+        .select_related("account")
+        .order_by("due_at")
+        .first(),
         "may_preview": request.user.has_perm(PREVIEW_RIGHT),
     }
     return framed(request, "trading/dashboard.html", context, "Dashboard")

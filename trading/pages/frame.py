@@ -39,6 +39,7 @@ MENU = (
     ),
     Entry("Runs", "runs", "trading:runs", ("/runs/", "/admin/trading/rebalancerun/")),
     Entry("Events", "events", "trading:events", ("/events/", "/admin/trading/strategyevent/")),
+    Entry("Schedule", "schedule", "trading:schedule", ("/schedule/", "/admin/trading/scheduleentry/")),
     Entry("Notifications", "notifications", "trading:notifications", ("/notifications/",)),
     Entry("System", "system", "admin:index", ("/admin/",)),
 )

@@ -1,9 +1,9 @@
 """The steps of a run as a row of dots."""
 
-from trading.models import RebalanceRun, RunMode, RunState
+from trading.models import RebalanceRun, RunMode, RunState, RunStep
 
 BEFORE_ORDERS = (("targets", "Targets"), ("snapshot", "Snapshot"), ("quotes", "Quotes"), ("plan", "Plan"))
-ORDERS = (("sells", "Sells"), ("buys", "Buys"), ("report", "Report"))
+ORDERS = (("sells", "Sells"), ("buys", "Buys"))
 
 
 def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
@@ -24,7 +24,9 @@ def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
 
 def _reached(run: RebalanceRun, keys: list[str]) -> int:
     """How many steps are behind it. A run that has ended without completing says so by what it has recorded."""
-    if run.step in keys and run.step != "done":
+    if run.step == RunStep.REPORT:
+        return keys.index("done")
+    if run.step in keys and run.step != RunStep.DONE:
         return keys.index(run.step)
     recorded = (run.targets, run.snapshot, run.quotes, run.result)
     return next((number for number, fact in enumerate(recorded) if not fact), len(recorded)) if run.is_finished else 0
