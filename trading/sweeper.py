@@ -25,6 +25,7 @@ from trading.models import (
 from trading.schedule.cadence import plan_cadences
 from trading.schedule.drift import follow_checks, start_checks
 from trading.schedule.market_open import run_schedule
+from trading.schedule.readiness import wake_due_probes
 from trading.wake import wake_outbox, wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
@@ -92,6 +93,7 @@ def run_calendar() -> int:
     """
     now, calendar = timezone.now(), market_calendar()
     plan_cadences(now, calendar)
+    wake_due_probes(now)
     started = run_schedule(now)
     start_checks(now, calendar)
     follow_checks(now)

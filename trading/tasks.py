@@ -1,11 +1,14 @@
 """What the queue delivers, any number of times: hints to look at the rows."""
 
+from datetime import datetime
+
 from django.utils import timezone
 
 from trading import notifications, settling, sweeper, webhooks
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
+from trading.schedule.readiness import probe_slot
 from trading.slot_worker import work_slot
 from trading.valuation import value_slot, wake_due_slots
 from trading.wake import wake_outbox, wake_slot
@@ -52,6 +55,11 @@ def market_open() -> int:
 def tidy() -> str:
     """Removes what is older than the installation keeps."""
     return str(retention.tidy())
+
+
+def check_readiness(connection_id: int, due_at: str) -> str:
+    """Looks whether the slot's scheduled accounts could start at the instant."""
+    return probe_slot(connection_id, datetime.fromisoformat(due_at))
 
 
 def deliver_notifications() -> int:

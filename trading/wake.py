@@ -18,3 +18,8 @@ def wake_outbox() -> None:
 def wake_valuation(connection_id: int) -> None:
     """Leaves a hint that accounts of a slot have not been looked at since the close."""
     async_task("trading.tasks.value_accounts", connection_id, cluster=settings.BROKER_QUEUE)
+
+
+def wake_readiness(connection_id: int, due_at: str) -> None:
+    """Leaves a hint that accounts of a slot start soon and were not looked at."""
+    async_task("trading.tasks.check_readiness", connection_id, due_at, cluster=settings.BROKER_QUEUE)
