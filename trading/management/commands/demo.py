@@ -56,6 +56,8 @@ class Command(BaseCommand):
             ),
             subprocess.Popen([sys.executable, "manage.py", "qworker"]),
         ]
+        if settings.REALTIME_API_KEY.get_secret_value():
+            parts.append(subprocess.Popen([sys.executable, "manage.py", "listen"]))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.stdout.write(f"\nThe site runs at http://{address}/ — Ctrl-C ends it.")
         for name, what in USERS.items():
