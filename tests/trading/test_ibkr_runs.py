@@ -33,7 +33,7 @@ def _short_waits(monkeypatch, transactional_db):
     monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 1.0)
     monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
     monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.3)
-    monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 0.3)
+    monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 10)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.3)
     monkeypatch.setattr("brokers.ibkr.link.BACK_OFF_SECONDS", 0.1)
 
@@ -213,7 +213,8 @@ def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, sett
         (Kind.QUOTE_ERROR, {"code": 10197}, "quote_missing", "competing session"),
     ],
 )
-def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, kind, fields, code, words):
+def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, monkeypatch, kind, fields, code, words):
+    monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 1.0)
     account = gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"})
     gateway.fault(kind, symbol="GLD", **fields)
     run = carry_out(account)
