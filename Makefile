@@ -37,6 +37,7 @@ bench: setup  ## quality and time beside others, in one run; renews docs/calcula
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks.calculator
 	$(BIN)/python -m benchmarks.ibkr
+	$(BIN)/python -m benchmarks.installation
 
 lock: setup  ## pins every dependency, with hashes
 	$(LOCK) pyproject.toml -o requirements/main.txt
