@@ -35,6 +35,7 @@ class Stream:
     words: str = ""
     refused: bool = False
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: int = 0  # who waits for it: it is not closed under them
 
     @property
     def is_complete(self) -> bool:
@@ -86,7 +87,13 @@ class Quotes:
         await link.until_joined()
         self._set_data_type(link)
         asked = {symbol: self._stream(link, facts) for symbol, facts in contracts.items()}
-        await self._until_complete(link, list(asked.values()))
+        for stream in asked.values():
+            stream.waiting += 1
+        try:
+            await self._until_complete(link, list(asked.values()))
+        finally:
+            for stream in asked.values():
+                stream.waiting -= 1
         refused = [stream for stream in asked.values() if stream.refused]
         if asked and len(refused) == len(asked):
             raise MarketDataUnavailable("; ".join(sorted({stream.words for stream in refused})))
@@ -129,7 +136,7 @@ class Quotes:
     def _stream(self, link: Link, facts: ContractFacts) -> Stream:
         number = self._of_symbol.get(facts.symbol)
         if number is not None:
-            if self._streams[number].is_fresh:
+            if self._streams[number].waiting or self._streams[number].is_fresh:
                 return self._streams[number]
             self._close(link, number)
         while len(self._streams) >= MOST_STREAMS:
