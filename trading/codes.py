@@ -91,6 +91,7 @@ WARNINGS = {
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
     "order_rejected": "The broker refused an order.",
     "order_not_filled": "An order did not fill completely before its deadline.",
+    "order_not_sent": "A planned order was not sent: a person stopped the run, or the session had closed.",
     "buys_reduced": "Buys were cut to the cash that was really there.",
     "cash_differs": "The broker's cash differs from the sum of the fills.",
     "late_event_preview": "The event was late: it is shown as a preview only.",

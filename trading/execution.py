@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from decimal import Decimal
 
+from django.utils import timezone
+
 from brokers.base import BrokerClient
-from brokers.exceptions import BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from brokers.exceptions import BrokerAPIError, BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from brokers.sessions import Session
 from trading.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
@@ -51,7 +54,7 @@ class OrderPhase:
         journal: RunJournal,
         reconciler: Reconciler,
         account_id: str,
-        session_date: date,
+        session_of: Callable[[datetime], Session],
         deadlines: Deadlines,
     ) -> None:
         self._client = client
@@ -59,7 +62,7 @@ class OrderPhase:
         self._journal = journal
         self._reconciler = reconciler
         self._account_id = account_id
-        self._session_date = session_date
+        self._session_of = session_of
         self._deadlines = deadlines
 
     async def carry_out(self, orders: Sequence[OrderView], positions: Mapping[str, Decimal]) -> list[OrderView]:
@@ -88,6 +91,10 @@ class OrderPhase:
     async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
         if await self._journal.stop_requested():
             return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped it.")
+        now = timezone.now()
+        # Asked for each order: the sells before it may have taken until after the close.
+        if not self._session_of(now).is_open_at(now):
+            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: the session has closed.")
         order = await to_its_end(self._submit(order, position))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
@@ -101,7 +108,7 @@ class OrderPhase:
 
     async def _submit(self, order: OrderView, position: Decimal) -> OrderView:
         """From the committed row to the broker's first word, recorded."""
-        order = await self._journal.submitting(order, position, self._session_date)
+        order = await self._journal.submitting(order, position, self._session_of(timezone.now()).day)
         # Asked after the commit: a process that was paused before it finds out here that another has gone on.
         await self._journal.still_mine()
         reached(FailPoint.BEFORE_SEND, self._account_id)
@@ -139,7 +146,7 @@ class OrderPhase:
                 async with asyncio.timeout(min(left, QUIET_SECONDS)):
                     updates = await self._desk.next_updates(order.client_order_id)
             except TimeoutError:
-                order = await self._reconciler.refresh(order)
+                order = await self._asked(order)
             else:
                 order = await self._journal.apply(order, *updates)
         return order
@@ -149,12 +156,12 @@ class OrderPhase:
         await self._journal.tell("deadline", f"{order.symbol}: {why}; cancelling what is left.", "warning")
         try:
             await self._client.cancel_order(self._account_id, order.broker_order_id)
-        except OrderExecutionError as error:
+        except (OrderExecutionError, BrokerAPIError) as error:
             logger.warning("Cancel of %s was not taken: %s", order.client_order_id, error.message)
         reached(FailPoint.CANCEL_REQUESTED, self._account_id)
         order = await self._until_settled(order, self._deadlines.cancel)
         if not order.is_settled:
-            order = await self._reconciler.refresh(order)
+            order = await self._asked(order)
         if not order.is_settled:
             order = await self._journal.mark(
                 order, OrderState.UNKNOWN, "The broker did not confirm the cancel: the order may be alive."
@@ -171,5 +178,13 @@ class OrderPhase:
                     updates = await self._desk.next_updates(order.client_order_id)
                     order = await self._journal.apply(order, *updates)
         except TimeoutError:
-            order = await self._reconciler.refresh(order)
+            order = await self._asked(order)
         return order
+
+    async def _asked(self, order: OrderView) -> OrderView:
+        """The order as the broker's records have it; a look-up that fails proves nothing, and nothing ends by it."""
+        try:
+            return await self._reconciler.refresh(order)
+        except BrokerAPIError as error:
+            logger.warning("Order %s could not be looked up: %s", order.client_order_id, error.message)
+            return order

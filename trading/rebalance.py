@@ -92,7 +92,7 @@ class Rebalancer(BaseRebalancer):
             journal=journal,
             reconciler=self._reconciler,
             account_id=ticket.account_id,
-            session_date=calendar.session_of(timezone.now()).day,
+            session_of=calendar.session_of,
             deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
 
@@ -129,6 +129,7 @@ class Rebalancer(BaseRebalancer):
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades:
             await self._clear_open_orders(planned)
+            await self._nothing_has_moved(planned)
             # Read again, right before the first order: executions of others in the meantime included.
             enforce(await self._check_guards(), self._ticket.source)
             enforce([await self._checks.trade_guard(planned)], self._ticket.source)
@@ -287,9 +288,14 @@ class Rebalancer(BaseRebalancer):
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
         await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
-        now = await self._client.get_account_snapshot(account_id)
+
+    async def _nothing_has_moved(self, planned: Planned) -> None:
+        """Positions and open orders are read again: what was traded since the snapshot must not be sold twice."""
+        if await self._client.get_open_orders(self._ticket.account_id):
+            raise PlanAnew("An order of somebody else has come up since the account was read.")
+        now = await self._client.get_account_snapshot(self._ticket.account_id)
         if held_shares(now) != held_shares(planned.snapshot):
-            raise PlanAnew("An open order was filled before it could be cancelled.")
+            raise PlanAnew("The account's positions have changed since it was read.")
 
     async def _open_orders_left(self) -> list[OpenOrder]:
         left = await self._client.get_open_orders(self._ticket.account_id)

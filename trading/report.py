@@ -53,6 +53,8 @@ def _warnings(orders: Sequence[OrderView]) -> Iterable[RunWarning]:
         what = f"{'SELL' if order.quantity < 0 else 'BUY'} {shares} {order.symbol}"
         if order.state == OrderState.REJECTED:
             yield RunWarning(code="order_rejected", message=f"{what} was refused by the broker: {order.message}")
+        elif order.submitted_at is None and order.state == OrderState.CANCELLED:
+            yield RunWarning(code="order_not_sent", message=f"{what}: {order.message}")
         elif order.submitted_at is not None and order.remaining:
             filled = f"{abs(order.filled_quantity):f}".rstrip("0").rstrip(".") or "0"
             yield RunWarning(

@@ -39,6 +39,7 @@ class OrderRecord:
     cancel_refusal: str = ""
     given_up: bool = False  # its acknowledgement was waited for in vain
     executions: dict[str, Execution] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)  # of each execution, counted by its corrections
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     published: OrderResult | None = None
 
@@ -244,6 +245,10 @@ class Ledger:
         self._identify(record, heard.permId)
         key = mapping.execution_key(heard.execId)
         before = record.executions.get(key)
+        revision = mapping.execution_revision(heard.execId)
+        if revision < record.revisions.get(key, revision):
+            return  # what was corrected comes late
+        record.revisions[key] = revision
         execution = Execution(
             execution_id=key,
             account_id=heard.acctNumber,

@@ -233,10 +233,14 @@ class Link:
         """Waits until a message would go out at once: one that waits in the library's queue can be lost.
 
         Raises:
-            BrokerConnectionError: the link broke meanwhile.
+            BrokerConnectionError: the link broke meanwhile, or stays busy beyond the deadline; nothing was sent.
         """
-        while not self._clear.is_set():
-            await self._clear.wait()
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                while not self._clear.is_set():
+                    await self._clear.wait()
+        except TimeoutError:
+            raise BrokerSilent("The gateway takes no more messages: its queue does not empty.") from None
         await self.until_joined()
         _ = self.wire
 

@@ -208,6 +208,12 @@ def execution_key(execution_id: str) -> str:
     return execution_id.rpartition(".")[0] or execution_id
 
 
+def execution_revision(execution_id: str) -> int:
+    """How often an execution has been corrected, by its id; 0 where the id does not say."""
+    last = execution_id.rpartition(".")[2]
+    return int(last) if last.isdigit() else 0
+
+
 def is_paper_account(account_id: str) -> bool:
     """Whether the account is one of a paper login: their numbers begin with D (DU, DF, DI)."""
     return account_id.startswith("D")

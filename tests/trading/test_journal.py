@@ -183,6 +183,38 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
         transaction.set_rollback(True)
 
 
+def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
+    lease, planned = order
+    orders.mark_submitting(lease, planned, Decimal(0), datetime(2026, 11, 24, tzinfo=UTC).date())
+    first = Execution(
+        execution_id="x1",
+        account_id="U1",
+        symbol="SPY",
+        quantity=Decimal(10),
+        price_usd=Decimal(100),
+        commission_usd=Decimal(1),
+        executed_at=datetime.now(UTC),
+        order_id="1",
+        client_order_id=planned.client_order_id,
+    )
+    orders.apply_words(lease, planned.pk, [first])
+    corrected = first.model_copy(update={"quantity": Decimal(9), "price_usd": Decimal(90)})
+    now = orders.apply_words(lease, planned.pk, [corrected])
+    assert (now.filled_quantity, now.average_price, now.commission) == (9, 90, 1)
+
+
+def test_a_run_that_goes_on_in_a_later_session_counts_there_too(order):
+    from trading.models import ExecutedSession
+
+    lease, planned = order
+    days = [datetime(2026, 11, day, tzinfo=UTC).date() for day in (25, 27)]
+    spy = orders.PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
+    (again,) = orders.plan_orders(lease, Order.objects.get(pk=planned.pk).run_id, [spy])
+    for one, day in zip((planned, again), days, strict=True):
+        orders.mark_submitting(lease, one, Decimal(0), day)
+    assert sorted(ExecutedSession.objects.values_list("session_date", flat=True)) == days
+
+
 def test_the_session_of_execution_is_written_with_the_first_order_only(order):
     from trading.models import ExecutedSession
 

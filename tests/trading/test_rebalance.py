@@ -1,6 +1,7 @@
 """Runs from the request to the broker's books, in this process."""
 
 import logging
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -420,3 +421,45 @@ def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account,
     assert allocations.requests == [("/blend/allocations", "test-allocations-key")]
     assert sorted(asked) == ["IEF", "SPY"]
     assert links == [accounts[0].connection.client_id]
+
+
+def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again(make_account, monkeypatch):
+    from brokers.simulated.client import SimulatedBroker
+    from brokers.simulated.models import SimulatedPosition
+
+    account = make_account(positions={"VTI": "100"}, cash="50000")
+    honest = SimulatedBroker.get_multiple_market_prices
+
+    async def while_somebody_sells(self, symbols, **options):
+        await SimulatedPosition.objects.filter(symbol="VTI", quantity=100).aupdate(quantity=40)
+        return await honest(self, symbols, **options)
+
+    monkeypatch.setattr(SimulatedBroker, "get_multiple_market_prices", while_somebody_sells)
+    run = carry_out(account)
+    assert [int(order.quantity) for order in run.orders.filter(symbol="VTI")] in ([], [-40])
+    assert held("U1").get("VTI", 0) in {0, 40}
+
+
+def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_account, monkeypatch):
+    import time_machine
+
+    from brokers.sessions import NEW_YORK, ExchangeCalendar
+    from trading import execution, slot_worker
+
+    account = make_account(positions={"VTI": "100"}, cash="0")
+    monkeypatch.setattr(slot_worker, "market_calendar", lambda: ExchangeCalendar("XNYS"))
+    with time_machine.travel(datetime(2026, 11, 25, 15, 52, tzinfo=NEW_YORK)) as clock:
+        sent = execution.OrderPhase._submit
+
+        async def then_the_clock_goes_on(self, order, position):
+            ended = await sent(self, order, position)
+            clock.shift(600)
+            return ended
+
+        monkeypatch.setattr(execution.OrderPhase, "_submit", then_the_clock_goes_on)
+        run = carry_out(account)
+    assert {order.symbol: order.state for order in run.orders.all() if order.quantity > 0} == {
+        "SPY": "cancelled",
+        "IEF": "cancelled",
+    }
+    assert {"order_not_sent"} <= {warning["code"] for warning in run.warnings}

@@ -11,10 +11,10 @@ from trading.models import SeenExecution
 
 
 def keep_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
-    """Keeps executions, each in the session that it belongs to; one that is known stays as it is, fenced.
+    """Keeps executions, each in the session that it belongs to; one that is known as it was corrected, fenced.
 
     Returns:
-        How many were new.
+        How many were new or corrected.
     """
     rows = [
         SeenExecution(
@@ -31,11 +31,18 @@ def keep_executions(lease: Lease, account_pk: int, executions: Iterable[Executio
     ]
     with transaction.atomic():
         fence(lease)
-        known = set(
-            SeenExecution.objects.filter(
-                account_id=account_pk, execution_id__in=[row.execution_id for row in rows]
-            ).values_list("execution_id", flat=True)
+        ids = [row.execution_id for row in rows]
+        known = {
+            execution_id: facts
+            for execution_id, *facts in SeenExecution.objects.filter(
+                account_id=account_pk, execution_id__in=ids
+            ).values_list("execution_id", "quantity", "price_usd")
+        }
+        new = [row for row in rows if known.get(row.execution_id) != [row.quantity, row.price_usd]]
+        SeenExecution.objects.bulk_create(
+            new,
+            update_conflicts=True,
+            unique_fields=("account", "execution_id"),
+            update_fields=("quantity", "price_usd"),
         )
-        new = [row for row in rows if row.execution_id not in known]
-        SeenExecution.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)

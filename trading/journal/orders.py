@@ -159,13 +159,14 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
 
 
 def mark_submitting(lease: Lease, order: OrderView, position_before: Decimal, session_date: date) -> OrderView:
-    """The last thing before an order is sent; the first of a run writes the trade guard's history."""
+    """The last thing before an order is sent; the first of a run in a session writes the trade guard's history."""
     with transaction.atomic():
         fence(lease)
         row = _move(order.pk, OrderState.SUBMITTING, submitted_at=Now(), position_before=position_before)
         ExecutedSession.objects.get_or_create(
             run_id=row.run_id,
-            defaults={"account_id": row.account_id, "session_date": session_date, "first_order_at": Now()},
+            session_date=session_date,
+            defaults={"account_id": row.account_id, "first_order_at": Now()},
         )
         note(row.run_id, "order_sent", f"{row} sent{_at_limit(row)}.")
         reached(FailPoint.SUBMITTING_WRITTEN)
@@ -218,9 +219,10 @@ def _apply_result(row: Order, result: OrderResult) -> Order:
 
 
 def _apply_execution(row: Order, execution: Execution) -> Order:
-    """Adds one fill, once; a commission that comes later completes it."""
+    """Adds one fill, once; a commission that comes later completes it, a correction of the broker takes its place."""
     fills = {fill.execution_id: fill for fill in Fill.objects.filter(order=row)}
     fill = fills.get(execution.execution_id)
+    corrected = fill is not None and _corrects(execution, fill)
     if fill is None:
         fills[execution.execution_id] = Fill.objects.create(
             order=row,
@@ -230,14 +232,17 @@ def _apply_execution(row: Order, execution: Execution) -> Order:
             commission_usd=execution.commission_usd,
             executed_at=execution.executed_at,
         )
-    elif fill.commission_usd is None and execution.commission_usd is not None:
-        fill.commission_usd = execution.commission_usd
-        fill.save(update_fields=["commission_usd"])
+    elif corrected or fill.commission_usd is None:
+        fill.quantity, fill.price_usd = execution.quantity, execution.price_usd
+        fill.commission_usd = fill.commission_usd if execution.commission_usd is None else execution.commission_usd
+        fill.save(update_fields=["quantity", "price_usd", "commission_usd"])
+    if corrected:
+        note(row.run_id, "fill_corrected", f"The broker has corrected a fill of {row.symbol}.", "warning")
     filled = sum((one.quantity for one in fills.values()), Decimal(0))
     changes: dict[str, Any] = {
         "commission_usd": sum((one.commission_usd or Decimal(0) for one in fills.values()), Decimal(0))
     }
-    if abs(filled) >= abs(row.filled_quantity) and filled:
+    if filled and (corrected or abs(filled) >= abs(row.filled_quantity)):
         changes["filled_quantity"] = filled
         changes["average_price_usd"] = sum((f.quantity * f.price_usd for f in fills.values()), Decimal(0)) / filled
     _change(row, changes)
@@ -254,6 +259,12 @@ def _apply_execution(row: Order, execution: Execution) -> Order:
     row = _settle(row, OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
     reached(FailPoint.FILL_WRITTEN)
     return row
+
+
+def _corrects(execution: Execution, fill: Fill) -> bool:
+    """Whether the broker says something else of the fill than before; a commission that was missing is none of that."""
+    paid = {fill.commission_usd, execution.commission_usd} - {None}
+    return len(paid) > 1 or (fill.quantity, fill.price_usd) != (execution.quantity, execution.price_usd)
 
 
 def _change(row: Order, changes: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from calculator.outlook import CASH
 from trading.journal.leases import Lease, fence
 from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
 
-UNDONE = frozenset({"order_rejected", "order_not_filled"})
+UNDONE = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
 
 
 def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
