@@ -58,6 +58,10 @@ class Rig:
         """Runs statements inside the installation; returns what they make of `answer`."""
         return self._request({"code": code}).get("answer")
 
+    def reconnect(self):
+        """Lets the console open a new connection; its old one is gone."""
+        self.ask("from django.db import connections; connections.close_all()")
+
     def apart(self, code):
         """Runs statements in a process of their own inside the installation; returns how it ended."""
         return self._request({"code": code, "apart": True})["exit"]

@@ -1,0 +1,211 @@
+"""Faults of hosts, clocks, disks and people, injected into runs of this process."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.db import connection
+from django.db.backends.signals import connection_created
+from django.utils import timezone
+
+from accounts.models import BrokerConnection
+from brokers.exceptions import BrokerUnreachable, ClientIdInUse
+from brokers.simulated.books import set_position
+from brokers.simulated.client import SimulatedBroker
+from brokers.simulated.faults import Kind, set_fault
+from brokers.simulated.models import SimulatedOrder
+from tests.support.makers import carry_out, held, policy, queue
+from trading import sweeper
+from trading.journal import claims, leases
+from trading.models import EventSource, Notification, Order, RebalanceRun
+from trading.services import receive_event
+from trading.slot_worker import work_slot
+
+pytestmark = pytest.mark.django_db(transaction=True)
+on_sqlite = pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="SQLite can be given a small disk")
+on_postgres = pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite's clock is the host's own: there is none to differ"
+)
+
+
+@on_sqlite
+def test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room(make_account):
+    run = queue(make_account())
+    pages = connection.cursor().execute("PRAGMA page_count").fetchone()[0]
+
+    def leave_no_room(connection, **_):
+        connection.cursor().execute(f"PRAGMA max_page_count = {pages}")
+
+    connection_created.connect(leave_no_room)
+    try:
+        work_slot(run.connection_id)
+    finally:
+        connection_created.disconnect(leave_no_room)
+    run.refresh_from_db()
+    assert run.state in {"queued", "running"}
+    assert not SimulatedOrder.objects.exists() and not Order.objects.filter(submitted_at__isnull=False).exists()
+    BrokerConnection.objects.update(lease_until=None)  # it ran out: a full disk lets nobody release it
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    assert run.state == "completed", run.error_message
+
+
+def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
+    run = queue(make_account())
+    owner = leases.claim_lease(run.connection_id, "a host whose clock is right")
+    for hours in (-3, 3):
+        with time_machine.travel(timezone.now() + timedelta(hours=hours)):
+            assert leases.claim_lease(run.connection_id, "a host whose clock is wrong") is None
+    leases.renew_lease(owner)
+
+
+@on_postgres
+def test_clocks_that_differ_raise_an_alarm_once(make_account):
+    make_account()
+    assert sweeper.watch_clocks() < 2
+    with time_machine.travel(timezone.now() + timedelta(seconds=30)):
+        assert sweeper.watch_clocks() > 25
+        sweeper.watch_clocks()
+    assert Notification.objects.get().title.startswith("Clock of ")
+
+
+@on_postgres
+def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account):
+    from trading.journal.orders import age_seconds
+
+    run = carry_out(make_account())
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        assert age_seconds(run.orders.first().pk) < 60
+
+
+def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
+    from trading import execution
+
+    monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
+    original = execution.OrderPhase.carry_out
+
+    async def trade_by_hand_after(self, orders, positions):
+        from asgiref.sync import sync_to_async
+
+        done = await original(self, orders, positions)
+        await sync_to_async(set_position)("U1", "GLD", Decimal(3))
+        return done
+
+    monkeypatch.setattr(execution.OrderPhase, "carry_out", trade_by_hand_after)
+    run = carry_out(make_account())
+    assert (run.state, run.error_code) == ("needs_attention", "positions_disagree")
+
+
+def test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins(make_account):
+    account = make_account()
+    events = 1000 if os.environ.get("FAULTS") == "full" else 60
+    began = datetime(2026, 11, 24, 15, tzinfo=UTC)
+    account.strategy.late_after_seconds = 10**9
+    account.strategy.save()
+    for number in range(events):
+        receive_event(
+            source=EventSource.ABLY,
+            channel=account.strategy.name,
+            message_id=f"burst-{number}",
+            payload={"exec": "rebalance"},
+            published_at=began + timedelta(milliseconds=number),
+        )
+        if number == events // 2:
+            lease = leases.claim_lease(account.connection_id, "a worker in the middle of it")
+            (running,) = claims.claim_runs(lease)
+    assert list(RebalanceRun.objects.filter(state="running")) == [running]
+    waiting = RebalanceRun.objects.get(state="queued")
+    assert waiting.event.message_id == f"burst-{events - 1}"
+    assert RebalanceRun.objects.filter(state="superseded").count() == events - 2
+
+
+def lease_after(run):
+    """Works the run's slot once more, as the next sweep would."""
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person(make_account, monkeypatch):
+    async def taken(_):
+        raise ClientIdInUse("Client id 101 is in use.")
+
+    monkeypatch.setattr(SimulatedBroker, "connect", taken)
+    run = carry_out(make_account())
+    for _ in range(8):  # more wake-ups than a run has attempts: waiting is not failing
+        assert lease_after(run).state == "running"
+    BrokerConnection.objects.update(in_use_since=timezone.now() - timedelta(minutes=6))
+    assert (lease_after(run).state, run.error_code) == ("needs_attention", "client_id_in_use")
+
+
+def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_account, monkeypatch):
+    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
+    account = make_account(positions={"VTI": "100"}, cash="0")
+    set_fault(Kind.DISCONNECT_BEFORE, symbol="SPY")
+    connect, away = SimulatedBroker.connect, []
+
+    async def not_again(self):
+        if away:
+            raise BrokerUnreachable("Nothing answers.")
+        away.append(True)
+        await connect(self)
+
+    monkeypatch.setattr(SimulatedBroker, "connect", not_again)
+    run = carry_out(account)
+    for _ in range(7):
+        assert lease_after(run).state == "running", "it was cut in half, and goes on when the broker is back"
+    monkeypatch.setattr(SimulatedBroker, "connect", connect)
+    assert lease_after(run).state == "completed", run.error_message
+    assert set(held("U1")) == {"SPY", "IEF"}
+
+
+def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_account, monkeypatch):
+    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    account = make_account(policy=policy(order_timeout_seconds=5))
+    set_fault(Kind.NO_FILL, symbol="SPY")
+    set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
+    first = carry_out(account)
+    assert first.error_code == "orders_unknown"
+    SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
+    second = carry_out(account)
+    assert second.state == "completed", second.error_message
+    first.refresh_from_db()
+    assert first.state == "needs_attention", "it is a person who closes it"
+    assert first.orders.get(symbol="SPY").state == "cancelled"
+
+
+def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypatch):
+    from trading.tasks import settle_left_behind
+
+    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    set_fault(Kind.NO_FILL, symbol="SPY")
+    set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
+    run = carry_out(make_account(policy=policy(order_timeout_seconds=5)))
+    assert settle_left_behind() == 1
+    SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
+    assert settle_left_behind() == 0
+    assert run.orders.get(symbol="SPY").state == "cancelled"
+
+
+def test_dying_after_each_send_is_no_progress(make_account):
+    from trading.journal import orders
+
+    run = queue(make_account())
+    for attempt in range(1, 8):
+        lease = leases.claim_lease(run.connection_id, f"worker {attempt}")
+        if not claims.claim_runs(lease):
+            break
+        (planned,) = orders.plan_orders(lease, run.pk, [_one_share()])
+        orders.mark_submitting(lease, planned, Decimal(0), timezone.now().date())
+        leases.release_lease(lease)
+    run.refresh_from_db()
+    assert (run.state, run.error_code, attempt) == ("needs_attention", "too_many_attempts", 7)
+
+
+def _one_share():
+    from brokers.values import OrderType, TimeInForce
+    from trading.journal.orders import PlannedOrder
+
+    return PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")

