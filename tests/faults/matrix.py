@@ -1,0 +1,309 @@
+"""The fault matrix: each row with what is expected and the tests that inject it."""
+
+from dataclasses import dataclass
+
+KILL, ENGINE, PROCESSES = "tests/faults/test_kill.py", "tests/faults/test_engine.py", "tests/faults/test_processes.py"
+RUNS, IBKR, EVENTS = "tests/trading/test_rebalance.py", "tests/trading/test_ibkr_runs.py", "tests/e2e/test_events.py"
+TARGETS, INBOX, JOURNAL = (
+    "tests/trading/test_allocations.py",
+    "tests/trading/test_inbox.py",
+    "tests/trading/test_journal.py",
+)
+LISTENING, GUARDS = "tests/listener/test_listening.py", "tests/trading/test_calendar_and_guards.py"
+OUTBOX, WORKERS = "tests/trading/test_outbox_and_logs.py", "tests/trading/test_workers.py"
+SCHEDULE = "tests/trading/schedule/test_entries.py"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault."""
+
+    number: int
+    fault: str
+    expected: str
+    tests: tuple[str, ...]
+    not_shown: str = ""
+
+
+MATRIX = (
+    Row(
+        1,
+        "kill -9 at every step",
+        "each client order id at the broker once; the run ends; the audit is complete",
+        (
+            f"{KILL}::test_a_worker_that_is_killed_at_a_step_leaves_a_run_that_another_ends",
+            f"{KILL}::test_an_event_whose_receiver_is_killed_is_taken_in_once_when_it_comes_again",
+            f"{KILL}::test_every_step_is_a_point_that_is_killed_somewhere_here",
+            f"{EVENTS}::test_a_run_whose_worker_is_killed_is_taken_up_again_and_nothing_is_sent_twice",
+            "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
+        ),
+    ),
+    Row(
+        2,
+        "kill -9 of idle worker, monitor, pusher, sentinel",
+        "the whole cluster ends with exit code 70 and the next one works",
+        (f"{EVENTS}::test_when_an_idle_part_is_killed_the_cluster_ends_whole_and_the_next_works",),
+        "the 5 seconds to the next task are not asserted: no test asserts a time",
+    ),
+    Row(
+        3,
+        "socket dropped before the write, after it, after the acknowledgement",
+        "adopted, or planned anew once proven lost",
+        (
+            f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
+            f"{RUNS}::test_an_order_that_is_proven_lost_is_planned_anew_under_another_id",
+            f"{ENGINE}::test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys",
+            f"{IBKR}::test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes",
+        ),
+    ),
+    Row(
+        4,
+        "the acknowledgement never comes",
+        "found, or one new attempt once proven lost; never two live orders",
+        (
+            f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
+            f"{IBKR}::test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes",
+            f"{ENGINE}::test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next",
+            f"{ENGINE}::test_what_ended_runs_left_behind_is_settled_by_itself",
+        ),
+    ),
+    Row(
+        5,
+        "a partial fill, then silence",
+        "the rest is cancelled at the deadline, confirmed; buys are cut to real cash; reported",
+        (
+            f"{RUNS}::test_a_partial_fill_is_cancelled_at_the_deadline_and_reported",
+            f"{RUNS}::test_buys_are_cut_to_the_cash_that_partial_sells_brought",
+            f"{RUNS}::test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention",
+            f"{IBKR}::test_a_partial_fill_is_cancelled_at_its_deadline_and_buys_are_cut_to_the_cash",
+        ),
+    ),
+    Row(
+        6,
+        "rejections: 201, 200, permission, margin",
+        "said in the broker's words; the others go on; no retry",
+        (
+            f"{RUNS}::test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on",
+            f"{RUNS}::test_when_every_order_is_rejected_the_run_has_failed",
+            f"{IBKR}::test_a_rejection_is_told_in_the_brokers_words_and_the_others_go_on",
+            f"{IBKR}::test_an_error_that_refuses_the_order_ends_it_at_once",
+        ),
+    ),
+    Row(
+        7,
+        "statuses and executions twice, in another order, late",
+        "quantities equal the broker's; filled never decreases",
+        (
+            f"{JOURNAL}::test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities",
+            f"{RUNS}::test_updates_that_come_twice_or_never_change_nothing",
+        ),
+    ),
+    Row(
+        8,
+        "order ids rolled back and reused",
+        "no mix-up: orders are matched by client order id",
+        # The gateway begins again at 1 when it restarts.
+        (f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",),
+    ),
+    Row(
+        9,
+        "1100 and 1102, nightly restart, 326",
+        "pause, executions read again, a person after 5 minutes",
+        (
+            f"{ENGINE}::test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person",
+            f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",
+            f"{IBKR}::test_a_gateway_that_is_cut_off_for_a_moment_is_waited_for",
+            f"{IBKR}::test_a_gateway_that_stays_cut_off_leaves_the_run_waiting_and_then_to_a_person",
+            f"{IBKR}::test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person",
+        ),
+    ),
+    Row(
+        10,
+        "quotes: NaN, -1, zero, stale, crossed",
+        "no order on that symbol",
+        (
+            f"{RUNS}::test_a_symbol_without_a_good_quote_is_not_traded",
+            f"{RUNS}::test_too_much_without_a_quote_is_refused",
+            f"{IBKR}::test_a_symbol_without_a_live_two_sided_quote_is_not_traded",
+        ),
+    ),
+    Row(
+        11,
+        "allocations: 500, slow, huge, HTML, redirect",
+        "bounded retries; no order",
+        (
+            f"{TARGETS}::test_a_server_error_that_passes_is_tried_again",
+            f"{TARGETS}::test_what_the_service_refuses_is_not_tried_again",
+            f"{TARGETS}::test_an_answer_that_is_far_too_large_is_cut_off",
+            f"{TARGETS}::test_a_service_that_does_not_answer_ends_at_the_deadline",
+            f"{TARGETS}::test_a_redirect_is_not_followed",
+            f"{EVENTS}::test_targets_that_cannot_be_used_trade_nothing_and_say_why",
+        ),
+    ),
+    Row(
+        12,
+        "targets: sum, negative, NaN, duplicate, unknown symbol, empty",
+        "refused as a whole, by name",
+        (
+            f"{TARGETS}::test_an_answer_that_nobody_can_have_meant_is_refused_whole",
+            f"{EVENTS}::test_targets_that_cannot_be_used_trade_nothing_and_say_why",
+        ),
+    ),
+    Row(
+        13,
+        "Ably: duplicate, reordered, malformed, unknown, huge",
+        "one run; quarantined; the listener lives",
+        (
+            f"{LISTENING}::test_a_bad_message_is_stored_as_rejected_and_people_are_told_and_the_next_is_served",
+            f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
+            f"{INBOX}::test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded",
+            "tests/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
+        ),
+    ),
+    Row(
+        14,
+        "the same id with another payload",
+        "quarantined, and people are told",
+        (
+            f"{INBOX}::test_the_same_id_with_another_content_is_quarantined",
+            f"{INBOX}::test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones",
+        ),
+    ),
+    Row(
+        15,
+        "a burst of 1,000 events",
+        "at most one running and one queued; the last wins",
+        (f"{ENGINE}::test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins",),
+        "that pages answer meanwhile is not measured here",
+    ),
+    Row(
+        16,
+        "database restart, connections ended in mid-run",
+        "no order without a committed row; goes on within 60 s",
+        (
+            f"{PROCESSES}::test_connections_that_end_in_mid_run_stop_nothing_for_long",
+            f"{PROCESSES}::test_a_database_server_that_crashes_and_comes_back_in_mid_run",
+        ),
+    ),
+    Row(
+        17,
+        "database away between acknowledgement and commit",
+        "adopted later",
+        (f"{PROCESSES}::test_a_database_that_is_away_between_acknowledgement_and_commit",),
+    ),
+    Row(
+        18,
+        "two clusters, the same run",
+        "one owner",
+        (
+            f"{JOURNAL}::test_one_lease_at_a_time_and_a_new_epoch_for_each",
+            f"{JOURNAL}::test_the_database_forbids_a_second_executing_run_of_an_account",
+            "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
+        ),
+    ),
+    Row(
+        19,
+        "a process paused beyond its lease",
+        "fenced: it sends nothing when it wakes",
+        (
+            f"{KILL}::test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes",
+            f"{JOURNAL}::test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out",
+        ),
+    ),
+    Row(
+        20,
+        "a run that always kills its worker",
+        "a person after 5 leases; other accounts untouched",
+        (
+            f"{KILL}::test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along",
+            f"{ENGINE}::test_dying_after_each_send_is_no_progress",
+        ),
+    ),
+    Row(
+        21,
+        "clock skew between hosts",
+        "no lease stolen; alarm",
+        (
+            f"{ENGINE}::test_a_host_whose_clock_is_wrong_steals_no_lease",
+            f"{ENGINE}::test_clocks_that_differ_raise_an_alarm_once",
+            f"{ENGINE}::test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead",
+        ),
+    ),
+    Row(
+        22,
+        "daylight saving, holiday, early close, restart on Sunday",
+        "once at 09:30 local; late refused; no order outside hours",
+        (
+            f"{GUARDS}::test_the_session_in_which_an_order_executes",
+            f"{GUARDS}::test_the_exchange_has_to_be_open",
+            f"{SCHEDULE}::test_the_time_in_utc_follows_the_clocks_of_new_york",
+            f"{SCHEDULE}::test_a_cluster_that_comes_back_on_sunday_trades_on_monday",
+            f"{SCHEDULE}::test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next_open",
+        ),
+    ),
+    Row(
+        23,
+        "SIGTERM in a run",
+        "handed over; taken up by another at once; nothing twice",
+        (f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",),
+    ),
+    Row(
+        24,
+        "disk full",
+        "fails before sending; goes on when there is room",
+        (f"{ENGINE}::test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room",),
+        "PostgreSQL cannot be given a small disk without rights on the host; the alarm is a worker without a sign of life",
+    ),
+    Row(
+        25,
+        "two runs a day, a manual trade between",
+        "trade guard read again right before the sells",
+        (
+            f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
+            f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
+        ),
+    ),
+    Row(
+        26,
+        "a manual trade or transfer during a run",
+        "planned anew, or a person looks",
+        (
+            f"{ENGINE}::test_a_trade_by_hand_during_a_run_needs_a_person",
+            f"{RUNS}::test_open_orders_are_cancelled_before_the_first_order",
+        ),
+    ),
+    Row(
+        27,
+        "live endpoint with paper configuration, and the reverse",
+        "refuses to connect",
+        (
+            f"{IBKR}::test_a_live_account_behind_a_paper_gateway_is_not_even_connected",
+            f"{IBKR}::test_a_gateway_that_cannot_be_trusted_sends_nothing_and_says_why",
+            f"{GUARDS}::test_live_needs_both_keys",
+        ),
+    ),
+    Row(
+        28,
+        "SECRET_KEY rotated, deploy in mid-run",
+        "no run lost",
+        (
+            f"{PROCESSES}::test_a_secret_key_that_is_rotated_loses_no_run",
+            f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",
+        ),
+    ),
+    Row(
+        29,
+        "a broken schedule row",
+        "the others fire",
+        (
+            f"{WORKERS}::test_schedules_are_those_of_the_code_and_nothing_else",
+            f"{SCHEDULE}::test_an_entry_that_breaks_does_not_hold_up_the_others",
+        ),
+    ),
+    Row(
+        30,
+        "the notification channel is down",
+        "the outbox tries again; trading never waits",
+        (f"{OUTBOX}::test_a_channel_that_is_down_is_tried_again_later_each_time_and_given_up_in_the_end",),
+    ),
+)
