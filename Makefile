@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: setup demo test check bench lock audit screenshots clean secrets image-test
+.PHONY: setup demo test check bench lock audit screenshots clean secrets image-test faults soak
 
 setup: .venv/.ready
 
@@ -22,6 +22,13 @@ demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/
 test: setup  ## the whole suite, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
 	TEST_DATABASE=postgres $(BIN)/python -m pytest -q
+
+faults: setup  ## every row of the fault matrix, on SQLite and on PostgreSQL; renews docs/faults.md
+	$(BIN)/python -m tests.faults
+
+soak: setup  ## events, broker faults and kills by a seed, then the ledger
+	$(BIN)/python -m tests.faults.soak --database postgres
+	$(BIN)/python -m tests.faults.soak --database sqlite
 
 check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.faults.matrix import MATRIX
@@ -18,7 +19,8 @@ DATABASES = {"SQLite": {}, "PostgreSQL": {"TEST_DATABASE": "postgres"}}
 
 def main():
     """Runs the tests of all rows on both databases; ends with 1 when one does not hold."""
-    results = {name: _run(environment) for name, environment in DATABASES.items()}
+    with ThreadPoolExecutor(len(DATABASES)) as side_by_side:
+        results = dict(zip(DATABASES, side_by_side.map(_run, DATABASES.values()), strict=True))
     rows, well = [], True
     for row in MATRIX:
         cells = [_cell([results[name][test] for test in row.tests]) for name in DATABASES]
@@ -38,14 +40,27 @@ def _run(environment):
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1", f"--junitxml={report}", *tests],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-n",
+                "2",
+                "--dist",
+                "loadfile",
+                "-o",
+                "junit_family=xunit1",
+                f"--junitxml={report}",
+                *tests,
+            ],
             cwd=ROOT,
             env=os.environ | {"FAULTS": "full"} | environment,
             stdout=sys.stderr,
             check=False,
         )
         found = defaultdict(Counter)
-        for case in ET.parse(report).iter("testcase"):
+        for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own report
             name = f"{case.get('file')}::{case.get('name').partition('[')[0]}"
             kinds = {child.tag for child in case}
             found[name]["failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "held"] += 1
