@@ -146,13 +146,23 @@ def test_the_same_event_twice_is_one_run(site):
     assert len(site.runs("A-is-twice")) == 1
 
 
+PATIENT = """
+from accounts.models import Account, RebalancePolicy
+account = Account.objects.get(account_id="A-is-a-burst")
+account.policy = RebalancePolicy.objects.create(name="patient", allocation_timeout_seconds=2, order_timeout_seconds=60)
+account.save()
+"""
+
+
 def test_of_two_events_at_once_the_second_waits_and_the_newest_targets_win(site, allocations_server):
-    set_fault(site, "SLOW", "A-is-a-burst", symbol="SPY", number=4)
+    site.python(PATIENT)
+    set_fault(site, "SLOW", "A-is-a-burst", symbol="SPY", number=12)
     publish(site, "is-a-burst")
     site.wait_for(lambda: orders_at_the_broker(site, "A-is-a-burst"), "The first order")
     allocations_server.publish("is-a-burst", [("SPY", 0.2), ("IEF", 0.8)])
     publish(site, "is-a-burst")
     publish(site, "is-a-burst")
+    assert site.runs("A-is-a-burst")[-1]["state"] == "running"
     site.wait_for(
         lambda: all(run["state"] in {"completed", "superseded"} for run in site.runs("A-is-a-burst")),
         "The end of all runs",

@@ -59,6 +59,8 @@ class Command(BaseCommand):
         if settings.REALTIME_API_KEY.get_secret_value():
             parts.append(subprocess.Popen([sys.executable, "manage.py", "listen"]))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        # Said aloud, since a shell that starts it in the background has it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self.stdout.write(f"\nThe site runs at http://{address}/ — Ctrl-C ends it.")
         for name, what in USERS.items():
             self.stdout.write(f"  user {name}, password {PASSWORD}: {what}")
