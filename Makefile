@@ -21,7 +21,7 @@ demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/
 
 test: setup  ## the whole suite, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2
 
 faults: setup  ## every row of the fault matrix, on SQLite and on PostgreSQL; renews docs/faults.md
 	$(BIN)/python -m tests.faults
