@@ -14,6 +14,9 @@ from trading.run_ticket import RunTicket
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
 
+HELD = "turnover_limit"
+"""The guard that a person can overrule, by approving the very plan."""
+
 
 class PlanChecks:
     """Looks at the plans of one run."""
@@ -57,26 +60,26 @@ class PlanChecks:
         turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
         words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
         if self._ticket.approved is not None and turnover > limit:
-            return GuardResult(code="turnover_limit", passed=True, message=f"{words} A person has approved this plan.")
-        return GuardResult(code="turnover_limit", passed=turnover <= limit, message=words)
+            return GuardResult(code=HELD, passed=True, message=f"{words} A person has approved this plan.")
+        return GuardResult(code=HELD, passed=turnover <= limit, message=words)
 
     async def _buys_feasible(self, planned: Planned) -> GuardResult:
         """Asks the broker about every buy, as far as the cash of now reaches; the sells bring the rest."""
-        answers = []
+        questions = []
         if self._client.capabilities.what_if:
             for buy in planned.result.plan.buys:
                 shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.price - 1)
                 if shares >= 1:
-                    answers.append((buy.symbol, shares, buy.price))
+                    questions.append((buy.symbol, shares, buy.price))
         asked = await asyncio.gather(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
-                for symbol, shares, price in answers
+                for symbol, shares, price in questions
             )
         )
         refused = [
             f"{symbol}: {answer.message}"
-            for (symbol, _, _), answer in zip(answers, asked, strict=True)
+            for (symbol, _, _), answer in zip(questions, asked, strict=True)
             if not answer.accepted
         ]
         return GuardResult(

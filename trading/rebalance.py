@@ -1,7 +1,8 @@
 """THE STORY of a run, from top to bottom.
 
     guards -> targets -> replacements -> snapshot -> quotes -> plan -> [a preview stops here]
-    -> open orders cancelled -> sells -> cash from their fills -> buys cut to it -> report
+    -> open orders cancelled, positions and guards read again
+    -> sells -> cash from their fills -> buys cut to it -> report
 
 A preview and an execution share every line up to the plan. Executing an approved preview executes that plan, or
 refuses. A run that is taken up again first settles what it has sent, and then plans from the books as they are.
@@ -19,9 +20,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.base import BaseRebalancer, BrokerClient
-from brokers.exceptions import OrderExecutionError
 from brokers.sessions import NEW_YORK
-from brokers.values import AccountSnapshot, OpenOrder, OrderType
+from brokers.values import AccountSnapshot, OrderType
 from calculator import (
     AllocationItem,
     CalculationRefused,
@@ -40,10 +40,11 @@ from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce, read_context
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
+from trading.loose_ends import LooseEnds, refuse_unknown
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RunState, RunStep
 from trading.order_desk import OrderDesk
-from trading.plan_checks import PlanChecks
+from trading.plan_checks import HELD, PlanChecks
 from trading.planned import Planned
 from trading.quotes import tradable_quotes
 from trading.reconciliation import Reconciler
@@ -55,8 +56,6 @@ from trading.values import GuardResult, RunWarning
 
 logger = logging.getLogger("rebalancer.trading")
 
-HELD = "turnover_limit"
-"""The guard that a person can overrule, by approving the very plan."""
 CANCEL_SECONDS = 30.0
 """How long the proof of a cancel may take."""
 POSITIONS_AGREE_SECONDS = 10.0
@@ -85,16 +84,17 @@ class Rebalancer(BaseRebalancer):
         self._calendar = calendar
         self._calculator = TradeCalculator(ticket.policy.calculator_config())
         self._checks = PlanChecks(ticket, link.client, calendar)
-        self._reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
+        reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
             desk=link.desk,
             journal=journal,
-            reconciler=self._reconciler,
+            reconciler=reconciler,
             account_id=ticket.account_id,
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
+        self._loose_ends = LooseEnds(ticket, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
         """Previews or rebalances, as the run asks."""
@@ -118,7 +118,7 @@ class Rebalancer(BaseRebalancer):
 
     async def rebalance(self) -> None:
         """An execution: the same up to the plan, then sells, buys and the report."""
-        await self._settle_what_was_sent()
+        await self._loose_ends.settle_what_was_sent()
         guards = await self._check_guards()
         enforce(guards, self._ticket.source)
         planned = await self._plan()
@@ -128,8 +128,8 @@ class Rebalancer(BaseRebalancer):
         await self._hold_for_approval(plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades:
-            await self._clear_open_orders(planned)
-            await self._nothing_has_moved(planned)
+            await self._loose_ends.clear_open_orders(planned)
+            await self._loose_ends.check_nothing_has_moved(planned)
             # Read again, right before the first order: executions of others in the meantime included.
             enforce(await self._check_guards(), self._ticket.source)
             enforce([await self._checks.trade_guard(planned)], self._ticket.source)
@@ -165,28 +165,6 @@ class Rebalancer(BaseRebalancer):
         since = await sync_to_async(window_start)(timezone.now(), self._calendar)
         executions = await self._client.get_executions(self._ticket.account_id, since=since)
         await self._journal.keep_executions(self._ticket.account_pk, executions, self._calendar)
-
-    async def _settle_what_was_sent(self) -> None:
-        """After a crash or a dropped link: every order of the run is brought to its end before anything else.
-
-        Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
-        """
-        orders = await self._journal.orders()
-        for order in orders:
-            if order.state == OrderState.PLANNED:
-                await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
-        unsettled = [order for order in orders if order.submitted_at and not order.is_settled]
-        _refuse_unknown(await asyncio.gather(*(self._settle(order) for order in unsettled)))
-        earlier = await self._journal.left_behind(self._ticket.account_pk)
-        await asyncio.gather(*(self._reconciler.settle(order) for order in earlier))
-        reached(FailPoint.SETTLED, self._ticket.account_id)
-
-    async def _settle(self, order: OrderView) -> OrderView:
-        self._link.desk.watch(order.client_order_id)
-        settled = await self._reconciler.settle(order)
-        if not settled.is_settled and settled.state != OrderState.UNKNOWN:
-            settled = await self._phase.cancel_and_confirm(settled, "left by an interrupted run")
-        return settled
 
     async def _plan(self) -> Planned:
         targets = await self._targets()
@@ -272,42 +250,6 @@ class Rebalancer(BaseRebalancer):
 
     # ---- the orders
 
-    async def _clear_open_orders(self, planned: Planned) -> None:
-        """Cancels every open order of the account and waits until none is left."""
-        if not planned.open_orders:
-            return
-        account_id = self._ticket.account_id
-        for order in planned.open_orders:
-            await self._journal.still_mine()
-            try:
-                await self._client.cancel_order(account_id, order.order_id)
-            except OrderExecutionError as error:
-                logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
-        reached(FailPoint.OPEN_ORDERS_CANCELLED, account_id)
-        if left := await self._open_orders_left():
-            symbols = ", ".join(order.symbol for order in left)
-            raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
-        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
-
-    async def _nothing_has_moved(self, planned: Planned) -> None:
-        """Positions and open orders are read again: what was traded since the snapshot must not be sold twice."""
-        if await self._client.get_open_orders(self._ticket.account_id):
-            raise PlanAnew("An order of somebody else has come up since the account was read.")
-        now = await self._client.get_account_snapshot(self._ticket.account_id)
-        if held_shares(now) != held_shares(planned.snapshot):
-            raise PlanAnew("The account's positions have changed since it was read.")
-
-    async def _open_orders_left(self) -> list[OpenOrder]:
-        left = await self._client.get_open_orders(self._ticket.account_id)
-        try:
-            async with asyncio.timeout(float(self._policy.request_timeout_seconds)):
-                while left:
-                    await asyncio.sleep(0.2)  # orders of others push nothing to us
-                    left = await self._client.get_open_orders(self._ticket.account_id)
-        except TimeoutError:
-            pass
-        return left
-
     async def _sell(self, planned: Planned) -> list[OrderView]:
         sells = [trade for trade in planned.result.trades if trade.quantity < 0]
         return await self._send(RunStep.SELLS, planned, sells)
@@ -330,7 +272,7 @@ class Rebalancer(BaseRebalancer):
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
         done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
-        _refuse_unknown(done)
+        refuse_unknown(done)
         if any(order.state == OrderState.LOST for order in done):
             raise PlanAnew("An order never reached the broker.")
         return done
@@ -356,7 +298,10 @@ class Rebalancer(BaseRebalancer):
         if orders and all(order.state == OrderState.REJECTED for order in orders):
             words = "; ".join(sorted({order.message for order in orders}))
             raise RunFailed("all_orders_rejected", f"The broker refused every order: {words}")
-        report, warnings = make_report(planned.result, after, all_orders)
+        # Rows that an interrupted attempt left unsent are planned anew, and no news.
+        ours = {order.pk for order in orders}
+        told = [order for order in all_orders if order.submitted_at or order.pk in ours]
+        report, warnings = make_report(planned.result, after, told)
         await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
@@ -387,15 +332,6 @@ class Rebalancer(BaseRebalancer):
                     "is missing. Look at the account, then preview it anew.",
                 )
             await asyncio.sleep(0.5)  # brokers push positions late; there is nothing to wait on
-
-
-def _refuse_unknown(orders: Sequence[OrderView]) -> None:
-    unknown = [order for order in orders if not order.is_settled]
-    if unknown:
-        words = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
-        raise NeedsAttention(
-            "orders_unknown", f"The fate of these orders is not known, and they are never sent again: {words}"
-        )
 
 
 def _proceeds(sells: Sequence[OrderView]) -> Decimal:

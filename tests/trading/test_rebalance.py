@@ -463,3 +463,21 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
         "IEF": "cancelled",
     }
     assert {"order_not_sent"} <= {warning["code"] for warning in run.warnings}
+
+
+def test_rows_that_an_interrupted_attempt_left_unsent_are_no_news(make_account):
+    from brokers.values import OrderType
+    from tests.support.makers import queue
+    from trading.journal import claims, leases, orders
+    from trading.slot_worker import work_slot
+
+    run = queue(make_account())
+    lease = leases.claim_lease(run.connection_id, "a worker that dies")
+    claims.claim_runs(lease)
+    left = orders.PlannedOrder("GLD", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
+    orders.plan_orders(lease, run.pk, [left])
+    leases.release_lease(lease)
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    assert (run.state, run.warnings) == ("completed", [])
+    assert run.orders.get(symbol="GLD").state == "cancelled"

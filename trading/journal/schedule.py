@@ -126,6 +126,11 @@ def of_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
         run_ended(run)
 
 
+def carry_over(entry: ScheduleEntry, run: RebalanceRun) -> None:
+    """Ties a waiting entry to a run that was put aside until then."""
+    ScheduleEntry.objects.filter(pk=entry.pk).update(run=run)
+
+
 def run_ended(run: RebalanceRun) -> None:
     """Brings the entries of a run to its end. In the transaction that ends the run."""
     mine = ScheduleEntry.objects.filter(run=run)

@@ -141,5 +141,5 @@ def _again(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt:
                 defer_again(entry.run, following.due_at)
             except IllegalTransition:
                 return  # taken up by somebody else
-            ScheduleEntry.objects.filter(pk=following.pk).update(run=entry.run)
+            schedule.carry_over(following, entry.run)
         schedule.follow(entry, following, f"{entry.message} It starts again on {at}.")

@@ -1,0 +1,114 @@
+"""What has to be out of the way before the first order: orders left behind, open ones, positions that have moved."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from brokers.base import BrokerClient
+from brokers.exceptions import OrderExecutionError
+from brokers.values import OpenOrder
+from trading.account_state import held_shares
+from trading.errors import NeedsAttention, PlanAnew, RunFailed
+from trading.execution import OrderPhase
+from trading.fail_points import FailPoint, reached
+from trading.journal.orders import OrderView
+from trading.journal.run_journal import RunJournal
+from trading.models import OrderState
+from trading.order_desk import OrderDesk
+from trading.planned import Planned
+from trading.reconciliation import Reconciler
+from trading.run_ticket import RunTicket
+
+logger = logging.getLogger("rebalancer.trading")
+
+
+class LooseEnds:
+    """The loose ends of one run's account."""
+
+    def __init__(
+        self,
+        ticket: RunTicket,
+        client: BrokerClient,
+        desk: OrderDesk,
+        journal: RunJournal,
+        reconciler: Reconciler,
+        phase: OrderPhase,
+    ) -> None:
+        self._ticket = ticket
+        self._client = client
+        self._desk = desk
+        self._journal = journal
+        self._reconciler = reconciler
+        self._phase = phase
+
+    async def settle_what_was_sent(self) -> None:
+        """After a crash or a dropped link: every order of the run is brought to its end before anything else.
+
+        Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
+        """
+        orders = await self._journal.orders()
+        for order in orders:
+            if order.state == OrderState.PLANNED:
+                await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
+        unsettled = [order for order in orders if order.submitted_at and not order.is_settled]
+        refuse_unknown(await asyncio.gather(*(self._settle(order) for order in unsettled)))
+        earlier = await self._journal.left_behind(self._ticket.account_pk)
+        await asyncio.gather(*(self._reconciler.settle(order) for order in earlier))
+        reached(FailPoint.SETTLED, self._ticket.account_id)
+
+    async def _settle(self, order: OrderView) -> OrderView:
+        self._desk.watch(order.client_order_id)
+        settled = await self._reconciler.settle(order)
+        if not settled.is_settled and settled.state != OrderState.UNKNOWN:
+            settled = await self._phase.cancel_and_confirm(settled, "left by an interrupted run")
+        return settled
+
+    async def clear_open_orders(self, planned: Planned) -> None:
+        """Cancels every open order of the account and waits until none is left."""
+        if not planned.open_orders:
+            return
+        account_id = self._ticket.account_id
+        for order in planned.open_orders:
+            await self._journal.still_mine()
+            try:
+                await self._client.cancel_order(account_id, order.order_id)
+            except OrderExecutionError as error:
+                logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
+        reached(FailPoint.OPEN_ORDERS_CANCELLED, account_id)
+        if left := await self._open_orders_left():
+            symbols = ", ".join(order.symbol for order in left)
+            raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
+        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(planned.open_orders)} open orders.")
+
+    async def _open_orders_left(self) -> list[OpenOrder]:
+        left = await self._client.get_open_orders(self._ticket.account_id)
+        try:
+            async with asyncio.timeout(float(self._ticket.policy.request_timeout_seconds)):
+                while left:
+                    await asyncio.sleep(0.2)  # orders of others push nothing to us
+                    left = await self._client.get_open_orders(self._ticket.account_id)
+        except TimeoutError:
+            pass
+        return left
+
+    async def check_nothing_has_moved(self, planned: Planned) -> None:
+        """Positions and open orders are read again: what was traded since the snapshot must not be sold twice."""
+        if await self._client.get_open_orders(self._ticket.account_id):
+            raise PlanAnew("An order of somebody else has come up since the account was read.")
+        now = await self._client.get_account_snapshot(self._ticket.account_id)
+        if held_shares(now) != held_shares(planned.snapshot):
+            raise PlanAnew("The account's positions have changed since it was read.")
+
+
+def refuse_unknown(orders: Sequence[OrderView]) -> None:
+    """Leaves the run to a person where the fate of an order is not known.
+
+    Raises:
+        NeedsAttention: with the orders and what is known of them.
+    """
+    unknown = [order for order in orders if not order.is_settled]
+    if unknown:
+        words = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
+        raise NeedsAttention(
+            "orders_unknown", f"The fate of these orders is not known, and they are never sent again: {words}"
+        )
