@@ -1,79 +1,134 @@
 """The tables and the picture of docs/performance.md."""
 
-from math import log10
+import os
+from math import ceil, log10
+from pathlib import Path
 
+from benchmarks.installation.cells import ORDERS_AN_ACCOUNT, Cell
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 COLOURS = {1: "#566074", 2: "#1d55e0", 4: "#d2541b"}
-NAMES = {"simulated": "simulated broker", "ibkr": "wire-level gateway of Interactive Brokers"}
+BARE = "#15803d"
+HEAD = (
+    "| Accounts | Orders | Worker processes | Event to last fill | Bare client | Ratio | Commits an order | "
+    "Processor an order, workers |"
+)
+RULE = "|---|---|---|---|---|---|---|---|"
 
 
-def tables(took, picked_up, taken_in, command):
-    """What was measured, as Markdown."""
-    lines = [f"Measured by `{command}`, each once, workers running already and idle.", ""]
-    for broker in dict.fromkeys(one.broker for one in took):
-        rows = [one for one in took if one.broker == broker]
-        bare = " Bare client |" if broker == "ibkr" else ""
-        lines += [
-            f"Event to last fill, {NAMES[broker]}:",
-            "",
-            f"| Accounts | Orders | Worker processes | Event to last fill | An account |{bare}",
-            "|---|---|---|---|---|" + ("---|" if bare else ""),
-        ]
-        for one in rows:
-            beside = f" {one.bare_seconds:.2f} s |" if one.bare_seconds is not None else ""
-            each = one.seconds / one.accounts
-            lines.append(
-                f"| {one.accounts} | {one.orders} | {one.processes} | {one.seconds:.2f} s | {each:.2f} s |{beside}"
-            )
-        lines.append("")
-    median, worst = picked_up
-    lines += [
-        f"Pick-up: an idle worker starts a run {median:.0f} ms after its event is committed (median; worst {worst:.0f} ms).",
+def write(kept):
+    """Puts what was measured so far into the page, between its marks."""
+    measured = sorted((Cell(**cell) for cell in kept["cells"].values()), key=lambda one: (one.accounts, one.processes))
+    parts = []
+    if measured:
+        (DOCS / "performance.svg").write_text(picture(measured))
+        parts += [table(measured), "![Event to last fill](performance.svg)"]
+    if "intake" in kept:
+        parts.append(at_the_door(kept["pick_up"], kept["intake"]))
+    page = DOCS / "performance.md"
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text("\n".join((f"{before}{BEGIN}", "\n\n".join(parts), f"{END}{rest.split(END)[1]}")))
+
+
+def table(measured):
+    """Event to last fill, a row a cell."""
+    first, last = (choose(one.measured_at for one in measured) for choose in (min, max))
+    lowest, highest = (choose(one.load_average for one in measured) for choose in (min, max))
+    told = (
+        f"`python -m benchmarks.installation`, each once, {first} to {last[-5:]} UTC, on {os.cpu_count()} cores that the "
+        f"gateway, PostgreSQL and the workers share (load average before each: {lowest:.1f} to {highest:.1f}):"
+    )
+    return "\n".join([told, "", HEAD, RULE, *map(_row, measured)])
+
+
+def _row(one):
+    columns = [one.accounts, one.accounts * ORDERS_AN_ACCOUNT, one.processes]
+    if one.seconds is None:
+        columns += [f"given up, {one.filled} filled", f"{one.bare_seconds:.2f} s", ""]
+    else:
+        columns += [f"{one.seconds:.2f} s", f"{one.bare_seconds:.2f} s", f"{one.seconds / one.bare_seconds:.1f}"]
+    orders = max(1, one.filled)
+    columns += [f"{one.commits / orders:.1f}", f"{1000 * one.processor_seconds / orders:.0f} ms"]
+    return f"| {' | '.join(map(str, columns))} |"
+
+
+def at_the_door(picked_up, taken_in):
+    """Pick-up and intake."""
+    told = (
+        f"An idle worker starts a run {picked_up['median_ms']:.0f} ms after its event is committed "
+        f"(median; worst {picked_up['worst_ms']:.0f} ms)."
+    )
+    lines = [
+        told,
         "",
         "| Accounts that follow the strategy | Events taken in a second, one process |",
         "|---|---|",
-        *(f"| {accounts} | {rate:.1f} |" for accounts, rate in taken_in.items()),
+        *(f"| {accounts} | {rate:.1f} |" for accounts, rate in sorted(taken_in.items(), key=lambda row: int(row[0]))),
     ]
     return "\n".join(lines)
 
 
-def picture(took):
-    """Seconds against accounts, one line for each broker and number of processes; both axes are logarithmic."""
-    width, height, left, bottom, right = 680, 340, 60, 50, 190
-    highest = max(one.seconds for one in took)
-    y_low, y_high = -1, max(1, int(log10(highest)) + 1)
-
-    def x(accounts):
-        return left + log10(accounts) / 2 * (width - left - right)
-
-    def y(seconds):
-        share = (log10(max(seconds, 0.1)) - y_low) / (y_high - y_low)
-        return height - bottom - share * (height - bottom - 20)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
-    ]
-    for power in range(y_low, y_high + 1):
-        at = y(10.0**power)
-        parts.append(f'<line x1="{left}" y1="{at:.1f}" x2="{width - right}" y2="{at:.1f}" stroke="#e3e8f0"/>')
-        parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g} s</text>')
-    for accounts in sorted({one.accounts for one in took}):
-        at, base = x(accounts), height - bottom
-        parts.append(f'<line x1="{at:.1f}" y1="20" x2="{at:.1f}" y2="{base}" stroke="#e3e8f0"/>')
-        parts.append(f'<text x="{at:.1f}" y="{base + 18}" text-anchor="middle">{accounts}</text>')
-    series = dict.fromkeys((one.broker, one.processes) for one in took)
-    for number, (broker, processes) in enumerate(series):
-        points = [one for one in took if (one.broker, one.processes) == (broker, processes)]
-        path = " ".join(f"{x(one.accounts):.1f},{y(one.seconds):.1f}" for one in points)
-        dash = ' stroke-dasharray="5 4"' if broker == "simulated" else ""
-        stroke = f'stroke="{COLOURS[processes]}" stroke-width="2"{dash}'
+def picture(measured):
+    """Seconds against accounts, one line for each number of processes; both axes are logarithmic."""
+    series = {
+        f"{number} process{'es' if number > 1 else ''}": (COLOURS[number], "", _line(measured, number))
+        for number in COLOURS
+    }
+    bare = {
+        one.accounts: min(same.bare_seconds for same in measured if same.accounts == one.accounts) for one in measured
+    }
+    series["bare client"] = (BARE, ' stroke-dasharray="5 4"', sorted(bare.items()))
+    shown = [seconds for _, _, points in series.values() for _, seconds in points]
+    chart = _Chart(max(accounts for accounts, _ in series["bare client"][2]), min(shown), max(shown))
+    parts = chart.frame(sorted(bare))
+    for number, (name, (colour, dash, points)) in enumerate(series.items()):
+        stroke = f'stroke="{colour}" stroke-width="2"{dash}'
+        path = " ".join(f"{chart.x(accounts):.1f},{chart.y(seconds):.1f}" for accounts, seconds in points)
         parts.append(f'<polyline points="{path}" fill="none" {stroke}/>')
-        row = 30 + 20 * number
-        parts.append(f'<line x1="{width - right + 12}" y1="{row}" x2="{width - right + 36}" y2="{row}" {stroke}/>')
-        parts.append(f'<text x="{width - right + 42}" y="{row + 4}">{broker}, {processes} process(es)</text>')
-    parts.append(
-        f'<text x="{(width - right + left) / 2}" y="{height - 8}" text-anchor="middle">accounts of the event</text>'
-    )
-    parts.append("</svg>")
-    return "\n".join(parts) + "\n"
+        parts += [
+            f'<circle cx="{chart.x(accounts):.1f}" cy="{chart.y(seconds):.1f}" r="3" fill="{colour}"/>'
+            for accounts, seconds in points
+        ]
+        row, at = 30 + 20 * number, chart.right + 12
+        parts.append(f'<line x1="{at}" y1="{row}" x2="{at + 24}" y2="{row}" {stroke}/>')
+        parts.append(f'<text x="{at + 30}" y="{row + 4}">{name}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _line(measured, processes):
+    return [(one.accounts, one.seconds) for one in measured if one.processes == processes and one.seconds]
+
+
+class _Chart:
+    """Where a point stands, and what stands around the points."""
+
+    width, height, left, bottom, right = 640, 340, 60, 50, 500
+
+    def __init__(self, most_accounts, lowest, highest):
+        self._decades = max(1.0, log10(most_accounts))
+        self._low, self._high = int(log10(lowest) // 1), ceil(log10(highest))
+
+    def x(self, accounts):
+        return self.left + log10(accounts) / self._decades * (self.right - self.left)
+
+    def y(self, seconds):
+        share = (log10(seconds) - self._low) / (self._high - self._low)
+        return self.height - self.bottom - share * (self.height - self.bottom - 20)
+
+    def frame(self, accounts):
+        base = self.height - self.bottom
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" font-family="sans-serif" font-size="12">',
+            f'<rect width="{self.width}" height="{self.height}" fill="#fff"/>',
+        ]
+        for power in range(self._low, self._high + 1):
+            at = self.y(10.0**power)
+            parts.append(f'<line x1="{self.left}" y1="{at:.1f}" x2="{self.right}" y2="{at:.1f}" stroke="#e3e8f0"/>')
+            parts.append(f'<text x="{self.left - 6}" y="{at + 4:.1f}" text-anchor="end">{10.0**power:g} s</text>')
+        for number in accounts:
+            at = self.x(number)
+            parts.append(f'<line x1="{at:.1f}" y1="20" x2="{at:.1f}" y2="{base}" stroke="#e3e8f0"/>')
+            parts.append(f'<text x="{at:.1f}" y="{base + 18}" text-anchor="middle">{number}</text>')
+        middle = (self.left + self.right) / 2
+        return [*parts, f'<text x="{middle}" y="{self.height - 8}" text-anchor="middle">accounts of the event</text>']

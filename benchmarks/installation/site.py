@@ -1,16 +1,20 @@
 """An installation of its own on PostgreSQL, with workers started as an operator would."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from decimal import Decimal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_SECONDS = 600
+START_SECONDS = 60
+STOP_SECONDS = 10
 LOOK_AGAIN_SECONDS = 0.05
+SIMULATED_SYMBOLS = ("VTI", "VXUS", "BND", "BNDX", "VNQ", "GLD", "TLT", "IEF", "DBC", "VWO")
 
 
 def prepare(var_dir):
@@ -35,71 +39,97 @@ def prepare(var_dir):
 
 
 class Workers:
-    """One `qworker` with so many processes."""
+    """One `qworker` with so many processes, in a process group of its own."""
 
     def __init__(self, number, ib_port=0):
-        from django.db import connection
-
         from trading.models import ProcessHeartbeat
 
-        assert connection.vendor == "postgresql"
         ProcessHeartbeat.objects.all().delete()
         environment = os.environ | {  # noqa: TID251 - as above
             "BENCH_WORKER_PROCESSES": str(number),
             "IB_PORT": str(ib_port or ""),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "manage.py", "qworker"], cwd=ROOT, env=environment, start_new_session=True
+            [sys.executable, "manage.py", "qworker"],
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,
         )
-        until(ProcessHeartbeat.objects.filter(kind="worker").exists, "A worker")
+        self.group = self._process.pid
+        until(ProcessHeartbeat.objects.filter(kind="worker").exists, START_SECONDS, "A worker")
 
     def stop(self):
+        """Asks once, and then does not wait for what hangs: the next measurement starts with nothing of this one."""
         self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(60)
-        finally:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGKILL)
+        self._process.wait(STOP_SECONDS)
 
 
-def until(condition, what):
-    """Looks until the condition holds."""
-    end = time.monotonic() + WAIT_SECONDS
+def until(condition, seconds, what):
+    """Looks until the condition holds.
+
+    Raises:
+        TimeoutError: it did not within so many seconds.
+    """
+    end = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not come within {WAIT_SECONDS} seconds.")
+            raise TimeoutError(f"{what} did not come within {seconds:.0f} seconds.")
         time.sleep(LOOK_AGAIN_SECONDS)
     return found
 
 
-def make_accounts(broker, ids, symbols):
-    """Accounts of one broker that follow one strategy of equal targets; others are put aside."""
+def put_aside():
+    """Takes away what earlier measurements have left: events, runs, hints, accounts and slots."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE trading_strategyevent, django_q_ormq, accounts_account, accounts_brokerconnection CASCADE"
+        )
+
+
+def make_accounts(ids, symbols, broker="ibkr"):
+    """Accounts of one broker that follow one strategy of equal targets; no others do."""
     from accounts.models import Account, Strategy, TargetAllocation
 
     strategy, _ = Strategy.objects.get_or_create(name=f"bench-{broker}", defaults={"source": Strategy.Source.STATIC})
     for symbol in symbols:
         weight = Decimal(1) / len(symbols)
         TargetAllocation.objects.get_or_create(strategy=strategy, symbol=symbol, defaults={"weight": weight})
-    Account.objects.exclude(account_id__in=ids).update(strategy=None)
+    Account.objects.update(strategy=None)
     for account_id in ids:
         account, _ = Account.objects.get_or_create(
-            account_id=account_id, defaults={"broker": broker, "strategy": strategy, "trade_guard": "none"}
+            account_id=account_id, defaults={"broker": broker, "trade_guard": "none"}
         )
         Account.objects.filter(pk=account.pk).update(strategy=strategy)
     return strategy
 
 
-def send_event(strategy, message_id, command="rebalance"):
+def send_event(strategy, command="rebalance"):
     """An event as Ably brings it, by the one door."""
     from trading.models import EventSource
     from trading.services import receive_event
 
-    payload = {"exec": command}
-    return receive_event(source=EventSource.ABLY, channel=strategy.name, message_id=message_id, payload=payload)
+    return receive_event(
+        source=EventSource.ABLY,
+        channel=strategy.name,
+        message_id=f"bench-{uuid.uuid4()}",
+        payload={"exec": command},
+    )
 
 
-def finished(event):
-    """The runs of the event, once all have ended."""
-    ended = {"completed", "refused", "failed", "needs_attention"}
-    runs = list(event.runs.all())
-    return runs if runs and all(run.state in ended for run in runs) else None
+def ended(event):
+    """A question: the runs of the event, once all have ended."""
+    ends = {"completed", "refused", "failed", "needs_attention"}
+
+    def runs():
+        if event.runs.exclude(state__in=ends).exists():
+            return None
+        return list(event.runs.all())
+
+    return runs

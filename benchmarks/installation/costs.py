@@ -1,0 +1,36 @@
+"""What an event costs the database and the processor."""
+
+import os
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def commits() -> int:
+    """Transactions that the database has committed so far."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
+def processor_seconds(group: int) -> float:
+    """Seconds of the processor that the living processes of a group have used, and their ended children."""
+    return sum(_used(fields) for fields in map(_fields, Path("/proc").glob("[0-9]*/stat")) if _group(fields) == group)
+
+
+def _fields(path: Path) -> list[str]:
+    try:
+        return path.read_text().rpartition(")")[2].split()  # the name before it may hold spaces
+    except OSError:  # it has ended since it was listed
+        return []
+
+
+def _group(fields: list[str]) -> int | None:
+    return int(fields[2]) if fields else None
+
+
+def _used(fields: list[str]) -> float:
+    return sum(map(int, fields[11:15])) / TICKS
