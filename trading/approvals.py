@@ -136,5 +136,5 @@ def request_stop(run: RebalanceRun, person: User) -> None:
     if not may_execute(person, run.account):
         raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
     if not ask_to_stop(run.pk, str(person)):
-        raise Refused("stopped", "The run has ended already.")
+        raise Refused("run_ended", "The run has ended: there is nothing to stop.")
     note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=person)

@@ -77,7 +77,7 @@ RUN_ERRORS = {
     "too_many_attempts": "The run was taken up several times without progress.",
     "client_id_in_use": "The slot's client id has been in use elsewhere for too long.",
     "internal_error": "Something went wrong that nobody foresaw; the log has the details.",
-    "stopped": "A person stopped the run.",
+    "run_ended": "The run has ended already; there is nothing to stop.",
 }
 
 WARNINGS = {
@@ -95,7 +95,6 @@ WARNINGS = {
     "buys_reduced": "Buys were cut to the cash that was really there.",
     "cash_differs": "The broker's cash differs from the sum of the fills.",
     "late_event_preview": "The event was late: it is shown as a preview only.",
-    "stopped": "A person stopped the run after some orders.",
 }
 
 API_REFUSALS = {

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from brokers.simulated.models import SimulatedOrder
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, queue
 from trading.models import AuditEntry, RebalanceRun, StrategyEvent
 from trading.slot_worker import work_slot
 from trading.values import ExecCommand
@@ -52,6 +52,36 @@ def test_another_plan_is_not_sent(make_account, call):
     assert (status, answer["code"]) == (409, "plan_digest_mismatch")
     assert caller.post(f"/runs/{run_id}/execute", {"plan_hash": "short"})[1]["code"] == "request_invalid"
     assert not SimulatedOrder.objects.exists()
+
+
+def test_a_run_is_stopped_before_its_next_order(make_account, call):
+    make_account()
+    caller = call()
+    run_id = caller.post("/accounts/U1/preview")[1]["run_id"]
+    work(run_id)
+    plan = caller.get(f"/runs/{run_id}")[1]["plan_hash"]
+    run_id = caller.post(f"/runs/{run_id}/execute", {"plan_hash": plan})[1]["run_id"]
+    for _ in range(2):  # asking twice is no harm
+        status, run = caller.post(f"/runs/{run_id}/stop")
+        assert (status, run["run_id"], run["state"]) == (202, run_id, "queued")
+    assert AuditEntry.objects.filter(action="asked to stop", person="robot").exists()
+    work(run_id)
+    _, run = caller.get(f"/runs/{run_id}")
+    assert {order["status"] for order in run["orders"]} == {"cancelled"}
+    assert {warning["code"] for warning in run["warnings"]} == {"order_not_sent"}
+    assert not SimulatedOrder.objects.exists()
+    assert caller.post(f"/runs/{run_id}/stop")[1]["code"] == "run_ended"
+
+
+def test_stopping_takes_the_right_to_trade_the_very_account(make_account, call, owner, settings):
+    settings.TRADING_MODE = "live"
+    account = make_account(type="live")
+    run = queue(account, ExecCommand.PRINT_REBALANCE)
+    assert call("read", "preview", "events").post(f"/runs/{run.run_id}/stop")[1]["code"] == "scope_missing"
+    owner.user_permissions.remove(*owner.user_permissions.filter(codename="execute_live_account"))
+    assert call("execute").post(f"/runs/{run.run_id}/stop")[1]["code"] == "not_permitted"
+    run.refresh_from_db()
+    assert run.stop_requested_at is None
 
 
 def test_an_event_comes_in_once(make_account, call):

@@ -55,5 +55,5 @@ def test_every_call_answers_as_it_is_described(case, token):
 
 def test_the_description_is_public_and_names_every_call(client):
     paths = client.get("/api/openapi.json").json()["paths"]
-    assert len(paths) == 11
+    assert len(paths) == 12
     assert client.get("/api/docs").status_code == 404

@@ -46,7 +46,12 @@ def test_who_is_not_let_in(owner, call, how):
 
 @pytest.mark.parametrize(
     ("scope", "path"),
-    [("read", "/accounts/U1/preview"), ("preview", "/runs/abc/execute"), ("execute", "/events")],
+    [
+        ("read", "/accounts/U1/preview"),
+        ("preview", "/runs/abc/execute"),
+        ("execute", "/events"),
+        ("events", "/runs/abc/stop"),
+    ],
 )
 def test_a_scope_opens_its_own_door_only(call, scope, path):
     body = {"plan_hash": "0" * 64} if "execute" in path else {"channel": "x", "message_id": "m", "payload": {}}

@@ -6,10 +6,17 @@ from ninja import Status
 from accounts.models import Account
 from trading.api.answers import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
 from trading.api.bearer import Bearer, bearer_of, check_scope, owner_of
-from trading.api.reading import router
-from trading.approvals import EXECUTE_LIVE_RIGHT, EXECUTE_RIGHT, PREVIEW_RIGHT, execute_preview, request_preview
+from trading.api.reading import find_run, router
+from trading.approvals import (
+    EXECUTE_LIVE_RIGHT,
+    EXECUTE_RIGHT,
+    PREVIEW_RIGHT,
+    execute_preview,
+    request_preview,
+    request_stop,
+)
 from trading.errors import EventRejected
-from trading.models import ApiScope, EventSource, EventState, RebalanceRun
+from trading.models import ApiScope, EventSource, EventState
 from trading.results import rebalance_result
 from trading.services import receive_event
 from trading.values import ExecCommand, RebalanceResult
@@ -40,16 +47,27 @@ def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResu
 )
 def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[RebalanceResult]:
     """Queues the execution of exactly the plan of a preview; the same call again is the same run."""
-    found = RebalanceRun.objects.select_related("account", "event").filter(run_id=run_id).first()
-    if found is None:
-        raise Refusal(404, "unknown_run", f"There is no run {run_id!r}.")
     run = execute_preview(
-        found,
+        find_run(run_id),
         owner_of(bearer_of(request)),
         digest=approval.plan_hash,
         typed_account_id=approval.account_id,
         source=EventSource.API,
     )
+    return Status(202, rebalance_result(run))
+
+
+@router.post(
+    "/runs/{run_id}/stop",
+    auth=Bearer(ApiScope.EXECUTE, EXECUTE_RIGHT),
+    response={202: RebalanceResult, **ERRORS, **CONFLICT},
+    operation_id="stop",
+    tags=["runs"],
+)
+def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
+    """Asks a run to send no more orders; those that were sent stay as they are, and are followed to their end."""
+    run = find_run(run_id)
+    request_stop(run, owner_of(bearer_of(request)))
     return Status(202, rebalance_result(run))
 
 

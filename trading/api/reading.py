@@ -122,10 +122,19 @@ def list_runs_of(request: HttpRequest, account_id: AccountId, limit: Limit = 50,
 @router.get("/runs/{run_id}", response={200: RebalanceResult, **ERRORS}, operation_id="run", tags=["runs"])
 def one_run(request: HttpRequest, run_id: RunId) -> RebalanceResult:
     """One run, with its trades and orders."""
-    found = RebalanceRun.objects.select_related("account").filter(run_id=run_id).first()
+    return rebalance_result(find_run(run_id))
+
+
+def find_run(run_id: str) -> RebalanceRun:
+    """The run of this id.
+
+    Raises:
+        Refusal: there is none.
+    """
+    found = RebalanceRun.objects.select_related("account", "event").filter(run_id=run_id).first()
     if found is None:
         raise Refusal(404, "unknown_run", f"There is no run {run_id!r}.")
-    return rebalance_result(found)
+    return found
 
 
 @router.get("/events", response={200: EventList, **ERRORS}, operation_id="list_events", tags=["events"])
