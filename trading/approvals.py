@@ -10,7 +10,7 @@ from trading.audit import note
 from trading.errors import Refused
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
-from trading.one_time_codes import check_code, code_missing, has_device
+from trading.one_time_codes import code_missing, confirm_live
 from trading.plan_checks import HELD
 from trading.services import request_run
 from trading.values import ExecCommand
@@ -104,8 +104,8 @@ def execute_preview(
         raise refusal
     if digest != preview.plan_digest:
         raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
-    if preview.account.type == Account.Type.LIVE:
-        _confirm_live(preview.account, person, typed_account_id.strip(), code if source == EventSource.ADMIN else None)
+    # The bearer of a token was verified when it was made.
+    confirm_live(preview.account, person, typed_account_id, code if source == EventSource.ADMIN else None)
     note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {digest}.", person=person)
     return request_run(
         preview.account,
@@ -116,15 +116,6 @@ def execute_preview(
         requested_by=person,
         approved=preview,
     )
-
-
-def _confirm_live(account: Account, person: User, typed_account_id: str, code: str | None) -> None:
-    """Real money wants the account's number typed, and a one-time code of who has a device for them."""
-    if typed_account_id != account.account_id:
-        raise Refused("confirmation_missing", "Type the account number to confirm a live run. Nothing was sent.")
-    # Last, since a code that was looked at is used up. The bearer of a token was verified when it was made.
-    if code is not None and has_device(person) and check_code(person, code) is None:
-        raise Refused("code_missing", "The one-time code is missing, wrong or used. Nothing was sent; try the next.")
 
 
 def request_stop(run: RebalanceRun, person: User) -> None:

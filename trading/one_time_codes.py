@@ -44,6 +44,29 @@ def code_missing(person: User, account: Account) -> Refused | None:
     return None
 
 
+def confirm_live(account: Account, person: User, typed_account_id: str, code: str | None) -> None:
+    """Real money wants the account's number typed, and a one-time code of who has a device for them.
+
+    Args:
+        account: a live account; others need no confirmation.
+        person: who acts.
+        typed_account_id: what they typed.
+        code: what they typed of it; None where their login was checked in another way.
+
+    Raises:
+        Refused: nothing was done.
+    """
+    if account.type != Account.Type.LIVE:
+        return
+    if typed_account_id.strip() != account.account_id:
+        raise Refused(
+            "confirmation_missing", "Type the account number to confirm: it is a live account. Nothing was done."
+        )
+    # Last, since a code that was looked at is used up.
+    if code is not None and has_device(person) and check_code(person, code) is None:
+        raise Refused("code_missing", "The one-time code is missing, wrong or used. Nothing was done; try the next.")
+
+
 def check_code(person: User, code: str) -> Device | None:
     """The device that the code belongs to; None when it is wrong, was used, or comes too soon after wrong ones."""
     code = code.replace(" ", "")

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -14,6 +16,7 @@ from trading.broker_link import BrokerLink
 from trading.errors import LeaseLost
 from trading.journal import leases
 from trading.journal.claims import has_ready_runs
+from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, view
 from trading.journal.run_journal import RunJournal
 from trading.lease_keeper import kept
@@ -35,7 +38,26 @@ def settle_run(run: RebalanceRun) -> list[OrderView]:
         BrokerError: the broker cannot be asked now; nothing has changed.
         BlockingIOError: another process works the slot; try again in a moment.
     """
-    return asyncio.run(_settle_run(run))
+    with slot_held(run.connection_id, "reconcile") as lease:
+        return asyncio.run(_settle_run(run, lease))
+
+
+@contextmanager
+def slot_held(connection_id: int, purpose: str) -> Iterator[Lease]:
+    """The slot's lease until the end of the block; then whoever waits for the slot is woken.
+
+    Raises:
+        BlockingIOError: another process works the slot; try again in a moment.
+    """
+    lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
+    if lease is None:
+        raise BlockingIOError("Another process works the connection slot; try again in a moment.")
+    try:
+        yield lease
+    finally:
+        leases.release_lease(lease)
+        if has_ready_runs(connection_id):  # it came while we had the lease
+            wake_slot(connection_id)
 
 
 def left_behind() -> list[RebalanceRun]:
@@ -60,21 +82,14 @@ def settle_left_behind() -> int:
     return unsettled
 
 
-async def _settle_run(run: RebalanceRun) -> list[OrderView]:
-    owner = f"{socket.gethostname()}:{os.getpid()}:reconcile"
+async def _settle_run(run: RebalanceRun, lease: Lease) -> list[OrderView]:
     try:
-        lease = await sync_to_async(leases.claim_lease)(run.connection_id, owner)
-        if lease is None:
-            raise BlockingIOError("Another process works the connection slot; try again in a moment.")
         link = BrokerLink(lease)
         try:
             async with kept(lease):
                 return await _settle(run, link, RunJournal(lease, run.pk))
         finally:
             await link.close()
-            await sync_to_async(leases.release_lease)(lease)
-            if await sync_to_async(has_ready_runs)(run.connection_id):  # it came while we had the lease
-                await sync_to_async(wake_slot)(run.connection_id)
     finally:
         await sync_to_async(connections.close_all)()
 

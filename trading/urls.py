@@ -17,6 +17,7 @@ from trading.pages import (
     run_page,
     schedule_actions,
     schedule_page,
+    settle_page,
     strategy_pages,
 )
 
@@ -37,6 +38,8 @@ urlpatterns = [
     path("runs/<str:run_id>/now/", run_page.run_fragment, name="run_fragment"),
     path("runs/<str:run_id>/execute/", run_page.execute, name="execute"),
     path("runs/<str:run_id>/stop/", run_page.stop, name="stop"),
+    path("runs/<str:run_id>/close/", settle_page.close, name="close"),
+    path("runs/<str:run_id>/orders/<int:sequence>/settle/", settle_page.settle, name="settle"),
     path("runs/<str:run_id>/trades.csv", downloads.run_csv, name="trades_csv"),
     path("runs/<str:run_id>/run.json", downloads.run_json, name="run_json"),
     path("events/", lists.events, name="events"),

@@ -32,6 +32,7 @@ TITLES = {
 REFUSED_TITLE = "Rebalance refused"
 HELD_TITLE = "Rebalance waits for approval"
 ATTENTION_TITLE = "Rebalance needs attention"
+CLOSED_TITLE = "Rebalance closed by a person"
 
 
 def announce(run: RebalanceRun) -> None:
@@ -123,6 +124,8 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
         return HELD_TITLE if run.error_code == "turnover_limit" else REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
+    if run.error_code == "settled_by_hand":
+        return CLOSED_TITLE
     if run.state == RunState.DEFERRED and not run.error_code.startswith("trade_guard"):
         return "Rebalance deferred"
     return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]

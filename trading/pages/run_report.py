@@ -14,6 +14,7 @@ BPS = 10_000
 class OrderRow:
     """One order, sent or still to be sent; a negative slippage is better than the quote."""
 
+    sequence: int
     symbol: str
     is_sell: bool
     shares: Decimal
@@ -26,6 +27,7 @@ class OrderRow:
     message: str
     commission_usd: Decimal
     slippage_bps: Decimal | None
+    is_unsettled: bool = False
 
 
 def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
@@ -38,6 +40,7 @@ def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
 
 def _row(order: Order) -> OrderRow:
     return OrderRow(
+        sequence=order.sequence,
         symbol=order.symbol,
         is_sell=order.is_sell,
         shares=order.shares,
@@ -50,12 +53,14 @@ def _row(order: Order) -> OrderRow:
         message=order.message,
         commission_usd=order.commission_usd,
         slippage_bps=slippage_bps(order),
+        is_unsettled=order.is_unsettled,
     )
 
 
 def _waiting(line: dict[str, Any]) -> OrderRow:
     quote = Decimal(line["quote_usd"])
     return OrderRow(
+        sequence=0,
         symbol=line["symbol"],
         is_sell=False,
         shares=abs(Decimal(line["quantity"])),

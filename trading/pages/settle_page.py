@@ -1,0 +1,104 @@
+"""Where a person settles an order by hand, and closes a run that needed attention."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.models import Account
+from trading.approvals import VIEW_RIGHT
+from trading.errors import Refused
+from trading.models import Order, RebalanceRun
+from trading.one_time_codes import has_device
+from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
+from trading.settled_by_hand import Finding, Outcome, close_run, may_settle, settle_order
+
+LABELS = {
+    Outcome.FILLED: "It was filled, or a part of it; the rest is gone",
+    Outcome.CANCELLED: "It has ended, and nothing more was filled than is recorded",
+    Outcome.NEVER_ARRIVED: "The broker never had it",
+}
+
+
+class FindingForm(forms.Form):
+    """What the broker's statement says of an order."""
+
+    outcome = forms.ChoiceField(choices=[(str(key), label) for key, label in LABELS.items()], widget=forms.RadioSelect)
+    shares = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False)
+    price_usd = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False, label="Price, USD")
+    commission_usd = forms.DecimalField(
+        min_value=0, max_digits=20, decimal_places=8, required=False, label="Commission in all, USD"
+    )
+    day = forms.DateField(
+        required=False,
+        label="Day, if it is not the one on which it was sent",
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+    comment = forms.CharField(
+        max_length=500, label="How you know, for those who read it later", widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+    def finding(self) -> Finding:
+        """What was filled in; empty numbers are left to their defaults."""
+        told = {name: self.cleaned_data[name] for name in Finding.model_fields}
+        return Finding(**{name: value for name, value in told.items() if value not in {None, ""}})
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+@sensitive_post_parameters()
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
+    """The form for one order, and what becomes of it."""
+    orders = Order.objects.select_related("run", "account")
+    order = get_object_or_404(orders, run__run_id=run_id, sequence=sequence)
+    me = person_of(request)
+    form = FindingForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            settled = settle_order(
+                order,
+                me,
+                form.finding(),
+                form.cleaned_data["comment"],
+                typed_account_id=request.POST.get("account_id", ""),
+                code=request.POST.get("code", ""),
+            )
+        except Refused as refusal:
+            form.add_error(None, refusal.message)
+        else:
+            messages.success(request, f"{settled} is {settled.get_state_display().lower()}.")
+            return redirect("trading:run", run_id=run_id)
+    is_live = order.account.type == Account.Type.LIVE
+    context: dict[str, Any] = {
+        "order": order,
+        "run": order.run,
+        "account": order.account,
+        "form": form,
+        "may_settle": may_settle(me),
+        "can_settle": may_settle(me) and order.is_unsettled and order.run.is_finished,
+        "booked": sum(abs(fill.quantity) for fill in order.fills.all()),
+        "is_live": is_live,
+        "needs_code": is_live and has_device(me),
+    }
+    crumbs = accounts_crumb(), account_crumb(order.account)
+    return framed(request, "trading/settle.html", context, "Settle an order", *crumbs)
+
+
+@require_POST
+@permission_required(VIEW_RIGHT, login_url="admin:login")
+def close(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Closes a run that needed attention."""
+    run = get_object_or_404(RebalanceRun.objects.select_related("account"), run_id=run_id)
+    try:
+        close_run(run, person_of(request), request.POST.get("comment", ""))
+        messages.success(request, "The run is closed.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:run", run_id=run_id)
