@@ -5,8 +5,8 @@
 file's words: `kill` or `stop` (as by SIGKILL and SIGSTOP), then, if it is about one account only, its id.
 """
 
-import os
 import signal
+import threading
 from enum import StrEnum
 from pathlib import Path
 
@@ -61,5 +61,7 @@ def _fail(directory: Path, point: FailPoint, account_id: str) -> None:
             armed.unlink()
         except FileNotFoundError:
             continue  # another process was first
-        os.kill(os.getpid(), SIGNALS[action])
+        # To this thread, not to the process: another thread would take the signal up, and this one run on meanwhile,
+        # perhaps into its next transaction.
+        signal.pthread_kill(threading.get_ident(), SIGNALS[action])
         return
