@@ -1,6 +1,5 @@
 """Small changes that bring a sizing nearer: single shares, one share for another, many shares between two symbols."""
 
-from calculator.choices import Choice
 from calculator.valuation import State, Valuation
 
 ROUNDS = 60
@@ -58,7 +57,7 @@ def _best_step(valuation: Valuation, state: State) -> State | None:
             gain = left - error_2 - abs(after + d_cash_2)
             if gain > best_gain and i != j and (room + d_worst_2 >= 0 or buys + d_buys + d_buys_2 == 0):
                 best_gain, best = gain, ((i, n), (j, m))
-    return _changed(valuation, state, best) if best is not None else None
+    return valuation.changed(state, best) if best is not None else None
 
 
 def _steps(valuation: Valuation, state: State) -> tuple[list[_Step], list[_Step]]:
@@ -66,15 +65,13 @@ def _steps(valuation: Valuation, state: State) -> tuple[list[_Step], list[_Step]
     ups: list[_Step] = []
     downs: list[_Step] = []
     for i, (choices, n, least) in enumerate(zip(valuation.choices, state.shares, valuation.least, strict=True)):
-        now = choices.at(n)
-        ups.append(_step(i, n + 1, now, choices.at(n + 1)))
+        error, cash, worst, buys = choices[n]
+        error_up, cash_up, worst_up, buys_up = choices[n + 1]
+        ups.append((i, n + 1, error_up - error, cash_up - cash, worst_up - worst, buys_up - buys))
         if n > least:
-            downs.append(_step(i, n - 1, now, choices.at(n - 1)))
+            error_down, cash_down, worst_down, buys_down = choices[n - 1]
+            downs.append((i, n - 1, error_down - error, cash_down - cash, worst_down - worst, buys_down - buys))
     return ups, downs
-
-
-def _step(i: int, n: int, now: Choice, then: Choice) -> _Step:
-    return i, n, then.error - now.error, then.cash - now.cash, then.worst - now.worst, then.buys - now.buys
 
 
 def _best_exchange(valuation: Valuation, state: State) -> State | None:
@@ -82,31 +79,21 @@ def _best_exchange(valuation: Valuation, state: State) -> State | None:
     pairs = len(valuation.lines) * (len(valuation.lines) - 1)
     reach = min(REACH, EXCHANGES // pairs) if pairs else 0
     best_value, best = valuation.objective(state), None
-    for i, choices_i in enumerate(valuation.choices):
-        here = choices_i.at(state.shares[i])
-        for n in range(max(valuation.least[i], state.shares[i] - reach), state.shares[i] + reach + 1):
-            if n == state.shares[i]:
+    here = [choices[n] for choices, n in zip(valuation.choices, state.shares, strict=True)]
+    for i, at in enumerate(state.shares):
+        for n in range(max(valuation.least[i], at - reach), at + reach + 1):
+            if n == at:
                 continue
-            there = choices_i.at(n)
-            cash, worst = state.cash - here.cash + there.cash, state.worst - here.worst + there.worst
-            error, buys = state.error - here.error + there.error, state.buys - here.buys + there.buys
+            with_i = valuation.changed(state, ((i, n),))
             for j, choices_j in enumerate(valuation.choices):
                 if j == i:
                     continue
-                from_j = choices_j.at(state.shares[j])
-                room = worst - from_j.worst - floor
+                error_j, cash_j, worst_j, buys_j = here[j]
+                error, cash = with_i.error - error_j, with_i.cash - cash_j - target
+                room, buys = with_i.worst - worst_j - floor, with_i.buys - buys_j
                 for m in choices_j.fitting(room, valuation.least[j]):
-                    to_j = choices_j.at(m)
-                    if room + to_j.worst < 0 and buys - from_j.buys + to_j.buys:
-                        continue
-                    value = error - from_j.error + to_j.error + abs(cash - from_j.cash + to_j.cash - target)
-                    if value < best_value:
+                    to_error, to_cash, to_worst, to_buys = choices_j[m]
+                    value = error + to_error + abs(cash + to_cash)
+                    if value < best_value and (room + to_worst >= 0 or buys + to_buys == 0):
                         best_value, best = value, ((i, n), (j, m))
-    return _changed(valuation, state, best) if best is not None else None
-
-
-def _changed(valuation: Valuation, state: State, changes: tuple[tuple[int, int], ...]) -> State:
-    shares = list(state.shares)
-    for i, n in changes:
-        shares[i] = n
-    return valuation.state(shares)
+    return valuation.changed(state, best) if best is not None else None

@@ -5,11 +5,14 @@ exact gain. Greedy by gain per dollar finds nearly everything; a short search ov
 greedy had to choose, finds most of the rest.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from calculator.choices import Choices
-from calculator.valuation import Valuation
+from calculator.valuation import State, Valuation
 
 WINDOW = 30
 """Shares on each side of the break that are searched."""
@@ -19,13 +22,14 @@ TOLERANCE = 1_000_000
 """A gain below one part in so many of the account (a hundredth of a basis point) is not looked for."""
 FREE, NEVER = -1, -2
 """In place of the number of the share below: it is taken already, or it cannot be."""
+COSTS_NOTHING = float("-inf")
 
 
 class Item(NamedTuple):
     """One share more of a symbol, or a few at once; `level` counts the symbol's items from its lowest.
 
-    Sorts by gain for each unit of money, most first; what costs nothing comes before all. The rate is a float for
-    sorting only; ties go by line and level, so that nothing depends on the order of rows.
+    Sorted by gain for each unit of money, most first; what costs nothing comes before all. The rate is a float for
+    sorting only; ties go by line and level, so that nothing depends on the order of rows. Money is in micro-dollars.
     """
 
     minus_rate: float
@@ -36,59 +40,64 @@ class Item(NamedTuple):
     shares: int
 
 
-def fill(
-    valuation: Valuation, base: Sequence[int], room: int, forced: Mapping[int, int], *, below: int, nodes: int
-) -> list[int]:
+_Item = tuple[float, int, int, int, int, int]
+"""An item without names: there are thousands of them, and most are looked at once."""
+
+
+def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below: int, nodes: int) -> State:
     """Shares of each line after spending the room above the base as well as single shares can.
 
     Args:
         valuation: the lines, what their shares mean, and the fewest that each keeps.
-        base: whole shares to start from.
-        room: money that may be spent above the base, in micro-dollars of the worst case; can be negative.
+        base: whole shares to start from; what they cost can be more than there is.
         forced: lines, by number, that stay at their base.
         below: shares of each line that may be given up for others.
         nodes: how long the search around the break may be.
     """
-    shares = list(base)
-    items: list[Item] = []
-    for line, choices in enumerate(valuation.choices):
-        if line in forced:
-            continue
-        shares[line] = start = max(valuation.least[line], base[line] - below)
-        room += choices.at(start).worst - choices.at(base[line]).worst
-        _offer(items, line, choices, start, min(base[line] + ABOVE, valuation.most[line]))
-    items.sort()
+    shares = list(base.shares)
+    room = valuation.room(base)
+    items: list[_Item] = []
+    for line, (choices, n, least, most) in enumerate(
+        zip(valuation.choices, base.shares, valuation.least, valuation.most, strict=True)
+    ):
+        if line not in forced:
+            shares[line] = start = max(least, n - below)
+            room += _offer(items, line, choices, start, min(n + ABOVE, most)) - choices[n][2]
+    items.sort(key=itemgetter(0))  # they come by line and level, and sorting keeps that
     taken, left = _greedy(items, len(shares), room)
     for k in _search(items, taken, left, nodes, valuation.money.total // TOLERANCE):
-        shares[items[k].line] += items[k].shares
-    return shares
+        shares[items[k][1]] += items[k][5]
+    return valuation.changed(base, ((i, n) for i, n in enumerate(shares) if n != base.shares[i]))
 
 
-def _offer(items: list[Item], line: int, choices: Choices, start: int, stop: int) -> None:
-    """Adds an item a share, as long as each is a gain; cash is taken to stay above what is wanted.
+def _offer(items: list[_Item], line: int, choices: Choices, start: int, stop: int) -> int:
+    """Adds an item a share up to the target, and tells what cash the start of them comes to in the worst case.
 
-    A share that is worth more for its money than the one below it (a fee is paid once) goes together with it.
+    A share brings its value nearer to the target, and is worth what it costs itself: what is paid for it, fees as well,
+    is missing in cash, which is taken to stay above what is wanted. A share that is worth more for its money than the
+    one below it (a fee is paid once) goes together with it.
     """
-    first = len(items)
-    now = choices.at(start)
-    for n in range(start, stop):
-        then = choices.at(n + 1)
-        gain = (now.error - then.error) + (now.cash - then.cash)
-        if gain <= 0:
+    first, line_, worst_of = len(items), choices.line, choices.worst
+    mark = line_.mark
+    missing = line_.target - line_.value_at(start)
+    worst_at_start = worst = worst_of(start)
+    for n in range(start + 1, stop + 1):
+        if missing <= 0:
             break
-        item = _item(line, len(items) - first, gain, now.worst - then.worst, 1)
-        while len(items) > first and item.minus_rate < items[-1].minus_rate:
-            below = items.pop()
-            item = _item(line, below.level, below.gain + item.gain, below.cost + item.cost, below.shares + item.shares)
-        items.append(item)
-        now = then
+        then = worst_of(n)
+        gain, cost, shares = 2 * min(missing, mark), worst - then, 1
+        minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
+        while len(items) > first and minus_rate < items[-1][0]:
+            _, _, _, gain_below, cost_below, shares_below = items.pop()
+            gain, cost, shares = gain + gain_below, cost + cost_below, shares + shares_below
+            minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
+        items.append((minus_rate, line, len(items) - first, gain, cost, shares))
+        missing -= mark
+        worst = then
+    return worst_at_start
 
 
-def _item(line: int, level: int, gain: int, cost: int, shares: int) -> Item:
-    return Item(-gain / cost if cost > 0 else float("-inf"), line, level, gain, cost, shares)
-
-
-def _greedy(items: Sequence[Item], lines: int, room: int) -> tuple[list[int], int]:
+def _greedy(items: Sequence[_Item], lines: int, room: int) -> tuple[list[int], int]:
     """What fits, best first: numbers of the items, rising, and the room that is left."""
     taken: list[int] = []
     levels = [0] * lines
@@ -100,7 +109,7 @@ def _greedy(items: Sequence[Item], lines: int, room: int) -> tuple[list[int], in
     return taken, room
 
 
-def _search(items: Sequence[Item], taken: list[int], left: int, nodes: int, tolerance: int) -> list[int]:
+def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tolerance: int) -> list[int]:
     """Depth-first branch and bound over the items around the first that greedy could not take."""
     first = next((k for k, number in enumerate(taken) if number != k), len(taken))
     if first == len(items):
@@ -108,10 +117,11 @@ def _search(items: Sequence[Item], taken: list[int], left: int, nodes: int, tole
     low, high = max(0, first - WINDOW), min(len(items), first + WINDOW)
     fixed = [k for k in taken if not low <= k < high]
     best = [k for k in taken if low <= k < high]
-    room = left + sum(items[k].cost for k in best)
-    window = items[low:high]
-    below = _below(window, [items[k] for k in fixed])
-    best_gain = sum(items[k].gain for k in best)
+    window = [Item._make(item) for item in items[low:high]]
+    room = left + sum(window[k - low].cost for k in best)
+    below = _below(window, [Item._make(items[k]) for k in fixed])
+    bound = _Bound(window)
+    best_gain = sum(window[k - low].gain for k in best)
     stack: list[tuple[int, int, int, tuple[int, ...]]] = [(0, room, 0, ())]
     for _ in range(nodes):
         if not stack:
@@ -119,7 +129,7 @@ def _search(items: Sequence[Item], taken: list[int], left: int, nodes: int, tole
         k, room_left, gain, path = stack.pop()
         if gain > best_gain:
             best_gain, best = gain, [low + p for p in path]
-        if k == len(window) or gain + _bound(window, k, room_left) <= best_gain + tolerance:
+        if k == len(window) or gain + bound.of(k, room_left) <= best_gain + tolerance:
             continue
         stack.append((k + 1, room_left, gain, path))
         item = window[k]
@@ -135,14 +145,20 @@ def _below(window: Sequence[Item], fixed: Sequence[Item]) -> list[int]:
     return [known.get((item.line, item.level - 1), NEVER) if item.level else FREE for item in window]
 
 
-def _bound(window: Sequence[Item], k: int, room: int) -> int:
-    """No more than this can still be gained: as if the last share could be cut to size."""
-    gain = 0
-    for at in range(k, len(window)):
-        item = window[at]
-        cost = item.cost
-        if cost > room:
-            return gain + item.gain * max(room, 0) // max(cost, 1) + 1
-        room -= cost
-        gain += item.gain
-    return gain
+class _Bound:
+    """How much can still be gained at most: as if the last share could be cut to size."""
+
+    def __init__(self, window: Sequence[Item]) -> None:
+        self._window = window
+        self._costs = [0, *accumulate(max(item.cost, 0) for item in window)]
+        self._gains = [0, *accumulate(item.gain for item in window)]
+
+    def of(self, k: int, room: int) -> int:
+        """With the items from the k-th on, for so much money."""
+        spent = self._costs[k]
+        cut = max(k, bisect_right(self._costs, spent + room, k) - 1)
+        gain = self._gains[cut] - self._gains[k]
+        if cut == len(self._window):
+            return gain
+        item = self._window[cut]
+        return gain + item.gain * max(room - self._costs[cut] + spent, 0) // max(item.cost, 1) + 1

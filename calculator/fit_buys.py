@@ -23,8 +23,9 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
         cash_target=floor,
     )
     lines = [_line(line) for line in plan.buys]
-    bounds = [(line.whole_held, line.whole_held + buy.quantity) for line, buy in zip(lines, plan.buys, strict=True)]
-    valuation = Valuation(lines, bounds, money, plan.commission)
+    held = [line.whole_held for line in lines]
+    planned = [n + buy.quantity for n, buy in zip(held, plan.buys, strict=True)]
+    valuation = Valuation(lines, held, planned, money, plan.commission)
     if valuation.is_feasible(valuation.state(valuation.most)):
         return plan.buys
     fitted = _payable(valuation, solve(valuation))

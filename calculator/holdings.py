@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
 
 from calculator.errors import CalculationRefused
 from calculator.money import from_micro, to_micro, value_of
@@ -13,8 +12,12 @@ HUNDRED = Decimal(100)
 NOTHING = Decimal(0)
 
 
-class Line(NamedTuple):
-    """One symbol; prices and values in micro-dollars."""
+@dataclass(slots=True)
+class Line:
+    """One symbol; prices and values in micro-dollars.
+
+    Never written to; not frozen, since that makes thousands of them take longer to make than to use.
+    """
 
     symbol: str
     held: Decimal
@@ -29,6 +32,10 @@ class Line(NamedTuple):
     value: int
     target: int
     whole_held: int  # whole shares that could be sold
+
+    def whole_within(self, value: int) -> int:
+        """The most whole shares with which the line is worth no more; below zero where its fraction alone is."""
+        return self.whole_held + (value - self.value) // self.mark
 
     def value_at(self, shares: int) -> int:
         """Value with so many whole shares in place of the whole ones held; a fraction stays."""
@@ -67,14 +74,14 @@ def make_holdings(
     for position in account.positions:
         if not position.tradable:
             continue
-        held[position.symbol] = held.get(position.symbol, Decimal(0)) + position.quantity
+        held[position.symbol] = held.get(position.symbol, NOTHING) + position.quantity
         if position.market_price is not None:
             marks[position.symbol] = position.market_price
     by_symbol = {quote.symbol: quote for quote in quotes}
     if config.unmanaged == "ignore":
         for symbol in list(held):
             if symbol not in weights:
-                ignored += value_of(held.pop(symbol), to_micro(marks.get(symbol, Decimal(0))))
+                ignored += value_of(held.pop(symbol), to_micro(marks.get(symbol, NOTHING)))
     total = to_micro(account.total_value_usd) - ignored
     floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
     if total <= floor:
@@ -153,9 +160,9 @@ def _line(
         buy_limit,
         sell_limit,
         buy_limit > 0 and sell_limit > 0,
-        value_of(held, mark),
+        value_of(held, mark) if held else 0,
         round(weight * investable) if weight else 0,
-        max(0, int(held)),
+        int(held) if held > 0 else 0,
     )
 
 

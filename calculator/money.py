@@ -4,12 +4,15 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 MICRO = 10**6
 SHARE = 10**8
+MICROS, SHARES = Decimal(MICRO), Decimal(SHARE)
 ONE_MICRO, ONE_CENT, EIGHT_PLACES = Decimal("0.000001"), Decimal("0.01"), Decimal("0.00000001")
+
+TWO_DIGITS = tuple(f"{number:02d}" for number in range(100))
 
 
 def to_micro(usd: Decimal) -> int:
     """USD in micro-dollars, rounded half to even."""
-    return round(usd * MICRO)
+    return round(usd * MICROS)
 
 
 def from_micro(micro: int) -> Decimal:
@@ -19,7 +22,7 @@ def from_micro(micro: int) -> Decimal:
 
 def value_of(quantity: Decimal, price_micro: int) -> int:
     """Value of signed shares (1e-8 exact) at a price, in micro-dollars."""
-    return round(quantity * SHARE) * price_micro // SHARE
+    return round(quantity * SHARES) * price_micro // SHARE
 
 
 def plain(number: Decimal, places: Decimal) -> Decimal:
@@ -34,5 +37,6 @@ def fraction(part: int, whole: int) -> Decimal:
 
 def percent(part: int, whole: int) -> str:
     """The part of the whole in percent, with two places, for people."""
-    hundredths = (20_000 * part + whole) // (2 * whole)
-    return f"{'-' if hundredths < 0 else ''}{abs(hundredths) // 100}.{abs(hundredths) % 100:02d}"
+    rounded = (20_000 * part + whole) // (2 * whole)
+    units, hundredths = divmod(abs(rounded), 100)
+    return f"{'-' if rounded < 0 else ''}{units}.{TWO_DIGITS[hundredths]}"

@@ -17,11 +17,10 @@ def cash_after(holdings: Holdings, moved: Mapping[str, int], *, worst: bool) -> 
     """Cash after the trades, in micro-dollars: at quotes, or in the worst case, with buys at their limits."""
     table = CommissionTable(holdings.config.commission)
     cash = holdings.cash
-    by_symbol = {line.symbol: line for line in holdings.lines}
-    for symbol, shares in moved.items():
-        line = by_symbol[symbol]
-        price = (line.buy_limit if worst else line.ask) if shares > 0 else line.bid
-        cash -= shares * price + table.of(abs(shares), price)
+    for line in holdings.lines if moved else ():
+        if shares := moved.get(line.symbol):
+            price = line.bid if shares < 0 else line.buy_limit if worst else line.ask
+            cash -= shares * price + table.of(abs(shares), price)
     return cash
 
 
@@ -30,10 +29,12 @@ def l1_with_cost(holdings: Holdings, moved: Mapping[str, int]) -> int:
     table = CommissionTable(holdings.config.commission)
     error = abs(cash_after(holdings, moved, worst=False) - holdings.cash_target)
     for line in holdings.lines:
-        shares = moved.get(line.symbol, 0)
-        price = line.ask if shares > 0 else line.bid
-        error += line.miss_at(line.whole_held + shares)
-        error += abs(shares) * abs(price - line.mark) + table.of(abs(shares), price)
+        if shares := moved.get(line.symbol):
+            price = line.ask if shares > 0 else line.bid
+            error += line.miss_at(line.whole_held + shares)
+            error += shares * (price - line.mark) + table.of(abs(shares), price)
+        else:
+            error += abs(line.value - line.target)
     return error
 
 
@@ -57,7 +58,7 @@ def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
 
 def residual_drift(weights: Mapping[str, Decimal], targets: Mapping[str, Decimal]) -> Decimal:
     """Half the sum of absolute drifts, cash included."""
-    symbols = weights.keys() | targets.keys()
     nothing = Decimal(0)
-    drifts = [abs(weights.get(symbol, nothing) - targets.get(symbol, nothing)) for symbol in symbols]
+    drifts = [abs(weight - targets.get(symbol, nothing)) for symbol, weight in weights.items()]
+    drifts += [abs(target) for symbol, target in targets.items() if symbol not in weights]
     return plain(sum(drifts, nothing) / 2, WEIGHT_PLACES)

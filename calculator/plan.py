@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from calculator.checks import check_account, check_config, check_quotes, check_targets
 from calculator.fit_buys import fit_buys
@@ -17,7 +18,6 @@ from calculator.values import (
     AllocationItem,
     CalculationWarning,
     Plan,
-    PlanLine,
     Quote,
     Trade,
     TradeCalculationResult,
@@ -100,22 +100,13 @@ def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dic
 def _result(
     holdings: Holdings, selection: Selection, moved: Mapping[str, int], targets: Sequence[AllocationItem]
 ) -> TradeCalculationResult:
-    sells, buys = _lines(holdings, selection, moved)
     _explain_the_rest(selection, moved)
     before, expected = outlook(holdings, {}), outlook(holdings, moved)
     wanted = {line.symbol: fraction(line.target, holdings.total) for line in holdings.lines if line.is_target}
     wanted[CASH] = fraction(holdings.cash_target, holdings.total)
-    plan = Plan(
-        total_value_usd=from_micro(holdings.total),
-        floor_usd=from_micro(holdings.floor),
-        cash_usd=from_micro(holdings.cash),
-        sells=tuple(sells),
-        buys=tuple(buys),
-        commission=holdings.config.commission,
-        band_lifted=selection.band_lifted,
-    )
+    plan = _plan(holdings, selection, moved)
     return TradeCalculationResult(
-        trades=(*sells, *buys),
+        trades=(*plan.sells, *plan.buys),
         not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
         warnings=(*selection.warnings, *_warnings(holdings, moved, targets)),
         before=before,
@@ -128,12 +119,22 @@ def _result(
     )
 
 
-def _lines(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> tuple[list[PlanLine], list[PlanLine]]:
+def _plan(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> Plan:
     """Sells and buys, each the largest first."""
     lines = [line for line in holdings.lines if moved.get(line.symbol)]
-    lines.sort(key=lambda line: (-abs(_traded(line, moved[line.symbol])), line.symbol))
-    planned = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
-    return [line for line in planned if line.quantity < 0], [line for line in planned if line.quantity > 0]
+    lines.sort(key=lambda line: -abs(_traded(line, moved[line.symbol])))  # of the same size: by symbol, as they come
+    rows = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
+    return Plan.model_validate(  # the lines all at once, since there can be thousands
+        {
+            "total_value_usd": from_micro(holdings.total),
+            "floor_usd": from_micro(holdings.floor),
+            "cash_usd": from_micro(holdings.cash),
+            "sells": [row for row in rows if row["quantity"] < 0],
+            "buys": [row for row in rows if row["quantity"] > 0],
+            "commission": holdings.config.commission,
+            "band_lifted": selection.band_lifted,
+        }
+    )
 
 
 def _traded(line: Line, shares: int) -> int:
@@ -148,26 +149,27 @@ def _turnover_percent(holdings: Holdings, moved: Mapping[str, int]) -> Decimal:
     return fraction(max(bought, bought - sum(traded)) * 100, holdings.total).quantize(PERCENT_PLACES)
 
 
-def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> PlanLine:
-    now, wanted = percent(line.value, holdings.total), percent(line.target, holdings.total)
+def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> dict[str, Any]:
+    """The fields of a `PlanLine`."""
+    wanted = percent(line.target, holdings.total)
     if line.symbol in selection.liquidate:
         reason, detail = "not_a_target", "It is held and is no target."
     elif line.symbol in selection.one_share and shares == 1:
         reason, detail = "one_share", f"Missing; its target is {wanted} %."
     else:
         reason = "underweight" if shares > 0 else "overweight"
-        detail = f"{now} % now, target {wanted} %."
-    return PlanLine(
-        symbol=line.symbol,
-        quantity=shares,
-        price=_price(line.buy_limit if shares > 0 else line.sell_limit),
-        quote_usd=_price(line.ask if shares > 0 else line.bid),
-        mark_usd=from_micro(line.mark),
-        held=line.held,
-        target_value_usd=from_micro(line.target),
-        reason=reason,
-        detail=detail,
-    )
+        detail = f"{percent(line.value, holdings.total)} % now, target {wanted} %."
+    return {
+        "symbol": line.symbol,
+        "quantity": shares,
+        "price": _price(line.buy_limit if shares > 0 else line.sell_limit),
+        "quote_usd": _price(line.ask if shares > 0 else line.bid),
+        "mark_usd": from_micro(line.mark),
+        "held": line.held,
+        "target_value_usd": from_micro(line.target),
+        "reason": reason,
+        "detail": detail,
+    }
 
 
 def _price(micro: int) -> Decimal:

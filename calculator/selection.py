@@ -113,10 +113,12 @@ def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) ->
     table = CommissionTable(holdings.config.commission)
     money = holdings.cash - holdings.floor
     for line in holdings.lines:
-        shares = selection.liquidate.get(line.symbol, 0)
-        if line.tradable and line.is_target and line.value > line.target:
+        if line.is_target and line.tradable and line.value > line.target:
             shares = min((line.value - line.target) // line.mark, max(0, line.whole_held - 1))
-        money += shares * line.bid - table.of(shares, line.bid)
+        else:
+            shares = selection.liquidate.get(line.symbol, 0)
+        if shares:
+            money += shares * line.bid - table.of(shares, line.bid)
     most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
     missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
     for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):

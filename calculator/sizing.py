@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from calculator.exchanges import exchange_many, improve
 from calculator.fill import fill
 from calculator.holdings import Line
-from calculator.shortage import base_shares, whole_below
+from calculator.shortage import base_shares
 from calculator.valuation import NO_LIMIT, Money, State, Valuation
 from calculator.values import Commission
 
@@ -35,9 +35,7 @@ def solve(valuation: Valuation, forced: Mapping[int, int] = NO_FORCE, *, below: 
         below: how many shares of a line may be given up for others; none keeps a shortage in proportion.
         nodes: how long the search for single shares may be.
     """
-    base = base_shares(valuation, forced)
-    room = valuation.room(valuation.state(base))
-    return valuation.state(fill(valuation, base, room, forced, below=below, nodes=nodes))
+    return fill(valuation, base_shares(valuation, forced), forced, below=below, nodes=nodes)
 
 
 class Sizing:
@@ -47,7 +45,7 @@ class Sizing:
         self._lines = lines
         self._least = [least[line.symbol] for line in lines]
         self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW
-        self._valuation = Valuation(lines, [(n, NO_LIMIT) for n in self._least], money, commission)
+        self._valuation = Valuation(lines, self._least, [NO_LIMIT] * len(lines), money, commission)
 
     def run(self) -> list[int]:
         """Final whole shares of each line, in their order."""
@@ -62,10 +60,10 @@ class Sizing:
 
     def _start(self) -> State:
         """The better of two starts; where neither can be paid, buys are given up until the rest can."""
+        filled = solve(self._valuation, below=self._below)
         nearest = self._valuation.state(
             [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
         )
-        filled = solve(self._valuation, below=self._below)
         starts = [state for state in (nearest, filled) if self._valuation.is_feasible(state)]
         return min(starts, key=self._valuation.objective) if starts else self._cut(list(filled.shares))
 
@@ -95,20 +93,19 @@ class Sizing:
     def _or_only_sell(self, best: State) -> State:
         """Where cash is below the reserve, buying nothing can be better than selling enough to buy."""
         valuation = self._valuation
-        if best.cash >= valuation.money.floor and best.buys == 0:
+        if valuation.money.cash >= valuation.money.floor:
             return best
         shares = [
             max(least, min(n, line.whole_held))
             for n, line, least in zip(best.shares, self._lines, self._least, strict=True)
         ]
         sells = valuation.state(shares)
-        if sells.buys or valuation.money.cash >= valuation.money.floor:
+        if sells.buys:
             return best
         return min(best, improve(valuation, sells), key=valuation.objective)
 
 
 def _nearest(line: Line) -> int:
     """The whole shares nearest to the target; the fewer of two that are as near."""
-    wish = whole_below(line, line.target)
-    rest = line.target - line.value - (wish - line.whole_held) * line.mark
-    return wish + 1 if 2 * rest > line.mark else wish
+    shares, rest = divmod(line.target - line.value, line.mark)
+    return line.whole_held + shares + (2 * rest > line.mark)

@@ -1,6 +1,6 @@
 """What shares of every line add up to, and whether the rules allow it. All in whole micro-dollars."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,12 +40,12 @@ class Valuation:
     """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is."""
 
     def __init__(
-        self, lines: Sequence[Line], bounds: Sequence[tuple[int, int]], money: Money, commission: Commission
+        self, lines: Sequence[Line], least: Sequence[int], most: Sequence[int], money: Money, commission: Commission
     ) -> None:
         table = CommissionTable(commission)
         self.lines = lines
-        self.least = [least for least, _ in bounds]
-        self.most = [most for _, most in bounds]
+        self.least = least
+        self.most = most
         self.money = money
         self.choices = [Choices(line, table) for line in lines]
 
@@ -53,11 +53,23 @@ class Valuation:
         """What so many whole shares of each line add up to."""
         error, buys, cash, worst = 0, 0, self.money.cash, self.money.cash
         for choices, n in zip(self.choices, shares, strict=True):
-            choice = choices.at(n)
-            error += choice.error
-            cash += choice.cash
-            worst += choice.worst
-            buys += choice.buys
+            its_error, its_cash, its_worst, its_buys = choices[n]
+            error += its_error
+            cash += its_cash
+            worst += its_worst
+            buys += its_buys
+        return State(tuple(shares), error, cash, worst, buys)
+
+    def changed(self, state: State, changes: Iterable[tuple[int, int]]) -> State:
+        """The state with other whole shares of a few lines, each a line's number and its shares."""
+        shares, error, cash, worst, buys = list(state.shares), state.error, state.cash, state.worst, state.buys
+        for i, n in changes:
+            now, then = self.choices[i][shares[i]], self.choices[i][n]
+            shares[i] = n
+            error += then[0] - now[0]
+            cash += then[1] - now[1]
+            worst += then[2] - now[2]
+            buys += then[3] - now[3]
         return State(tuple(shares), error, cash, worst, buys)
 
     def objective(self, state: State) -> int:
