@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 from calculator.checks import check_account, check_config, check_quotes, check_targets
 from calculator.fit_buys import fit_buys
@@ -18,6 +17,7 @@ from calculator.values import (
     AllocationItem,
     CalculationWarning,
     Plan,
+    PlanLine,
     Quote,
     Trade,
     TradeCalculationResult,
@@ -123,17 +123,15 @@ def _plan(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) ->
     """Sells and buys, each the largest first."""
     lines = [line for line in holdings.lines if moved.get(line.symbol)]
     lines.sort(key=lambda line: -abs(_traded(line, moved[line.symbol])))  # of the same size: by symbol, as they come
-    rows = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
-    return Plan.model_validate(  # the lines all at once, since there can be thousands
-        {
-            "total_value_usd": from_micro(holdings.total),
-            "floor_usd": from_micro(holdings.floor),
-            "cash_usd": from_micro(holdings.cash),
-            "sells": [row for row in rows if row["quantity"] < 0],
-            "buys": [row for row in rows if row["quantity"] > 0],
-            "commission": holdings.config.commission,
-            "band_lifted": selection.band_lifted,
-        }
+    planned = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
+    return Plan(
+        total_value_usd=from_micro(holdings.total),
+        floor_usd=from_micro(holdings.floor),
+        cash_usd=from_micro(holdings.cash),
+        sells=tuple(line for line in planned if line.quantity < 0),
+        buys=tuple(line for line in planned if line.quantity > 0),
+        commission=holdings.config.commission,
+        band_lifted=selection.band_lifted,
     )
 
 
@@ -149,8 +147,7 @@ def _turnover_percent(holdings: Holdings, moved: Mapping[str, int]) -> Decimal:
     return fraction(max(bought, bought - sum(traded)) * 100, holdings.total).quantize(PERCENT_PLACES)
 
 
-def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> dict[str, Any]:
-    """The fields of a `PlanLine`."""
+def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> PlanLine:
     wanted = percent(line.target, holdings.total)
     if line.symbol in selection.liquidate:
         reason, detail = "not_a_target", "It is held and is no target."
@@ -159,17 +156,19 @@ def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection
     else:
         reason = "underweight" if shares > 0 else "overweight"
         detail = f"{percent(line.value, holdings.total)} % now, target {wanted} %."
-    return {
-        "symbol": line.symbol,
-        "quantity": shares,
-        "price": _price(line.buy_limit if shares > 0 else line.sell_limit),
-        "quote_usd": _price(line.ask if shares > 0 else line.bid),
-        "mark_usd": from_micro(line.mark),
-        "held": line.held,
-        "target_value_usd": from_micro(line.target),
-        "reason": reason,
-        "detail": detail,
-    }
+    limit, quote = (line.buy_limit, line.ask) if shares > 0 else (line.sell_limit, line.bid)
+    return PlanLine.trusted(
+        symbol=line.symbol,
+        quantity=shares,
+        order_type="LIMIT",
+        price=_price(limit),
+        reason=reason,
+        detail=detail,
+        quote_usd=_price(quote),
+        mark_usd=from_micro(line.mark),
+        held=line.held,
+        target_value_usd=from_micro(line.target),
+    )
 
 
 def _price(micro: int) -> Decimal:

@@ -13,20 +13,24 @@ _Step = tuple[int, str, int, int]
 """The factor from which a buy takes part, its symbol, and what it adds to the slope and to the money to spend."""
 
 
-def base_shares(valuation: Valuation, forced: Mapping[int, int]) -> State:
-    """The start of a sizing: the buys, and if that is not enough all targets, scaled by one factor that the money pays.
+def wished_shares(valuation: Valuation, forced: Mapping[int, int]) -> State:
+    """The most whole shares that are not above the targets, whether or not the money pays them.
 
     Args:
         valuation: the lines and the money.
         forced: shares by the number of a line, where they are given.
     """
-    wishes = valuation.state(
-        [
-            min(max(least, line.whole_within(line.target)), most)
-            for line, least, most in zip(valuation.lines, valuation.least, valuation.most, strict=True)
-        ]
-    )
-    wishes = valuation.changed(wishes, forced.items())
+    wishes = [
+        min(max(least, line.whole_within(line.target)), most)
+        for line, least, most in zip(valuation.lines, valuation.least, valuation.most, strict=True)
+    ]
+    for i, n in forced.items():
+        wishes[i] = n
+    return valuation.state(wishes)
+
+
+def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+    """The wishes, if they are too much: the buys, and if that is not enough everything, scaled by one factor."""
     if valuation.is_feasible(wishes):
         return wishes
     pinned = dict(forced)
@@ -44,6 +48,31 @@ def base_shares(valuation: Valuation, forced: Mapping[int, int]) -> State:
         pinned |= too_dear
         wishes = valuation.changed(wishes, too_dear.items())
     return base
+
+
+def made_up_by_one(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+    """The wishes with what is lacking taken from the one line that is best for it; as they are, where none is enough.
+
+    Small shares are change for dear ones.
+    """
+    lacking = valuation.money.floor - wishes.worst
+    best_value: int | None = None
+    best: tuple[tuple[int, int], ...] = ()
+    for i, (choices, wish, least) in enumerate(zip(valuation.choices, wishes.shares, valuation.least, strict=True)):
+        if i in forced:
+            continue
+        error, cash, worst, _ = choices[wish]
+        line = choices.line
+        price = line.buy_limit if wish > line.whole_held else line.bid
+        n = wish + -lacking // price
+        if n >= least and choices[n][2] - worst < lacking:
+            n -= 1  # commissions, or a sell in place of a buy
+        if n < least or choices[n][2] - worst < lacking:
+            continue
+        value = choices[n][0] - error + abs(wishes.cash + choices[n][1] - cash - valuation.money.cash_target)
+        if best_value is None or value < best_value:
+            best_value, best = value, ((i, n),)
+    return valuation.changed(wishes, best)
 
 
 def _affordable(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from calculator.exchanges import exchange_many, improve
 from calculator.fill import fill
 from calculator.holdings import Line
-from calculator.shortage import base_shares
+from calculator.shortage import affordable_shares, made_up_by_one, wished_shares
 from calculator.valuation import NO_LIMIT, Money, State, Valuation
 from calculator.values import Commission
 
 DEAREST = 3
+"""So many lines with the dearest shares are forced one up and one down, the others of them free or as they were."""
 DEAR_SHARE = 10_000
 """A share is dear when it is worth more than one part in so many of the account (a basis point)."""
 FEW_SYMBOLS = 12
@@ -26,7 +27,14 @@ NODES, NODES_AROUND_DEAR = 1_500, 60
 NO_FORCE: Mapping[int, int] = {}
 
 
-def solve(valuation: Valuation, forced: Mapping[int, int] = NO_FORCE, *, below: int = 0, nodes: int = NODES) -> State:
+def solve(
+    valuation: Valuation,
+    forced: Mapping[int, int] = NO_FORCE,
+    *,
+    below: int = 0,
+    nodes: int = NODES,
+    thorough: bool = False,
+) -> State:
     """What the money is best spent on, with the forced lines as they are; not feasible if they cannot be paid.
 
     Args:
@@ -34,8 +42,16 @@ def solve(valuation: Valuation, forced: Mapping[int, int] = NO_FORCE, *, below: 
         forced: shares by the number of a line, where they are given.
         below: how many shares of a line may be given up for others; none keeps a shortage in proportion.
         nodes: how long the search for single shares may be.
+        thorough: whether a shortage may be made up for by single shares, or by one line, if that is nearer.
     """
-    return fill(valuation, base_shares(valuation, forced), forced, below=below, nodes=nodes)
+    wishes = wished_shares(valuation, forced)
+    base = affordable_shares(valuation, wishes, forced)
+    filled = fill(valuation, base, forced, below=below, nodes=nodes)
+    if base is wishes or not thorough:
+        return filled
+    by_single_shares = fill(valuation, wishes, forced, below=below, nodes=nodes)
+    by_one_line = made_up_by_one(valuation, wishes, forced)
+    return min(filled, by_single_shares, by_one_line, key=valuation.rank)
 
 
 class Sizing:
@@ -44,15 +60,16 @@ class Sizing:
     def __init__(self, lines: Sequence[Line], least: Mapping[str, int], money: Money, commission: Commission) -> None:
         self._lines = lines
         self._least = [least[line.symbol] for line in lines]
-        self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW
         self._valuation = Valuation(lines, self._least, [NO_LIMIT] * len(lines), money, commission)
+        self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW
+        self._thorough = len(lines) <= MANY_SYMBOLS
 
     def run(self) -> list[int]:
         """Final whole shares of each line, in their order."""
         if not self._lines:
             return []
         best = self._start()
-        if len(self._lines) <= MANY_SYMBOLS:
+        if self._thorough:
             best = self._try_dear(improve(self._valuation, best))
         if len(self._lines) <= FEW_SYMBOLS:
             best = exchange_many(self._valuation, best)
@@ -60,34 +77,38 @@ class Sizing:
 
     def _start(self) -> State:
         """The better of two starts; where neither can be paid, buys are given up until the rest can."""
-        filled = solve(self._valuation, below=self._below)
-        nearest = self._valuation.state(
+        valuation = self._valuation
+        filled = self._solve(NO_FORCE, NODES)
+        nearest = valuation.state(
             [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
         )
-        starts = [state for state in (nearest, filled) if self._valuation.is_feasible(state)]
-        return min(starts, key=self._valuation.objective) if starts else self._cut(list(filled.shares))
+        best = min(nearest, filled, key=valuation.rank)
+        return best if valuation.is_feasible(best) else self._cut(filled)
 
-    def _cut(self, shares: list[int]) -> State:
+    def _solve(self, forced: Mapping[int, int], nodes: int) -> State:
+        return solve(self._valuation, forced, below=self._below, nodes=nodes, thorough=self._thorough)
+
+    def _cut(self, state: State) -> State:
         """Gives up buys until the money is enough: first shares that were promised can be too many for it."""
-        for i in sorted(range(len(shares)), key=lambda i: (self._lines[i].target, self._lines[i].symbol)):
-            if self._valuation.is_feasible(self._valuation.state(shares)):
+        for i in sorted(range(len(self._lines)), key=lambda i: (self._lines[i].target, self._lines[i].symbol)):
+            if self._valuation.is_feasible(state):
                 break
-            shares[i] = min(shares[i], self._lines[i].whole_held)
-        return self._valuation.state(shares)
+            state = self._valuation.changed(state, ((i, min(state.shares[i], self._lines[i].whole_held)),))
+        return state
 
     def _try_dear(self, best: State) -> State:
         """Tries the dearest shares one up and one down, with everything else solved again around them."""
         valuation = self._valuation
         dear = [i for i, line in enumerate(self._lines) if line.mark * DEAR_SHARE > valuation.money.total]
-        dear.sort(key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))
+        dear = sorted(dear, key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))[:DEAREST]
         tried = best
-        for i in dear[:DEAREST]:
+        others = {i: tried.shares[i] for i in dear}
+        for i in dear:
             for n in (tried.shares[i] - 1, tried.shares[i] + 1):
                 if n < self._least[i]:
                     continue
-                state = solve(valuation, {i: n}, below=self._below, nodes=NODES_AROUND_DEAR)
-                if valuation.is_feasible(state) and valuation.objective(state) < valuation.objective(best):
-                    best = state
+                for forced in ({i: n}, others | {i: n}):
+                    best = min(best, self._solve(forced, NODES_AROUND_DEAR), key=valuation.rank)
         return improve(valuation, best) if best is not tried else best
 
     def _or_only_sell(self, best: State) -> State:

@@ -80,6 +80,10 @@ class Valuation:
         """Whether the reserve holds in the worst case, if anything is bought."""
         return not state.buys or state.worst >= self.money.floor
 
+    def rank(self, state: State) -> tuple[bool, int]:
+        """For sorting: what is feasible first, and of that what is nearest to the targets."""
+        return not self.is_feasible(state), self.objective(state)
+
     def room(self, state: State) -> int:
         """What can still be spent before the reserve, or the cash that is wanted, is reached; negative: lacking."""
         return min(state.worst - self.money.floor, state.cash - self.money.cash_target)

@@ -2,16 +2,19 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
-from benchmarks.calculator.exact import is_feasible, optimum
+from benchmarks.calculator.exact import Optimum, optimum
 from benchmarks.calculator.generator import Case, make_case
+from benchmarks.calculator.problem import Problem
 from benchmarks.calculator.rivals import RIVALS
-from calculator import CalculationRefused, TradeCalculator
-from calculator.holdings import make_holdings
-from calculator.outlook import l1_with_cost
-from calculator.selection import select
+from benchmarks.calculator.rules import broken_rules, is_feasible, keeps_shares
+from calculator import CalculationRefused, TradeCalculationResult, TradeCalculator
+
+CENT = Decimal("0.01")
+"""Errors below it are as good as none."""
 
 
 @dataclass
@@ -22,14 +25,25 @@ class Score:
     times: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     infeasible: int = 0
+    against_rules: int = 0
     failed: int = 0
+
+    def judge(self, problem: Problem, moved: Mapping[str, int], best: Optimum) -> None:
+        """Errors count only where the trades can be carried out, and leave every target its share."""
+        if not is_feasible(problem, moved):
+            self.infeasible += 1
+        elif not keeps_shares(problem, moved):
+            self.against_rules += 1
+        else:
+            self.ratios.append(float(max(problem.error(moved), CENT)) / max(best.bound, float(CENT)))
 
     def row(self) -> dict[str, float]:
         """The figures of the table."""
         ratios, times = sorted(self.ratios) or [float("nan")], sorted(self.times) or [float("nan")]
-        runs = len(self.times) + self.failed
+        runs = max(1, len(self.times) + self.failed)
         return {
-            "infeasible": self.infeasible / max(1, runs),
+            "infeasible": self.infeasible / runs,
+            "against rules": self.against_rules / runs,
             "mean": statistics.mean(ratios),
             "median": statistics.median(ratios),
             "p99": ratios[int(len(ratios) * 0.99)],
@@ -41,56 +55,51 @@ class Score:
         }
 
 
-def compare(first_seed: int, accounts: int) -> list[Score]:
-    """All ways on so many accounts; those that the calculator refuses are not counted."""
+@dataclass
+class Comparison:
+    """All ways on the same accounts."""
+
+    scores: list[Score]
+    refused: int = 0
+    unproven: int = 0
+    unsolved: int = 0
+    broken: dict[int, list[str]] = field(default_factory=dict)  # by seed
+
+
+def compare(first_seed: int, accounts: int) -> Comparison:
+    """All ways on so many accounts. Where the optimum is not proven in time, the solver's bound stands for it."""
     ours, exact = Score("ours"), Score("exact (MILP)")
     others = {name: Score(name) for name in RIVALS}
+    found = Comparison([*others.values(), exact, ours])
     for seed in range(first_seed, first_seed + accounts):
         case = make_case(seed)
         try:
-            milliseconds, result = _timed(lambda case=case: _plan(case))
+            our_time, result = _timed(lambda case=case: _plan(case))
         except CalculationRefused:
+            found.refused += 1
             continue
-        holdings = make_holdings(case.account, case.targets, case.quotes, case.config)
-        selection = select(holdings)
-        took, best = _timed(lambda h=holdings, s=selection: optimum(h, s))
+        problem = Problem(case)
+        if broken := broken_rules(problem, result):
+            found.broken[seed] = broken
+        exact_time, best = _timed(lambda problem=problem: optimum(problem))
         if best is None:
-            exact.failed += 1
+            found.unsolved += 1
             continue
-        exact.times.append(took)
-        exact.ratios.append(1.0)
-        ours.times.append(milliseconds)
-        moved = {trade.symbol: trade.quantity for trade in result.trades}
-        floor_error = max(l1_with_cost(holdings, best), 1)
-        _judge(ours, holdings, selection, moved, floor_error)
+        found.unproven += not best.proven
+        exact.times.append(exact_time)
+        exact.judge(problem, best.moved, best)
+        ours.times.append(our_time)
+        ours.judge(problem, {trade.symbol: trade.quantity for trade in result.trades}, best)
         for name, way in RIVALS.items():
             score = others[name]
             try:
-                took, theirs = _timed(lambda w=way, s=selection: w(s))
+                took, moved = _timed(lambda way=way, problem=problem: way(problem))
             except Exception:  # noqa: BLE001 - a way that fails on an account is counted as failed
                 score.failed += 1
                 continue
             score.times.append(took)
-            _judge(score, holdings, selection, theirs, floor_error)
-    return [*others.values(), exact, ours]
-
-
-def _judge(score: Score, holdings, selection, moved: dict[str, int], best: int) -> None:  # noqa: ANN001
-    """Errors count only where the trades can be carried out at all."""
-    if is_feasible(holdings, selection, moved):
-        score.ratios.append(l1_with_cost(holdings, moved) / best)
-    else:
-        score.infeasible += 1
-
-
-def _plan(case: Case):  # noqa: ANN202
-    return TradeCalculator(case.config).plan(case.account, case.targets, case.quotes)
-
-
-def _timed(function: Callable[[], object]) -> tuple[float, object]:
-    started = time.perf_counter()
-    result = function()
-    return (time.perf_counter() - started) * 1000, result
+            score.judge(problem, moved, best)
+    return found
 
 
 def growth(sizes: list[int], accounts: int) -> dict[int, float]:
@@ -106,3 +115,13 @@ def growth(sizes: list[int], accounts: int) -> dict[int, float]:
                 continue
         found[size] = statistics.median(times)
     return found
+
+
+def _plan(case: Case) -> TradeCalculationResult:
+    return TradeCalculator(case.config).plan(case.account, case.targets, case.quotes)
+
+
+def _timed(function: Callable[[], object]) -> tuple[float, object]:
+    started = time.perf_counter()
+    result = function()
+    return (time.perf_counter() - started) * 1000, result
