@@ -301,6 +301,7 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
             {
                 "fields": (
                     "max_turnover_percent",
+                    "max_targets_age_days",
                     "max_frozen_percent",
                     "max_data_mismatch_percent",
                     "quote_max_age_seconds",

@@ -60,6 +60,7 @@ class FrozenPolicy(BaseModel):
     max_concurrent_accounts: int
     next_execution_time: time
     # With defaults, since runs keep the policies that were frozen before these were there.
+    max_targets_age_days: int = 365
     missed_schedule: Literal["run_late", "skip", "next_open"] = "run_late"
     schedule_retries: int = 3
 

@@ -5,13 +5,14 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
 import stamina
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from calculator import AllocationItem
 from trading.errors import RunFailed
@@ -36,6 +37,7 @@ class _Data(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     strategy: str | None = None
+    as_of: AwareDatetime | None = Field(default=None, validation_alias=AliasChoices("as_of", "updated_at"))
     allocations: tuple[_Allocation, ...]
 
 
@@ -44,6 +46,13 @@ class _Answer(BaseModel):
 
     status: str | None = None
     data: _Data
+
+
+class Published(NamedTuple):
+    """What a strategy is to hold, and since when, if anything says so."""
+
+    items: tuple[AllocationItem, ...]
+    as_of: datetime | None
 
 
 class AllocationsClient:
@@ -55,11 +64,12 @@ class AllocationsClient:
         self._timeout_seconds = timeout_seconds
         self._retry_wait_seconds = retry_wait_seconds
 
-    async def fetch(self, strategy: str) -> tuple[AllocationItem, ...]:
+    async def fetch(self, strategy: str) -> Published:
         """The targets of a strategy, as published.
 
         Returns:
-            Weights as fractions, in the order of the answer; no symbol twice, none negative, sum at most 1.
+            Weights as fractions, in the order of the answer; no symbol twice, none negative, sum at most 1. Their time
+            is the answer's `as_of` or `updated_at`.
 
         Raises:
             RunFailed: with a code of `codes.ALLOCATIONS`. Nothing may be traded on anything else.
@@ -159,7 +169,7 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
+def parse_allocations(body: bytes, strategy: str) -> Published:
     """Reads an answer of the allocations service; refuses it whole if anything is odd."""
     try:
         content = json.loads(body, parse_float=Decimal)
@@ -186,7 +196,7 @@ def parse_allocations(body: bytes, strategy: str) -> tuple[AllocationItem, ...]:
         for item in answer.data.allocations
         if _not_negative(item)
     ]
-    return check_targets(items)
+    return Published(check_targets(items), answer.data.as_of)
 
 
 def _not_negative(item: _Allocation) -> bool:

@@ -7,11 +7,11 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading.audit import note
+from trading.codes import HELD
 from trading.errors import Refused
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.one_time_codes import code_missing, confirm_live
-from trading.plan_checks import HELD
 from trading.services import request_run
 from trading.values import ExecCommand
 
@@ -57,7 +57,7 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
 
 def is_held(run: RebalanceRun) -> bool:
     """Whether a run was stopped before its first order because its plan needs a person's approval."""
-    held = run.state == RunState.REFUSED and run.error_code == HELD
+    held = run.state == RunState.REFUSED and run.error_code in HELD
     return run.mode == RunMode.EXECUTE and held and run.plan_digest != ""
 
 
@@ -68,8 +68,8 @@ def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
         return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
-    # The turnover limit holds a plan back until a person has seen it, and whoever sends it from its page has.
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] != HELD]
+    # These hold a plan back until a person has seen it, and whoever sends it from its page has.
+    blocking = [guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] not in HELD]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 

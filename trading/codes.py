@@ -30,10 +30,14 @@ GUARDS = {
     "trade_guard": "The account's trade guard does not allow a rebalance, or this plan, in this session.",
     "trade_guard_plan": "The account's trade guard does not allow what the plan sells in this session.",
     "turnover_limit": "The plan would trade more of the account than the policy allows.",
+    "targets_old": "The targets were edited, or by their service's word published, longer ago than the policy allows.",
     "buy_not_feasible": "The broker would not take a buy of the plan.",
     "unknown_symbol": "The broker cannot trade a symbol of the targets.",
     "incomplete_account_data": "The broker's account data is not complete.",
 }
+
+HELD = frozenset({"turnover_limit", "targets_old"})
+"""Guards that a person can overrule, by approving the very plan."""
 
 ALLOCATIONS = {
     "allocations_not_configured": "ALLOCATIONS_BASE_URL is not set, or not an address that may be used.",

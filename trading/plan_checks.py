@@ -1,21 +1,20 @@
-"""Guards that need a plan to look at: turnover, the trade guard's view of its sells, and whether buys are feasible."""
+"""Guards that need a plan to look at: turnover, age of targets, the trade guard's view of its sells, feasible buys."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from brokers.base import BrokerClient
+from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
-
-HELD = "turnover_limit"
-"""The guard that a person can overrule, by approving the very plan."""
 
 
 class PlanChecks:
@@ -29,7 +28,12 @@ class PlanChecks:
 
     async def check(self, planned: Planned) -> list[GuardResult]:
         """What every guard says of the plan, in the order in which they refuse."""
-        return [await self.trade_guard(planned), await self._buys_feasible(planned), self._turnover(planned)]
+        return [
+            await self.trade_guard(planned),
+            await self._buys_feasible(planned),
+            self._turnover(planned),
+            self._targets_age(planned),
+        ]
 
     async def trade_guard(self, planned: Planned) -> GuardResult:
         """Whether what the plan sells may be sold in this session."""
@@ -59,9 +63,29 @@ class PlanChecks:
     def _turnover(self, planned: Planned) -> GuardResult:
         turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
         words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
-        if self._ticket.approved is not None and turnover > limit:
-            return GuardResult(code=HELD, passed=True, message=f"{words} A person has approved this plan.")
-        return GuardResult(code=HELD, passed=turnover <= limit, message=words)
+        return self._unless_approved("turnover_limit", words, passed=turnover <= limit)
+
+    def _targets_age(self, planned: Planned) -> GuardResult:
+        limit_days, as_of = self._policy.max_targets_age_days, planned.targets_as_of
+        if as_of is None:
+            return GuardResult(
+                code="targets_old",
+                passed=True,
+                message="Nothing says how old the targets are; they were read just now.",
+            )
+        days = (timezone.now() - as_of) / timedelta(days=1)
+        words = f"The targets are of {as_of.astimezone(NEW_YORK):%Y-%m-%d}"
+        if not limit_days:
+            return GuardResult(code="targets_old", passed=True, message=f"{words}; the policy allows any age.")
+        return self._unless_approved(
+            "targets_old", f"{words}; the policy allows {limit_days} days.", passed=days <= limit_days
+        )
+
+    def _unless_approved(self, code: str, words: str, *, passed: bool) -> GuardResult:
+        """A guard that a person overrules by approving the very plan."""
+        if not passed and self._ticket.approved is not None:
+            return GuardResult(code=code, passed=True, message=f"{words} A person has approved this plan.")
+        return GuardResult(code=code, passed=passed, message=words)
 
     async def _buys_feasible(self, planned: Planned) -> GuardResult:
         """Asks the broker about every buy, as far as the cash of now reaches; the sells bring the rest."""

@@ -1,6 +1,7 @@
 """A plan and all that it was made from."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from brokers.values import AccountSnapshot, OpenOrder
 from calculator import AllocationItem, Quote, TradeCalculationResult
@@ -13,6 +14,7 @@ class Planned:
 
     result: TradeCalculationResult
     targets: tuple[AllocationItem, ...]
+    targets_as_of: datetime | None
     snapshot: AccountSnapshot
     quotes: tuple[Quote, ...]
     warnings: tuple[RunWarning, ...]

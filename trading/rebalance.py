@@ -34,6 +34,7 @@ from calculator import (
 from trading import approved_plan
 from trading.account_state import account_state, held_shares
 from trading.allocations import as_json
+from trading.codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
 from trading.fail_points import FailPoint, reached
@@ -44,7 +45,7 @@ from trading.loose_ends import LooseEnds, refuse_unknown
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RunState, RunStep
 from trading.order_desk import OrderDesk
-from trading.plan_checks import HELD, PlanChecks
+from trading.plan_checks import PlanChecks
 from trading.planned import Planned
 from trading.quotes import tradable_quotes
 from trading.reconciliation import Reconciler
@@ -123,7 +124,7 @@ class Rebalancer(BaseRebalancer):
         enforce(guards, self._ticket.source)
         planned = await self._plan()
         plan_guards = await self._checks.check(planned)
-        enforce([guard for guard in plan_guards if guard.code != HELD], self._ticket.source)
+        enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
         await self._hold_for_approval(plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
@@ -140,14 +141,14 @@ class Rebalancer(BaseRebalancer):
         await self._report(planned, sells + buys)
 
     async def _hold_for_approval(self, guards: list[GuardResult]) -> None:
-        """A plan that trades more than the policy allows is kept for a person to approve, as a preview's is."""
-        held = next((guard for guard in guards if guard.code == HELD and not guard.passed), None)
+        """A plan that a person has to look at is kept for them to approve, as a preview's is."""
+        held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
         if held is None:
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)
         words = f"{held.message} The plan waits for a person to approve it, until {until.astimezone(NEW_YORK):%H:%M:%S}"
-        raise Refused(HELD, f"{words} New York time on the run's page; after that, preview the account anew.")
+        raise Refused(held.code, f"{words} New York time on the run's page; after that, preview the account anew.")
 
     # ---- before the plan
 
@@ -183,7 +184,8 @@ class Rebalancer(BaseRebalancer):
                     message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
                 )
             )
-        planned = Planned(result, targets, snapshot, tuple(quotes), tuple(warnings), open_orders)
+        as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
+        planned = Planned(result, targets, as_of, snapshot, tuple(quotes), tuple(warnings), open_orders)
         if self._ticket.approved is not None:
             sent = await self._journal.orders()
             planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db.models import Max
 from django.utils import timezone
 
-from accounts.models import Strategy
+from accounts.models import Strategy, TargetAllocation
 from brokers.base import BrokerClient
 from brokers.values import ContractPrice
 from calculator import AllocationItem
-from trading.allocations import AllocationsClient, as_json, check_targets
+from trading.allocations import AllocationsClient, Published, as_json, check_targets
 from trading.errors import RunFailed
 from trading.models import PublishedTargets
 
@@ -23,7 +25,7 @@ class SharedTargets:
         self._client = AllocationsClient(
             settings.ALLOCATIONS_BASE_URL, settings.ALLOCATIONS_API_KEY.get_secret_value(), timeout_seconds
         )
-        self._fetches: dict[int, asyncio.Task[tuple[AllocationItem, ...]]] = {}
+        self._fetches: dict[int, asyncio.Task[Published]] = {}
 
     async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
         """The strategy's targets, as published or as its rows say.
@@ -31,23 +33,34 @@ class SharedTargets:
         Raises:
             RunFailed: they cannot be had, or nobody can have meant them.
         """
+        return (await self._published(strategy)).items
+
+    async def as_of(self, strategy: Strategy) -> datetime | None:
+        """Since when the targets are what `of` says; None when nothing tells.
+
+        Raises:
+            RunFailed: as above.
+        """
+        return (await self._published(strategy)).as_of
+
+    async def _published(self, strategy: Strategy) -> Published:
         if strategy.pk not in self._fetches:
             self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy))
         # Shielded: one account that gives up must not take the answer from the others.
         return await asyncio.shield(self._fetches[strategy.pk])
 
-    async def _fetch(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
+    async def _fetch(self, strategy: Strategy) -> Published:
         if strategy.source == Strategy.Source.STATIC:
             return await sync_to_async(_static_targets)(strategy)
         try:
-            targets = await self._client.fetch(strategy.name)
+            published = await self._client.fetch(strategy.name)
         except RunFailed as failure:
             await sync_to_async(_remember)(
                 strategy, failed_at=timezone.now(), error_code=failure.code, error_message=failure.message
             )
             raise
-        await sync_to_async(_remember)(strategy, fetched_at=timezone.now(), targets=as_json(targets))
-        return targets
+        await sync_to_async(_remember)(strategy, fetched_at=timezone.now(), targets=as_json(published.items))
+        return published
 
 
 def _remember(strategy: Strategy, **answer: object) -> None:
@@ -55,9 +68,11 @@ def _remember(strategy: Strategy, **answer: object) -> None:
     PublishedTargets.objects.update_or_create(strategy=strategy, defaults=answer)
 
 
-def _static_targets(strategy: Strategy) -> tuple[AllocationItem, ...]:
+def _static_targets(strategy: Strategy) -> Published:
     rows = strategy.targets.order_by("symbol").values_list("symbol", "weight")
-    return check_targets([AllocationItem(symbol=symbol, weight=weight) for symbol, weight in rows])
+    items = check_targets([AllocationItem(symbol=symbol, weight=weight) for symbol, weight in rows])
+    edited = TargetAllocation.history.filter(strategy_id=strategy.pk).aggregate(at=Max("history_date"))
+    return Published(items, edited["at"])
 
 
 class SharedQuotes:

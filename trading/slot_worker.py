@@ -12,6 +12,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.utils import timezone
 
 from trading import stopping
 from trading.broker_link import BrokerLink
@@ -109,6 +110,7 @@ class SlotWorker:
         self._take_up_until = take_up_until
         self._told_to_stop = told_to_stop
         self._link = BrokerLink(lease)
+        self._calendar = calendar
         self._door = RunDoor(lease, self._link, calendar)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alone = False
@@ -144,6 +146,10 @@ class SlotWorker:
         if asyncio.get_running_loop().time() < self._take_up_until:
             taken = await sync_to_async(claims.claim_runs)(self._lease, busy=bool(self._tasks))
             self._alone = any(claims.is_suspect(run) for run in taken)
+            if taken:
+                # Reading a calendar takes a process seconds, once: not in the one thread of the database's statements,
+                # where the lease could not be renewed meanwhile.
+                await asyncio.to_thread(self._calendar.session_of, timezone.now())
             for run in taken:
                 self._tasks.add(asyncio.create_task(self._door.carry_out(run), name=f"run {run.run_id}"))
 

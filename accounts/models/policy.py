@@ -114,6 +114,13 @@ class RebalancePolicy(models.Model):
     )
 
     max_turnover_percent = _number("100", "0", "1000", "Most of the account that one run may trade, in percent.")
+    max_targets_age_days = _whole(
+        365,
+        0,
+        3650,
+        "A plan on targets that were edited, or by their service's word published, earlier waits for a "
+        "person; 0: any age.",
+    )
     max_frozen_percent = _number("10", "0", "100", "Most of the account that may lack a good quote, in percent.")
     max_data_mismatch_percent = _number("2", "0", "100", "How far the broker's sums may disagree, in percent.")
     quote_max_age_seconds = _whole(60, 1, 86_400, "Older quotes are not traded on.")

@@ -148,14 +148,14 @@ def test_the_same_event_twice_is_one_run(site):
 
 PATIENT = """
 from accounts.models import Account, RebalancePolicy
-account = Account.objects.get(account_id="A-is-a-burst")
-account.policy = RebalancePolicy.objects.create(name="patient", allocation_timeout_seconds=2, order_timeout_seconds=60)
-account.save()
+patient = dict(allocation_timeout_seconds=2, order_timeout_seconds=60)
+policy, _ = RebalancePolicy.objects.get_or_create(name="patient", defaults=patient)
+Account.objects.filter(account_id="A-{name}").update(policy=policy)
 """
 
 
 def test_of_two_events_at_once_the_second_waits_and_the_newest_targets_win(site, allocations_server):
-    site.python(PATIENT)
+    site.python(PATIENT.format(name="is-a-burst"))
     set_fault(site, "SLOW", "A-is-a-burst", symbol="SPY", number=12)
     publish(site, "is-a-burst")
     site.wait_for(lambda: orders_at_the_broker(site, "A-is-a-burst"), "The first order")
@@ -173,12 +173,14 @@ def test_of_two_events_at_once_the_second_waits_and_the_newest_targets_win(site,
 
 
 def test_a_run_whose_worker_is_killed_is_taken_up_again_and_nothing_is_sent_twice(site):
-    set_fault(site, "SLOW", "A-is-killed", symbol="SPY", number=3)
+    site.python(PATIENT.format(name="is-killed"))
+    set_fault(site, "SLOW", "A-is-killed", symbol="SPY", number=60)
     publish(site, "is-killed")
     site.wait_for(lambda: len(orders_at_the_broker(site, "A-is-killed")) == 2, "Two orders at the broker")
     site.kill(site.worker)
-    assert site.runs("A-is-killed")[0]["state"] == "running"
+    left = site.runs("A-is-killed")[0]["state"]
     site.worker = site.start("qworker")
+    assert left == "running"
     run = site.finished_run("A-is-killed")
     assert run["state"] == "completed", run
     sent = orders_at_the_broker(site, "A-is-killed")

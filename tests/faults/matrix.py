@@ -272,6 +272,7 @@ MATRIX = (
         "planned anew, or a person looks",
         (
             f"{ENGINE}::test_a_trade_by_hand_during_a_run_needs_a_person",
+            f"{RUNS}::test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again",
             f"{RUNS}::test_open_orders_are_cancelled_before_the_first_order",
         ),
     ),

@@ -99,6 +99,7 @@ def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
     assert (run.state, run.error_code) == ("needs_attention", "positions_disagree")
 
 
+@pytest.mark.timeout(600)  # a thousand in `make faults`
 def test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins(make_account):
     account = make_account()
     events = 1000 if os.environ.get("FAULTS") == "full" else 60

@@ -11,7 +11,7 @@ from trading.errors import RunFailed
 
 
 def fetch(url, strategy="blend", seconds=3):
-    return asyncio.run(AllocationsClient(url, "the-key", seconds, retry_wait_seconds=0.01).fetch(strategy))
+    return asyncio.run(AllocationsClient(url, "the-key", seconds, retry_wait_seconds=0.01).fetch(strategy)).items
 
 
 def refusal(url, **options):
@@ -124,3 +124,12 @@ def test_addresses_to_which_the_key_is_never_sent(address):
     with pytest.raises(RunFailed) as caught:
         check_address(address)
     assert caught.value.code == "allocations_not_configured"
+
+
+@pytest.mark.parametrize("told", ["yesterday", "2026-11-24T10:00:00", "[]"])
+def test_a_time_that_cannot_be_read_is_refused_by_name(allocations, told):
+    body = {"data": {"as_of": told, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
+    allocations.answer("blend", 200, json.dumps(body))
+    with pytest.raises(RunFailed, match=r"wrong shape at data\.as_of") as caught:
+        fetch(allocations.url)
+    assert caught.value.code == "allocations_wrong_shape"

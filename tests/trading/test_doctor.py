@@ -12,12 +12,12 @@ from django.utils import timezone
 from django_q.models import Schedule
 from pydantic import SecretStr
 
-from accounts.models import BrokerConnection, Strategy
+from accounts.models import Account, BrokerConnection, Strategy
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
-from trading.models import Notification
+from trading.models import Notification, ScheduleEntry
 from trading.queue_schedules import sync_schedules
 from trading.sweeper import beat
 
@@ -76,6 +76,18 @@ def no_worker(settings):
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(hours=1))
 
 
+def overdue_entry(settings):
+    from trading.schedule.entries import schedule_account
+
+    schedule_account(Account.objects.get())
+    ScheduleEntry.objects.update(due_at=timezone.now() - timedelta(minutes=3))
+
+
+def entry_that_went_wrong(settings):
+    overdue_entry(settings)
+    ScheduleEntry.objects.update(state="failed")
+
+
 def stray_schedule(settings):
     Schedule.objects.create(name="stray", func="os.getpid", schedule_type="O")
 
@@ -128,6 +140,8 @@ def superuser_without_codes(settings):
         ("site", superuser_without_codes, "1 superusers log in without"),
         ("queue", no_worker, "No worker has shown"),
         ("queue", stray_schedule, "schedules are"),
+        ("schedule", overdue_entry, "nothing has taken it up: U1 of"),
+        ("schedule", entry_that_went_wrong, "nothing follows by itself: U1 of"),
         ("allocations", no_allocations, "published: ALLOCATIONS_BASE_URL must be"),
         ("listener", deaf_listener, "no sign of life"),
         ("notifications", odd_channel, "none that Apprise knows"),

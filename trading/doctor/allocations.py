@@ -33,7 +33,7 @@ async def _ask_all(names: list[str]) -> list[Finding]:
 
 async def _ask(client: AllocationsClient, name: str) -> Finding:
     try:
-        targets = await client.fetch(name)
+        targets = (await client.fetch(name)).items
     except RunFailed as failure:
         to_do = "Check ALLOCATIONS_BASE_URL and ALLOCATIONS_API_KEY, or disable the strategy if it is gone."
         return problem(CHECK, f"{name}: {failure.message}", to_do)

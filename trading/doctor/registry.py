@@ -19,6 +19,7 @@ CHECKS = {
     "listener": "trading.doctor.listener",
     "notifications": "trading.doctor.notifications",
     "calendar": "trading.doctor.calendar",
+    "schedule": "trading.doctor.schedule",
 }
 """By name, in the order in which they are told: the earlier ones explain the later ones."""
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from trading.codes import HELD
 from trading.models import (
     EventSource,
     EventState,
@@ -121,7 +122,7 @@ def _kind(run: RebalanceRun) -> NotificationKind:
 
 def _title(run: RebalanceRun, kind: NotificationKind) -> str:
     if run.state == RunState.REFUSED:
-        return HELD_TITLE if run.error_code == "turnover_limit" else REFUSED_TITLE
+        return HELD_TITLE if run.error_code in HELD else REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
     if run.error_code == "settled_by_hand":

@@ -22,6 +22,7 @@ from trading.approvals import (
     request_stop,
     why_not,
 )
+from trading.codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.one_time_codes import has_device
@@ -93,6 +94,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "plan": plan_summary(run, rows) if run.result else None,
         "rows": rows,
         "band": band_percent(run),
+        "held_codes": HELD,
         "blocked": [guard for guard in run.guards if not guard["passed"]],
         "orders": order_rows(run, orders),
         "filled": sum(order.state == "filled" for order in orders),
