@@ -16,7 +16,7 @@ from trading.errors import EventRejected
 from trading.fail_points import FailPoint, reached
 from trading.guards import is_of_another_environment
 from trading.journal.outbox import announce_event
-from trading.journal.runs import queue_run, refuse_at_once
+from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.values import EventData, ExecCommand, Unreadable
 from trading.wake import wake_slot
@@ -120,13 +120,11 @@ def _take_in(event: StrategyEvent, approved: RebalanceRun | None, unreadable: st
         return []
     event.state = event.state or EventState.ACCEPTED
     event.save(force_insert=True)
-    queued = []
-    for account in accounts:
-        if refusal := _cannot_even_wait(account, mode):
-            refuse_at_once(event, account, mode, *refusal)
-        else:
-            queued.append(queue_run(event, account, mode, approved=approved, requested_by=event.requested_by))
-    return queued
+    refusals = [refusal for account in accounts if (refusal := _cannot_even_wait(account, mode))]
+    refused = {refusal.account.pk for refusal in refusals}
+    refuse_at_once(event, mode, refusals)
+    wanted = [account for account in accounts if account.pk not in refused]
+    return queue_runs(event, wanted, mode, approved=approved, requested_by=event.requested_by)
 
 
 def _storable(text: str) -> str:
@@ -212,12 +210,13 @@ def _lateness(event: StrategyEvent, mode: RunMode) -> RunMode:
     return RunMode.PREVIEW
 
 
-def _cannot_even_wait(account: Account, mode: RunMode) -> tuple[str, str] | None:
+def _cannot_even_wait(account: Account, mode: RunMode) -> Refusal | None:
     """What skips an account of an event: visible as a refused run, and no news to anybody."""
     if not account.enabled:
-        return "account_disabled", f"Account {account.account_id} is disabled; enable it in the admin."
+        message = f"Account {account.account_id} is disabled; enable it in the admin."
+        return Refusal(account, "account_disabled", message)
     if mode == RunMode.EXECUTE and (problem := is_of_another_environment(account)):
-        return "wrong_environment", problem
+        return Refusal(account, "wrong_environment", problem)
     return None
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -12,7 +14,7 @@ from django_q.models import OrmQ
 from accounts.models import Strategy
 from tests.support.makers import policy, queue, simulated_account, strategy
 from trading.journal.claims import requeue_due
-from trading.journal.runs import queue_run
+from trading.journal.queueing import queue_runs
 from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
 from trading.services import receive_event
 from trading.values import ExecCommand, Unreadable
@@ -117,6 +119,33 @@ def test_an_older_event_that_arrives_later_does_not_win(account):
     assert (newest.state, late.state) == ("queued", "superseded")
 
 
+def test_an_event_takes_as_many_queries_for_many_accounts_as_for_few_and_each_is_told_why(account):
+    def follow(start, stop):
+        for number in range(start, stop):
+            fields = {"strategy": account.strategy, "policy": account.policy, "connection": account.connection}
+            simulated_account(f"N{number}", {}, enabled=number % 2 == 0, **fields)
+
+    follow(0, 4)
+    receive(GOOD, message_id="first")
+    with CaptureQueriesContext(connection) as few:
+        receive(GOOD, message_id="few")
+    follow(4, 20)
+    receive(GOOD, message_id="more")
+    with CaptureQueriesContext(connection) as many:
+        event = receive(GOOD, message_id="many")
+    assert len(many) == len(few)
+    refused = event.runs.filter(state="refused")
+    assert {(run.account.account_id, run.error_code, run.step) for run in refused} == {
+        (f"N{number}", "account_disabled", "done") for number in range(1, 20, 2)
+    }
+    assert all(
+        run.finished_at and run.timeline.get().message == f"Account {run.account} is disabled; enable it in the admin."
+        for run in refused
+    )
+    assert event.runs.filter(state="queued").count() == 11
+    assert RebalanceRun.objects.filter(state="superseded").count() == 3 + 3 + 11
+
+
 def test_a_preview_and_a_live_event_never_hide_each_other(account):
     receive(GOOD, message_id="a")
     receive({"exec": "print-rebalance"}, message_id="b")
@@ -139,7 +168,7 @@ def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newe
     RebalanceRun.objects.update(state="deferred", not_before=timezone.now() + timedelta(hours=1))
     assert requeue_due() == []
     RebalanceRun.objects.update(not_before=timezone.now() - timedelta(seconds=1))
-    newer = queue_run(StrategyEvent.objects.get(), account, RunMode.PREVIEW)
+    (newer,) = queue_runs(StrategyEvent.objects.get(), [account], RunMode.PREVIEW)
     assert [due.pk for due in requeue_due()] == [run.pk]
     run.refresh_from_db()
     newer.refresh_from_db()

@@ -1,15 +1,12 @@
 """Runs: queued, taken up, told, ended. Each move is a guarded UPDATE from the states that allow it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from accounts.models import Account
 from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
 from trading.journal import schedule
@@ -17,7 +14,7 @@ from trading.journal.leases import Lease, fence
 from trading.journal.outbox import announce
 from trading.journal.standing import keep_plan
 from trading.log_context import redact
-from trading.models import Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
+from trading.models import Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
@@ -45,99 +42,34 @@ def move_run(pk: int, target: RunState, **changes: Any) -> None:
 
 def note(pk: int, code: str, message: str, level: str = "info") -> None:
     """Adds a sentence to the run's story."""
-    TimelineEntry.objects.create(run_id=pk, code=code, message=redact(message), level=level)
+    note_each([(pk, code, message)], level)
 
 
-def queue_run(
-    event: StrategyEvent,
-    account: Account,
-    mode: RunMode,
-    *,
-    approved: RebalanceRun | None = None,
-    requested_by: User | None = None,
-    not_before: datetime | None = None,
-) -> RebalanceRun:
-    """Queues a run of the account; of those that wait, only the one of the newest event stays.
-
-    Returns:
-        The new run: queued, or superseded when a newer event's run waits already.
-    """
-    with transaction.atomic():
-        Account.objects.select_for_update(no_key=True).get(pk=account.pk)  # one at a time for each account
-        # Locked, so that none of them is taken up by a worker between this look and the move.
-        waiting = (
-            RebalanceRun.objects.select_for_update(of=("self",), no_key=True)
-            .filter(account=account, mode=mode, state__in=(RunState.QUEUED, RunState.DEFERRED))
-            .select_related("event")
-        )
-        newer = _newer(waiting, event) or _newer(_taken_up(event, account, mode), event)
-        if newer is None:
-            for older in waiting:
-                supersede(older.pk, f"A newer event (number {event.pk}) has taken its place.")
-        run = RebalanceRun.objects.create(
-            account=account,
-            event=event,
-            connection_id=account.connection_id,
-            strategy_name=account.strategy.name if account.strategy else "",
-            mode=mode,
-            approved_preview=approved,
-            requested_by=requested_by,
-            not_before=not_before,
-            state=RunState.QUEUED if newer is None else RunState.SUPERSEDED,
-            finished_at=None if newer is None else Now(),
-        )
-        note(run.pk, "queued", f"Asked for by {event.get_source_display()}.")
-        if newer is not None:
-            what = "waits already" if newer.state in {RunState.QUEUED, RunState.DEFERRED} else "was taken up already"
-            note(run.pk, "superseded", f"Run {newer.run_id} of a newer event {what}.")
-    run.refresh_from_db()
-    return run
-
-
-def _newer(runs: Iterable[RebalanceRun], event: StrategyEvent) -> RebalanceRun | None:
-    # Compared here and not in the database, whose collation may order serials in another way.
-    return next((run for run in runs if run.event.order > event.order), None)
-
-
-def _taken_up(event: StrategyEvent, account: Account, mode: RunMode) -> QuerySet[RebalanceRun]:
-    """Runs that an older event of the same channel comes too late for: they saw newer targets than it asks for."""
-    if not event.channel:
-        return RebalanceRun.objects.none()
-    return RebalanceRun.objects.filter(
-        account=account,
-        mode=mode,
-        state__in=(RunState.RUNNING, RunState.COMPLETED),
-        event__source=event.source,
-        event__channel=event.channel,
-        event__published_at__gte=event.published_at,
-    ).select_related("event")
-
-
-def refuse_at_once(event: StrategyEvent, account: Account, mode: RunMode, code: str, message: str) -> RebalanceRun:
-    """Records that an event's run for an account was refused before it could wait."""
-    with transaction.atomic():
-        run = RebalanceRun.objects.create(
-            account=account,
-            event=event,
-            connection_id=account.connection_id,
-            strategy_name=account.strategy.name if account.strategy else "",
-            mode=mode,
-            state=RunState.REFUSED,
-            step=RunStep.DONE,
-            finished_at=Now(),
-            error_code=code,
-            error_message=message,
-        )
-        note(run.pk, code, message, "warning")
-    run.refresh_from_db()
-    return run
+def note_each(sentences: Iterable[tuple[int, str, str]], level: str = "info") -> None:
+    """Adds a sentence to the story of each of several runs: key of the run, code, words."""
+    TimelineEntry.objects.bulk_create(
+        TimelineEntry(run_id=pk, code=code, message=redact(message), level=level) for pk, code, message in sentences
+    )
 
 
 def supersede(pk: int, message: str) -> None:
     """Ends a run that waits, because another takes its place."""
-    move_run(pk, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
-    note(pk, "superseded", message)
-    schedule.run_ended(RebalanceRun.objects.get(pk=pk))
+    supersede_all([pk], message)
+
+
+def supersede_all(pks: Collection[int], message: str) -> None:
+    """Ends runs that wait, because others take their places.
+
+    Raises:
+        IllegalTransition: one of them does not wait any more; none was moved then.
+    """
+    with transaction.atomic():
+        waiting = RebalanceRun.objects.filter(pk__in=pks, state__in=TRANSITIONS[RunState.SUPERSEDED])
+        if waiting.update(state=RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE) != len(pks):
+            raise IllegalTransition(f"One of the runs {sorted(pks)}", RunState.SUPERSEDED)
+        note_each([(pk, "superseded", message) for pk in pks])
+        for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
+            schedule.run_ended(run)
 
 
 def defer_again(run: RebalanceRun, not_before: datetime) -> None:
