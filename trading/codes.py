@@ -112,7 +112,7 @@ WARNINGS = {
 API_REFUSALS = {
     "token_invalid": "The request carries no token, or one that is unknown, expired or revoked.",
     "scope_missing": "The token is not for this.",
-    "rate_limited": "The token was used too often within a minute.",
+    "rate_limited": "The token was used too often within a minute, or too many were wrong.",
     "request_invalid": "A part of the request has the wrong shape; the message names it.",
     "unknown_run": "No run has this id.",
     "unknown_event": "No event has this number.",

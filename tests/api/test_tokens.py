@@ -1,5 +1,6 @@
 """Who is let in, for what, and how often."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -10,8 +11,9 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django.utils import timezone
 
+from trading.api.wrong_tokens import A_MINUTE
 from trading.api_tokens import make_token, revoke
-from trading.models import ApiToken, AuditEntry
+from trading.models import ApiToken, AuditEntry, Notification
 from trading.one_time_codes import device_to_enrol
 from trading.roles import sync_roles
 
@@ -75,6 +77,25 @@ def test_the_rate_is_limited_for_each_token_and_counted_in_the_database(call, se
     assert other.get("/accounts")[0] == 200
     time_machine.shift(timedelta(seconds=30))
     assert caller.get("/accounts")[0] == 200
+
+
+def test_wrong_tokens_from_many_addresses_are_told_of_once_and_keep_nobody_out(call, time_machine):
+    time_machine.move_to(datetime(2026, 11, 24, 16, 0, 30, tzinfo=UTC), tick=False)
+    good = call("read")
+
+    def wrong(number):
+        answer = good.client.get(
+            "/api/accounts", headers={"authorization": f"Bearer rbt_{number}"}, REMOTE_ADDR=f"198.51.100.{number}"
+        )
+        return answer.status_code, answer.json()["code"]
+
+    answers = Counter(wrong(number) for number in range(A_MINUTE + 3))
+    assert answers == {(401, "token_invalid"): A_MINUTE, (429, "rate_limited"): 3}
+    assert good.get("/accounts")[0] == 200
+    told = Notification.objects.get()
+    assert (told.title, f"198.51.100.{A_MINUTE}" in told.body) == ("Many wrong API tokens", True)
+    time_machine.shift(timedelta(seconds=30))
+    assert wrong(1)[0] == 401
 
 
 def test_the_command_prints_it_once(owner, call):

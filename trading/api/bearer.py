@@ -5,6 +5,7 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from trading.api.answers import Refusal
+from trading.api.wrong_tokens import count_wrong_token
 from trading.api_tokens import count_request, find_token
 from trading.models import ApiScope, ApiToken
 from trading.one_time_codes import vouch_for
@@ -22,10 +23,12 @@ class Bearer(HttpBearer):
         """The token's row.
 
         Raises:
-            Refusal: the token is good, and not for this.
+            Refusal: the token is good, and not for this; or it is one of too many that are wrong.
         """
         found = find_token(token)
         if found is None:
+            if not count_wrong_token(request):
+                raise Refusal(429, "rate_limited", "Too many wrong tokens within this minute. Try again in the next.")
             return None
         if not count_request(found):
             raise Refusal(429, "rate_limited", "Too many requests within this minute. Try again in the next.")
