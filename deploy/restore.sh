@@ -12,12 +12,17 @@ file="${1:?usage: deploy/restore.sh FILE --replace}"
 file="$(cd "$(dirname "$file")" && pwd)/$(basename "$file")"
 cd "$(dirname "$0")/.."
 
-$compose exec -T db pg_restore --list <"$file" >/dev/null
+umask 077 # account numbers and positions are in it
+sql="$(mktemp)"
+trap 'rm -f "$sql"' EXIT
+
+# Read to its end before anything is touched: a backup that was cut short fails here.
+$compose exec -T db pg_restore --no-owner --file=- <"$file" >"$sql"
 $compose stop listener worker web
 # One transaction into a schema of nothing: tables that the backup does not know are gone afterwards too.
 {
     echo 'BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public;'
-    $compose exec -T db pg_restore --no-owner --file=- <"$file" | grep -v '^CREATE SCHEMA public;$'
+    grep -v '^CREATE SCHEMA public;$' "$sql"
     echo 'COMMIT;'
 } | $compose exec -T db psql --username=rebalancer --dbname=rebalancer --quiet --set=ON_ERROR_STOP=1 >/dev/null
 

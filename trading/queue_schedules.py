@@ -8,9 +8,10 @@ from django_q.models import Schedule
 
 from brokers.sessions import NEW_YORK
 
+SWEEP_MINUTES = 1
 SCHEDULES = {
     # A worker of ours sweeps more often; this one is for plain `qcluster`.
-    "sweep": ("trading.tasks.sweep", Schedule.MINUTES, 1),
+    "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
     # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
     "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
     # Only a wake-up: which accounts start, and whether there is a session at all, the rows and the calendar say.

@@ -26,6 +26,11 @@ def prepare() -> None:
     _pipe.read_end, _pipe.write_end = os.pipe()
 
 
+def is_prepared() -> bool:
+    """Whether this is `qworker`, or a worker that it forked; not so in one of plain `qcluster`."""
+    return _pipe.read_end is not None
+
+
 def tell_workers() -> None:
     """Tells every worker, now and from now on: what is written is never read away."""
     if _pipe.write_end is not None:

@@ -1,13 +1,15 @@
 """What the queue delivers, any number of times: hints to look at the rows."""
 
+import socket
 from datetime import datetime
 
 from django.utils import timezone
 
-from trading import notifications, settling, sweeper, webhooks
+from trading import notifications, settling, stopping, sweeper, webhooks
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
+from trading.queue_schedules import SWEEP_MINUTES
 from trading.schedule.readiness import probe_slot
 from trading.slot_worker import work_slot
 from trading.valuation import value_slot, wake_due_slots
@@ -38,7 +40,13 @@ def value_accounts(connection_id: int) -> int:
 
 
 def sweep() -> int:
-    """Wakes what was missed."""
+    """Wakes what was missed.
+
+    In plain `qcluster` it is the sign of life, too: nothing of ours runs beside its workers.
+    """
+    if not stopping.is_prepared():
+        host = socket.gethostname()
+        sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
 
 

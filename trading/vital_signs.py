@@ -43,13 +43,14 @@ class Overview:
 def signs_of(kind: str) -> list[Sign]:
     """The processes of a kind that have ever shown a sign of life, by name."""
     now = timezone.now()
-    rows = ProcessHeartbeat.objects.filter(kind=kind).order_by("name").values_list("name", "at")
-    return [_sign(name, at, now) for name, at in rows]
+    return [_sign(row, now) for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name")]
 
 
-def _sign(name: str, at: datetime, now: datetime) -> Sign:
-    age_seconds = (now - at).total_seconds()
-    return Sign(name, age_seconds, is_fresh=age_seconds <= 3 * settings.SWEEP_SECONDS + 5)
+def _sign(row: ProcessHeartbeat, now: datetime) -> Sign:
+    age_seconds = (now - row.at).total_seconds()
+    # Plain `qcluster` shows one with each of its scheduled sweeps only.
+    every_seconds = row.details.get("every_seconds", settings.SWEEP_SECONDS)
+    return Sign(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5)
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,18 @@ class Engine:
         for volume in definition.get("volumes", []):
             source, target = volume.split(":")[:2]
             if not source.startswith("."):
-                kept = self.directory / "volumes" / source
-                kept.mkdir(parents=True, exist_ok=True)
-                user, group = map(int, definition["user"].split(":"))
-                os.chown(kept, user, group)
-                mounts[str(kept)] = target
+                mounts[str(self._volume(source, definition["user"]))] = target
             else:
                 mounts[str((Path.cwd() / source).resolve())] = target
         return mounts
+
+    def _volume(self, name, user):
+        """A new one belongs to who uses it first, as where the image has the folder; one that is there, as it is."""
+        kept = self.directory / "volumes" / name
+        if not kept.exists():
+            kept.mkdir(parents=True)
+            os.chown(kept, *map(int, user.split(":")))
+        return kept
 
     def _as_user(self, service, extra):
         """The words before a command that give it the container's user, rights and environment."""

@@ -17,7 +17,14 @@ CACHE = Path(os.environ.get("IMAGE_TEST_CACHE", "/var/tmp/rebalancer-image-test"
 TAG = "localhost/rebalancer:image-test"
 BASE = re.search(r"^FROM (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE).group(1)
 PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
-NEEDED = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util-linux", "setpriv": "util-linux"}
+NEEDED = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "caddy": "caddy",
+    "busybox": "busybox",
+}
 
 
 def say(text):

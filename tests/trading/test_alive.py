@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from trading import tasks
 from trading.models import ProcessHeartbeat
 from trading.sweeper import beat
 
@@ -22,6 +23,15 @@ def test_a_process_of_this_host_is_alive_while_it_shows_signs(kind, capsys):
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(minutes=5))
     with pytest.raises(CommandError, match="No "):
         call_command("alive", kind)
+
+
+def test_plain_qcluster_shows_a_sign_with_each_of_its_sweeps(client):
+    assert client.get("/healthz").status_code == 503
+    tasks.sweep()
+    for minutes, status in ((2, 200), (4, 503)):
+        ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(minutes=minutes))
+        answer = client.get("/healthz")
+        assert (answer.status_code, answer.json()["listener"]) == (status, "not configured")
 
 
 def test_the_worker_of_another_host_does_not_count():
