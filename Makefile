@@ -1,6 +1,7 @@
 # Each target makes what it needs, and can be run again.
 PYTHON ?= python3
 BIN := .venv/bin
+PORT ?= 8000
 # Installs in seconds where pip takes minutes; pip, which alone reads its own configuration, is the way out.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -16,8 +17,8 @@ setup: .venv/.ready
 	$(INSTALL) requirements/dev.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/
-	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo
+demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/ (or PORT=8001)
+	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo --port $(PORT)
 
 test: setup  ## the whole suite, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2

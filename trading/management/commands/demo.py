@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         """Runs until it is told to stop, or a part dies."""
         if settings.TRADING_MODE != "paper":
             raise CommandError("The demo runs with TRADING_MODE=paper only.")
+        _check_port(options["port"])
         call_command("migrate", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         seed()
@@ -73,6 +75,17 @@ class Command(BaseCommand):
             pass
         finally:
             _end(parts)
+
+
+def _check_port(port: int) -> None:
+    """Before minutes of preparing: most likely something else runs on the usual port."""
+    with socket.socket() as site:
+        site.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            site.bind(("127.0.0.1", port))
+        except OSError as error:
+            words = f"Port {port} cannot be used ({error.strerror}). Take another: `make demo PORT=8001`."
+            raise CommandError(words) from error
 
 
 def _end(parts: list["subprocess.Popen[bytes]"]) -> None:
