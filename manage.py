@@ -10,7 +10,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the settings are named
 
-    execute_from_command_line(sys.argv)
+    from rebalancer_site.environment import ConfigurationError  # noqa: PLC0415 - likewise
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ConfigurationError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,24 @@ Every secret `NAME` may also be given as `NAME_FILE`, the path of a file that ho
 import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -27,14 +32,18 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class _SecretFiles(EnvSettingsSource):
-    """Reads the secret `NAME` from the file that `NAME_FILE` names."""
+    """Reads the secret `NAME` from the file that `NAME_FILE` names, in the environment or in the `.env` file."""
+
+    def __init__(self, settings_cls: type[BaseSettings], names: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._paths = {name.upper(): path for name, path in names.items()}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         names = [field_name.upper()]
         if isinstance(field.validation_alias, AliasChoices):
             names = [str(choice).upper() for choice in field.validation_alias.choices]
         for name in names:
-            path = os.environ.get(f"{name}_FILE")
+            path = self._paths.get(f"{name}_FILE")
             if path and "SecretStr" in str(field.annotation):
                 try:
                     return Path(path).read_text(encoding="utf-8").strip(), names[0], False
@@ -194,12 +203,37 @@ class Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - our NAME_FILE takes its place
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment first, then secret files, then the `.env` file."""
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+        """The environment first, then the `.env` file; in each, what is named before the file that is named."""
+        in_env_file = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
+        return (
+            init_settings,
+            env_settings,
+            _SecretFiles(settings_cls, os.environ),
+            dotenv_settings,
+            _SecretFiles(settings_cls, in_env_file),
+        )
+
+
+class ConfigurationError(ImproperlyConfigured):
+    """A setting is wrong; the message names each that is, without its value."""
 
 
 def load() -> Environment:
-    """Reads the environment and makes sure that `VAR_DIR` is there."""
-    environment = Environment()
+    """Reads the environment and makes sure that `VAR_DIR` is there.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    try:
+        environment = Environment()
+    except SettingsError as error:
+        raise ConfigurationError(str(error.__cause__ or error)) from None
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(map(_sentence, error.errors(include_input=False)))) from None
     environment.var_dir.mkdir(parents=True, exist_ok=True)
     return environment
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    name = ".".join(map(str, problem["loc"])).upper()
+    return f"{name}: {problem['msg']}." if name else problem["msg"].removeprefix("Value error, ")

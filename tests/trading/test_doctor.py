@@ -17,6 +17,7 @@ from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
+from trading.kill_switch import set_paused
 from trading.models import Notification, ScheduleEntry
 from trading.queue_schedules import sync_schedules
 from trading.sweeper import beat
@@ -53,6 +54,24 @@ def test_all_is_well(well):
     assert told == {*CHECKS, "quotes"}
     assert any("U1: complete" in finding["message"] for finding in content["findings"])
     assert not has_live_lease(well.connection_id)
+
+
+def test_what_people_have_switched_off_is_told_and_is_no_defect(well):
+    set_paused(None, paused=True, reason="restored", by="a test")
+    set_paused(well, paused=True, reason="", by="a test")
+    code, out = doctor("trading")
+    assert code == 0
+    assert "Trading is paused for all accounts: restored. `manage.py resume`" in out
+    assert "Trading is paused for U1." in out
+
+
+@pytest.mark.parametrize(
+    ("allowed", "told"), [(False, "ALLOW_LIVE_TRADING is off"), (True, "1 enabled accounts, of which 1 are armed")]
+)
+def test_both_keys_of_live_trading_are_told(well, settings, allowed, told):
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = "live", allowed
+    Account.objects.update(type="live", live_armed=True)
+    assert told in doctor("trading")[1]
 
 
 def test_it_says_what_to_do_and_ends_with_1(well):

@@ -12,6 +12,7 @@ logger = logging.getLogger("rebalancer.trading")
 CHECKS = {
     "database": "trading.doctor.database",
     "site": "trading.doctor.site",
+    "trading": "trading.doctor.control",
     "clock": "trading.doctor.clock",
     "queue": "trading.doctor.queue",
     "broker": "trading.doctor.broker",
