@@ -21,7 +21,14 @@ logger = logging.getLogger("rebalancer.brokers")
 
 VALUES_LAG_SECONDS = 5.0
 """For so long after a fill of an earlier connection the pushed values are not believed."""
+VALUES_RENEWED_SECONDS = 200.0
+"""After so long they are; the broker renews them every three minutes, whatever happens."""
+VALUES_DEADLINE_SECONDS = 20.0
+"""For so long values are asked for again; then they are taken as they are, and the plan's own checks judge them."""
+VALUES_AGAIN_SECONDS = 1.0
 CASH_TOLERANCE_USD = Decimal("0.05")
+MISMATCH_SHARE = Decimal("0.005")
+"""Values that differ by more of the total from cash and positions are of another moment than the positions."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Accounts:
         self._quotes = quotes
         self._bases: dict[str, _Base] = {}
         self._asked_last = ""
+        self._executions_known = False
+        self._asking_executions = asyncio.Lock()
 
     async def snapshot(self, account_id: str) -> AccountSnapshot:
         """The account now.
@@ -49,26 +58,14 @@ class Accounts:
             IncompleteAccountData: a value is missing, or the account's base currency is not the dollar.
         """
         self._link.check_managed(account_id)
-        if account_id in self._bases:
-            values, items = await self._ask(account_id)
-        else:
-            values, items = await self._first_look(account_id)
-        rows = Values(account_id, values)
-        total, pushed = rows.net_liquidation(), rows.cash()
-        cash = self._cash_now(account_id, pushed)
-        positions = self._positions(self._link.wire.positions(account_id), items, rows)
-        return AccountSnapshot(
-            account_id=account_id,
-            total_value_usd=total,
-            cash_usd=cash,
-            settled_cash_usd=rows.settled_cash(),
-            positions=(*positions, *rows.foreign_cash()),
-            as_of=datetime.now(UTC),
-        )
+        pushed = await (self._ask(account_id) if account_id in self._bases else self._first_look(account_id))
+        return pushed.model_copy(update={"cash_usd": self._cash_now(account_id, pushed.cash_usd)})
 
     # ---- asking
 
-    async def _ask(self, account_id: str) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
+    async def _ask(self, account_id: str) -> AccountSnapshot:
+        """The account as it was pushed."""
+
         async def ask(wire: Wire) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
             if self._asked_last == account_id:
                 wire.client.reqAccountUpdates(False, account_id)  # what is subscribed already is not sent anew
@@ -77,27 +74,49 @@ class Accounts:
             items = {item.contract.conId: item for item in wire.portfolio(account_id)}
             return wire.accountValues(account_id), items
 
-        return await self._link.ask(f"the values of account {account_id}", ask, lock="account")
+        values, items = await self._link.ask(f"the values of account {account_id}", ask, lock="account")
+        rows = Values(account_id, values)
+        positions = self._positions(self._link.wire.positions(account_id), items, rows)
+        return AccountSnapshot(
+            account_id=account_id,
+            total_value_usd=rows.net_liquidation(),
+            cash_usd=rows.cash(),
+            settled_cash_usd=rows.settled_cash(),
+            positions=(*positions, *rows.foreign_cash()),
+            as_of=datetime.now(UTC),
+        )
 
-    async def _first_look(self, account_id: str) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
-        """Nothing is known of cash before: values that may lag behind the fills of a moment ago are not taken."""
-        answer, _ = await asyncio.gather(self._ask(account_id), self._executions_once())
-        newest = max((fill.executed_at for fill in self._fills(account_id)), default=None)
+    async def _first_look(self, account_id: str) -> AccountSnapshot:
+        """Nothing is known of cash before: values that may lag behind the fills of a moment ago are asked for again.
+
+        That is until they are old enough and agree with the positions, or the deadline passes.
+        """
+        pushed, _ = await asyncio.gather(self._ask(account_id), self._executions_once())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + VALUES_DEADLINE_SECONDS
+        while self._may_lag(pushed) and loop.time() < deadline:
+            logger.info("Account %s was traded a moment ago; its values may lag and are asked for again", account_id)
+            await asyncio.sleep(VALUES_AGAIN_SECONDS)  # pushed when the broker likes; there is nothing to wait on
+            pushed = await self._ask(account_id)
+        return pushed
+
+    def _may_lag(self, pushed: AccountSnapshot) -> bool:
+        newest = max((fill.executed_at for fill in self._fills(pushed.account_id)), default=None)
         if newest is None:
-            return answer
-        wait_seconds = VALUES_LAG_SECONDS - (datetime.now(UTC) - newest).total_seconds()
-        if wait_seconds <= 0:
-            return answer
-        logger.info("Account %s was traded a moment ago; its values are taken in %.1f s", account_id, wait_seconds)
-        await asyncio.sleep(min(wait_seconds, VALUES_LAG_SECONDS))
-        return await self._ask(account_id)
+            return False
+        age_seconds = (datetime.now(UTC) - newest).total_seconds()
+        if age_seconds < VALUES_LAG_SECONDS:
+            return True
+        return age_seconds < VALUES_RENEWED_SECONDS and not _adds_up(pushed)
 
     async def _executions_once(self) -> None:
         async def ask(wire: Wire) -> None:
-            if not self._bases and not self._ledger.has_executions:
-                await wire.reqExecutionsAsync()
+            await wire.reqExecutionsAsync()
 
-        await self._link.ask("today's executions", ask, lock="executions")
+        async with self._asking_executions:  # of all accounts, whoever asks first
+            if not self._executions_known:
+                await self._link.ask("today's executions", ask, lock="executions")
+                self._executions_known = True
 
     # ---- cash
 
@@ -210,6 +229,12 @@ class Values:
                 "without it; look whether the account is open in the gateway, and try again."
             )
         return number
+
+
+def _adds_up(pushed: AccountSnapshot) -> bool:
+    """Whether the pushed total is what cash and positions come to: trades move the two, and not the total."""
+    worth = sum((one.quantity * (one.market_price or Decimal(0)) for one in pushed.positions), pushed.cash_usd)
+    return abs(pushed.total_value_usd - worth) <= MISMATCH_SHARE * abs(pushed.total_value_usd)
 
 
 def _flow(fill: Execution) -> Decimal:

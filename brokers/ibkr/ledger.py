@@ -165,11 +165,6 @@ class Ledger:
         """All orders of the account that are known."""
         return [record for record in self._records if record.account_id == account_id]
 
-    @property
-    def has_executions(self) -> bool:
-        """Whether any fill is known."""
-        return bool(self._of_execution)
-
     def executions(self, account_id: str, since: datetime) -> list[Execution]:
         """All that is known, oldest first."""
         found = [

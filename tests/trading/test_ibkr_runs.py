@@ -34,7 +34,8 @@ def _short_waits(monkeypatch, transactional_db):
     monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
     monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.3)
     monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 10)
-    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.3)
+    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
+    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("brokers.ibkr.link.BACK_OFF_SECONDS", 0.1)
 
 
@@ -190,7 +191,7 @@ def test_open_orders_of_ours_are_cancelled_and_those_of_others_stop_the_run(acco
 
 
 def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, settings):
-    with GatewayThread(book, values_lag_seconds=0.25) as gateway:
+    with GatewayThread(book, values_lag_seconds=1.0) as gateway:
         settings.IB_PORT = gateway.port
         account = gateway_account(DU, TARGETS)
         first, second = carry_out(account), carry_out(account)
