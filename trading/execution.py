@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from django.utils import timezone
 
@@ -65,7 +64,7 @@ class OrderPhase:
         self._session_of = session_of
         self._deadlines = deadlines
 
-    async def carry_out(self, orders: Sequence[OrderView], positions: Mapping[str, Decimal]) -> list[OrderView]:
+    async def carry_out(self, orders: Sequence[OrderView]) -> list[OrderView]:
         """Sends the orders and waits for the end of each; one that fails does not stop the others.
 
         Returns:
@@ -75,11 +74,15 @@ class OrderPhase:
             BrokerConnectionError: the link is gone; the rows say which orders have to be reconciled.
             LeaseLost: another process goes on.
         """
+        if why := await self._why_not():
+            return [await self._journal.mark(order, OrderState.CANCELLED, f"Not sent: {why}") for order in orders]
         for order in orders:
             self._desk.watch(order.client_order_id)
+        # One transaction for all of them; it stands before the first is sent.
+        day = self._session_of(timezone.now()).day
+        submitting = asyncio.create_task(self._journal.submitting(orders, day), name="submitting")
         ended = await asyncio.gather(
-            *(self._follow(order, positions.get(order.symbol, Decimal(0))) for order in orders),
-            return_exceptions=True,
+            *(self._follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )
         done: list[OrderView] = []
         for outcome in ended:
@@ -88,14 +91,15 @@ class OrderPhase:
             done.append(outcome)
         return done
 
-    async def _follow(self, order: OrderView, position: Decimal) -> OrderView:
+    async def _why_not(self) -> str:
+        """Asked for each phase: the sells before it may have taken until after the close."""
         if await self._journal.stop_requested():
-            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: a person stopped it.")
+            return "a person stopped it."
         now = timezone.now()
-        # Asked for each order: the sells before it may have taken until after the close.
-        if not self._session_of(now).is_open_at(now):
-            return await self._journal.mark(order, OrderState.CANCELLED, "Not sent: the session has closed.")
-        order = await to_its_end(self._submit(order, position))
+        return "" if self._session_of(now).is_open_at(now) else "the session has closed."
+
+    async def _follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
+        order = await to_its_end(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
         if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
@@ -106,9 +110,9 @@ class OrderPhase:
         reached(FailPoint.ORDER_ENDED, self._account_id)
         return order
 
-    async def _submit(self, order: OrderView, position: Decimal) -> OrderView:
+    async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
         """From the committed row to the broker's first word, recorded."""
-        order = await self._journal.submitting(order, position, self._session_of(timezone.now()).day)
+        order = (await submitting)[number]
         # Asked after the commit: a process that was paused before it finds out here that another has gone on.
         await self._journal.still_mine()
         reached(FailPoint.BEFORE_SEND, self._account_id)

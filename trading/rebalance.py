@@ -269,11 +269,13 @@ class Rebalancer(BaseRebalancer):
     async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:
         if not trades:
             return []
-        await self._journal.record(step)
-        orders = await self._journal.plan_orders([self._order(trade, planned) for trade in trades])
+        _, orders, _ = await asyncio.gather(
+            self._journal.record(step),
+            self._journal.plan_orders([self._order(trade, planned) for trade in trades]),
+            self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),
+        )
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
-        await self._journal.tell(str(step), f"{len(orders)} {'sell' if step == RunStep.SELLS else 'buy'} orders.")
-        done = await self._phase.carry_out(orders, held_shares(planned.snapshot))
+        done = await self._phase.carry_out(orders)
         refuse_unknown(done)
         if any(order.state == OrderState.LOST for order in done):
             raise PlanAnew("An order never reached the broker.")
@@ -289,6 +291,7 @@ class Rebalancer(BaseRebalancer):
             decision_price=quote.bid if trade.quantity < 0 else quote.ask,
             time_in_force=self._policy.order_tif,
             reason=trade.reason,
+            position_before=held_shares(planned.snapshot).get(trade.symbol, Decimal(0)),
         )
 
     # ---- the end

@@ -22,6 +22,7 @@ from trading.journal import leases, runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
+from trading.journal.scribe import Scribe
 from trading.log_context import log_context
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
@@ -43,6 +44,7 @@ class RunDoor:
 
     def __init__(self, lease: Lease, link: BrokerLink, calendar: MarketCalendar) -> None:
         self._lease = lease
+        self._scribe = Scribe(lease)
         self._calendar = calendar
         self._link = link
         self._places: asyncio.Semaphore | None = None
@@ -55,7 +57,7 @@ class RunDoor:
             LeaseLost: another process has the slot.
             DatabaseError: nothing can be recorded now; the run is taken up again under a later lease.
         """
-        journal = RunJournal(self._lease, run.pk)
+        journal = RunJournal(self._scribe, run.pk)
         with log_context(run.account.account_id, run.strategy_name, run.run_id):
             logger.info("%s %s started", run.get_mode_display(), run.run_id)
             reached(FailPoint.RUN_TAKEN_UP, run.account.account_id)

@@ -17,10 +17,11 @@ from trading.errors import LeaseLost
 from trading.journal import leases
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
-from trading.journal.orders import OrderView, view
+from trading.journal.orders import OrderView, unsettled_of
 from trading.journal.run_journal import RunJournal
+from trading.journal.scribe import Scribe
 from trading.lease_keeper import kept
-from trading.models import Order, OrderState, RebalanceRun, RunState
+from trading.models import OrderState, RebalanceRun, RunState
 from trading.reconciliation import Reconciler
 from trading.run_ticket import make_ticket
 from trading.wake import wake_slot
@@ -87,7 +88,7 @@ async def _settle_run(run: RebalanceRun, lease: Lease) -> list[OrderView]:
         link = BrokerLink(lease)
         try:
             async with kept(lease):
-                return await _settle(run, link, RunJournal(lease, run.pk))
+                return await _settle(run, link, RunJournal(Scribe(lease), run.pk))
         finally:
             await link.close()
     finally:
@@ -99,9 +100,9 @@ async def _settle(run: RebalanceRun, link: BrokerLink, journal: RunJournal) -> l
     client = (await link.ready(ticket, run.event_id)).client
     reconciler = Reconciler(client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
     settled = []
-    async for order in Order.objects.filter(run=run, state__in=OrderState.unsettled()).order_by("sequence"):
+    for order in await sync_to_async(unsettled_of)(run.pk):
         try:
-            settled.append(await reconciler.settle(await sync_to_async(view)(order)))
+            settled.append(await reconciler.settle(order))
         except BrokerError:
             logger.exception("Order %s could not be settled", order.client_order_id)
             raise

@@ -87,10 +87,10 @@ def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
     monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
     original = execution.OrderPhase.carry_out
 
-    async def trade_by_hand_after(self, orders, positions):
+    async def trade_by_hand_after(self, orders):
         from asgiref.sync import sync_to_async
 
-        done = await original(self, orders, positions)
+        done = await original(self, orders)
         await sync_to_async(set_position)("U1", "GLD", Decimal(3))
         return done
 
@@ -200,7 +200,7 @@ def test_dying_after_each_send_is_no_progress(make_account):
         if not claims.claim_runs(lease):
             break
         (planned,) = orders.plan_orders(lease, run.pk, [_one_share()])
-        orders.mark_submitting(lease, planned, Decimal(0), timezone.now().date())
+        orders.mark_submitting(lease, [planned], timezone.now().date())
         leases.release_lease(lease)
     run.refresh_from_db()
     assert (run.state, run.error_code, attempt) == ("needs_attention", "too_many_attempts", 7)

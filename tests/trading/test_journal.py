@@ -15,6 +15,7 @@ from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeI
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, runs
+from trading.journal.words import apply_words, mark_order
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +101,7 @@ def test_every_move_of_an_order_is_made_or_left_as_the_table_says(order, source,
     Order.objects.update(state=source)
     if target == OrderState.PLANNED:
         return  # an order is planned once, when it is made
-    after = orders.mark_order(lease, planned.pk, target, "because")
+    after = mark_order(lease, planned.pk, target, "because")
     allowed = source == target or source in orders.TRANSITIONS[target]
     assert after.state == (target if allowed else source)
 
@@ -173,10 +174,10 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
                 )
             ],
         )
-        now = orders.mark_submitting(lease, planned, Decimal(0), datetime(2026, 11, 24, tzinfo=UTC).date())
+        (now,) = orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
         filled = Decimal(0)
         for word in words:
-            now = orders.apply_words(lease, now.pk, [word])
+            now = apply_words(lease, {now.pk: [word]})[now.pk]
             assert now.filled_quantity >= filled
             filled = now.filled_quantity
         assert (now.state, now.filled_quantity, now.commission, now.fills_complete) == ("filled", 10, 3, True)
@@ -185,7 +186,7 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
 
 def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
     lease, planned = order
-    orders.mark_submitting(lease, planned, Decimal(0), datetime(2026, 11, 24, tzinfo=UTC).date())
+    orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
     first = Execution(
         execution_id="x1",
         account_id="U1",
@@ -197,9 +198,9 @@ def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
         order_id="1",
         client_order_id=planned.client_order_id,
     )
-    orders.apply_words(lease, planned.pk, [first])
+    apply_words(lease, {planned.pk: [first]})[planned.pk]
     corrected = first.model_copy(update={"quantity": Decimal(9), "price_usd": Decimal(90)})
-    now = orders.apply_words(lease, planned.pk, [corrected])
+    now = apply_words(lease, {planned.pk: [corrected]})[planned.pk]
     assert (now.filled_quantity, now.average_price, now.commission) == (9, 90, 1)
 
 
@@ -211,7 +212,7 @@ def test_a_run_that_goes_on_in_a_later_session_counts_there_too(order):
     spy = orders.PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
     (again,) = orders.plan_orders(lease, Order.objects.get(pk=planned.pk).run_id, [spy])
     for one, day in zip((planned, again), days, strict=True):
-        orders.mark_submitting(lease, one, Decimal(0), day)
+        orders.mark_submitting(lease, [one], day)
     assert sorted(ExecutedSession.objects.values_list("session_date", flat=True)) == days
 
 
@@ -220,5 +221,5 @@ def test_the_session_of_execution_is_written_with_the_first_order_only(order):
 
     lease, planned = order
     day = datetime(2026, 11, 25, tzinfo=UTC).date()
-    orders.mark_submitting(lease, planned, Decimal(0), day)
+    orders.mark_submitting(lease, [planned], day)
     assert ExecutedSession.objects.get().session_date == day

@@ -326,8 +326,8 @@ def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
 
     original = execution.OrderPhase.carry_out
 
-    async def stop_after(self, orders, positions):
-        done = await original(self, orders, positions)
+    async def stop_after(self, orders):
+        done = await original(self, orders)
         await RebalanceRun.objects.filter(account=account).aupdate(stop_requested_at=timezone.now())
         return done
 
@@ -367,8 +367,8 @@ def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, m
     account = make_account(positions={"VTI": "100"}, cash="0")
     original = execution.OrderPhase.carry_out
 
-    async def pause_after(self, orders, positions):
-        done = await original(self, orders, positions)
+    async def pause_after(self, orders):
+        done = await original(self, orders)
         await Account.objects.filter(pk=account.pk).aupdate(trading_paused=True)
         return done
 

@@ -1,13 +1,12 @@
 """What a person has found out that nothing else could settle, of an order or a run; under the lease of the slot."""
 
-from django.db import transaction
-
 from brokers.values import Execution
 from trading.errors import IllegalTransition
-from trading.journal.leases import Lease, fence
-from trading.journal.orders import OrderView, apply_words, mark_order
+from trading.journal.leases import Lease, fenced
+from trading.journal.orders import OrderView
 from trading.journal.outbox import announce
 from trading.journal.runs import move_run, note
+from trading.journal.words import apply_words, mark_order
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
 CODE = "settled_by_hand"
@@ -19,13 +18,12 @@ def settle_order(lease: Lease, order_pk: int, target: OrderState, fill: Executio
     Raises:
         IllegalTransition: the order cannot end like this from where it stands; nothing has changed.
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         order = Order.objects.select_for_update().get(pk=order_pk)
         if not order.is_unsettled:
             raise IllegalTransition(f"Order {order.client_order_id}", target)
         if fill is not None:
-            apply_words(lease, order_pk, [fill])
+            apply_words(lease, {order_pk: [fill]})
         after = mark_order(lease, order_pk, target, message)
         if after.state != target:
             raise IllegalTransition(f"Order {order.client_order_id}", target)
@@ -40,8 +38,7 @@ def close_run(lease: Lease, run_pk: int, message: str) -> None:
     Raises:
         IllegalTransition: it does not need attention (any more).
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         if not RebalanceRun.objects.filter(pk=run_pk, state=RunState.NEEDS_ATTENTION).exists():
             raise IllegalTransition(f"Run {run_pk}", RunState.FAILED)
         move_run(run_pk, RunState.FAILED, error_code=CODE, error_message=message)

@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce, Now
 from accounts.models import Account
 from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
-from trading.journal.leases import Lease, fence
+from trading.journal.leases import Lease, fenced
 from trading.journal.runs import end_run, move_run, note, supersede
 from trading.models import RebalanceRun, RunMode, RunState, RunStep, ScheduleState
 
@@ -55,8 +55,7 @@ def claim_runs(lease: Lease, *, busy: bool = False) -> list[RebalanceRun]:
         lease: the right to do so.
         busy: whether the owner is carrying out runs already.
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         left = list(
             RebalanceRun.objects.filter(
                 connection_id=lease.connection_id, state=RunState.RUNNING, epoch__lt=lease.epoch
@@ -115,8 +114,7 @@ def let_go(lease: Lease, pk: int) -> float:
     Returns:
         For how many seconds it has been waiting for the broker, by the database's clock.
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         mine = RebalanceRun.objects.filter(pk=pk, state=RunState.RUNNING, epoch=lease.epoch)
         mine.filter(idle_attempts__gt=0).update(idle_attempts=F("idle_attempts") - 1)
         mine.update(waiting_since=Coalesce("waiting_since", Now()))
@@ -130,8 +128,7 @@ def hand_over(lease: Lease) -> list[int]:
     Returns:
         The runs that are left to be carried on.
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         mine = RebalanceRun.objects.filter(connection_id=lease.connection_id, state=RunState.RUNNING, epoch=lease.epoch)
         mine.filter(idle_attempts__gt=0).update(idle_attempts=F("idle_attempts") - 1)
         left = list(mine.values_list("pk", flat=True))

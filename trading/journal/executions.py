@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
-from django.db import transaction
-
 from brokers.values import Execution
-from trading.journal.leases import Lease, fence
+from trading.journal.leases import Lease, fenced
 from trading.market_calendar import MarketCalendar
 from trading.models import SeenExecution
 
@@ -29,8 +27,7 @@ def keep_executions(lease: Lease, account_pk: int, executions: Iterable[Executio
         )
         for execution in executions
     ]
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         ids = [row.execution_id for row in rows]
         known = {
             execution_id: facts

@@ -4,6 +4,9 @@ The epoch only grows. Every write of an owner starts by finding its own epoch st
 was paused past its lease finds another, and stops.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +18,9 @@ from django.db.models.functions import Now
 
 from accounts.models import BrokerConnection
 from trading.errors import LeaseLost
+
+SURE_SECONDS = 2.0
+"""A lease that is found has to live at least so much longer, or it is renewed at once."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +76,43 @@ def release_lease(lease: Lease) -> None:
     )
 
 
-def fence(lease: Lease) -> None:
-    """First statement of every transaction of an owner: finds the own epoch, and holds the row until the end.
+_open: ContextVar[Lease | None] = ContextVar("the lease of the transaction that is open", default=None)
+
+
+@contextmanager
+def fenced(lease: Lease) -> Iterator[None]:
+    """A transaction of an owner. Its first statement finds the own epoch, and holds the row until the end.
+
+    Inside another one of the same lease it is a part of that.
 
     Raises:
         LeaseLost: another process has the slot.
     """
-    mine = BrokerConnection.objects.filter(pk=lease.connection_id, lease_epoch=lease.epoch)
-    if not mine.update(lease_epoch=F("lease_epoch")):
-        raise LeaseLost
+    if _open.get() == lease:
+        yield
+        return
+    with transaction.atomic():
+        mine = BrokerConnection.objects.filter(pk=lease.connection_id, lease_epoch=lease.epoch)
+        if not mine.update(lease_epoch=F("lease_epoch")):
+            raise LeaseLost
+        before = _open.set(lease)
+        try:
+            yield
+        finally:
+            _open.reset(before)
+
+
+def check_lease(lease: Lease) -> None:
+    """Makes sure that the slot is the owner's now and for the next two seconds; mostly by a look.
+
+    Raises:
+        LeaseLost: it ran out, or somebody else has it. Do nothing more for the slot.
+    """
+    sure = BrokerConnection.objects.filter(
+        pk=lease.connection_id, lease_epoch=lease.epoch, lease_owner=lease.owner, lease_until__gte=_in(SURE_SECONDS)
+    )
+    if not sure.exists():
+        renew_lease(lease)
 
 
 def has_live_lease(connection_id: int) -> bool:
@@ -95,8 +129,7 @@ def note_client_id_in_use(lease: Lease, *, in_use: bool) -> float:
     Raises:
         LeaseLost: another process has the slot.
     """
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         slot = BrokerConnection.objects.filter(pk=lease.connection_id)
         if not in_use:
             slot.filter(in_use_since__isnull=False).update(in_use_since=None)

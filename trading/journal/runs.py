@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
 from trading.journal import schedule
-from trading.journal.leases import Lease, fence
+from trading.journal.leases import Lease, fenced
 from trading.journal.outbox import announce
 from trading.journal.standing import keep_plan
 from trading.log_context import redact
@@ -47,9 +47,15 @@ def note(pk: int, code: str, message: str, level: str = "info") -> None:
 
 def note_each(sentences: Iterable[tuple[int, str, str]], level: str = "info") -> None:
     """Adds a sentence to the story of each of several runs: key of the run, code, words."""
-    TimelineEntry.objects.bulk_create(
-        TimelineEntry(run_id=pk, code=code, message=redact(message), level=level) for pk, code, message in sentences
-    )
+    note_all(TimelineEntry(run_id=pk, code=code, message=message, level=level) for pk, code, message in sentences)
+
+
+def note_all(entries: Iterable[TimelineEntry]) -> None:
+    """Adds sentences to the stories of runs, without what is secret in them."""
+    told = list(entries)
+    for entry in told:
+        entry.message = redact(entry.message)
+    TimelineEntry.objects.bulk_create(told)
 
 
 def supersede(pk: int, message: str) -> None:
@@ -103,8 +109,7 @@ def ask_to_stop(pk: int, person: str) -> bool:
 
 def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:
     """Writes facts of a running run, fenced; one that takes a step waits for the broker no longer."""
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         if step is not None:
             fields |= {"step": step, "waiting_since": None}
         if not RebalanceRun.objects.filter(pk=pk, state=RunState.RUNNING, epoch=lease.epoch).update(**fields):
@@ -113,8 +118,7 @@ def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any)
 
 def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") -> None:
     """Adds a sentence to the story of a running run, fenced."""
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         note(pk, code, message, level)
 
 
@@ -131,8 +135,7 @@ def end_run(
 ) -> None:
     """Ends a run in a state that nothing follows by itself, and writes what people are told of it."""
     message = redact(message)  # it may hold the words of somebody else's error
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         if warnings is not None:
             fields["warnings"] = list(warnings)
         move_run(pk, state, finished_at=Now(), step=RunStep.DONE, error_code=code, error_message=message, **fields)
@@ -152,8 +155,7 @@ def end_run(
 
 def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: datetime) -> None:
     """Puts a running run aside until an instant; then it is planned anew."""
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)
         note(pk, code, message, "warning")
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)

@@ -8,7 +8,7 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from calculator.outlook import CASH
-from trading.journal.leases import Lease, fence
+from trading.journal.leases import Lease, fenced
 from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
 
 UNDONE = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
@@ -18,8 +18,7 @@ def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd
     """Adds to the history of the account's value, and says where it stands now, fenced."""
     now = timezone.now()
     values = {"total_value_usd": total_value_usd, "cash_usd": cash_usd}
-    with transaction.atomic():
-        fence(lease)
+    with fenced(lease):
         AccountValue.objects.create(account_id=account_pk, **values)
         AccountStanding.objects.update_or_create(account_id=account_pk, defaults={**values, "seen_at": now})
 
