@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from brokers.exceptions import CapabilityMissing
 from brokers.values import (
+    AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
     ConnectionSettings,
@@ -113,6 +114,14 @@ class BrokerClient(ABC):
             IncompleteAccountData: something is missing; do not trade.
             BrokerConnectionError: the link is gone or silent.
         """
+
+    async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
+        """Every position of the account now; values need not be known for it. Moves money: no.
+
+        Raises:
+            BrokerConnectionError: the link is gone or silent.
+        """
+        return (await self.get_account_snapshot(account_id)).positions
 
     async def get_multiple_market_prices(
         self, symbols: Sequence[str], *, use_cache: bool = True

@@ -1,8 +1,9 @@
 """A broker's snapshot in the calculator's words."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
-from brokers.values import AccountSnapshot
+from brokers.values import AccountPosition, AccountSnapshot
 from calculator import AccountState, Position
 
 
@@ -27,8 +28,13 @@ def account_state(snapshot: AccountSnapshot) -> AccountState:
 
 def held_shares(snapshot: AccountSnapshot) -> dict[str, Decimal]:
     """Signed shares by symbol, of US stocks and ETFs only."""
+    return shares_of(snapshot.positions)
+
+
+def shares_of(positions: Iterable[AccountPosition]) -> dict[str, Decimal]:
+    """Signed shares by symbol, of the US stocks and ETFs among the positions."""
     held: dict[str, Decimal] = {}
-    for position in snapshot.positions:
+    for position in positions:
         if position.is_us_stock and position.quantity:
             held[position.symbol] = held.get(position.symbol, Decimal(0)) + position.quantity
     return held

@@ -32,6 +32,7 @@ GUARDS = {
     "turnover_limit": "The plan would trade more of the account than the policy allows.",
     "targets_old": "The targets were edited, or by their service's word published, longer ago than the policy allows.",
     "buy_not_feasible": "The broker would not take a buy of the plan.",
+    "sell_not_feasible": "The broker would not take a sell of the plan.",
     "unknown_symbol": "The broker cannot trade a symbol of the targets.",
     "incomplete_account_data": "The broker's account data is not complete.",
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from brokers.base import BrokerClient
 from brokers.exceptions import OrderExecutionError
 from brokers.values import OpenOrder
-from trading.account_state import held_shares
+from trading.account_state import held_shares, shares_of
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
 from trading.execution import OrderPhase
 from trading.fail_points import FailPoint, reached
@@ -95,8 +95,8 @@ class LooseEnds:
         """Positions and open orders are read again: what was traded since the snapshot must not be sold twice."""
         if await self._client.get_open_orders(self._ticket.account_id):
             raise PlanAnew("An order of somebody else has come up since the account was read.")
-        now = await self._client.get_account_snapshot(self._ticket.account_id)
-        if held_shares(now) != held_shares(planned.snapshot):
+        now = await self._client.get_positions(self._ticket.account_id)
+        if shares_of(now) != held_shares(planned.snapshot):
             raise PlanAnew("The account's positions have changed since it was read.")
 
 

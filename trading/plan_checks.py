@@ -10,11 +10,15 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
+from trading.journal.orders import filled_since
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
+
+LATELY = timedelta(days=7)
+"""An order that the broker has filled for the account within this time is one that it takes."""
 
 
 class PlanChecks:
@@ -30,7 +34,7 @@ class PlanChecks:
         """What every guard says of the plan, in the order in which they refuse."""
         return [
             await self.trade_guard(planned),
-            await self._buys_feasible(planned),
+            *await self._orders_feasible(planned),
             self._turnover(planned),
             self._targets_age(planned),
         ]
@@ -87,27 +91,56 @@ class PlanChecks:
             return GuardResult(code=code, passed=True, message=f"{words} A person has approved this plan.")
         return GuardResult(code=code, passed=passed, message=words)
 
-    async def _buys_feasible(self, planned: Planned) -> GuardResult:
-        """Asks the broker about every buy, as far as the cash of now reaches; the sells bring the rest."""
-        questions = []
-        if self._client.capabilities.what_if:
-            for buy in planned.result.plan.buys:
-                shares = min(Decimal(buy.quantity), planned.snapshot.cash_usd // buy.price - 1)
-                if shares >= 1:
-                    questions.append((buy.symbol, shares, buy.price))
-        asked = await asyncio.gather(
+    async def _orders_feasible(self, planned: Planned) -> list[GuardResult]:
+        """Asks the broker what it would say of the orders, before any is sent.
+
+        Not of those whose like it has lately filled for this account: each question counts against the pace of the
+        link. The largest buy is always asked about, for the margin. Sells are asked about whole; buys as far as the
+        cash of now reaches, since the broker judges each order by itself and knows nothing of the sells before it.
+        """
+        questions = await self._questions(planned) if self._client.capabilities.what_if else []
+        answers = await asyncio.gather(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
                 for symbol, shares, price in questions
             )
         )
         refused = [
-            f"{symbol}: {answer.message}"
-            for (symbol, _, _), answer in zip(questions, asked, strict=True)
+            (shares, f"{symbol}: {answer.message}")
+            for (symbol, shares, _), answer in zip(questions, answers, strict=True)
             if not answer.accepted
         ]
-        return GuardResult(
-            code="buy_not_feasible",
-            passed=not refused,
-            message="; ".join(refused) or "Every buy is feasible, as far as the broker can tell beforehand.",
-        )
+        return [
+            _feasible("sell", [words for shares, words in refused if shares < 0]),
+            _feasible("buy", [words for shares, words in refused if shares > 0]),
+        ]
+
+    async def _questions(self, planned: Planned) -> list[tuple[str, Decimal, Decimal]]:
+        """Symbol, signed shares and limit of each order to ask about."""
+        since = timezone.now() - LATELY
+        filled = await sync_to_async(filled_since)(self._ticket.account_pk, since)
+        sells = [
+            (trade.symbol, Decimal(trade.quantity), trade.price)
+            for trade in planned.result.trades
+            if trade.quantity < 0 and trade.price is not None
+        ]
+        cash = planned.snapshot.cash_usd
+        buys = [
+            (buy.symbol, min(Decimal(buy.quantity), cash // buy.price - 1), buy.price)
+            for buy in planned.result.plan.buys
+        ]
+        possible = [(symbol, shares, price) for symbol, shares, price in buys if shares >= 1]
+        largest = max(possible, key=lambda buy: buy[1] * buy[2], default=None)
+        return [
+            question
+            for question in (*sells, *possible)
+            if question == largest or (question[0], question[1] < 0) not in filled
+        ]
+
+
+def _feasible(side: str, refused: list[str]) -> GuardResult:
+    return GuardResult(
+        code=f"{side}_not_feasible",
+        passed=not refused,
+        message="; ".join(refused) or f"Every {side} is feasible, as far as the broker can tell beforehand.",
+    )

@@ -29,11 +29,9 @@ from calculator import (
     Trade,
     TradeCalculationResult,
     TradeCalculator,
-    apply_replacements,
 )
 from trading import approved_plan
 from trading.account_state import account_state, held_shares
-from trading.allocations import as_json
 from trading.codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
@@ -52,6 +50,7 @@ from trading.reconciliation import Reconciler
 from trading.report import make_report
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
+from trading.sight import Sight
 from trading.trade_guard import needs_executions, window_start
 from trading.values import GuardResult, RunWarning
 
@@ -61,6 +60,8 @@ CANCEL_SECONDS = 30.0
 """How long the proof of a cancel may take."""
 POSITIONS_AGREE_SECONDS = 10.0
 """How long the broker's positions may take to show what was filled."""
+LAST_LOOK_SECONDS = 1.0
+"""A last look at the account that is older than this is taken once more before the first order."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
+        self._sight = Sight(ticket, link.client, journal, link.targets, link.quotes)
         self._loose_ends = LooseEnds(ticket, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
@@ -106,8 +108,7 @@ class Rebalancer(BaseRebalancer):
 
     async def calculate_rebalance(self) -> None:
         """A preview: everything up to the plan, which is kept for a person to approve."""
-        guards = await self._check_guards()
-        planned = await self._plan()
+        guards, planned = await self._plan()
         guards += await self._checks.check(planned)
         await self._keep_plan(planned, guards)
         await self._journal.end(
@@ -120,25 +121,39 @@ class Rebalancer(BaseRebalancer):
     async def rebalance(self) -> None:
         """An execution: the same up to the plan, then sells, buys and the report."""
         await self._loose_ends.settle_what_was_sent()
-        guards = await self._check_guards()
-        enforce(guards, self._ticket.source)
-        planned = await self._plan()
-        plan_guards = await self._checks.check(planned)
+        guards, planned = await self._plan()
+        plan_guards = await self._look_at_plan(planned)
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
         await self._hold_for_approval(plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
-        if planned.result.trades:
+        if planned.result.trades and planned.open_orders:
             await self._loose_ends.clear_open_orders(planned)
-            await self._loose_ends.check_nothing_has_moved(planned)
-            # Read again, right before the first order: executions of others in the meantime included.
-            enforce(await self._check_guards(), self._ticket.source)
-            enforce([await self._checks.trade_guard(planned)], self._ticket.source)
+            await self._last_look(planned)
         sells = await self._sell(planned)
         reached(FailPoint.SELLS_DONE, self._ticket.account_id)
         buys = await self._buy(planned, sells)
         reached(FailPoint.BUYS_DONE, self._ticket.account_id)
         await self._report(planned, sells + buys)
+
+    async def _look_at_plan(self, planned: Planned) -> list[GuardResult]:
+        """What the guards say of the plan; the last look at the account is taken while the broker answers them."""
+        if not planned.result.trades or planned.open_orders:
+            return await self._checks.check(planned)
+        asked_at = asyncio.get_running_loop().time()
+        plan_guards, _ = await asyncio.gather(self._checks.check(planned), self._last_look(planned))
+        if asyncio.get_running_loop().time() - asked_at > LAST_LOOK_SECONDS:
+            await self._last_look(planned)
+        return plan_guards
+
+    async def _last_look(self, planned: Planned) -> None:
+        """Right before the first order everything is read again, executions of others in the meantime included."""
+        _, guards, trade_guard = await asyncio.gather(
+            self._loose_ends.check_nothing_has_moved(planned),
+            self._check_guards(),
+            self._checks.trade_guard(planned),
+        )
+        enforce([*guards, trade_guard], self._ticket.source)
 
     async def _hold_for_approval(self, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, as a preview's is."""
@@ -167,66 +182,37 @@ class Rebalancer(BaseRebalancer):
         executions = await self._client.get_executions(self._ticket.account_id, since=since)
         await self._journal.keep_executions(self._ticket.account_pk, executions, self._calendar)
 
-    async def _plan(self) -> Planned:
-        targets = await self._targets()
-        await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
-        snapshot = await self._snapshot()
-        open_orders = tuple(await self._client.get_open_orders(self._ticket.account_id))
-        await self._journal.record(RunStep.QUOTES)
-        quotes, warnings = await self._quotes(targets, snapshot)
-        await self._journal.record(RunStep.PLAN)
-        result = await self._calculate(targets, snapshot, quotes)
+    async def _plan(self) -> tuple[list[GuardResult], Planned]:
+        """What the guards say, and the plan. What it is made from is asked for while the guards are: both only look."""
+        seeing = asyncio.create_task(self._sight.see(), name=f"what {self._ticket.account_id} is planned from")
+        try:
+            guards = await self._check_guards()
+            if self._ticket.executes:
+                enforce(guards, self._ticket.source)
+            seen = await seeing
+        finally:
+            seeing.cancel()
+            await asyncio.gather(seeing, return_exceptions=True)
+        quotes, warnings = tradable_quotes(seen.symbols, seen.prices, self._policy, timezone.now())
+        logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
+        _, result = await asyncio.gather(
+            self._journal.record(RunStep.PLAN, instruments=seen.instruments),
+            self._calculate(seen.targets, seen.snapshot, quotes),
+        )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        if open_orders:
+        if seen.open_orders:
             warnings.append(
                 RunWarning(
                     code="open_orders_cancelled",
-                    message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
+                    message=f"{len(seen.open_orders)} open orders of the account are cancelled before the first order.",
                 )
             )
         as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
-        planned = Planned(result, targets, as_of, snapshot, tuple(quotes), tuple(warnings), open_orders)
+        planned = Planned(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings), seen.open_orders)
         if self._ticket.approved is not None:
             sent = await self._journal.orders()
             planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)
-        return planned
-
-    async def _targets(self) -> tuple[AllocationItem, ...]:
-        await self._journal.record(RunStep.TARGETS)
-        if self._ticket.strategy is None:
-            raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
-        published = await self._link.targets.of(self._ticket.strategy)
-        try:
-            replaced = apply_replacements(published, self._ticket.replacement_rules, self._policy.replacement_limits())
-        except CalculationRefused as refusal:
-            raise Refused(refusal.code, refusal.message) from refusal
-        symbols = [item.symbol for item in replaced.items]
-        if unknown := await self._client.unknown_symbols(symbols):
-            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
-        return tuple(replaced.items)
-
-    async def _snapshot(self) -> AccountSnapshot:
-        snapshot = await self._client.get_account_snapshot(
-            self._ticket.account_id, use_cached_prices=not self._ticket.executes
-        )
-        await self._journal.record(
-            total_value_usd=snapshot.total_value_usd,
-            cash_usd=snapshot.cash_usd,
-            snapshot=snapshot.model_dump(mode="json"),
-        )
-        await self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd)
-        return snapshot
-
-    async def _quotes(
-        self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot
-    ) -> tuple[list[Quote], list[RunWarning]]:
-        symbols = sorted({item.symbol for item in targets} | set(held_shares(snapshot)))
-        names = await self._client.describe(symbols)
-        await self._journal.record(instruments={symbol: name.model_dump() for symbol, name in names.items()})
-        prices = await self._link.quotes.of(symbols)
-        quotes, warnings = tradable_quotes(symbols, prices, self._policy, timezone.now())
-        logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(symbols))
-        return quotes, warnings
+        return guards, planned
 
     async def _calculate(
         self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot, quotes: Sequence[Quote]
@@ -240,15 +226,17 @@ class Rebalancer(BaseRebalancer):
     # ---- the plan
 
     async def _keep_plan(self, planned: Planned, guards: list[GuardResult]) -> None:
-        await self._journal.record(
-            guards=[guard.model_dump(mode="json") for guard in guards],
-            result=planned.result.model_dump(mode="json"),
-            plan_digest=planned.result.plan.digest,
-            quotes=[quote.model_dump(mode="json") for quote in planned.quotes],
-            warnings=[warning.model_dump() for warning in planned.warnings],
-        )
         trades = planned.result.trades
-        await self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading.")
+        await asyncio.gather(
+            self._journal.record(
+                guards=[guard.model_dump(mode="json") for guard in guards],
+                result=planned.result.model_dump(mode="json"),
+                plan_digest=planned.result.plan.digest,
+                quotes=[quote.model_dump(mode="json") for quote in planned.quotes],
+                warnings=[warning.model_dump() for warning in planned.warnings],
+            ),
+            self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."),
+        )
 
     # ---- the orders
 

@@ -61,6 +61,11 @@ class Accounts:
         pushed = await (self._ask(account_id) if account_id in self._bases else self._first_look(account_id))
         return pushed.model_copy(update={"cash_usd": self._cash_now(account_id, pushed.cash_usd)})
 
+    async def positions(self, account_id: str) -> tuple[AccountPosition, ...]:
+        """The positions as they were pushed; not while the gateway is cut off, for it tells of no change then."""
+        await self._link.until_joined()
+        return tuple(self._positions(self._link.wire.positions(account_id), {}, Values(account_id, ())))
+
     # ---- asking
 
     async def _ask(self, account_id: str) -> AccountSnapshot:

@@ -16,6 +16,7 @@ from brokers.ibkr.orders import Orders
 from brokers.ibkr.quotes import Quotes
 from brokers.ibkr.wire import MESSAGES_PER_SECOND
 from brokers.values import (
+    AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
     ConnectionSettings,
@@ -89,6 +90,11 @@ class InteractiveBrokers(BrokerClient):
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
         """The account now. Moves money: no."""
         return await self._accounts.snapshot(account_id)
+
+    async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
+        """Every position, as it was pushed: the broker tells each change at once. Moves money: no."""
+        self._link.check_managed(account_id)
+        return await self._accounts.positions(account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
         return await self._quotes.fetch(self._link, await self._contracts.of(symbols))

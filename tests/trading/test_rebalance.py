@@ -440,19 +440,20 @@ def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_agai
     assert held("U1").get("VTI", 0) in {0, 40}
 
 
-def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_account, monkeypatch):
+def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_account, monkeypatch, settings):
     import time_machine
 
     from brokers.sessions import NEW_YORK, ExchangeCalendar
     from trading import execution, slot_worker
 
     account = make_account(positions={"VTI": "100"}, cash="0")
+    settings.LEASE_TTL_SECONDS = 3600  # SQLite's clock is the host's, and goes on as well
     monkeypatch.setattr(slot_worker, "market_calendar", lambda: ExchangeCalendar("XNYS"))
     with time_machine.travel(datetime(2026, 11, 25, 15, 52, tzinfo=NEW_YORK)) as clock:
         sent = execution.OrderPhase._submit
 
-        async def then_the_clock_goes_on(self, order, position):
-            ended = await sent(self, order, position)
+        async def then_the_clock_goes_on(self, number, submitting):
+            ended = await sent(self, number, submitting)
             clock.shift(600)
             return ended
 

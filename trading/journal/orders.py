@@ -112,6 +112,12 @@ def unsettled_of(run_pk: int) -> list[OrderView]:
     return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.unsettled()).order_by("sequence"))
 
 
+def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
+    """Symbols that the account has traded since an instant, each with whether it was a sell."""
+    fills = Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).order_by()
+    return {(symbol, quantity < 0) for symbol, quantity in fills.values_list("order__symbol", "quantity").distinct()}
+
+
 def left_behind(account_pk: int, but_run: int) -> list[OrderView]:
     """Orders of the account's other runs that may be alive at the broker, oldest first."""
     unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.unsettled())

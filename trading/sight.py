@@ -1,0 +1,91 @@
+"""What a plan is made from: targets, the account, its open orders, and quotes."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from brokers.base import BrokerClient
+from brokers.values import AccountSnapshot, ContractPrice, OpenOrder
+from calculator import AllocationItem, CalculationRefused, apply_replacements
+from trading.account_state import held_shares
+from trading.allocations import as_json
+from trading.errors import Refused
+from trading.journal.run_journal import RunJournal
+from trading.models import RunStep
+from trading.run_ticket import RunTicket
+from trading.shared import SharedQuotes, SharedTargets
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a plan is made from; `symbols` are those whose quotes were asked for."""
+
+    targets: tuple[AllocationItem, ...]
+    snapshot: AccountSnapshot
+    open_orders: tuple[OpenOrder, ...]
+    symbols: tuple[str, ...]
+    prices: Mapping[str, ContractPrice]
+    instruments: Mapping[str, dict[str, str]]
+
+
+class Sight:
+    """Looks on behalf of one run."""
+
+    def __init__(
+        self,
+        ticket: RunTicket,
+        client: BrokerClient,
+        journal: RunJournal,
+        targets: SharedTargets,
+        quotes: SharedQuotes,
+    ) -> None:
+        self._ticket = ticket
+        self._client = client
+        self._journal = journal
+        self._targets = targets
+        self._quotes = quotes
+
+    async def see(self) -> Seen:
+        """Targets, the account, its open orders, and quotes: asked for at once, as far as one does not need another."""
+        targets = await self._wanted()
+        account_id = self._ticket.account_id
+        wanted = {item.symbol for item in targets}
+        snapshot, open_orders, _, _ = await asyncio.gather(
+            self._client.get_account_snapshot(account_id, use_cached_prices=not self._ticket.executes),
+            self._client.get_open_orders(account_id),
+            self._quotes.of(sorted(wanted)),
+            self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets)),
+        )
+        symbols = sorted(wanted | set(held_shares(snapshot)))
+        prices, names, _ = await asyncio.gather(
+            self._quotes.of(symbols), self._client.describe(symbols), self._keep(snapshot)
+        )
+        instruments = {symbol: name.model_dump() for symbol, name in names.items()}
+        return Seen(targets, snapshot, tuple(open_orders), tuple(symbols), prices, instruments)
+
+    async def _wanted(self) -> tuple[AllocationItem, ...]:
+        await self._journal.record(RunStep.TARGETS)
+        if self._ticket.strategy is None:
+            raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
+        published = await self._targets.of(self._ticket.strategy)
+        try:
+            replaced = apply_replacements(
+                published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()
+            )
+        except CalculationRefused as refusal:
+            raise Refused(refusal.code, refusal.message) from refusal
+        symbols = [item.symbol for item in replaced.items]
+        if unknown := await self._client.unknown_symbols(symbols):
+            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
+        return tuple(replaced.items)
+
+    async def _keep(self, snapshot: AccountSnapshot) -> None:
+        await asyncio.gather(
+            self._journal.record(
+                RunStep.QUOTES,
+                total_value_usd=snapshot.total_value_usd,
+                cash_usd=snapshot.cash_usd,
+                snapshot=snapshot.model_dump(mode="json"),
+            ),
+            self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+        )
