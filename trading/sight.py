@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from brokers.base import BrokerClient
 from brokers.values import AccountSnapshot, ContractPrice, OpenOrder
 from calculator import AllocationItem, CalculationRefused, apply_replacements
-from trading.account_state import held_shares
+from trading.account_state import held_shares, shares_of
 from trading.allocations import as_json
 from trading.errors import Refused
 from trading.journal.run_journal import RunJournal
@@ -53,7 +53,7 @@ class Sight:
         snapshot, open_orders, _, _ = await asyncio.gather(
             self._client.get_account_snapshot(account_id, use_cached_prices=not self._ticket.executes),
             self._client.get_open_orders(account_id),
-            self._quotes.of(sorted(wanted)),
+            self._ask_for_quotes(wanted),
             self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets)),
         )
         symbols = sorted(wanted | set(held_shares(snapshot)))
@@ -62,6 +62,11 @@ class Sight:
         )
         instruments = {symbol: name.model_dump() for symbol, name in names.items()}
         return Seen(targets, snapshot, tuple(open_orders), tuple(symbols), prices, instruments)
+
+    async def _ask_for_quotes(self, wanted: set[str]) -> None:
+        """Positions are mostly known before values are: the quotes of both are on their way meanwhile."""
+        held = shares_of(await self._client.get_positions(self._ticket.account_id))
+        await self._quotes.of(sorted(wanted | set(held)))
 
     async def _wanted(self) -> tuple[AllocationItem, ...]:
         await self._journal.record(RunStep.TARGETS)

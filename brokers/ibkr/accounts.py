@@ -64,6 +64,7 @@ class Accounts:
     async def positions(self, account_id: str) -> tuple[AccountPosition, ...]:
         """The positions as they were pushed; not while the gateway is cut off, for it tells of no change then."""
         await self._link.until_joined()
+        await self._link.until_confirmed()
         return tuple(self._positions(self._link.wire.positions(account_id), {}, Values(account_id, ())))
 
     # ---- asking
@@ -80,6 +81,7 @@ class Accounts:
             return wire.accountValues(account_id), items
 
         values, items = await self._link.ask(f"the values of account {account_id}", ask, lock="account")
+        await self._link.until_confirmed()
         rows = Values(account_id, values)
         positions = self._positions(self._link.wire.positions(account_id), items, rows)
         return AccountSnapshot(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ib_async import StartupFetch
+from ib_async import StartupFetchNONE
 from ib_async.wrapper import RequestError
 
 from brokers.exceptions import (
@@ -55,6 +55,7 @@ class Link:
         self._locks: dict[str, asyncio.Lock] = {}
         self._joined = asyncio.Event()
         self._clear = asyncio.Event()
+        self._confirming: asyncio.Task[Any] | None = None
         self.broken: BrokerConnectionError | None = None
         self.ended = asyncio.Event()
 
@@ -78,7 +79,26 @@ class Link:
                 await asyncio.sleep(pause)
                 pause *= 2
             else:
-                return
+                break
+        self._confirming = asyncio.create_task(self._confirm(), name="positions and open orders")
+        self._confirming.add_done_callback(_seen)
+
+    async def _confirm(self) -> None:
+        """Follows positions and our own orders from now on."""
+        await asyncio.gather(
+            self.ask("positions", lambda wire: wire.reqPositionsAsync()),
+            self.ask("our open orders", lambda wire: wire.reqOpenOrdersAsync(), lock="open orders"),
+        )
+
+    async def until_confirmed(self) -> None:
+        """Waits until the gateway has told all positions and our open orders once; nothing is traded before.
+
+        Raises:
+            BrokerSilent: it has not.
+        """
+        if self._confirming is not None:
+            await asyncio.shield(self._confirming)
+        _ = self.wire
 
     async def _open_once(self, seconds: float) -> None:
         wire = Wire(self._ledger, self._ticks)
@@ -114,19 +134,14 @@ class Link:
                     self._settings.port,
                     clientId=self._settings.client_id,
                     timeout=seconds,
-                    raiseSyncErrors=True,
-                    fetchFields=StartupFetch.POSITIONS | StartupFetch.ORDERS_OPEN,
+                    fetchFields=StartupFetchNONE,  # what we need is asked for beside the first questions
                 )
         except TimeoutError as error:
             raise BrokerSilent(
-                f"The gateway at {where} took the connection and did not answer within {seconds:.0f} s: positions were "
-                "not confirmed. Look whether it is logged in."
+                f"The gateway at {where} took the connection and did not answer within {seconds:.0f} s. Look whether "
+                "it is logged in."
             ) from error
         except OSError as error:
-            if "timed out" in str(error):
-                raise BrokerSilent(
-                    f"The gateway at {where} did not confirm positions and orders: {error}. Nothing is traded on them."
-                ) from error
             raise BrokerUnreachable(f"No gateway answers at {where} ({error}). {CODES[502].what_to_do}") from error
 
     def _check_environment(self, wire: Wire) -> None:
@@ -143,6 +158,8 @@ class Link:
     async def close(self) -> None:
         """Hangs up. Who has sent orders waits for their acknowledgement first."""
         wire, self._wire = self._wire, None
+        if self._confirming is not None:
+            self._confirming.cancel()
         if wire is not None:
             self._break(BrokerConnectionError("The connection to the gateway is closed."))
             await _hang_up(wire)
@@ -282,6 +299,12 @@ class Link:
         self._joined.set()
         self._clear.set()
         self._ledger.wake_all()
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    """Takes note of how the task ended, whether or not somebody waits for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _hang_up(wire: Wire) -> None:

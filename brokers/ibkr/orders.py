@@ -70,6 +70,7 @@ class Orders:
         if order_type is OrderType.LIMIT:
             limit = _limit_on_grid(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, order_type, limit, time_in_force, client_order_id)
+        await self._link.until_confirmed()
         await self._link.until_clear()
         if self._ledger.with_client_order_id(account_id, client_order_id) is not None:
             # The broker takes a second order under the same id without a word: that it is sent once is our part.
