@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from django.db.models import prefetch_related_objects
+
 from trading.models import RebalanceRun, RunMode, StrategyEvent
 from trading.values import (
     AccountExecutionResult,
@@ -60,6 +62,7 @@ def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
 
 def strategy_result(event: StrategyEvent) -> StrategyExecutionResult:
     """What an event came to, account by account."""
+    prefetch_related_objects([event], "runs__account")  # one event can have a thousand
     return StrategyExecutionResult(
         event_id=event.pk,
         strategy=event.channel,

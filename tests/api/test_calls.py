@@ -98,6 +98,24 @@ def test_an_event_comes_in_once(make_account, call):
     assert caller.get(f"/events/{first['id']}")[1]["runs"][0]["account_id"] == "U1"
 
 
+def test_an_event_is_answered_with_as_many_queries_for_many_accounts_as_for_few(make_account, call):
+    account, caller = make_account(), call("events")
+
+    def send(message_id):
+        event = {"channel": account.strategy.name, "message_id": message_id, "payload": {"exec": "print-rebalance"}}
+        with CaptureQueriesContext(connection) as queries:
+            status, answer = caller.post("/events", event)
+        assert status == 202
+        return len(queries), len(answer["runs"])
+
+    send("first")
+    few = send("second")
+    for number in range(2, 5):
+        make_account(f"U{number}", strategy=account.strategy)
+    send("third")
+    assert (send("fourth"), few) == ((few[0], 4), (few[0], 1))
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
