@@ -148,21 +148,29 @@ def test_the_same_event_twice_is_one_run(site):
 
 PATIENT = """
 from accounts.models import Account, RebalancePolicy
-patient = dict(allocation_timeout_seconds=2, order_timeout_seconds=60)
+patient = dict(allocation_timeout_seconds=2, order_timeout_seconds=300)
 policy, _ = RebalancePolicy.objects.get_or_create(name="patient", defaults=patient)
 Account.objects.filter(account_id="A-{name}").update(policy=policy)
 """
 
 
+FILL_NOW = """
+from django.utils import timezone
+from brokers.simulated.models import SimulatedOrder
+SimulatedOrder.objects.filter(account__account_id="A-{name}", status="WORKING").update(next_fill_at=timezone.now())
+"""
+
+
 def test_of_two_events_at_once_the_second_waits_and_the_newest_targets_win(site, allocations_server):
     site.python(PATIENT.format(name="is-a-burst"))
-    set_fault(site, "SLOW", "A-is-a-burst", symbol="SPY", number=12)
+    set_fault(site, "SLOW", "A-is-a-burst", symbol="SPY", number=600)
     publish(site, "is-a-burst")
     site.wait_for(lambda: orders_at_the_broker(site, "A-is-a-burst"), "The first order")
     allocations_server.publish("is-a-burst", [("SPY", 0.2), ("IEF", 0.8)])
     publish(site, "is-a-burst")
     publish(site, "is-a-burst")
     assert site.runs("A-is-a-burst")[-1]["state"] == "running"
+    site.python(FILL_NOW.format(name="is-a-burst"))
     site.wait_for(
         lambda: all(run["state"] in {"completed", "superseded"} for run in site.runs("A-is-a-burst")),
         "The end of all runs",

@@ -1,6 +1,5 @@
 """An installation to break: warm processes to ask and to kill, fail points to arm, books to compare."""
 
-import json
 import os
 import signal
 import subprocess
@@ -47,7 +46,6 @@ class Rig:
         site.environment["FAIL_POINTS_DIR"] = str(self.points)
         self.armed = 0
         self.opening = {}
-        self._console = None
 
     def accounts(self, *names, shared="", latency=0.0):
         """Opens accounts, each with a strategy of its own or all with one."""
@@ -56,7 +54,7 @@ class Rig:
 
     def ask(self, code):
         """Runs statements inside the installation; returns what they make of `answer`."""
-        return self._request({"code": code}).get("answer")
+        return self.site.ask(code)
 
     def reconnect(self):
         """Lets the console open a new connection; its old one is gone."""
@@ -64,27 +62,7 @@ class Rig:
 
     def apart(self, code):
         """Runs statements in a process of their own inside the installation; returns how it ended."""
-        return self._request({"code": code, "apart": True})["exit"]
-
-    def _request(self, request):
-        if self._console is None:
-            log = (self.site.directory / "console.log").open("a")
-            self._console = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.console"],
-                cwd=ROOT,
-                env=self.site.environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-            log.close()
-            self.site.processes.append(self._console)
-        print(json.dumps(request), file=self._console.stdin, flush=True)
-        reply = json.loads(self._console.stdout.readline())
-        assert "error" not in reply, reply.get("error")
-        return reply
+        return self.site.request({"code": code, "apart": True})["exit"]
 
     def workers(self, count=1):
         """Starts workers under a supervisor."""

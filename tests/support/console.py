@@ -1,9 +1,12 @@
 """One warm process inside an installation: it runs the statements that a test sends, and says what `answer` is.
 
 Run as `python -m tests.support.console`. A line in is a JSON object with `code`; with `apart` it runs in a process of
-its own, which may be killed. A line out is a JSON object with `answer`, `exit` (of a process apart), or `error`.
+its own, which may be killed. A line out is a JSON object with `answer` and `printed`, `exit` (of a process apart), or
+`error`.
 """
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -24,7 +27,9 @@ def main():
                 connections.close_all()
                 reply = {"exit": _apart(request["code"])}
             else:
-                reply = {"answer": _run(request["code"])}
+                with contextlib.redirect_stdout(io.StringIO()) as printed:
+                    answer = _run(request["code"])
+                reply = {"answer": answer, "printed": printed.getvalue()}
         except Exception:  # noqa: BLE001 - told to the test, whatever it is
             reply = {"error": traceback.format_exc()}
             connections.close_all()

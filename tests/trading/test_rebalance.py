@@ -145,7 +145,7 @@ def test_when_every_order_is_rejected_the_run_has_failed(make_account):
 
 
 def test_a_partial_fill_is_cancelled_at_the_deadline_and_reported(make_account):
-    account = make_account(policy=policy(order_timeout_seconds=5))
+    account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.PARTIAL, symbol="IEF", number=0.5)
     run = carry_out(account)
     order = run.orders.get(symbol="IEF")
@@ -158,7 +158,7 @@ def test_a_partial_fill_is_cancelled_at_the_deadline_and_reported(make_account):
 
 
 def test_buys_are_cut_to_the_cash_that_partial_sells_brought(make_account):
-    account = make_account(positions={"VTI": "200"}, cash="0", policy=policy(order_timeout_seconds=5))
+    account = make_account(positions={"VTI": "200"}, cash="0", policy=policy(order_timeout_seconds=1))
     set_fault(Kind.PARTIAL, symbol="VTI", number=0.5)
     run = carry_out(account)
     assert run.state == "completed", run.error_message
@@ -190,7 +190,7 @@ def test_an_order_that_is_proven_lost_is_planned_anew_under_another_id(make_acco
 
 def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention(make_account, monkeypatch):
     monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.5)
-    account = make_account(policy=policy(order_timeout_seconds=5))
+    account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY", times=9)
     run = carry_out(account)
@@ -345,7 +345,7 @@ def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_
     from django.core.management.base import CommandError
 
     monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
-    account = make_account(policy=policy(order_timeout_seconds=5))
+    account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
     run = carry_out(account)
