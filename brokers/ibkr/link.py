@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from ib_async import StartupFetchNONE
 from ib_async.wrapper import RequestError
 
 from brokers.exceptions import (
@@ -129,12 +128,10 @@ class Link:
         try:
             # The library bounds each of its steps, not their sum.
             async with asyncio.timeout(seconds):
-                await wire.connectAsync(
-                    self._settings.host,
-                    self._settings.port,
-                    clientId=self._settings.client_id,
-                    timeout=seconds,
-                    fetchFields=StartupFetchNONE,  # what we need is asked for beside the first questions
+                # The library's own way would wait for positions here; they are asked for beside the first questions.
+                wire.wrapper.clientId = self._settings.client_id
+                await wire.client.connectAsync(
+                    self._settings.host, self._settings.port, self._settings.client_id, seconds
                 )
         except TimeoutError as error:
             raise BrokerSilent(
