@@ -63,6 +63,7 @@ class FrozenPolicy(BaseModel):
     max_targets_age_days: int = 365
     missed_schedule: Literal["run_late", "skip", "next_open"] = "run_late"
     schedule_retries: int = 3
+    auto_approve_turnover_percent: Decimal | None = None
 
     def calculator_config(self) -> AccountConfig:
         """The part that the calculator needs."""
@@ -98,7 +99,7 @@ class FrozenPolicy(BaseModel):
 
 
 def resolve_policy(account: Account) -> FrozenPolicy:
-    """The account's policy as it is now, with its own reserve and trade guard."""
+    """The account's policy as it is now, with its own reserve and trade guard, and its strategy's own rule."""
     policy = account.policy or RebalancePolicy.objects.get(is_default=True)
     values = model_to_dict(policy, exclude=("id", "is_default", "name"))
     uninvested_percent = (1 - policy.max_account_utilization) * 100
@@ -111,5 +112,12 @@ def resolve_policy(account: Account) -> FrozenPolicy:
             "cash_reserve_percent": max(account.cash_reserve_percent, uninvested_percent),
             "trade_guard": account.trade_guard,
             "order_timeout_seconds": deadline,
+            "auto_approve_turnover_percent": account.strategy and account.strategy.auto_approve_turnover_percent,
         }
     )
+
+
+def needs_one_time_code(account: Account) -> bool:
+    """Whether orders of the account need a one-time code of the person who sends them."""
+    required = settings.ONE_TIME_CODES_REQUIRED_FOR
+    return bool(required == "execute" or (required == "live" and account.type == Account.Type.LIVE))

@@ -11,6 +11,7 @@ from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -107,6 +108,7 @@ class Environment(BaseSettings):
         ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site answers to."
     )
     csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins behind a proxy.")
+    site_url: str = Field("", description="Address of the site, for links in messages to people.")
     https: bool | None = Field(
         None, description="Whether the site is reached over https only; unset: unless it answers to this machine only."
     )
@@ -144,6 +146,15 @@ class Environment(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("site_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+            message = "SITE_URL is an address such as https://rebalancer.example.org."
+            raise ValueError(message)
+        return value.rstrip("/")
 
     @field_validator("log_level", mode="before")
     @classmethod

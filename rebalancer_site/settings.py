@@ -45,6 +45,7 @@ METRICS_TOKEN = ENVIRONMENT.metrics_token
 KEEP_RUNS_DAYS = ENVIRONMENT.keep_runs_days
 KEEP_EVENTS_DAYS = ENVIRONMENT.keep_events_days
 KEEP_VALUES_DAYS = ENVIRONMENT.keep_values_days
+SITE_URL = ENVIRONMENT.site_url
 PROXY_COUNT = ENVIRONMENT.proxy_count
 DATABASE_URL = ENVIRONMENT.database_url  # only so that it is redacted wherever it might be told
 VAR_DIR = ENVIRONMENT.var_dir

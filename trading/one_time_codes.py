@@ -2,7 +2,6 @@
 
 import secrets
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django_otp.models import Device, ThrottlingMixin
@@ -10,6 +9,7 @@ from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Account
+from accounts.policies import needs_one_time_code
 from trading.errors import Refused
 
 BACKUP_CODES = 10
@@ -37,8 +37,7 @@ def code_missing(person: User, account: Account) -> Refused | None:
         return None
     if has_device(person):
         return Refused("code_needed", "You have logged in without a one-time code. Log in again, with the code.")
-    required = settings.ONE_TIME_CODES_REQUIRED_FOR
-    if required == "execute" or (required == "live" and account.type == Account.Type.LIVE):
+    if needs_one_time_code(account):
         words = "Sending orders needs one-time codes here. Set them up under “One-time codes” first."
         return Refused("code_device_needed", words)
     return None

@@ -10,6 +10,7 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
+from trading.automatic_approval import judge
 from trading.journal.orders import filled_since
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
@@ -19,6 +20,7 @@ from trading.values import GuardResult
 
 LATELY = timedelta(days=7)
 """An order that the broker has filled for the account within this time is one that it takes."""
+TURNOVER = "turnover_limit"
 
 
 class PlanChecks:
@@ -32,12 +34,19 @@ class PlanChecks:
 
     async def check(self, planned: Planned) -> list[GuardResult]:
         """What every guard says of the plan, in the order in which they refuse."""
+        age = self._targets_age(planned)
         return [
             await self.trade_guard(planned),
             *await self._orders_feasible(planned),
-            self._turnover(planned),
-            self._targets_age(planned),
+            self._turnover(planned, age),
+            age,
         ]
+
+    def approved_by_rule(self, planned: Planned, guards: list[GuardResult]) -> GuardResult | None:
+        """What says that a plan beyond the turnover limit was approved by its strategy's rule; None if it was not."""
+        turnover = next(guard for guard in guards if guard.code == TURNOVER)
+        beyond = planned.result.turnover_percent > self._policy.max_turnover_percent
+        return turnover if beyond and turnover.passed and self._ticket.approved is None else None
 
     async def trade_guard(self, planned: Planned) -> GuardResult:
         """Whether what the plan sells may be sold in this session."""
@@ -64,10 +73,13 @@ class PlanChecks:
         told = snapshot.settled_cash_usd  # by the broker, before the sells, which add nothing to it today
         return counted if told is None else min(counted, told)
 
-    def _turnover(self, planned: Planned) -> GuardResult:
+    def _turnover(self, planned: Planned, age: GuardResult) -> GuardResult:
         turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
         words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
-        return self._unless_approved("turnover_limit", words, passed=turnover <= limit)
+        if turnover <= limit or self._ticket.approved is not None:
+            return self._unless_approved(TURNOVER, words, passed=turnover <= limit)
+        approval = judge(self._ticket, planned, targets_are_old=not age.passed)
+        return GuardResult(code=TURNOVER, passed=approval.given, message=f"{words} {approval.reason}".strip())
 
     def _targets_age(self, planned: Planned) -> GuardResult:
         limit_days, as_of = self._policy.max_targets_age_days, planned.targets_as_of

@@ -125,7 +125,7 @@ class Rebalancer(BaseRebalancer):
         plan_guards = await self._look_at_plan(planned)
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
-        await self._hold_for_approval(plan_guards)
+        await self._hold_for_approval(planned, plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades and planned.open_orders:
             await self._loose_ends.clear_open_orders(planned)
@@ -155,10 +155,12 @@ class Rebalancer(BaseRebalancer):
         )
         enforce([*guards, trade_guard], self._ticket.source)
 
-    async def _hold_for_approval(self, guards: list[GuardResult]) -> None:
-        """A plan that a person has to look at is kept for them to approve, as a preview's is."""
+    async def _hold_for_approval(self, planned: Planned, guards: list[GuardResult]) -> None:
+        """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""
         held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
         if held is None:
+            if rule := self._checks.approved_by_rule(planned, guards):
+                await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)

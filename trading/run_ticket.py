@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts.models import Account, Strategy
-from accounts.policies import FrozenPolicy, resolve_policy
+from accounts.policies import FrozenPolicy, needs_one_time_code, resolve_policy
 from accounts.replacements import replacement_rules
 from calculator import ReplacementRule
 from trading.models import RebalanceRun, RunMode
@@ -36,6 +36,7 @@ class RunTicket:
     policy: FrozenPolicy
     replacement_rules: tuple[ReplacementRule, ...]
     approved: ApprovedPlan | None
+    approval_needs_code: bool
 
     @property
     def executes(self) -> bool:
@@ -58,6 +59,7 @@ def make_ticket(run: RebalanceRun) -> RunTicket:
         policy=policy,
         replacement_rules=replacement_rules(account.replacement_set),
         approved=_approved(run.approved_preview),
+        approval_needs_code=needs_one_time_code(account),
     )
 
 

@@ -56,6 +56,16 @@ class Strategy(models.Model):
     drift_check_minutes = models.PositiveIntegerField(
         default=30, validators=[MaxValueValidator(300)], help_text="The check is made so many minutes after the open."
     )
+    auto_approve_turnover_percent = models.DecimalField(
+        "held plans approve themselves below",
+        max_digits=7,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(1000))],
+        help_text="A plan that is held, and trades less of the account than so many percent, buys no symbol that the "
+        "account does not hold, and has nothing to note about it, is sent without a person. Empty: never.",
+    )
     schedule_changed_at = models.DateTimeField(
         default=timezone.now, editable=False, help_text="What was due before the schedule was set is not made up for."
     )

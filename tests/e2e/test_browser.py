@@ -40,8 +40,9 @@ def free_port():
 @pytest.fixture(scope="module")
 def site(new_installation):
     """`manage.py demo`, from nothing to a page that answers."""
-    site = new_installation()
-    site.url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
+    site = new_installation(SITE_URL=url)
+    site.url = url
     site.demo = site.start("demo", "--port", site.url.rsplit(":", 1)[1])
 
     def answers():
@@ -224,6 +225,40 @@ def test_without_scripts_one_can_preview_send_and_follow(site, open_page):
         if page.locator(".rb-state-completed").count():
             break
         page.reload()
+    assert "orders filled" in page.inner_text("#run")
+
+
+WAITS = """
+from decimal import Decimal
+from accounts.models import Account, RebalancePolicy
+from brokers.simulated.books import open_account
+taxable = Account.objects.get(account_id="SIM-1003")
+policy = RebalancePolicy.objects.create(name="careful", commission_kind="per_share", max_turnover_percent=0)
+Account.objects.create(account_id="SIM-2001", name="Held", broker="simulated", strategy=taxable.strategy, policy=policy,
+                       trade_guard="none")
+open_account("SIM-2001", cash_usd=Decimal(50000))
+"""
+MESSAGE = """
+from trading.models import Notification
+print(getattr(Notification.objects.filter(title__startswith="Rebalance waits for approval").first(), "body", ""))
+"""
+
+
+def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_it(site, open_page):
+    site.python(WAITS)
+    site.manage("publish_event", "global-growth", "--exec", "rebalance", "--account-id", "SIM-2001")
+    message = site.wait_for(lambda: site.python(MESSAGE), "The message about a plan that waits")
+    link = re.search(rf"{re.escape(site.url)}/runs/\w+/", message).group()
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(link)
+    page.fill("#id_username", "trader")
+    page.fill("#id_password", "demo")
+    page.tap("[type=submit]")
+    page.wait_for_url(link)
+    assert "Needs approval:" in page.inner_text("#run")
+    picture(page, "phone_approval")
+    page.tap(".rb-confirm button:has-text('Send')")
+    page.wait_for_selector(".rb-state-completed")
     assert "orders filled" in page.inner_text("#run")
 
 

@@ -1,4 +1,7 @@
-"""A plan beyond the turnover limit or on old targets is held: a person approves it in time, or previews anew."""
+"""A plan beyond the turnover limit or on old targets is held: a person approves it in time, or previews anew.
+
+A strategy can have a rule by which small plans of known symbols approve themselves.
+"""
 
 import json
 from datetime import timedelta
@@ -9,14 +12,20 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import TargetAllocation
+from accounts.models import Strategy, TargetAllocation
+from brokers.sessions import NEW_YORK
 from brokers.simulated.models import SimulatedOrder
+from brokers.values import AccountSnapshot
+from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy
 from trading.approvals import execute_preview
+from trading.automatic_approval import judge
 from trading.errors import Refused
-from trading.models import EventSource, Notification, RebalanceRun
+from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
+from trading.planned import Planned
+from trading.run_ticket import make_ticket
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand
+from trading.values import ExecCommand, RunWarning
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +76,25 @@ def test_what_is_too_old_is_previewed_anew_and_can_be_sent_then(account, trader)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert approved.state == "completed", approved.error_message
+
+
+def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(account, trader, client, settings):
+    settings.SITE_URL = "https://rebalancer.test"
+    run = carry_out(account, source=EventSource.SCHEDULE)
+    address = reverse("trading:run", args=[run.run_id])
+    until = f"{run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
+    link = f"See the plan and send it, until {until}: https://rebalancer.test{address}"
+    assert link in Notification.objects.get(run=run).body.splitlines()
+    login = client.get(address, follow=True)
+    assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]
+    page = client.post(login.request["PATH_INFO"], {"username": "tess", "password": "pw", "next": address}, follow=True)
+    assert page.request["PATH_INFO"] == address
+    assert f"Send {len(run.result['trades'])} orders" in page.content.decode()
+    RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
+    late = client.get(address).content.decode()
+    assert "older than its quotes may be" in late
+    assert "New preview" in late
+    assert "Send " not in late
 
 
 def test_nobody_without_the_right_approves(account):
@@ -127,3 +155,87 @@ def test_a_service_may_say_how_old_its_targets_are(make_account, allocations, na
     guard = age_guard(carry_out(account, ExecCommand.PRINT_REBALANCE))
     assert guard[0] == passed
     assert ("Nothing says how old" in guard[1]) == (not name)
+
+
+# ---- the rule of a strategy
+
+
+@pytest.fixture
+def known(make_account):
+    """An account that holds what it buys; its policy holds every plan."""
+    positions = {"SPY": "80", "IEF": "100"}
+    return make_account(positions=positions, cash="20000", policy=policy(max_turnover_percent=Decimal(0)))
+
+
+def let_approve(percent):
+    Strategy.objects.update(auto_approve_turnover_percent=percent)
+
+
+def test_a_small_plan_of_known_symbols_approves_itself_where_the_strategy_says_so(known, trader, client):
+    preview = carry_out(known, ExecCommand.PRINT_REBALANCE)
+    turnover = Decimal(preview.result["turnover_percent"])
+    assert [guard["message"] for guard in preview.guards if not guard["passed"]] == [
+        f"The plan trades {turnover:.1f} % of the account; the policy allows 0 %."
+    ]
+    let_approve((turnover + Decimal("0.01")).quantize(Decimal("0.01")))
+    run = carry_out(known, source=EventSource.SCHEDULE)
+    assert run.state == "completed", run.error_message
+    assert SimulatedOrder.objects.count() == len(preview.result["trades"])
+    assert "It approves itself" in run.timeline.get(code="approved_by_rule").message
+    audit = AuditEntry.objects.get(action="approved by rule")
+    assert (audit.person, audit.subject) == ("", str(run))
+    assert run.plan_digest in audit.detail
+    assert "It approves itself" in Notification.objects.get(run=run).body
+    client.force_login(trader)
+    assert "It approves itself" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+
+
+def test_what_the_rule_does_not_cover_waits_for_a_person_and_says_why(account, trader, client):
+    let_approve(Decimal(1000))
+    run = carry_out(account, source=EventSource.SCHEDULE)
+    assert (run.state, run.error_code) == ("refused", "turnover_limit")
+    why = "It does not approve itself: it buys IEF, SPY, which the account does not hold."
+    assert why in run.error_message
+    assert why in Notification.objects.get(run=run).body
+    client.force_login(trader)
+    assert why in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+    preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert why in client.get(reverse("trading:run", args=[preview.run_id])).content.decode()
+    assert not SimulatedOrder.objects.exists()
+
+
+def test_the_rule_has_sharp_edges(known, settings):
+    let_approve(Decimal(10))
+    preview = carry_out(known, ExecCommand.PRINT_REBALANCE)
+    known.refresh_from_db()
+
+    def objections(turnover="9.99", without=(), warnings=(), codes="nothing", old=False):
+        settings.ONE_TIME_CODES_REQUIRED_FOR = codes
+        snapshot = AccountSnapshot.model_validate(preview.snapshot)
+        planned = Planned(
+            result=TradeCalculationResult.model_validate(preview.result | {"turnover_percent": turnover}),
+            targets=(),
+            snapshot=snapshot.model_copy(
+                update={"positions": [one for one in snapshot.positions if one.symbol not in without]}
+            ),
+            quotes=(),
+            warnings=warnings,
+            open_orders=(),
+            targets_as_of=None,
+        )
+        approval = judge(make_ticket(preview), planned, targets_are_old=old)
+        assert approval.given == ("It approves itself" in approval.reason)
+        return "" if approval.given else approval.reason.removeprefix("It does not approve itself: ")
+
+    assert objections() == ""
+    assert objections("10") == "its strategy lets only plans below 10 % do so."
+    assert objections("9.9999999") == ""
+    assert objections(without=("IEF",)) == "it buys IEF, which the account does not hold."
+    assert objections(old=True) == "its targets are old."
+    assert objections(codes="live") == ""
+    assert objections(codes="execute") == "approving needs a one-time code here."
+    below = RunWarning(code="targets_below_one", message="The targets add up to less than one.")
+    assert objections(warnings=(below,)) == "there is something to note about it (targets_below_one)."
+    assert objections("11", without=("SPY", "IEF")) == (
+        "its strategy lets only plans below 10 % do so; it buys IEF, which the account does not hold."
+    )  # SPY is sold only

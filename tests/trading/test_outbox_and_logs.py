@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import time_machine
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
 from django.utils import timezone
 from pydantic import SecretStr
 
@@ -58,6 +60,16 @@ def told(**fields):
     run.refresh_from_db()
     announce(run)
     return Notification.objects.order_by("-id").first()
+
+
+def test_a_message_has_a_link_where_the_site_says_its_address(settings):
+    assert "http" not in told(state="failed", error_code="x").body
+    settings.SITE_URL = "https://rebalancer.test"
+    run = told(state="failed", error_code="x").run
+    assert (
+        f"Look at it: https://rebalancer.test{reverse('trading:run', args=[run.run_id])}"
+        in run.notifications.get().body
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,3 +159,48 @@ def test_no_secret_is_in_a_line_or_its_traceback(settings):
     assert "canary" not in line
     assert line.count("[redacted]") >= 3
     assert redact("canary-secret-key") == "[redacted]"
+
+
+# ---- the page
+
+
+@pytest.fixture
+def trader(client):
+    person = User.objects.create_user("tess", is_staff=True)
+    person.user_permissions.set(Permission.objects.filter(codename__in=("view_notification", "execute_account")))
+    client.force_login(person)
+    return client
+
+
+def test_the_page_shows_channels_without_their_secrets_and_the_messages_with_their_fate(trader, settings):
+    settings.NOTIFICATION_URLS = (
+        SecretStr("json://user:hunter2@127.0.0.1/topic-nobody-knows"),
+        SecretStr("no-such://x"),
+    )
+    told(state="failed", error_code="x", error_message="The broker was away.")
+    Notification.objects.update(state="abandoned", last_error="Not delivered after 12 attempts.")
+    page = trader.get("/notifications/").content.decode()
+    assert "json://127.0.0.1/…" in page and "✓ configured" in page
+    assert "not understood" in page
+    assert "hunter2" not in page and "topic-nobody-knows" not in page
+    assert "Rebalance failed: U0" in page and "The broker was away." in page
+    assert "Abandoned" in page and "Not delivered after 12 attempts." in page
+
+
+def test_the_test_button_reaches_every_channel_and_says_when_one_does_not_answer(trader, subscribed):
+    taken, status = subscribed
+    assert "Send a test message" in trader.get("/notifications/").content.decode()
+    assert "was handed to every channel" in trader.post("/notifications/test/", follow=True).content.decode()
+    assert b"tess has sent this" in taken[0][2]
+    status[0] = 500
+    assert "did not take the message" in trader.post("/notifications/test/", follow=True).content.decode()
+
+
+def test_without_a_channel_or_the_right_nothing_is_sent(trader, subscribed, settings):
+    taken, _ = subscribed
+    User.objects.get().user_permissions.remove(Permission.objects.get(codename="execute_account"))
+    assert "Send a test message" not in trader.get("/notifications/").content.decode()
+    assert "You may not send test messages" in trader.post("/notifications/test/", follow=True).content.decode()
+    settings.USER_NOTIFICATIONS_ENABLED = False
+    assert "nobody is told of a failure" in trader.get("/notifications/").content.decode()
+    assert taken == []

@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from brokers.sessions import NEW_YORK
 from trading.codes import HELD
 from trading.models import (
     EventSource,
@@ -34,6 +35,8 @@ REFUSED_TITLE = "Rebalance refused"
 HELD_TITLE = "Rebalance waits for approval"
 ATTENTION_TITLE = "Rebalance needs attention"
 CLOSED_TITLE = "Rebalance closed by a person"
+APPROVED_BY_RULE = "approved_by_rule"
+"""In the story of a run whose held plan nobody had to approve."""
 
 
 def announce(run: RebalanceRun) -> None:
@@ -132,10 +135,19 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
     return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
 
 
+def _what_the_link_is_for(run: RebalanceRun) -> str:
+    held = run.state == RunState.REFUSED and run.error_code in HELD
+    previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
+    if (held or previewed) and run.plan_expires_at:
+        return f"See the plan and send it, until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
+    return "Look at it"
+
+
 def _body(run: RebalanceRun) -> str:
     lines = [f"Strategy {run.strategy_name}, run {run.run_id}." if run.strategy_name else f"Run {run.run_id}."]
     if run.error_message:
         lines.append(run.error_message)
+    lines += run.timeline.filter(code=APPROVED_BY_RULE).order_by("-id").values_list("message", flat=True)[:1]
     trades = run.result.get("trades", []) if run.result else []
     if run.mode == RunMode.PREVIEW and run.state == RunState.COMPLETED:
         lines.append(f"The plan has {len(trades)} orders.")
@@ -144,6 +156,8 @@ def _body(run: RebalanceRun) -> str:
         filled = sum(1 for order in orders if order.state == "filled")
         lines.append(f"{filled} of {len(orders)} orders filled.")
     lines += [f"Warning: {warning['message']}" for warning in run.warnings]
+    if settings.SITE_URL:
+        lines.append(f"{_what_the_link_is_for(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
     # Topics of public notification servers can be read by anybody who guesses their name.
     if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and run.total_value_usd is not None:
         lines.append(f"Account value ${run.total_value_usd:,.2f}, cash ${run.cash_usd:,.2f}.")

@@ -35,6 +35,10 @@ class RunJournal:
         """Adds a sentence to the run's story."""
         await self._scribe.write(runs.tell, self.run_pk, code, message, level)
 
+    async def approved_by_rule(self, account_id: str, message: str) -> None:
+        """Writes that the plan was approved by a rule and no person."""
+        await self._write(runs.approved_by_rule, self.run_pk, account_id, message)
+
     async def end(self, state: RunState, **fields: Any) -> None:
         """Ends the run."""
         await self._scribe.write(runs.end_run, self.run_pk, state, **fields)

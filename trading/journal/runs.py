@@ -11,10 +11,10 @@ from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
 from trading.journal import schedule
 from trading.journal.leases import Lease, fenced
-from trading.journal.outbox import announce
+from trading.journal.outbox import APPROVED_BY_RULE, announce
 from trading.journal.standing import keep_plan
 from trading.log_context import redact
-from trading.models import Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
+from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
@@ -120,6 +120,15 @@ def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") ->
     """Adds a sentence to the story of a running run, fenced."""
     with fenced(lease):
         note(pk, code, message, level)
+
+
+def approved_by_rule(lease: Lease, pk: int, account_id: str, message: str) -> None:
+    """Adds to the run's story and to the audit trail that its plan was approved by a rule and no person, fenced."""
+    with fenced(lease):
+        note(pk, APPROVED_BY_RULE, message)
+        run = RebalanceRun.objects.only("run_id", "mode", "plan_digest").get(pk=pk)
+        detail = f"Account {account_id}, plan {run.plan_digest}. {message}"
+        AuditEntry.objects.create(action="approved by rule", subject=str(run), detail=detail)
 
 
 def end_run(
