@@ -70,6 +70,30 @@ def test_a_preview_is_the_default(make_account):
     assert RebalanceRun.objects.get().mode == "preview"
 
 
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "arguments", "told"),
+    [(StringIO, (), True), (StringIO, ("--json",), False), (Terminal, (), True), (Terminal, ("--json",), True)],
+)
+def test_what_happens_is_told_as_it_happens_in_words_and_on_a_terminal_with_a_moving_line(
+    make_account, stream, arguments, told
+):
+    make_account()
+    out, err = StringIO(), stream()
+    call_command("rebalance", "U1", "--exec", "rebalance", *arguments, stdout=out, stderr=err)
+    done = RebalanceRun.objects.get()
+    sentences = done.timeline.values_list("message", flat=True)
+    assert [sentence for sentence in sentences if sentence in err.getvalue()] == (list(sentences) if told else [])
+    filled = done.orders.count()
+    assert (f"{filled} of {filled} orders filled" in err.getvalue()) == (stream is Terminal)
+    assert "\x1b" not in out.getvalue()
+    assert ("\x1b" in err.getvalue()) == (stream is Terminal)
+
+
 def test_exit_codes(make_account, monkeypatch):
     monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
     make_account("OK")

@@ -1,13 +1,16 @@
 """`manage.py rebalance ACCOUNT`: a preview, or with `--exec rebalance` a rebalance, in this process."""
 
+import sys
 import time
 import uuid
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
 from trading.errors import EventRejected
+from trading.management.progress import RunProgress
 from trading.models import EventSource, RebalanceRun, RunState
 from trading.notifications import deliver_due
 from trading.printing import run_text
@@ -66,7 +69,9 @@ class Command(BaseCommand):
         except EventRejected as rejection:
             raise CommandError(f"{rejection.code}: {rejection.message}", returncode=USAGE) from rejection
         if not options["no_wait"]:
-            _carry_out(run, options["timeout"])
+            stream = options.get("stderr") or sys.stderr
+            with nullcontext() if options["json"] and not stream.isatty() else RunProgress(run, stream):
+                _carry_out(run, options["timeout"])
             deliver_due()
         run.refresh_from_db()
         if options["json"]:

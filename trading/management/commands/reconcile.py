@@ -1,11 +1,13 @@
 """`manage.py reconcile [RUN]`: settles orders whose fate is not known, by the broker's records."""
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
 from trading.errors import LeaseLost
+from trading.management.progress import one_by_one
 from trading.settling import left_behind, settle_run
 
 USAGE, UNSETTLED = 2, 1
@@ -28,7 +30,7 @@ class Command(BaseCommand):
             if not runs:
                 raise CommandError(f"Run {options['run']!r} has left no order behind.", returncode=USAGE)
         unsettled = 0
-        for run in runs:
+        for run in one_by_one(runs, "Settling", options.get("stderr") or sys.stderr):
             try:
                 orders = settle_run(run)
             except (BrokerError, LeaseLost, BlockingIOError) as trouble:
