@@ -41,11 +41,12 @@ check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
 	$(BIN)/python manage.py check
 	$(BIN)/python tools/audit.py
 
-bench: setup  ## quality and time beside others, in one run; renews docs/calculator.md and docs/execution_time.md
+bench: setup  ## quality and time beside others, in one run; renews the tables of the documents
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks.calculator
 	$(BIN)/python -m benchmarks.ibkr
 	$(BIN)/python -m benchmarks.installation
+	$(BIN)/python -m benchmarks.pages
 
 lock: setup  ## pins every dependency, with hashes
 	$(LOCK) pyproject.toml -o requirements/main.txt

@@ -1,13 +1,16 @@
 """Events, runs, orders and the outbox in the admin: to look at. The kill switch: to use."""
 
+from typing import Any
+
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
+from accounts.models import Account
 from trading.admin_parts.read_only import ReadOnlyMixin
 from trading.models import (
     ChannelPosition,
@@ -22,7 +25,9 @@ from trading.models import (
     SeenExecution,
     StrategyEvent,
     TradingControl,
+    without_documents,
 )
+from trading.pages.lists import with_first_runs
 
 # The parts register themselves.
 from trading.admin_parts import access, webhooks  # isort: skip  # noqa: F401
@@ -30,6 +35,18 @@ from trading.admin_parts import access, webhooks  # isort: skip  # noqa: F401
 # Whoever may add a schedule there can run any code, and "resubmit" asks for no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
     admin.site.unregister(queue_model)
+
+
+class _LightList:
+    """Its list leaves the documents of runs in the database; `run` is the way from a row to its run."""
+
+    run = ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("_changelist")
+        return without_documents(rows, self.run) if is_list else rows
 
 
 class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
@@ -52,9 +69,10 @@ class OrderAdmin(ReadOnlyMixin, admin.ModelAdmin[Order]):
         "state",
         "submitted_at",
     )
-    list_filter = ("state", "account")
+    list_filter = ("state",)
     search_fields = ("client_order_id", "broker_order_id", "symbol", "account__account_id")
     list_select_related = ("account",)
+    ordering = ("-id",)
     inlines = (FillInline,)
 
 
@@ -75,7 +93,7 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
 
 
 @admin.register(RebalanceRun)
-class RebalanceRunAdmin(ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
+class RebalanceRunAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
     """Runs."""
 
     list_display = (
@@ -88,11 +106,23 @@ class RebalanceRunAdmin(ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
         "finished_at",
         "error_code",
     )
-    list_filter = ("state", "mode", "account")
-    search_fields = ("run_id", "account__account_id", "account__name", "strategy_name", "error_code")
+    list_filter = ("state", "mode", "queued_at")
+    search_fields = ("run_id", "strategy_name", "error_code")
+    search_help_text = (
+        "The whole id of a run, a strategy's name, an error's code, or a part of an account's id or name."
+    )
     list_select_related = ("account",)
-    date_hierarchy = "queued_at"
     inlines = (OrderInline,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RebalanceRun], search_term: str
+    ) -> tuple[QuerySet[RebalanceRun], bool]:
+        """Whole words, by index; a part only of what is few: looking into a hundred thousand rows takes seconds."""
+        for word in search_term.split():
+            accounts = Account.objects.filter(Q(account_id__icontains=word) | Q(name__icontains=word))
+            whole = Q(run_id=word) | Q(strategy_name=word) | Q(error_code=word)
+            queryset = queryset.filter(whole | Q(account__in=list(accounts.values_list("pk", flat=True))))
+        return queryset, False
 
     @admin.display(description="Run", ordering="id")
     def page(self, run: RebalanceRun) -> str:
@@ -122,21 +152,24 @@ class StrategyEventAdmin(ReadOnlyMixin, admin.ModelAdmin[StrategyEvent]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StrategyEvent]:
         """With the runs that the list shows."""
-        return super().get_queryset(request).prefetch_related("runs__account")
+        return with_first_runs(super().get_queryset(request))
 
     @admin.display(description="Runs")
-    def outcome(self, event: StrategyEvent) -> str:
+    def outcome(self, event: Any) -> str:
         """What became of it, account by account; `superseded` when a newer event has taken its place."""
-        return ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
+        said = [f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.first_runs]
+        return ", ".join(said + ([f"and {event.runs_left_out} more"] if event.runs_left_out else []))
 
 
 @admin.register(ExecutedSession)
-class ExecutedSessionAdmin(ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
+class ExecutedSessionAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
     """The trade guard's history."""
 
     list_display = ("account", "session_date", "run", "first_order_at")
-    list_filter = ("account",)
+    search_fields = ("account__account_id", "account__name", "run__run_id")
+    ordering = ("-id",)
     list_select_related = ("account", "run")
+    run = "run__"
 
 
 @admin.register(SeenExecution)
@@ -144,18 +177,20 @@ class SeenExecutionAdmin(ReadOnlyMixin, admin.ModelAdmin[SeenExecution]):
     """What the trade guard counts from, manual trades included."""
 
     list_display = ("account", "session_date", "executed_at", "symbol", "quantity", "price_usd", "client_order_id")
-    list_filter = ("account", "session_date")
-    search_fields = ("symbol", "execution_id")
+    search_fields = ("symbol", "execution_id", "account__account_id", "account__name")
+    ordering = ("-id",)
     list_select_related = ("account",)
 
 
 @admin.register(ScheduleEntry)
-class ScheduleEntryAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduleEntry]):
+class ScheduleEntryAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ScheduleEntry]):
     """The schedule, with what became of it."""
 
     list_display = ("account", "session_date", "due_at", "origin", "state", "attempt", "run", "message")
-    list_filter = ("state", "origin", "account")
+    list_filter = ("state", "origin")
+    search_fields = ("account__account_id", "account__name")
     list_select_related = ("account", "run")
+    run = "run__"
     ordering = ("-due_at", "account")
 
 

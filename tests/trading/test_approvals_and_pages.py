@@ -1,22 +1,23 @@
 """From the Preview button to the orders, as people with different rights."""
 
+import json
 import re
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from brokers.simulated import books
 from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
 from trading.models import RebalanceRun, TradingControl
+from trading.results import rebalance_result
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RIGHTS = {
@@ -158,6 +159,27 @@ def test_a_live_run_wants_the_right_and_the_account_number_typed(log_in, make_ac
     assert finish().state == "completed"
 
 
+def test_a_live_run_asks_for_the_one_time_code_of_who_has_a_device(client, people, make_account, settings):
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING, settings.MARKET_CALENDAR = "live", True, "always_open"
+    account, person = make_account(type="live", live_armed=True), people("live_trader")
+    device = TOTPDevice.objects.create(user=person, name="Phone", confirmed=True)
+    client.force_login(person)
+    preview = previewed(client, account)
+    assert "You have logged in without a one-time code" in page(client, preview)
+    session = client.session
+    session["otp_device_id"] = device.persistent_id
+    session.save()
+    assert 'name="code"' in page(client, preview)
+    code = f"{TOTP(device.bin_key).token():06d}"
+    wrong = f"{(int(code) + 1) % 1_000_000:06d}"
+    for given in ("", wrong):
+        assert "one-time code is missing, wrong or used" in messages(send(client, preview, account_id="U1", code=given))
+        TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
+    assert not RebalanceRun.objects.filter(mode="execute").exists()
+    send(client, preview, account_id="U1", code=code)
+    assert finish().state == "completed"
+
+
 @pytest.mark.parametrize("moved", ["quotes", "positions", "targets"])
 def test_a_plan_whose_world_has_moved_stops_before_its_first_order(log_in, make_account, moved):
     client = log_in("trader")
@@ -247,22 +269,13 @@ def test_the_csv_holds_the_trades(log_in, make_account):
     assert len(rows) == 1 + len(preview.result["trades"])
 
 
-@pytest.mark.parametrize("url", ["/", "/runs/", "/events/"])
-def test_a_page_takes_as_many_queries_for_many_rows_as_for_few(log_in, make_account, url):
+def test_the_json_is_what_the_command_prints(log_in, make_account):
     client = log_in("trader")
-
-    def fill(start, stop):
-        for i in range(start, stop):
-            carry_out(make_account(f"N{i}"), ExecCommand.PRINT_REBALANCE)
-
-    fill(0, 2)
-    client.get(url)
-    with CaptureQueriesContext(connection) as few:
-        assert client.get(url).status_code == 200
-    fill(2, 6)
-    with CaptureQueriesContext(connection) as many:
-        assert client.get(url).status_code == 200
-    assert len(many) == len(few)
+    preview = previewed(client, make_account())
+    answer = client.get(reverse("trading:run_json", args=[preview.run_id]))
+    assert answer["Content-Disposition"] == f'attachment; filename="U1-{preview.run_id}.json"'
+    assert answer.json() == json.loads(rebalance_result(preview).model_dump_json())
+    assert (answer.json()["mode"], len(answer.json()["trades"])) == ("preview", len(preview.result["trades"]))
 
 
 def test_no_page_has_an_inline_script_or_style_and_the_policy_forbids_them(log_in, make_account):

@@ -6,7 +6,9 @@ from django.http import HttpRequest
 
 
 class ReadOnlyMixin:
-    """Written by the journal only."""
+    """Written by the journal only; these tables grow for ever, so their lists count the rows once, not twice."""
+
+    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody."""

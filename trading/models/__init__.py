@@ -10,7 +10,15 @@ from trading.models.notifications import Notification, NotificationKind, Notific
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
 from trading.models.published import PublishedTargets
-from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id
+from trading.models.runs import (
+    RebalanceRun,
+    RunMode,
+    RunState,
+    RunStep,
+    TimelineEntry,
+    new_run_id,
+    without_documents,
+)
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession, SeenExecution
 from trading.models.values import AccountStanding, AccountValue, TotalValue
@@ -52,4 +60,5 @@ __all__ = [
     "Webhook",
     "WebhookDelivery",
     "new_run_id",
+    "without_documents",
 ]

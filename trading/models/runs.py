@@ -1,7 +1,8 @@
 import secrets
+from typing import TypeVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: people read these aloud
 
@@ -123,6 +124,15 @@ class RebalanceRun(models.Model):
     def is_finished(self) -> bool:
         """Whether nothing more happens to it by itself."""
         return self.state not in RunState.unfinished()
+
+
+DOCUMENTS = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")
+Rows = TypeVar("Rows", bound=models.Model)
+
+
+def without_documents(rows: "QuerySet[Rows]", run: str = "") -> "QuerySet[Rows]":
+    """The rows without what weighs most of a run and no list shows; `run` is the way from the row to its run."""
+    return rows.defer(*(f"{run}{name}" for name in DOCUMENTS))
 
 
 class TimelineEntry(models.Model):

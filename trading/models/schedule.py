@@ -1,6 +1,8 @@
 from django.db import models
 from django.db.models import Q, QuerySet
 
+from trading.models.runs import without_documents
+
 
 class ScheduleOrigin(models.TextChoices):
     """Who or what has put an account on the schedule."""
@@ -63,7 +65,8 @@ class ScheduleEntry(models.Model):
         """What waits or goes on, and what went wrong and was not taken up again: nothing of it is dropped silently."""
         going_on = Q(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
         went_wrong = Q(state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True)
-        return cls.objects.filter(going_on | went_wrong).select_related("account__strategy", "run", "requested_by")
+        entries = cls.objects.filter(going_on | went_wrong)
+        return without_documents(entries.select_related("account__strategy", "run", "requested_by"), "run__")
 
 
 class ScheduledJob(models.Model):

@@ -1,6 +1,5 @@
 """One account: where it stands, how it got there, what was done."""
 
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -10,11 +9,12 @@ from accounts.models import Account
 from accounts.policies import resolve_policy
 from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
 from trading.market_calendar import market_calendar
-from trading.models import RunMode, RunState
+from trading.models import RunMode, RunState, without_documents
 from trading.pages.charts import value_chart
-from trading.pages.dashboard import HEAVY, OLD_AFTER
+from trading.pages.dashboard import OLD_AFTER
 from trading.pages.frame import accounts_crumb, framed, person_of
 from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
+from trading.pages.rights import needs
 from trading.pages.tables import band_percent, drift_chart, rings, weight_rows
 from trading.schedule.entries import open_entries
 from trading.trade_guard import check_trade_guard
@@ -23,11 +23,13 @@ RUNS_SHOWN = 8
 
 
 @require_GET
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
     """Where the account stands and what was done."""
     found = get_object_or_404(
-        Account.objects.select_related("strategy", "replacement_set", "policy", "standing__planned_run"),
+        Account.objects.select_related("strategy", "replacement_set", "policy", "standing__planned_run").defer(
+            *(f"standing__planned_run__{name}" for name in ("snapshot", "quotes", "guards", "targets", "warnings"))
+        ),
         account_id=account_id,
     )
     standing = getattr(found, "standing", None)
@@ -35,7 +37,7 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
     rows = weight_rows(planned) if planned else []
     after = bool(planned and planned.mode == RunMode.EXECUTE)
     points = values_of([found.pk], YEAR_DAYS)[found.pk]
-    runs = found.runs.select_related("account").defer(*HEAVY).order_by("-id")
+    runs = without_documents(found.runs.select_related("account")).order_by("-id")
     context = {
         "account": found,
         "standing": standing,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
@@ -14,10 +13,11 @@ from django.views.decorators.http import require_GET
 from accounts.models import Account
 from calculator.outlook import CASH
 from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT
-from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState
+from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
 from trading.pages.frame import framed
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
+from trading.pages.rights import needs
 from trading.vital_signs import hearing, overview
 
 CARDS_A_PAGE = 12
@@ -38,7 +38,7 @@ class Card:
 
 
 @require_GET
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def dashboard(request: HttpRequest) -> HttpResponse:
     """All accounts at a glance, the worst first."""
     pages = Paginator(_worst_first(), CARDS_A_PAGE)
@@ -48,7 +48,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "cards": _cards(shown),
         "totals": _totals(),
         "chart": value_chart(total_values(), rebalance_days()),
-        "latest": RebalanceRun.objects.select_related("account").defer(*HEAVY).order_by("-id")[:6],
+        "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
         "health": overview(),
         "hearing": hearing(),
         "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
@@ -58,10 +58,6 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "may_preview": request.user.has_perm(PREVIEW_RIGHT),
     }
     return framed(request, "trading/dashboard.html", context, "Dashboard")
-
-
-HEAVY = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")
-"""What lists of runs do not show."""
 
 
 def _worst_first() -> QuerySet[Account]:

@@ -2,12 +2,12 @@
 
 import csv
 
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_GET
 
 from trading.approvals import VIEW_RIGHT
 from trading.models import RebalanceRun, RunMode
+from trading.pages.rights import needs
 from trading.pages.run_page import find_run
 from trading.pages.run_report import slippage_bps
 from trading.results import rebalance_result
@@ -29,7 +29,7 @@ ORDERS = (
 
 
 @require_GET
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """The trades of a preview, or the orders of a run."""
     run = find_run(run_id)
@@ -65,7 +65,7 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
 
 
 @require_GET
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def run_json(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """The run as `rebalance --json` prints it."""
     run = find_run(run_id)

@@ -2,29 +2,29 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from trading.errors import Refused
-from trading.models import Notification, NotificationState
+from trading.models import Notification, NotificationState, without_documents
 from trading.notifications import channels, send_test
 from trading.pages.cursor import cursor_page
 from trading.pages.frame import framed, person_of
+from trading.pages.rights import needs
 
 VIEW_MESSAGES = "trading.view_notification"
 A_PAGE = 30
 
 
 @require_GET
-@permission_required(VIEW_MESSAGES, login_url="admin:login")
+@needs(VIEW_MESSAGES)
 def notifications(request: HttpRequest) -> HttpResponse:
     """The channels, what goes to them, and the outbox."""
     context = {
         "channels": channels(),
         "values_included": settings.USER_NOTIFICATIONS_INCLUDE_VALUES,
-        "page": cursor_page(Notification.objects.select_related("run"), request, A_PAGE),
+        "page": cursor_page(without_documents(Notification.objects.select_related("run"), "run__"), request, A_PAGE),
         "pending": Notification.objects.filter(state=NotificationState.PENDING).count(),
         "may_test": request.user.has_perm("accounts.execute_account"),
     }
@@ -32,7 +32,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@permission_required(VIEW_MESSAGES, login_url="admin:login")
+@needs(VIEW_MESSAGES)
 def send_a_test(request: HttpRequest) -> HttpResponse:
     """Sends one message to every channel."""
     try:

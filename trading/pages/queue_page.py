@@ -1,6 +1,5 @@
 """The queue, to look at: django-q2's own pages would let people run any code."""
 
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -8,6 +7,7 @@ from django.views.decorators.http import require_GET
 from django_q.models import Failure, OrmQ, Schedule
 
 from trading.pages.frame import framed
+from trading.pages.rights import needs
 from trading.vital_signs import signs_of
 
 A_PAGE = 50
@@ -15,7 +15,7 @@ A_PAGE = 50
 
 @require_GET
 @never_cache
-@permission_required("trading.view_processheartbeat", login_url="admin:login")
+@needs("trading.view_processheartbeat")
 def queue(request: HttpRequest) -> HttpResponse:
     """Workers, what waits, the schedules, and what failed lately."""
     now = timezone.now()

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +16,7 @@ from accounts.replacement_chains import find_cycle
 from accounts.replacements import replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
 from trading.pages.frame import framed
+from trading.pages.rights import needs
 from trading.pages.strategy_pages import targets_of
 
 VIEW_SET = "accounts.view_replacementset"
@@ -45,7 +45,7 @@ class Effect:
 
 
 @require_GET
-@permission_required(VIEW_SET, login_url="admin:login")
+@needs(VIEW_SET)
 def replacement_sets(request: HttpRequest) -> HttpResponse:
     """All replacement sets."""
     found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
@@ -55,7 +55,7 @@ def replacement_sets(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@permission_required(VIEW_SET, login_url="admin:login")
+@needs(VIEW_SET)
 def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
     """One replacement set with its effect on each strategy that uses it."""
     found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -27,6 +26,7 @@ from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.one_time_codes import has_device
 from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
+from trading.pages.rights import needs
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 from trading.pages.tables import band_percent, plan_summary, weight_rows
@@ -37,7 +37,7 @@ HTMX_UNCHANGED = 204
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def preview(request: HttpRequest, account_id: str) -> HttpResponse:
     """Asks for a preview and leads to its page."""
     found = get_object_or_404(Account, account_id=account_id)
@@ -59,7 +59,7 @@ def find_run(run_id: str) -> RebalanceRun:
 
 @require_GET
 @never_cache
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A preview with its confirmation, or a run with its orders and its story."""
     found = find_run(run_id)
@@ -70,7 +70,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @require_GET
 @never_cache
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
     """The moving part of a run's page; nothing when nothing has changed."""
     found = find_run(run_id)
@@ -153,7 +153,7 @@ def _version(run: RebalanceRun) -> str:
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def execute(request: HttpRequest, run_id: str) -> HttpResponse:
     """Sends the orders of a preview: exactly those that the person saw."""
     try:
@@ -171,7 +171,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def stop(request: HttpRequest, run_id: str) -> HttpResponse:
     """Asks a run to send no more orders."""
     try:

@@ -1,7 +1,6 @@
 """The buttons of the schedule: an account on, an account off."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
@@ -10,13 +9,14 @@ from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from trading.errors import Refused
 from trading.pages.frame import person_of
+from trading.pages.rights import needs
 from trading.schedule.entries import schedule_account, unschedule_account
 
 VIEW_RIGHT = "accounts.view_account"
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def add(request: HttpRequest, account_id: str) -> HttpResponse:
     """Schedules the account for the next market open."""
     account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
@@ -30,7 +30,7 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def remove(request: HttpRequest, account_id: str) -> HttpResponse:
     """Takes the account off the schedule."""
     account = get_object_or_404(Account, account_id=account_id)

@@ -1,7 +1,6 @@
 """The schedule: what starts when, what was missed, and what the strategies ask for by themselves."""
 
 from django.conf import settings
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -9,8 +8,9 @@ from django.views.decorators.http import require_GET
 from accounts.models import Strategy
 from trading.approvals import EXECUTE_RIGHT, VIEW_RIGHT
 from trading.market_calendar import market_calendar
-from trading.models import ScheduledJob, ScheduleEntry, ScheduleState
+from trading.models import ScheduledJob, ScheduleEntry, ScheduleState, without_documents
 from trading.pages.frame import framed
+from trading.pages.rights import needs
 from trading.schedule.cadence import coming_open
 from trading.schedule.entries import open_entries
 from trading.schedule.opens import next_open
@@ -20,7 +20,7 @@ PAST_SHOWN = 30
 
 
 @require_GET
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def schedule(request: HttpRequest) -> HttpResponse:
     """What waits, what went wrong, what came of it, and the strategies that come by the calendar."""
     now, calendar = timezone.now(), market_calendar()
@@ -36,7 +36,9 @@ def schedule(request: HttpRequest) -> HttpResponse:
         "opening": next_open(now, calendar),
         "waiting": waiting[:ENTRIES_SHOWN],
         "waiting_count": waiting.count(),
-        "past": past.select_related("account", "run").order_by("-due_at", "-id")[:PAST_SHOWN],
+        "past": without_documents(past.select_related("account", "run"), "run__").order_by("-due_at", "-id")[
+            :PAST_SHOWN
+        ],
         "regular": [{"strategy": one, "opening": coming_open(one, now, calendar)} for one in regular],
         "jobs": ScheduledJob.objects.order_by("-due_at", "key")[:10],
         "may_remove": request.user.has_perm(EXECUTE_RIGHT),

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.cache import never_cache
@@ -17,6 +16,7 @@ from trading.errors import Refused
 from trading.models import Order, RebalanceRun
 from trading.one_time_codes import has_device
 from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
+from trading.pages.rights import needs
 from trading.settled_by_hand import Finding, Outcome, close_run, may_settle, settle_order
 
 LABELS = {
@@ -53,7 +53,7 @@ class FindingForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 @never_cache
 @sensitive_post_parameters()
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
     """The form for one order, and what becomes of it."""
     orders = Order.objects.select_related("run", "account")
@@ -92,7 +92,7 @@ def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required(VIEW_RIGHT, login_url="admin:login")
+@needs(VIEW_RIGHT)
 def close(request: HttpRequest, run_id: str) -> HttpResponse:
     """Closes a run that needed attention."""
     run = get_object_or_404(RebalanceRun.objects.select_related("account"), run_id=run_id)

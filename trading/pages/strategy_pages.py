@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
 from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +16,7 @@ from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
 from trading.pages.frame import framed, person_of
+from trading.pages.rights import needs
 from trading.strategy_targets import fetch_now
 
 VIEW_STRATEGY = "accounts.view_strategy"
@@ -27,7 +27,7 @@ WHOLE = Decimal(100)
 
 
 @require_GET
-@permission_required(VIEW_STRATEGY, login_url="admin:login")
+@needs(VIEW_STRATEGY)
 def strategies(request: HttpRequest) -> HttpResponse:
     """All strategies."""
     newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
@@ -48,7 +48,7 @@ def strategies(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@permission_required(VIEW_STRATEGY, login_url="admin:login")
+@needs(VIEW_STRATEGY)
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
     """One strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
@@ -66,7 +66,7 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_POST
-@permission_required(VIEW_STRATEGY, login_url="admin:login")
+@needs(VIEW_STRATEGY)
 def fetch(request: HttpRequest, name: str) -> HttpResponse:
     """Asks the allocations service for the strategy's targets, now."""
     found = get_object_or_404(Strategy, name=name)

@@ -1,0 +1,135 @@
+"""Every page makes as many queries for many rows as for few: a thousand accounts must not mean a thousand queries."""
+
+import os
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import RebalancePolicy, ReplacementRule, ReplacementSet
+from tests.support.makers import carry_out, strategy
+from tests.support.pages import admin_lists, product_pages
+from trading.models import (
+    AccountValue,
+    ApiToken,
+    AuditEntry,
+    ChannelPosition,
+    ExecutedSession,
+    Notification,
+    ProcessHeartbeat,
+    RunState,
+    ScheduledJob,
+    ScheduleEntry,
+    SeenExecution,
+    TimelineEntry,
+    Webhook,
+    WebhookDelivery,
+    new_run_id,
+)
+from trading.values import ExecCommand
+from trading.wake import wake_slot
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="queries are counted on one database"),
+]
+TARGETS = {"SPY": "0.6", "IEF": "0.4"}
+
+
+def copied(row, **changes):
+    copy = type(row).objects.get(pk=row.pk)
+    copy.pk, copy._state.adding = None, True
+    for name, value in changes.items():
+        setattr(copy, name, value)
+    copy.save()
+    return copy
+
+
+@pytest.fixture
+def shop(client, make_account):
+    """An account with a preview and an execution; the strategy and the set are shared by all that follow."""
+    person = User.objects.create_superuser("all", password="pw")
+    client.force_login(person)
+    replacements = ReplacementSet.objects.create(name="shared")
+    ReplacementRule.objects.create(replacement_set=replacements, source="SPY", target="VOO")
+    account = make_account(
+        "FIRST", positions={"VTI": "30"}, strategy=strategy("shared", TARGETS), replacement_set=replacements
+    )
+    preview, run = carry_out(account, ExecCommand.PRINT_REBALANCE), carry_out(account)
+    assert (preview.state, run.state) == ("completed", "completed"), run.error_message
+    return person, account, preview, run
+
+
+def add_rows(shop, make_account, number):
+    """One more of everything: of all accounts, of this account, and of this run."""
+    person, first, preview, run = shop
+    now = timezone.now()
+    account = make_account(f"N{number}", strategy=first.strategy, replacement_set=first.replacement_set)
+    strategy(f"s{number}", TARGETS)
+    others = ReplacementSet.objects.create(name=f"set{number}")
+    ReplacementRule.objects.create(replacement_set=others, source="SPY", target=f"X{number}")
+    RebalancePolicy.objects.create(name=f"policy{number}")
+    event = copied(run.event, message_id=f"m{number}", channel="shared")
+    for owner in (first, account):
+        for template in (preview, run):
+            for state in (RunState.COMPLETED, RunState.FAILED, RunState.NEEDS_ATTENTION):
+                copied(template, run_id=new_run_id(), account=owner, event=event, state=state, approved_preview=None)
+    carry_out(account, ExecCommand.PRINT_REBALANCE)
+    late = copied(run.event, message_id=f"late{number}", state="late")
+    copied(preview, run_id=new_run_id(), event=late)
+    order = copied(run.orders.first(), sequence=100 + number, client_order_id=f"o{number}")
+    copied(run.orders.first().fills.first(), order=order, execution_id=f"e{number}")
+    TimelineEntry.objects.create(run=run, code="note", message="One more.")
+    AccountValue.objects.create(account=account, total_value_usd=1, cash_usd=1, at=now - timedelta(days=number + 1))
+    for state in ("waiting", "completed", "failed"):
+        ScheduleEntry.objects.create(key=f"{state}{number}", account=account, session_date=now.date(), due_at=now,
+                                     origin="person", state=state, run=run, requested_by=person)  # fmt: skip
+    ScheduledJob.objects.create(key=f"job{number}", kind="cadence", session_date=now.date(), due_at=now)
+    ExecutedSession.objects.create(
+        account=account, session_date=now.date(), run=copied(run, run_id=new_run_id()), first_order_at=now
+    )
+    SeenExecution.objects.create(account=account, execution_id=f"x{number}", symbol="SPY", quantity=1, price_usd=Decimal(1),
+                                 executed_at=now, session_date=now.date())  # fmt: skip
+    Notification.objects.create(kind="failure", title="Told", body="Told.", run=run)
+    AuditEntry.objects.create(person="all", action="a", subject="b")
+    ProcessHeartbeat.objects.create(name=f"worker:{number}:1", kind="worker", at=now)
+    ChannelPosition.objects.create(channel=f"c{number}", known_from=now, caught_up_to=now)
+    User.objects.create_user(f"u{number}").groups.add(Group.objects.create(name=f"g{number}"))
+    ApiToken.objects.create(name="t", owner=person, digest=f"d{number}", expires_at=now)
+    WebhookDelivery.objects.create(webhook=Webhook.objects.create(name=f"w{number}", url="https://a.test"), body="{}")
+    wake_slot(account.connection_id)
+
+
+def test_a_page_takes_as_many_queries_for_many_rows_as_for_few(shop, make_account, client):
+    _, account, preview, run = shop
+    pages = (
+        product_pages(
+            account=account.account_id,
+            strategy="shared",
+            replacement_set="shared",
+            preview=preview.run_id,
+            run=run.run_id,
+        )
+        | admin_lists()
+    )
+
+    def queries():
+        taken = {}
+        for name, address in pages.items():
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(address).status_code == 200, address
+            taken[name] = len(queries)
+        return taken
+
+    for number in range(2):
+        add_rows(shop, make_account, number)
+    few = queries()
+    for number in range(2, 7):
+        add_rows(shop, make_account, number)
+    many = queries()
+    assert {name: (few[name], taken) for name, taken in many.items() if taken > few[name]} == {}
+    assert len(few) > 40
