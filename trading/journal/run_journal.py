@@ -37,7 +37,7 @@ class RunJournal:
 
     async def approved_by_rule(self, account_id: str, message: str) -> None:
         """Writes that the plan was approved by a rule and no person."""
-        await self._write(runs.approved_by_rule, self.run_pk, account_id, message)
+        await self._scribe.write(runs.approved_by_rule, self.run_pk, account_id, message)
 
     async def end(self, state: RunState, **fields: Any) -> None:
         """Ends the run."""
