@@ -13,6 +13,7 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.exceptions import (
     AccountNotManaged,
+    BrokerAPIError,
     BrokerConnectionError,
     BrokerSilent,
     BrokerUnreachable,
@@ -147,6 +148,7 @@ class SimulatedBroker(BrokerClient):
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
         """Looks in open and completed orders. Moves money: no."""
+        await self._readable(account_id)
         for order in await self._of_account(account_id, _orders, account_id):
             if order.client_order_id == client_order_id:
                 return mapping.order_result(order)
@@ -156,6 +158,7 @@ class SimulatedBroker(BrokerClient):
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
         """The fills since an instant, oldest first. Moves money: no."""
+        await self._readable(account_id)
         fills = await self._of_account(account_id, _executions, (account_id,), since)
         found = [mapping.execution(fill) for fill in fills]
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
@@ -173,6 +176,10 @@ class SimulatedBroker(BrokerClient):
         """Asks whether the broker would take the order. Moves money: no."""
         words = await self._of_account(account_id, books.would_take, account_id, symbol, quantity, price)
         return Feasibility(accepted=not words, message=words)
+
+    async def _readable(self, account_id: str) -> None:
+        if await self._ask(take_fault, Kind.UNREADABLE, account_id):
+            raise BrokerAPIError("The broker's records cannot be read.")
 
     async def _of_account(self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if account_id not in self.settings.account_ids:

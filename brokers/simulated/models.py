@@ -173,6 +173,7 @@ class SimulatedFault(models.Model):
         INCOMPLETE = "incomplete", "The account's value is missing"
         DUPLICATE_UPDATE = "duplicate_update", "Updates of orders come twice"
         SUPPRESSED_UPDATE = "suppressed_update", "No update of the order comes"
+        UNREADABLE = "unreadable", "A look-up of an order or of executions fails"
 
     kind = models.CharField(max_length=20, choices=Kind)
     account_id = models.CharField(max_length=32, blank=True, help_text="Of this account only.")

@@ -198,6 +198,9 @@ MATRIX = (
         "two clusters, the same run",
         "one owner",
         (
+            f"{PROCESSES}::test_two_clusters_race_for_one_schedule_and_each_account_starts_once",
+            f"{JOURNAL}::test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event",
+            f"{JOURNAL}::test_a_run_that_is_just_superseded_is_not_taken_up",
             f"{JOURNAL}::test_one_lease_at_a_time_and_a_new_epoch_for_each",
             f"{JOURNAL}::test_the_database_forbids_a_second_executing_run_of_an_account",
             "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",

@@ -1,6 +1,8 @@
 """Faults of hosts, clocks, disks and people, injected into runs of this process."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,15 +14,17 @@ from django.utils import timezone
 
 from accounts.models import BrokerConnection
 from brokers.exceptions import BrokerUnreachable, ClientIdInUse
-from brokers.simulated.books import set_position
+from brokers.simulated.books import set_position, take_order
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
-from brokers.simulated.models import SimulatedOrder
+from brokers.simulated.models import SimulatedFault, SimulatedOrder
+from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
 from trading import sweeper
 from trading.journal import claims, leases
 from trading.models import EventSource, Notification, Order, RebalanceRun
 from trading.services import receive_event
+from trading.settling import settle_run
 from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -207,7 +211,43 @@ def test_dying_after_each_send_is_no_progress(make_account):
 
 
 def _one_share():
-    from brokers.values import OrderType, TimeInForce
     from trading.journal.orders import PlannedOrder
 
     return PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
+
+
+def test_look_ups_that_fail_prove_nothing_and_are_outlasted(make_account, monkeypatch):
+    monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.1)
+    set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # nobody tells of it: it has to be asked for
+    set_fault(Kind.SLOW, symbol="SPY", number=0.3)
+    set_fault(Kind.UNREADABLE, times=2)
+    run = carry_out(make_account())
+    assert (run.state, run.orders.get(symbol="SPY").state) == ("completed", "filled"), run.error_message
+    assert not SimulatedFault.objects.filter(kind=Kind.UNREADABLE, remaining__gt=0).exists()
+
+
+def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(make_account):
+    account = make_account(policy=policy(request_timeout_seconds=Decimal("0.5")))
+    set_fault(Kind.CANCEL_IGNORED)
+    take_order("U1", "GLD", Decimal(1), OrderType.LIMIT, Decimal(1), "by-hand", TimeInForce.GTC)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "open_orders_remain")
+    assert "GLD" in run.error_message and not Order.objects.filter(submitted_at__isnull=False).exists()
+
+
+def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account, settings):
+    run = carry_out(make_account())
+    order = run.orders.get(symbol="SPY")
+    order.fills.all().delete()
+    Order.objects.filter(pk=order.pk).update(state="unknown", filled_quantity=0, submitted_at=timezone.now())
+    SimulatedOrder.objects.filter(symbol="SPY").delete()
+    settings.LEASE_TTL_SECONDS, settings.ORDER_SETTLE_SECONDS = 0.8, 1.0
+    slot, ends = BrokerConnection.objects.filter(pk=run.connection_id), set()
+    with ThreadPoolExecutor(1) as beside:
+        settling = beside.submit(settle_run, RebalanceRun.objects.get(pk=run.pk))
+        while not settling.done():
+            ends |= {until for until in slot.values_list("lease_until", flat=True) if until}
+            time.sleep(0.05)  # a database tells nobody that a row has changed
+    # The position is what the fill made it: without a record, a person has to look.
+    assert [found.state for found in settling.result()] == ["unknown"]
+    assert len(ends) > 2, "the lease was renewed while it waited for longer than a lease lives"

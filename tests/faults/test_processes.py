@@ -58,6 +58,56 @@ def test_a_secret_key_that_is_rotated_loses_no_run(rig):
     rig.assert_all_is_well()
 
 
+WORKERS = "from trading.models import ProcessHeartbeat as P; answer = P.objects.filter(kind='worker').count()"
+SCHEDULED = """
+from datetime import timedelta
+from django.utils import timezone
+from accounts.models import Account
+from trading.journal.schedule import place
+from trading.models import ScheduleOrigin
+due_at = timezone.now() + timedelta(seconds=0.5)
+for account in Account.objects.filter(account_id__startswith="P-open"):
+    place(account, due_at.date(), due_at, ScheduleOrigin.COMMAND)
+"""
+ENDED = """
+from trading.models import ScheduleEntry
+answer = list(ScheduleEntry.objects.values_list("state", flat=True))
+"""
+SWEPT_SINCE = """
+from datetime import timedelta
+from django.db.models import Max
+from trading.models import ProcessHeartbeat, ScheduleEntry
+due_at = ScheduleEntry.objects.aggregate(at=Max("due_at"))["at"]
+answer = ProcessHeartbeat.objects.filter(kind="worker", at__gt=due_at + timedelta(seconds=1)).count()
+"""
+STARTED = """
+from collections import Counter
+from trading.models import RebalanceRun, StrategyEvent
+scheduled = RebalanceRun.objects.filter(event__source="schedule")
+answer = dict(
+    runs=Counter(scheduled.values_list("account__account_id", flat=True)),
+    events=StrategyEvent.objects.filter(source="schedule").count())
+"""
+
+
+@pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") != "postgres", reason="clusters on SQLite wait for one writer: nothing races"
+)
+def test_two_clusters_race_for_one_schedule_and_each_account_starts_once(rig):
+    accounts = [f"P-open-{number}" for number in range(3)]
+    rig.accounts(*accounts)
+    clusters = [rig.site.start("qworker") for _ in range(2)]
+    rig.wait_for(lambda: rig.ask(WORKERS) >= 2, "A sign of life of both clusters")
+    rig.ask(SCHEDULED)  # due in a moment: both sweep for it
+    rig.wait_for(lambda: rig.ask(SWEPT_SINCE) == 2, "Sweeps of both clusters since then")
+    assert rig.ask(STARTED) == {"runs": dict.fromkeys(accounts, 1), "events": len(accounts)}
+    assert [cluster.poll() for cluster in clusters] == [None, None]
+    rig.wait_for(lambda: rig.ask(ENDED) == ["completed"] * len(accounts), "The end of the scheduled runs", 90)
+    for cluster in clusters:
+        rig.site.kill(cluster)
+    rig.assert_all_is_well()
+
+
 @on_postgres
 def test_connections_that_end_in_mid_run_stop_nothing_for_long(rig):
     workers = rig.workers(1)

@@ -1,11 +1,14 @@
 """Leases, fences and transitions: who may write, and what may follow what."""
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +18,23 @@ from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeI
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, runs
+from trading.journal.executions import keep_executions
+from trading.journal.standing import keep_value
 from trading.journal.words import apply_words, mark_order
-from trading.models import Order, OrderState, RebalanceRun, RunState
+from trading.models import (
+    AccountStanding,
+    AccountValue,
+    Order,
+    OrderState,
+    RebalanceRun,
+    RunState,
+    SeenExecution,
+)
 
 pytestmark = pytest.mark.django_db
+ON_POSTGRES = pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has one writer at a time, and no locks of rows"
+)
 
 
 @pytest.fixture
@@ -113,6 +129,94 @@ def test_client_order_ids_are_of_the_run_and_short(order):
     assert (
         len(planned.client_order_id) <= 20 and planned.client_order_id.isascii() and ":" not in planned.client_order_id
     )
+
+
+def test_what_is_kept_of_an_account_is_fenced_too(run):
+    from trading.market_calendar import market_calendar
+
+    lost = claim(run)
+    BrokerConnection.objects.update(lease_epoch=lost.epoch + 1)
+    with pytest.raises(LeaseLost):
+        keep_value(lost, run.account_id, Decimal(1000), Decimal(10))
+    with pytest.raises(LeaseLost):
+        keep_executions(lost, run.account_id, [execution(1, 2)], market_calendar())
+    assert not AccountValue.objects.exists() and not AccountStanding.objects.exists()
+    assert not SeenExecution.objects.exists()
+
+
+def test_rows_that_were_never_sent_do_not_wait_for_ever_when_their_run_ends(order):
+    lease, planned = order
+    runs.end_run(lease, RebalanceRun.objects.get().pk, RunState.FAILED, code="internal_error", message="x")
+    row = Order.objects.get(pk=planned.pk)
+    assert (row.state, row.message) == ("cancelled", "Never sent: the run has ended.")
+    assert row.finished_at is not None
+
+
+def until_somebody_waits(*_):
+    """Holds a transaction open until somebody waits for its locks, which tells nobody but who asks."""
+    until = time.monotonic() + 20
+    while not _waiters() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _waiters():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
+
+
+@ON_POSTGRES
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event(run, monkeypatch):
+    """The claim holds the row: the newer event waits for it, and then finds the run running."""
+    monkeypatch.setattr(claims, "reached", until_somebody_waits)
+    lease = leases.claim_lease(run.connection_id, "me")
+    with ThreadPoolExecutor(1) as beside:
+        claimed = beside.submit(in_a_thread, claims.claim_runs, lease)
+        newer = queue(run.account)
+        assert [taken.pk for taken in claimed.result(30)] == [run.pk]
+    run.refresh_from_db()
+    assert (run.state, newer.state) == ("running", "queued")
+
+
+@ON_POSTGRES
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_is_just_superseded_is_not_taken_up(run, monkeypatch):
+    """The newer event holds the row: the claim waits for it, and takes nothing that was superseded."""
+    supersede = runs.supersede
+
+    def then_hold(*arguments):
+        supersede(*arguments)
+        until_somebody_waits()
+
+    monkeypatch.setattr(runs, "supersede", then_hold)
+    lease = leases.claim_lease(run.connection_id, "me")
+    with ThreadPoolExecutor(1) as beside:
+        newer = beside.submit(in_a_thread, queue, run.account)
+        while not _exclusive():
+            time.sleep(0.01)
+        taken = claims.claim_runs(lease)
+        newer = newer.result(30)
+    run.refresh_from_db()
+    assert run.state == "superseded" and run.pk not in {found.pk for found in taken}
+    assert [found.pk for found in [*taken, *claims.claim_runs(lease)]] == [newer.pk]
+
+
+def _exclusive():
+    """Whether a transaction has locked a run's row to change it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
+            "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
+        )
+        return cursor.fetchone()[0]
+
+
+def in_a_thread(function, *arguments):
+    try:
+        return function(*arguments)
+    finally:
+        connection.close()
 
 
 def test_the_database_forbids_a_second_executing_run_of_an_account(run):

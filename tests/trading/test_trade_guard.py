@@ -8,10 +8,9 @@ import pytest
 import time_machine
 
 from accounts.models import Account
-from brokers.exceptions import BrokerAPIError
 from brokers.sessions import ExchangeCalendar
 from brokers.simulated import books
-from brokers.simulated.client import SimulatedBroker
+from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, simulated_account
@@ -242,13 +241,9 @@ def test_a_cash_account_buys_with_settled_cash_only_and_the_rest_in_the_next_ses
 
 
 @SENDS
-def test_what_cannot_be_read_closes_the_door(make_account, monkeypatch):
+def test_what_cannot_be_read_closes_the_door(make_account):
     account = make_account(trade_guard="pdt_legacy", positions={"VTI": "100"})
-
-    async def unreadable(*_, **__):
-        raise BrokerAPIError("The executions cannot be read.")
-
-    monkeypatch.setattr(SimulatedBroker, "get_executions", unreadable)
+    set_fault(Kind.UNREADABLE)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("failed", "broker_api")
     assert not SimulatedOrder.objects.exists()
