@@ -17,7 +17,7 @@ from accounts.models import BrokerConnection
 from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
-from trading.journal import claims, leases, orders, runs
+from trading.journal import claims, leases, orders, queueing, runs
 from trading.journal.executions import keep_executions
 from trading.journal.standing import keep_value
 from trading.journal.words import apply_words, mark_order
@@ -173,6 +173,7 @@ def test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event(run, mon
     lease = leases.claim_lease(run.connection_id, "me")
     with ThreadPoolExecutor(1) as beside:
         claimed = beside.submit(in_a_thread, claims.claim_runs, lease)
+        until_a_row_is_locked()
         newer = queue(run.account)
         assert [taken.pk for taken in claimed.result(30)] == [run.pk]
     run.refresh_from_db()
@@ -183,18 +184,17 @@ def test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event(run, mon
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_is_just_superseded_is_not_taken_up(run, monkeypatch):
     """The newer event holds the row: the claim waits for it, and takes nothing that was superseded."""
-    supersede = runs.supersede
+    supersede_all = queueing.supersede_all
 
     def then_hold(*arguments):
-        supersede(*arguments)
+        supersede_all(*arguments)
         until_somebody_waits()
 
-    monkeypatch.setattr(runs, "supersede", then_hold)
+    monkeypatch.setattr(queueing, "supersede_all", then_hold)
     lease = leases.claim_lease(run.connection_id, "me")
     with ThreadPoolExecutor(1) as beside:
         newer = beside.submit(in_a_thread, queue, run.account)
-        while not _exclusive():
-            time.sleep(0.01)
+        until_a_row_is_locked()
         taken = claims.claim_runs(lease)
         newer = newer.result(30)
     run.refresh_from_db()
@@ -202,14 +202,15 @@ def test_a_run_that_is_just_superseded_is_not_taken_up(run, monkeypatch):
     assert [found.pk for found in [*taken, *claims.claim_runs(lease)]] == [newer.pk]
 
 
-def _exclusive():
-    """Whether a transaction has locked a run's row to change it."""
+def until_a_row_is_locked():
+    """Waits until another transaction has changed a run and holds its row."""
+    locked = (
+        "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
+        "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
-            "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
-        )
-        return cursor.fetchone()[0]
+        while not cursor.execute(locked).fetchone()[0]:
+            time.sleep(0.01)
 
 
 def in_a_thread(function, *arguments):
