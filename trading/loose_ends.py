@@ -18,6 +18,7 @@ from trading.order_desk import OrderDesk
 from trading.planned import Planned
 from trading.reconciliation import Reconciler
 from trading.run_ticket import RunTicket
+from trading.together import together
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -51,9 +52,9 @@ class LooseEnds:
             if order.state == OrderState.PLANNED:
                 await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
         unsettled = [order for order in orders if order.submitted_at and not order.is_settled]
-        refuse_unknown(await asyncio.gather(*(self._settle(order) for order in unsettled)))
+        refuse_unknown(await together(*(self._settle(order) for order in unsettled)))
         earlier = await self._journal.left_behind(self._ticket.account_pk)
-        await asyncio.gather(*(self._reconciler.settle(order) for order in earlier))
+        await together(*(self._reconciler.settle(order) for order in earlier))
         reached(FailPoint.SETTLED, self._ticket.account_id)
 
     async def _settle(self, order: OrderView) -> OrderView:

@@ -1,6 +1,5 @@
 """Guards that need a plan to look at: turnover, age of targets, the trade guard's view of its sells, feasible buys."""
 
-import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,6 +14,7 @@ from trading.journal.orders import filled_since
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
+from trading.together import together
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
 
@@ -111,7 +111,7 @@ class PlanChecks:
         cash of now reaches, since the broker judges each order by itself and knows nothing of the sells before it.
         """
         questions = await self._questions(planned) if self._client.capabilities.what_if else []
-        answers = await asyncio.gather(
+        answers = await together(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
                 for symbol, shares, price in questions

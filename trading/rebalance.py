@@ -51,6 +51,7 @@ from trading.report import make_report
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 from trading.sight import Sight
+from trading.together import together
 from trading.trade_guard import needs_executions, window_start
 from trading.values import GuardResult, RunWarning
 
@@ -141,14 +142,14 @@ class Rebalancer(BaseRebalancer):
         if not planned.result.trades or planned.open_orders:
             return await self._checks.check(planned)
         asked_at = asyncio.get_running_loop().time()
-        plan_guards, _ = await asyncio.gather(self._checks.check(planned), self._last_look(planned))
+        plan_guards, _ = await together(self._checks.check(planned), self._last_look(planned))
         if asyncio.get_running_loop().time() - asked_at > LAST_LOOK_SECONDS:
             await self._last_look(planned)
         return plan_guards
 
     async def _last_look(self, planned: Planned) -> None:
         """Right before the first order everything is read again, executions of others in the meantime included."""
-        _, guards, trade_guard = await asyncio.gather(
+        _, guards, trade_guard = await together(
             self._loose_ends.check_nothing_has_moved(planned),
             self._check_guards(),
             self._checks.trade_guard(planned),
@@ -197,7 +198,7 @@ class Rebalancer(BaseRebalancer):
             await asyncio.gather(seeing, return_exceptions=True)
         quotes, warnings = tradable_quotes(seen.symbols, seen.prices, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
-        _, result = await asyncio.gather(
+        _, result = await together(
             self._journal.record(RunStep.PLAN, instruments=seen.instruments),
             self._calculate(seen.targets, seen.snapshot, quotes),
         )
@@ -229,7 +230,7 @@ class Rebalancer(BaseRebalancer):
 
     async def _keep_plan(self, planned: Planned, guards: list[GuardResult]) -> None:
         trades = planned.result.trades
-        await asyncio.gather(
+        await together(
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=planned.result.model_dump(mode="json"),
@@ -259,7 +260,7 @@ class Rebalancer(BaseRebalancer):
     async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:
         if not trades:
             return []
-        _, orders, _ = await asyncio.gather(
+        _, orders, _ = await together(
             self._journal.record(step),
             self._journal.plan_orders([self._order(trade, planned) for trade in trades]),
             self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),

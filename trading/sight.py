@@ -1,6 +1,5 @@
 """What a plan is made from: targets, the account, its open orders, and quotes."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from trading.journal.run_journal import RunJournal
 from trading.models import RunStep
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
+from trading.together import together
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Sight:
         targets = await self._wanted()
         account_id = self._ticket.account_id
         wanted = {item.symbol for item in targets}
-        snapshot, open_orders, _, _ = await asyncio.gather(
+        snapshot, open_orders, _, _ = await together(
             self._client.get_account_snapshot(account_id, use_cached_prices=not self._ticket.executes),
             self._client.get_open_orders(account_id),
             self._ask_for_quotes(wanted),
             self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets)),
         )
         symbols = sorted(wanted | set(held_shares(snapshot)))
-        prices, names, _ = await asyncio.gather(
+        prices, names, _ = await together(
             self._quotes.of(symbols), self._client.describe(symbols), self._keep(snapshot)
         )
         instruments = {symbol: name.model_dump() for symbol, name in names.items()}
@@ -85,7 +85,7 @@ class Sight:
         return tuple(replaced.items)
 
     async def _keep(self, snapshot: AccountSnapshot) -> None:
-        await asyncio.gather(
+        await together(
             self._journal.record(
                 RunStep.QUOTES,
                 total_value_usd=snapshot.total_value_usd,

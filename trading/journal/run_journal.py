@@ -72,7 +72,8 @@ class RunJournal:
     async def submitting(self, planned: Sequence[OrderView], session_date: date) -> list[OrderView]:
         """The last thing before orders are sent: all of them are committed as such, or none."""
         submitting = await self._scribe.write(orders.mark_submitting, planned, session_date)
-        reached(FailPoint.SUBMITTING_COMMITTED)
+        # In the thread of the statements: a process that is stopped here has no transaction open.
+        await sync_to_async(reached)(FailPoint.SUBMITTING_COMMITTED)
         return submitting
 
     async def apply(self, order: OrderView, *said: Word) -> OrderView:
