@@ -160,7 +160,7 @@ class Engine:
         definition, image = self.content["services"][service], self._image(service)
         user, group = definition["user"].split(":")
         kept = "".join(f",+{right.lower()}" for right in definition.get("cap_add", []))
-        environment = {**image.environment}
+        environment = {"HOME": "/", **image.environment}  # as an engine sets it for a user without a name
         if "env_file" in definition:
             environment |= self.env_file
         environment |= definition.get("environment", {}) | extra
