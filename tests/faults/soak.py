@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tests.faults.rig import Rig
@@ -53,12 +54,25 @@ from trading.models import Order, OrderState, RebalanceRun
 answer = (RebalanceRun.objects.filter(state__in=("queued", "running")).count(),
           Order.objects.filter(state__in=OrderState.unsettled()).count())
 """
+BUSY = """
+from trading.models import RebalanceRun
+unfinished = RebalanceRun.objects.filter(state__in=("queued", "running"))
+answer = (unfinished.count(), unfinished.filter(strategy_name={channel!r}).count())
+"""
 A_PERSON_CANCELS = """
 from brokers.simulated import books
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
-SimulatedFault.objects.all().delete()
-for order in SimulatedOrder.objects.filter(status="WORKING").select_related("account"):
+from trading.models import Order
+SimulatedFault.objects.filter(kind="cancel_ignored").delete()
+unknown = Order.objects.filter(state="unknown").values("client_order_id")
+for order in SimulatedOrder.objects.filter(status="WORKING", client_order_id__in=unknown).select_related("account"):
     books.cancel(order.account.account_id, order.order_id)
+"""
+PERSON_COMES_EVERY = 25
+"""After so many events somebody cancels at the broker what is unknown here and alive there."""
+TRADED = """
+from trading.models import StrategyEvent
+answer = StrategyEvent.objects.filter(runs__orders__fills__isnull=False).distinct().count()
 """
 STATES = """
 from collections import Counter
@@ -77,7 +91,8 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
         accounts: how many, five to a strategy and to a slot.
         clusters: how many supervisors race, with two workers each.
         kill_every: after so many events, on average, a worker is shot, and another dies at a fail point.
-        at_most_waiting: the next event waits until so few runs are unfinished, or most would be superseded.
+        at_most_waiting: the next event waits until so few runs are unfinished, and four of five also until their own
+            accounts are idle, or most would be superseded.
         faults: of the broker, of which six of ten events bring one.
     """
     dice, began = random.Random(seed), time.monotonic()
@@ -88,7 +103,11 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
     crews = [rig.workers(2) for _ in range(clusters)]
     shot = 0
     for number in range(events):
+        if number % PERSON_COMES_EVERY == PERSON_COMES_EVERY - 1:
+            rig.ask(A_PERSON_CANCELS)
+            sys.stderr.write(f"{number + 1} events, {time.monotonic() - began:.0f} seconds\n")
         channel = dice.choice(channels)
+        at_most_own = 0 if dice.random() < 0.8 else accounts
         share = dice.randint(20, 75)
         weights = [("SPY", f"0.{share}"), ("IEF", f"0.{95 - share:02}")]
         if dice.random() < 0.6:
@@ -100,8 +119,9 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
             rig.arm(dice.choice(POINTS_OF_A_RUN))
         if dice.random() < 1 / kill_every:
             shot += _shoot(dice, crews)
-        rig.ask(EVENT.format(channel=channel, weights=weights, message=f"m-{number}", times=dice.choice((1, 1, 1, 2))))
-        rig.wait_for(lambda: rig.ask(UNFINISHED)[0] <= at_most_waiting, "A place for the next event", 120)
+        times = dice.choice((1, 1, 1, 2))
+        rig.wait_for(partial(_has_room, rig, channel, at_most_waiting, at_most_own), "A place for the next event", 240)
+        rig.ask(EVENT.format(channel=channel, weights=weights, message=f"m-{number}", times=times))
     _calm_down(rig)
     ledger = rig.ledger()
     runs, orders = rig.ask(STATES)
@@ -111,11 +131,17 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
             "seconds": round(time.monotonic() - began),
             "kills": len(deaths),
             "shots": shot,
+            "traded": rig.ask(TRADED),
             "runs": runs,
             "orders": orders,
         },
         "codes": Counter(deaths),
     }
+
+
+def _has_room(rig, channel, at_most_waiting, at_most_own):
+    unfinished, own = rig.ask(BUSY.format(channel=channel))
+    return unfinished <= at_most_waiting and own <= at_most_own
 
 
 def _shoot(dice, crews):
@@ -131,6 +157,7 @@ def _calm_down(rig):
     for token in rig.points.iterdir():
         token.unlink(missing_ok=True)
     rig.wait_for(lambda: rig.ask(UNFINISHED)[0] == 0, "The end of all runs", 240)
+    rig.ask("from brokers.simulated.models import SimulatedFault; SimulatedFault.objects.all().delete()")
     rig.ask(A_PERSON_CANCELS)
     rig.wait_for(lambda: rig.ask(UNFINISHED) == [0, 0], "The settling of all orders", 120)
 
@@ -139,7 +166,7 @@ def text(result):
     """The ledger for people."""
     counts, wrong, did = result["counts"], result["wrong"], result["did"]
     lines = [
-        f"events {counts['events']}, runs {counts['runs']}",
+        f"events {counts['events']}, of which {did['traded']} traded; runs {counts['runs']}",
         f"orders at the broker {counts['orders']}, fills {counts['fills']}",
         f"workers killed {did['kills']}, seconds {did['seconds']}",
         f"runs ended: {', '.join(f'{state} {count}' for state, count in sorted(did['runs'].items()))}",
