@@ -4,12 +4,15 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.urls import reverse
+from django.utils.html import escape
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.sessions import ExchangeCalendar
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
+from trading.codes import all_codes
 from trading.errors import Deferred, Refused
 from trading.guards import check_guards, enforce, read_context
 from trading.market_calendar import AlwaysOpenCalendar
@@ -215,3 +218,32 @@ def test_every_guard_has_its_place_in_the_documents(account):
     context = read_context(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
     assert {result.code for result in check_guards(context)} <= set(all_codes())
     assert Account.TradeGuard.values
+
+
+IN_A_PREVIEW = [
+    "account_disabled",
+    "no_strategy",
+    "trading_paused",
+    "wrong_environment",
+    "live_not_allowed",
+    "live_not_armed",
+    "orders_unknown",
+    "schedule_late",
+    "too_close_to_close",  # or market_closed, when it is
+    "trade_guard",
+    "trade_guard_plan",
+    "sell_not_feasible",
+    "buy_not_feasible",
+    "turnover_limit",
+    "targets_old",
+]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_guard_stands_in_the_preview_with_its_sentence(make_account, admin_client):
+    run = carry_out(make_account(), ExecCommand.PRINT_REBALANCE)
+    assert [guard["code"] for guard in run.guards] == IN_A_PREVIEW
+    page = admin_client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+    for guard in run.guards:
+        assert guard["message"].endswith(".") and f"{escape(guard['message'])} <code>{guard['code']}</code>" in page
+    assert set(IN_A_PREVIEW) <= set(all_codes())

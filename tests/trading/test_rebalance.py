@@ -8,7 +8,7 @@ import pytest
 
 from accounts.models import Account
 from brokers.simulated.faults import Kind, set_fault
-from brokers.simulated.models import SimulatedAccount, SimulatedOrder
+from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, SimulatedOrder
 from brokers.values import TimeInForce
 from tests.support.makers import carry_out, cash, held, policy
 from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
@@ -227,6 +227,14 @@ def test_a_symbol_without_a_good_quote_is_not_traded(make_account, kind, code):
     assert run.state == "completed", run.error_message
     assert code in [warning["code"] for warning in run.warnings]
     assert set(held("U1")) == {"SPY"}
+
+
+def test_a_symbol_whose_spread_is_too_wide_is_not_traded(make_account):
+    account = make_account(targets={"SPY": "0.92", "GLD": "0.08"})
+    SimulatedInstrument.objects.filter(symbol="GLD").update(spread_bps=600)
+    run = carry_out(account)
+    assert next(warning["code"] for warning in run.warnings if "GLD" in warning["message"]) == "quote_spread"
+    assert (run.state, set(held("U1"))) == ("completed", {"SPY"})
 
 
 def test_too_much_without_a_quote_is_refused(make_account):
