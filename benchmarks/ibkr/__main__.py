@@ -5,13 +5,14 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.ibkr import bare, ours
+from benchmarks.ibkr import bare, ours, phases
 from benchmarks.ibkr.books import HELD, TARGETS, account_ids
 from benchmarks.ibkr.gateway_process import FILL_SECONDS, ONE_WAY_SECONDS, GatewayProcess
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "execution_time.md"
 BEGIN, END = "<!-- measured -->", "<!-- end -->"
 MOST_SLOTS = 4
+MOST_ACCOUNTS = 20
 
 
 def with_gateway(accounts, side):
@@ -24,7 +25,7 @@ def with_gateway(accounts, side):
         gateway.stop()
     expected = accounts * (len(HELD) + len(TARGETS))
     assert (seen.orders, seen.filled, seen.sent_twice, seen.went_short) == (expected, expected, 0, 0), seen
-    return seen.last_fill_at - began, seen, extra
+    return began, seen, extra
 
 
 def our_side(workers, accounts):
@@ -32,26 +33,29 @@ def our_side(workers, accounts):
     ours.make_accounts(ids)
 
     def side(port):
-        began, runs, slots = ours.rebalance(workers, ids, port)
+        began, event, slots = ours.rebalance(workers, ids, port)
+        runs = list(event.runs.values_list("state", "error_message", "residual_drift"))
         assert {state for state, _, _ in runs} == {"completed"}, runs
-        return began, (slots, max(drift for _, _, drift in runs))
+        return began, (event, slots, max(drift for _, _, drift in runs))
 
-    return with_gateway(accounts, side)
+    began, seen, (event, slots, drift) = with_gateway(accounts, side)
+    return phases.moments(event, began, seen.last_fill_at), seen, slots, drift
 
 
 def bare_side(accounts, connections):
-    return with_gateway(accounts, lambda port: (bare.send(port, accounts, connections), None))
+    began, seen, _ = with_gateway(accounts, lambda port: (bare.send(port, accounts, connections), None))
+    return seen.last_fill_at - began
 
 
-def rows(workers, rounds):
-    our_side(workers, 1)  # contracts are looked up once a day: not in the morning's first event
-    for accounts in (1, 5, 20):
+def rows(workers, rounds, moments):
+    # Contracts are looked up once a day, and what an account has never traded is asked about beforehand.
+    our_side(workers, MOST_ACCOUNTS)
+    for accounts in (1, 5, MOST_ACCOUNTS):
         measured = []
         for _ in range(rounds):
-            seconds, seen, (slots, drift) = our_side(workers, accounts)
-            base, _, _ = bare_side(accounts, slots)
-            one, _, _ = bare_side(accounts, 1)
-            measured.append((seconds, base, one))
+            ours_at, seen, slots, drift = our_side(workers, accounts)
+            moments.setdefault(accounts, []).append(ours_at)
+            measured.append((ours_at["filled"], bare_side(accounts, slots), bare_side(accounts, 1)))
             assert seen.lowest_cash >= 0, seen
         medians = [statistics.median(column) for column in zip(*measured, strict=True)]
         yield accounts, slots, *medians, seen, drift
@@ -86,7 +90,10 @@ def main() -> None:
         ours.prepare(Path(folder))
         workers = ours.Workers(MOST_SLOTS)
         try:
-            text = table(list(rows(workers, options.rounds)), f"python -m benchmarks.ibkr --rounds {options.rounds}")
+            moments = {}
+            measured = list(rows(workers, options.rounds, moments))
+            text = table(measured, f"python -m benchmarks.ibkr --rounds {options.rounds}")
+            text += f"\n\nOf these times, medians again:\n\n{phases.table(moments)}"
         finally:
             workers.stop()
     print(text)

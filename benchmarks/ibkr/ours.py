@@ -12,7 +12,7 @@ def prepare(var_dir):
     os.environ.update(
         REBALANCER_ENV_FILE="",
         VAR_DIR=str(var_dir),
-        DATABASE_URL=f"sqlite:///{var_dir}/bench.sqlite3",
+        DATABASE_URL=os.environ.get("BENCH_DATABASE_URL") or f"sqlite:///{var_dir}/bench.sqlite3",
         SECRET_KEY="a-key-of-the-benchmark-only",
         TRADING_MODE="paper",
         MARKET_CALENDAR="always_open",
@@ -34,12 +34,13 @@ def make_accounts(ids):
     strategy, _ = Strategy.objects.get_or_create(name="bench", defaults={"source": Strategy.Source.STATIC})
     for symbol in TARGETS:
         TargetAllocation.objects.get_or_create(strategy=strategy, symbol=symbol, defaults={"weight": Decimal("0.1")})
-    Account.objects.exclude(account_id__in=ids).update(enabled=False)
+    others, _ = Strategy.objects.get_or_create(name="others", defaults={"source": Strategy.Source.STATIC})
+    Account.objects.exclude(account_id__in=ids).update(strategy=others)
     for account_id in ids:
-        account, _ = Account.objects.get_or_create(
+        Account.objects.get_or_create(
             account_id=account_id, defaults={"broker": "ibkr", "strategy": strategy, "trade_guard": "none"}
         )
-        Account.objects.filter(pk=account.pk).update(enabled=True)
+    Account.objects.filter(account_id__in=ids).update(strategy=strategy)
 
 
 class Workers:
@@ -87,7 +88,7 @@ def _wait_for_work(pipe):
 
 
 def rebalance(workers, ids, port):
-    """One event for all accounts. Returns when it came, and how the runs ended."""
+    """One event for all accounts. Returns when it came, the event, and how many slots carried it out."""
     from accounts.models import BrokerConnection
     from trading.models import EventSource
     from trading.services import receive_event
@@ -98,5 +99,4 @@ def rebalance(workers, ids, port):
         source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": "rebalance"}
     )
     workers.work(slots, port)
-    runs = event.runs.values_list("state", "error_message", "residual_drift")
-    return began, list(runs), len(slots)
+    return began, event, len(slots)
