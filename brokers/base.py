@@ -155,6 +155,13 @@ class BrokerClient(ABC):
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Those of the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
 
+    async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
+        """Those of the symbols whose own exchange is closed at the instant, as far as the broker says. Moves money: no.
+
+        Sessions are the calendar's; this is for an exchange that keeps other hours, or a day that no calendar foresaw.
+        """
+        return ()
+
     async def describe(self, symbols: Sequence[str]) -> dict[str, InstrumentName]:
         """What people call the symbols, as far as the connector knows without asking far. Moves money: no.
 

@@ -3,12 +3,14 @@
 Quantities are signed everywhere: positive is long or a buy, negative is short or a sell.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from brokers.sessions import NEW_YORK
 
 
 def _zone_aware(value: datetime) -> datetime:
@@ -102,6 +104,13 @@ class ContractPrice(BrokerValue):
         return self.bid is not None and self.ask is not None and 0 < self.bid <= self.ask
 
 
+class ExchangeDay(BrokerValue):
+    """When a contract is traded on one day of its exchange, from and until; never, when the exchange is closed."""
+
+    day: date
+    hours: tuple[tuple[Instant, Instant], ...] = ()
+
+
 class ContractFacts(BrokerValue):
     """What a broker knows of a US stock or ETF, and does not change within a day."""
 
@@ -109,6 +118,15 @@ class ContractFacts(BrokerValue):
     contract_id: str
     primary_exchange: str = ""
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # from which price on which tick
+    trading_hours: tuple[ExchangeDay, ...] = ()  # those before and after the session included
+    liquid_hours: tuple[ExchangeDay, ...] = ()  # the regular ones; days that are not told of are not known
+
+    def is_closed_at(self, instant: datetime) -> bool:
+        """Whether the broker says that the exchange does not trade it now; not where it says nothing of the day."""
+        days = [one for one in self.liquid_hours if one.day == instant.astimezone(NEW_YORK).date()]
+        return bool(days) and not any(
+            opens_at <= instant < closes_at for one in days for opens_at, closes_at in one.hours
+        )
 
 
 class InstrumentName(BrokerValue):

@@ -94,6 +94,7 @@ RUN_ERRORS = {
 }
 
 WARNINGS = {
+    "exchange_closed": "By the broker's hours of the day the symbol's exchange is closed; the symbol is not traded.",
     "quote_stale": "The quote is too old; the symbol is not traded.",
     "quote_crossed": "Bid and ask are crossed, or one is missing; the symbol is not traded.",
     "quote_delayed": "The quote is delayed; the symbol is not traded.",

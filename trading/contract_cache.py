@@ -1,11 +1,12 @@
 """Contracts that were looked up today, shared by all processes through the database."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from brokers.sessions import NEW_YORK
 from brokers.values import ContractFacts
 from trading.models import CachedContract
 
@@ -28,8 +29,10 @@ class DatabaseContractCache:
         await sync_to_async(self._put)(contracts)
 
     def _get(self, symbols: Sequence[str]) -> dict[str, ContractFacts]:
+        now = timezone.now()
+        midnight = datetime.combine(now.astimezone(NEW_YORK), time(), NEW_YORK)  # hours are of the day they were told
         rows = CachedContract.objects.filter(
-            broker=self.broker, symbol__in=symbols, as_of__gt=timezone.now() - GOOD_FOR
+            broker=self.broker, symbol__in=symbols, as_of__gt=max(now - GOOD_FOR, midnight)
         )
         return {row.symbol: ContractFacts.model_validate(row.facts) for row in rows}
 

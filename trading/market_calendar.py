@@ -44,6 +44,11 @@ class AlwaysOpenCalendar:
         return Session(day, midnight, datetime.combine(day + timedelta(days=1), time(), NEW_YORK))
 
 
+def never_closes(calendar: MarketCalendar) -> bool:
+    """Whether it is the calendar of rehearsals, which no exchange keeps to."""
+    return isinstance(calendar, AlwaysOpenCalendar)
+
+
 def market_calendar() -> MarketCalendar:
     """The calendar of this installation."""
     if settings.MARKET_CALENDAR == ALWAYS_OPEN:

@@ -1,6 +1,6 @@
 """Which quotes may be traded on. What is left out is said by name; the calculator then leaves the symbol alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,15 +11,30 @@ from trading.values import RunWarning
 
 
 def tradable_quotes(
-    symbols: Sequence[str], prices: Mapping[str, ContractPrice], policy: FrozenPolicy, now: datetime
+    symbols: Sequence[str],
+    prices: Mapping[str, ContractPrice],
+    closed: Collection[str],
+    policy: FrozenPolicy,
+    now: datetime,
 ) -> tuple[list[Quote], list[RunWarning]]:
     """Sorts the quotes into those that may be traded on and warnings about the others.
+
+    Args:
+        symbols: those that are wanted.
+        prices: what the broker says, by symbol.
+        closed: symbols whose exchange does not trade now, whatever their quotes are.
+        policy: what a quote has to be like.
+        now: when the plan is made.
 
     Returns:
         Quotes in the order of the symbols, and one warning for each symbol without one.
     """
     quotes, warnings = [], []
     for symbol in symbols:
+        if symbol in closed:
+            words = f"By the broker's hours of today the exchange of {symbol} is closed; it is left alone."
+            warnings.append(RunWarning(code="exchange_closed", message=words))
+            continue
         price = prices.get(symbol)
         if price is None:
             warnings.append(RunWarning(code="quote_missing", message=f"There is no quote for {symbol}."))

@@ -10,7 +10,7 @@ refuses. A run that is taken up again first settles what it has sent, and then p
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -40,7 +40,7 @@ from trading.guards import check_guards, enforce, read_context
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
 from trading.loose_ends import LooseEnds, refuse_unknown
-from trading.market_calendar import MarketCalendar
+from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep
 from trading.order_desk import OrderDesk
 from trading.plan_checks import PlanChecks
@@ -196,7 +196,8 @@ class Rebalancer(BaseRebalancer):
         finally:
             seeing.cancel()
             await asyncio.gather(seeing, return_exceptions=True)
-        quotes, warnings = tradable_quotes(seen.symbols, seen.prices, self._policy, timezone.now())
+        closed = await self._closed(seen.symbols)
+        quotes, warnings = tradable_quotes(seen.symbols, seen.prices, closed, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
         _, result = await together(
             self._journal.record(RunStep.PLAN, instruments=seen.instruments),
@@ -216,6 +217,12 @@ class Rebalancer(BaseRebalancer):
             sent = await self._journal.orders()
             planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)
         return guards, planned
+
+    async def _closed(self, symbols: Sequence[str]) -> Collection[str]:
+        """Symbols that are not traded now though the calendar is open; a rehearsal outside of all hours knows none."""
+        if never_closes(self._calendar):
+            return ()
+        return await self._client.closed_symbols(symbols, timezone.now())
 
     async def _calculate(
         self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot, quotes: Sequence[Quote]

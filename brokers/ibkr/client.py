@@ -104,6 +104,11 @@ class InteractiveBrokers(BrokerClient):
         known = await self._contracts.of(symbols)
         return tuple(symbol for symbol in symbols if symbol not in known)
 
+    async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
+        """Those whose exchange does not trade at the instant, by the hours of each contract. Moves money: no."""
+        known = await self._contracts.of(symbols)
+        return tuple(symbol for symbol in symbols if symbol in known and known[symbol].is_closed_at(at))
+
     # ---- orders
 
     async def place_order(

@@ -7,12 +7,14 @@ from decimal import Decimal
 
 from ib_async import Contract, ContractDetails, PriceIncrement
 from ib_async.wrapper import RequestError
+from pydantic import ValidationError
 
 from brokers.base import ContractCache
 from brokers.ibkr import mapping
+from brokers.ibkr.hours import ContractHours
 from brokers.ibkr.link import Link
 from brokers.ibkr.wire import Wire
-from brokers.values import ContractFacts
+from brokers.values import ContractFacts, ExchangeDay
 
 logger = logging.getLogger("rebalancer.brokers")
 
@@ -60,11 +62,14 @@ class Contracts:
             logger.warning("The broker knows %d contracts by the symbol %s; none is taken.", len(found), symbol)
             return None
         ((con_id, only),) = found.items()
+        trading_hours, liquid_hours = _hours(symbol, only)
         return ContractFacts(
             symbol=symbol,
             contract_id=str(con_id),
             primary_exchange=only.contract.primaryExchange if only.contract else "",
             tick_steps=await self._tick_steps(only),
+            trading_hours=trading_hours,
+            liquid_hours=liquid_hours,
         )
 
     async def _tick_steps(self, details: ContractDetails) -> tuple[tuple[Decimal, Decimal], ...]:
@@ -79,6 +84,16 @@ class Contracts:
             increments = await self._link.ask(f"market rule {rule}", ask, lock=f"rule {rule}")
             self._rules[rule] = mapping.tick_steps(increments, details.minTick)
         return self._rules[rule]
+
+
+def _hours(symbol: str, details: ContractDetails) -> tuple[tuple[ExchangeDay, ...], tuple[ExchangeDay, ...]]:
+    try:
+        hours = ContractHours.of(details)
+    except ValidationError as error:
+        words = error.errors()[0]["msg"]
+        logger.warning("The hours of %s cannot be read (%s); the calendar alone says when it is traded", symbol, words)
+        return (), ()
+    return hours.trading, hours.liquid
 
 
 def to_wire(facts: ContractFacts) -> Contract:

@@ -5,7 +5,9 @@ import os
 from decimal import Decimal
 
 import pytest
+from django.utils import timezone
 
+from brokers.sessions import NEW_YORK
 from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
 from tests.support.ibkr_gateway import Book, GatewayThread, Kind
 from tests.support.makers import carry_out, policy, queue
@@ -225,6 +227,16 @@ def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, mo
     assert_settled(book)
 
 
+def test_a_symbol_whose_exchange_is_closed_today_is_left_alone_by_name(book, gateway, monkeypatch):
+    monkeypatch.setattr("trading.rebalance.never_closes", lambda _: False)
+    book.stock("GLD").hours = f"{timezone.now().astimezone(NEW_YORK):%Y%m%d}:CLOSED"
+    run = carry_out(gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"}))
+    assert run.state == "completed", run.error_message
+    assert "the exchange of GLD is closed" in warnings(run)["exchange_closed"]
+    assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
+    assert_settled(book)
+
+
 def test_no_quote_for_anything_fails_with_the_brokers_reason(account, book, gateway):
     gateway.fault(Kind.QUOTE_ERROR, code=10197, times=99)
     run = carry_out(account)
@@ -387,6 +399,25 @@ def test_a_buy_that_the_broker_would_not_take_stops_the_run_before_the_first_sel
     assert (run.state, run.error_code) == ("refused", "buy_not_feasible")
     assert "MARGIN EXCEEDED" in run.error_message
     assert book.orders == []
+
+
+def test_a_sell_that_the_broker_would_not_take_stops_the_run_before_it_is_sent(account, book, gateway):
+    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol="VTI", words="CLOSING ONLY IN ANOTHER WAY")
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("refused", "sell_not_feasible")
+    assert "CLOSING ONLY" in run.error_message
+    assert book.orders == []
+
+
+def test_orders_like_those_that_were_filled_lately_are_not_asked_about_but_the_largest_buy_is(account, book, gateway):
+    assert carry_out(account).state == "completed"
+    stock = book.stock("VTI")
+    book.accounts[DU].positions[stock.con_id], book.accounts[DU].cash = Decimal(100), Decimal(20_000)
+    before = len(gateway.gateway.desk.what_ifs)
+    again = carry_out(account)
+    assert again.state == "completed", again.error_message
+    (asked,) = gateway.gateway.desk.what_ifs[before:]
+    assert (asked.action, asked.instrument.symbol) == ("BUY", "SPY")
 
 
 def test_a_large_event_is_spread_over_slots_and_keeps_to_the_pace(book, gateway):

@@ -52,6 +52,7 @@ class Scribe:
         self._entries: list[_Entry] = []
         self._words: dict[int, _Words] = {}
         self._writer: asyncio.Task[None] | None = None
+        self._asking = asyncio.Lock()
         self._sure_until = float("-inf")
 
     async def write(self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -78,10 +79,12 @@ class Scribe:
         Raises:
             LeaseLost: another process goes on.
         """
-        asked_at = time.clock_gettime(CLOCK)
-        if asked_at >= self._sure_until:
-            await sync_to_async(check_lease)(self.lease)
-            self._sure_until = asked_at + SURE_SECONDS / 2
+        while time.clock_gettime(CLOCK) >= self._sure_until:
+            async with self._asking:  # the orders of a phase come here at the same time: one of them asks
+                asked_at = time.clock_gettime(CLOCK)
+                if asked_at >= self._sure_until:
+                    await sync_to_async(check_lease)(self.lease)
+                    self._sure_until = asked_at + SURE_SECONDS / 2
 
     def _wake(self) -> None:
         if self._writer is None or self._writer.done():

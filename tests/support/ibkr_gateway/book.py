@@ -26,6 +26,8 @@ class Instrument:
     min_tick: Decimal = Decimal("0.01")
     market_rule: int = 26
     own_mark: Decimal | None = None
+    time_zone: str = "US/Eastern"
+    hours: str = "20261124:0400-20261124:2000;20261125:0400-20261125:2000"
 
     @property
     def mark(self):

@@ -20,6 +20,7 @@ class Desk:
         self._script = gateway.script
         self._timers = set()
         self._held = []
+        self.what_ifs = []
 
     # ---- requests
 
@@ -197,6 +198,7 @@ class Desk:
             session.send(message)
 
     def _what_if(self, session, order):
+        self.what_ifs.append(order)
         account = self._book.accounts.get(order.account_id)
         asked_symbol = order.instrument.symbol if order.instrument else ""
         refusal = self._script.take(Kind.REJECT_WHAT_IF, symbol=asked_symbol)

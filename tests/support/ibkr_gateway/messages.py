@@ -68,13 +68,12 @@ def account_download_end(account_id):
 
 def contract_details(request_id, instrument):
     exchanges = f"SMART,{instrument.primary_exchange},NYSE"
-    hours = "20261124:0400-20261124:2000;20261125:0400-20261125:2000"
     return [
         *("10", request_id, instrument.symbol, instrument.sec_type, instrument.expiry, instrument.strike),
         *(instrument.right, "SMART", instrument.currency, instrument.symbol, instrument.symbol, instrument.symbol),
         *(instrument.con_id, instrument.min_tick, instrument.multiplier, "LMT,MKT", exchanges, 1, 0),
         *(f"{instrument.symbol} FUND", instrument.primary_exchange, NOTHING, NOTHING, NOTHING, NOTHING),
-        *("US/Eastern", hours, hours, NOTHING, NOTHING, 0, 1, NOTHING, NOTHING),
+        *(instrument.time_zone, instrument.hours, instrument.hours, NOTHING, NOTHING, 0, 1, NOTHING, NOTHING),
         *(f"{instrument.market_rule},{instrument.market_rule},{instrument.market_rule}", NOTHING, "ETF"),
         *("0.0001", "0.0001", "100"),
     ]

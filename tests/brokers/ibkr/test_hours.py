@@ -1,0 +1,101 @@
+"""The broker's hours of a contract, in both ways of writing, and what cannot be read."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from ib_async import ContractDetails
+from pydantic import ValidationError
+
+from brokers.ibkr.hours import ContractHours
+from brokers.values import ContractFacts
+
+EASTERN, CENTRAL = ZoneInfo("America/New_York"), ZoneInfo("America/Chicago")
+
+
+def at(day, clock, zone=EASTERN):
+    return datetime.strptime(f"{day} {clock}", "%Y%m%d %H%M").replace(tzinfo=zone)
+
+
+def span(day, start, end, zone=EASTERN, until=""):
+    return at(day, start, zone), at(until or day, end, zone)
+
+
+def liquid(written, zone="US/Eastern"):
+    details = ContractDetails(timeZoneId=zone, liquidHours=written)
+    return {one.day.strftime("%Y%m%d"): list(one.hours) for one in ContractHours.of(details).liquid}
+
+
+@pytest.mark.parametrize(
+    ("written", "zone", "days"),
+    [
+        ("", "US/Eastern", {}),
+        ("20261125:0930-20261125:1600", "US/Eastern", {"20261125": [span("20261125", "0930", "1600")]}),
+        ("20261125:0930-1600", "US/Eastern", {"20261125": [span("20261125", "0930", "1600")]}),
+        (
+            "20261125:0930-20261125:1600;20261126:CLOSED;20261127:0930-20261127:1300",
+            "US/Eastern",
+            {
+                "20261125": [span("20261125", "0930", "1600")],
+                "20261126": [],
+                "20261127": [span("20261127", "0930", "1300")],
+            },
+        ),
+        (
+            "20261125:0930-1200,1300-1600;20261126:CLOSED;",
+            "EST (Eastern Standard Time)",
+            {"20261125": [span("20261125", "0930", "1200"), span("20261125", "1300", "1600")], "20261126": []},
+        ),
+        (
+            "20261125:1700-20261126:1600",
+            "US/Central",
+            {"20261125": [span("20261125", "1700", "1600", CENTRAL, until="20261126")]},
+        ),
+        ("20261125:1700-1600", "US/Central", {"20261125": [span("20261125", "1700", "1600", CENTRAL, "20261126")]}),
+        ("20260701:0930-20260701:1600", "EST", {"20260701": [span("20260701", "0930", "1600")]}),
+        (
+            "20261125:0400-20261125:0930,20261125:1600-20261125:2000",
+            "America/New_York",
+            {"20261125": [span("20261125", "0400", "0930"), span("20261125", "1600", "2000")]},
+        ),
+    ],
+)
+def test_both_ways_of_writing_hours_are_read(written, zone, days):
+    assert liquid(written, zone) == days
+
+
+@pytest.mark.parametrize(
+    ("written", "zone", "words"),
+    [
+        ("20261125:0930", "US/Eastern", "pattern"),
+        ("20261125:OPEN", "US/Eastern", "pattern"),
+        ("20261125:0930-20261125:2560", "US/Eastern", "pattern"),
+        ("20261325:0930-20261325:1600", "US/Eastern", "month"),
+        ("20261125:1600-20261125:0930", "US/Eastern", "end before they begin"),
+        ("20261125:0930-1600", "Mars/Olympus", "no such time zone"),
+    ],
+)
+def test_hours_that_cannot_be_read_are_not_guessed(written, zone, words):
+    with pytest.raises(ValidationError, match=words):
+        liquid(written, zone)
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "closed"),
+    [
+        ("20261125", "1200", False),
+        ("20261125", "1600", True),
+        ("20261126", "1200", True),
+        ("20261127", "1230", False),
+        ("20261127", "1330", True),
+        ("20261130", "1200", False),
+    ],
+    ids=["in its hours", "after them", "on a closed day", "on a short day", "after its early close", "not told of"],
+)
+def test_a_contract_is_closed_where_its_hours_say_so_and_nowhere_else(day, clock, closed):
+    written = "20261125:0930-20261125:1600;20261126:CLOSED;20261127:0930-20261127:1300"
+    hours = ContractHours(time_zone_id="US/Eastern", liquid_hours=written)
+    facts = ContractFacts(symbol="SPY", contract_id="1", liquid_hours=hours.liquid)
+    assert facts.is_closed_at(at(day, clock)) is closed
+    assert ContractFacts.model_validate_json(facts.model_dump_json()) == facts
+    assert facts.liquid_hours[0].day == date(2026, 11, 25)
