@@ -1,7 +1,6 @@
 """Runs over the gateway on loopback: each way in which it has cost somebody money ends well, or with a person."""
 
 import asyncio
-import os
 from decimal import Decimal
 
 import pytest
@@ -15,12 +14,7 @@ from trading.models import RebalanceRun
 from trading.slot_worker import work_slot
 from trading.values import ExecCommand
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        os.environ.get("TEST_DATABASE") == "postgres", reason="what differs between databases is tested elsewhere"
-    ),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 DU = "DU1000001"
 TARGETS = {"SPY": "0.5", "IEF": "0.3", "GLD": "0.2"}
