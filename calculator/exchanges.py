@@ -1,5 +1,7 @@
 """Small changes that bring a sizing nearer: single shares, one share for another, many shares between two symbols."""
 
+from operator import itemgetter
+
 from calculator.valuation import State, Valuation
 
 ROUNDS = 60
@@ -47,13 +49,16 @@ def _best_step(valuation: Valuation, state: State) -> State | None:
         gain = miss - error - abs(cash + d_cash - target)
         if gain > best_gain and (buys + d_buys == 0 or worst + d_worst >= floor):
             best_gain, best = gain, ((i, n),)
-    ups.sort(key=lambda step: step[2])
-    downs.sort(key=lambda step: step[2])
+    ups.sort(key=itemgetter(2))
+    downs.sort(key=itemgetter(2))
+    least_down = downs[0][2] if downs else miss
     for i, n, error, d_cash, d_worst, d_buys in ups[:PARTNERS]:
         left, after, room = miss - error, cash + d_cash - target, worst + d_worst - floor
+        if left - least_down <= best_gain:
+            break  # both come with rising errors
         for j, m, error_2, d_cash_2, d_worst_2, d_buys_2 in downs[:PARTNERS]:
             if left - error_2 <= best_gain:
-                break  # they come with rising errors
+                break
             gain = left - error_2 - abs(after + d_cash_2)
             if gain > best_gain and i != j and (room + d_worst_2 >= 0 or buys + d_buys + d_buys_2 == 0):
                 best_gain, best = gain, ((i, n), (j, m))

@@ -112,7 +112,7 @@ def _greedy(items: Sequence[_Item], lines: int, room: int) -> tuple[list[int], i
 def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tolerance: int) -> list[int]:
     """Depth-first branch and bound over the items around the first that greedy could not take."""
     first = next((k for k, number in enumerate(taken) if number != k), len(taken))
-    if first == len(items):
+    if first == len(items) or left < 0:
         return taken
     low, high = max(0, first - WINDOW), min(len(items), first + WINDOW)
     fixed = [k for k in taken if not low <= k < high]
@@ -120,16 +120,22 @@ def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tol
     window = [Item._make(item) for item in items[low:high]]
     room = left + sum(window[k - low].cost for k in best)
     below = _below(window, [Item._make(items[k]) for k in fixed])
-    bound = _Bound(window)
-    best_gain = sum(window[k - low].gain for k in best)
+    costs = [0, *accumulate(max(item.cost, 0) for item in window)]
+    gains = [0, *accumulate(item.gain for item in window)]
+    least_gain = sum(window[k - low].gain for k in best) + tolerance
     stack: list[tuple[int, int, int, tuple[int, ...]]] = [(0, room, 0, ())]
     for _ in range(nodes):
         if not stack:
             break
         k, room_left, gain, path = stack.pop()
-        if gain > best_gain:
-            best_gain, best = gain, [low + p for p in path]
-        if k == len(window) or gain + bound.of(k, room_left) <= best_gain + tolerance:
+        if gain + tolerance > least_gain:
+            least_gain, best = gain + tolerance, [low + p for p in path]
+        # No more can be gained than if the last share that fits could be cut to size.
+        cut = bisect_right(costs, costs[k] + room_left, k) - 1
+        most = gain + gains[cut] - gains[k]
+        if cut < len(window):
+            most += window[cut].gain * (costs[k] + room_left - costs[cut]) // window[cut].cost + 1
+        if k == len(window) or most <= least_gain:
             continue
         stack.append((k + 1, room_left, gain, path))
         item = window[k]
@@ -143,22 +149,3 @@ def _below(window: Sequence[Item], fixed: Sequence[Item]) -> list[int]:
     known = {(item.line, item.level): FREE for item in fixed}
     known |= {(item.line, item.level): k for k, item in enumerate(window)}
     return [known.get((item.line, item.level - 1), NEVER) if item.level else FREE for item in window]
-
-
-class _Bound:
-    """How much can still be gained at most: as if the last share could be cut to size."""
-
-    def __init__(self, window: Sequence[Item]) -> None:
-        self._window = window
-        self._costs = [0, *accumulate(max(item.cost, 0) for item in window)]
-        self._gains = [0, *accumulate(item.gain for item in window)]
-
-    def of(self, k: int, room: int) -> int:
-        """With the items from the k-th on, for so much money."""
-        spent = self._costs[k]
-        cut = max(k, bisect_right(self._costs, spent + room, k) - 1)
-        gain = self._gains[cut] - self._gains[k]
-        if cut == len(self._window):
-            return gain
-        item = self._window[cut]
-        return gain + item.gain * max(room - self._costs[cut] + spent, 0) // max(item.cost, 1) + 1

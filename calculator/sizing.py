@@ -14,8 +14,8 @@ from calculator.shortage import affordable_shares, made_up_by_one, wished_shares
 from calculator.valuation import NO_LIMIT, Money, State, Valuation
 from calculator.values import Commission
 
-DEAREST = 3
-"""So many lines with the dearest shares are forced one up and one down, the others of them free or as they were."""
+DEAREST, IMPROVED = 4, 6
+"""So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""
 DEAR_SHARE = 10_000
 """A share is dear when it is worth more than one part in so many of the account (a basis point)."""
 FEW_SYMBOLS = 12
@@ -23,7 +23,7 @@ BELOW, BELOW_FEW = 1, 2
 """Shares of a line that may be given up for others; with few symbols one more, since an exchange needs several."""
 MANY_SYMBOLS = 150
 """Beyond, single shares are too small to matter, and the fill alone is as near as can be."""
-NODES, NODES_AROUND_DEAR = 1_500, 60
+NODES, NODES_AROUND_DEAR = 1_500, 40
 NO_FORCE: Mapping[int, int] = {}
 
 
@@ -97,19 +97,19 @@ class Sizing:
         return state
 
     def _try_dear(self, best: State) -> State:
-        """Tries the dearest shares one up and one down, with everything else solved again around them."""
+        """Tries the dearest shares one up and one down, and improves the nearest of what comes of it."""
         valuation = self._valuation
         dear = [i for i, line in enumerate(self._lines) if line.mark * DEAR_SHARE > valuation.money.total]
         dear = sorted(dear, key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))[:DEAREST]
-        tried = best
-        others = {i: tried.shares[i] for i in dear}
-        for i in dear:
-            for n in (tried.shares[i] - 1, tried.shares[i] + 1):
-                if n < self._least[i]:
-                    continue
-                for forced in ({i: n}, others | {i: n}):
-                    best = min(best, self._solve(forced, NODES_AROUND_DEAR), key=valuation.rank)
-        return improve(valuation, best) if best is not tried else best
+        kept = {i: best.shares[i] for i in dear}
+        found = [best]
+        for i, now in kept.items():
+            for n in (now - 1, now + 1):
+                if n >= self._least[i]:
+                    found += [self._solve(forced, NODES_AROUND_DEAR) for forced in ({i: n}, kept | {i: n})]
+        nearest = sorted(dict.fromkeys(found), key=valuation.rank)[:IMPROVED]
+        improved = [improve(valuation, state) for state in nearest if valuation.is_feasible(state)]
+        return min(improved, key=valuation.rank, default=best)
 
     def _or_only_sell(self, best: State) -> State:
         """Where cash is below the reserve, buying nothing can be better than selling enough to buy."""
