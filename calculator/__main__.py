@@ -13,7 +13,7 @@ def main() -> int:
         sys.stderr.write("usage: python -m calculator plan|fit-buys\n")
         return 2
     answer = COMMANDS[sys.argv[1]]
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # as bytes: a line that is no text is refused as any other that is no JSON
         if line.strip():
             sys.stdout.write(answer(line) + "\n")
             sys.stdout.flush()

@@ -68,20 +68,13 @@ def make_holdings(
         CalculationRefused: `reserve_exceeds_value`.
     """
     weights = {target.symbol: target.weight for target in targets}
-    held: dict[str, Decimal] = {}
-    marks: dict[str, Decimal] = {}
+    held, marks = _held(account)
     ignored = 0
-    for position in account.positions:
-        if not position.tradable:
-            continue
-        held[position.symbol] = held.get(position.symbol, NOTHING) + position.quantity
-        if position.market_price is not None:
-            marks[position.symbol] = position.market_price
     by_symbol = {quote.symbol: quote for quote in quotes}
     if config.unmanaged == "ignore":
         for symbol in list(held):
             if symbol not in weights:
-                ignored += value_of(held.pop(symbol), to_micro(marks.get(symbol, NOTHING)))
+                ignored += value_of(held.pop(symbol), to_micro(marks[symbol]))
     total = to_micro(account.total_value_usd) - ignored
     floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
     if total <= floor:
@@ -112,6 +105,22 @@ def make_holdings(
         others=tuple(position for position in account.positions if not position.tradable),
         config=config,
     )
+
+
+def _held(account: AccountState) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Quantities and marks by symbol; two rows of one stock are one position, with the mark that keeps their value."""
+    held: dict[str, Decimal] = {}
+    marks: dict[str, Decimal] = {}
+    for position in account.positions:
+        if not position.tradable:
+            continue
+        symbol, quantity, mark = position.symbol, position.quantity, position.market_price or NOTHING
+        if symbol in held:
+            together = held[symbol] + quantity
+            mark = (held[symbol] * marks[symbol] + quantity * mark) / together if together else mark
+            quantity = together
+        held[symbol], marks[symbol] = quantity, mark
+    return held, marks
 
 
 class Limits:

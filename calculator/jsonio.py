@@ -1,11 +1,12 @@
 """The calculator's JSON interface: one object a line in, one a line out, in the same order."""
 
 import json
+import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from calculator.errors import CalculationRefused
 from calculator.plan import TradeCalculator
@@ -41,18 +42,25 @@ class _FitBuysRequest(Value):
     plan: Plan
     cash: Number
 
+    @field_validator("plan")
+    @classmethod
+    def _buys_can_be_bought(cls, plan: Plan) -> Plan:
+        if any(buy.quantity <= 0 or min(buy.price, buy.quote_usd, buy.mark_usd) <= 0 for buy in plan.buys):
+            raise ValueError("a buy without shares, or without prices")
+        return plan
 
-def answer_plan(line: str) -> str:
+
+def answer_plan(line: str | bytes) -> str:
     """The answer to one line of `python -m calculator plan`."""
     return _answer(line, _plan)
 
 
-def answer_fit_buys(line: str) -> str:
+def answer_fit_buys(line: str | bytes) -> str:
     """The answer to one line of `python -m calculator fit-buys`."""
     return _answer(line, _fit_buys)
 
 
-def _answer(line: str, work: Callable[[Any], dict[str, Any]]) -> str:
+def _answer(line: str | bytes, work: Callable[[Any], dict[str, Any]]) -> str:
     identity = None
     try:
         # Numbers are read as they are written: 0.1 is a tenth, not its nearest binary fraction.
@@ -68,6 +76,10 @@ def _answer(line: str, work: Callable[[Any], dict[str, Any]]) -> str:
         content = {"error": {"code": "invalid_input", "message": f"The line is not JSON: {error}."}}
     except CalculationRefused as refusal:
         content = {"error": {"code": refusal.code, "message": refusal.message}}
+    except Exception:  # noqa: BLE001 - a door: the lines that follow are not to suffer for this one
+        traceback.print_exc()
+        message = "Something went wrong that nobody foresaw; standard error has the details."
+        content = {"error": {"code": "internal_error", "message": message}}
     return json.dumps({"id": identity, **content}, default=_text)
 
 

@@ -8,10 +8,20 @@ import json
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Number = Annotated[Decimal, Field(allow_inf_nan=False)]
-Side = Annotated[Decimal, Field(allow_inf_nan=True)]
+LARGEST, PLACES = 15, 60
+
+
+def _of_a_size(number: Decimal) -> Decimal:
+    """Refuses what no account can hold, but what would take hours to calculate with."""
+    if number and number.is_finite() and not -PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= LARGEST:
+        raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
+    return number
+
+
+Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_of_a_size)]
+Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size)]
 """A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
 
 
@@ -109,7 +119,7 @@ class Trade(Value):
     symbol: str
     quantity: int
     order_type: Literal["LIMIT"] = "LIMIT"
-    price: Decimal
+    price: Number
     reason: str
     detail: str
 
@@ -132,10 +142,10 @@ class CalculationWarning(Value):
 class PlanLine(Trade):
     """A planned trade with all that it was sized on."""
 
-    quote_usd: Decimal
-    mark_usd: Decimal
-    held: Decimal
-    target_value_usd: Decimal
+    quote_usd: Number
+    mark_usd: Number
+    held: Number
+    target_value_usd: Number
 
     def as_trade(self, quantity: int) -> Trade:
         """The order that it becomes when so many of its shares are traded."""
@@ -145,9 +155,9 @@ class PlanLine(Trade):
 class Plan(Value):
     """What `fit_buys` needs and a person approves: sells, buys, value, floor and the band decision, fixed once."""
 
-    total_value_usd: Decimal
-    floor_usd: Decimal
-    cash_usd: Decimal
+    total_value_usd: Number
+    floor_usd: Number
+    cash_usd: Number
     sells: tuple[PlanLine, ...]
     buys: tuple[PlanLine, ...]
     commission: Commission

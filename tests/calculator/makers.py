@@ -3,6 +3,8 @@
 from decimal import Decimal
 
 from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
+from calculator.commissions import CommissionTable
+from calculator.money import from_micro, to_micro
 
 FREE = Commission(kind="per_share", per_share=Decimal(0), min_per_order=Decimal(0), max_rate=Decimal(1))
 
@@ -60,3 +62,19 @@ def traded(result):
 
 def reasons(result):
     return {item.symbol: item.reason for item in result.not_traded}
+
+
+def charged(commission, shares, price):
+    """Commission in USD."""
+    return from_micro(CommissionTable(commission).of(shares, to_micro(price)))
+
+
+def executed(state, result, quotes):
+    """The account after all trades at their quotes; without a result as it is, at new marks."""
+    marks = {quote.symbol: (quote.bid + quote.ask) / 2 for quote in quotes}
+    held = {row.symbol: row.quantity for row in state.positions}
+    cash = state.cash_usd
+    for line in (*result.plan.sells, *result.plan.buys) if result else ():
+        held[line.symbol] = held.get(line.symbol, Decimal(0)) + line.quantity
+        cash -= line.quantity * line.quote_usd + charged(result.plan.commission, abs(line.quantity), line.quote_usd)
+    return account(cash, *((symbol, quantity, marks[symbol]) for symbol, quantity in held.items() if quantity))

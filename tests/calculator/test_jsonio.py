@@ -3,7 +3,13 @@
 import json
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from calculator import jsonio
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {
@@ -42,6 +48,30 @@ def ask(command, *lines):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@contextmanager
+def asking(command):
+    """A running process that answers one line at a time."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "calculator", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={"PATH": ""},
+    ) as process:
+        end = threading.Timer(60, process.kill)
+        end.start()
+
+        def ask_one(line):
+            process.stdin.write((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask_one
+        process.stdin.close()
+        end.cancel()
+        assert process.wait(60) == 0
+
+
 def test_a_plan_and_its_buys():
     (answer,) = ask("plan", REQUEST)
     assert answer["id"] == "a1"
@@ -69,6 +99,46 @@ def test_one_bad_line_does_not_stop_the_rest():
     codes = [answer.get("error", {}).get("code") for answer in answers]
     assert codes == ["invalid_input", "invalid_input", "weights_above_one", "invalid_input", "too_much_frozen", None]
     assert [answer["id"] for answer in answers] == [None, None, "a2", "a3", "a1", "a1"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b"\xff\xfe\x00", id="no text"),
+        pytest.param(b'{"id": 1', id="cut short"),
+        pytest.param(b"[" * 100_000, id="too deep"),
+        pytest.param(b'{"id": ' + b"9" * 5000 + b"}", id="too long a number"),
+        pytest.param(
+            json.dumps(REQUEST | {"account": {"total_value": "1e999999", "cash": 1}}).encode(), id="too large"
+        ),
+        pytest.param(
+            json.dumps(REQUEST | {"account": {"total_value": "1e-999999", "cash": 1}}).encode(), id="too fine"
+        ),
+    ],
+)
+def test_no_line_is_so_bad_that_the_next_goes_unanswered(bad):
+    """The pipes stay open: every line has its answer before the next is written."""
+    with asking("plan") as ask_one:
+        assert ask_one(REQUEST)["id"] == "a1"
+        assert ask_one(bad)["error"]["code"] == "invalid_input"
+        assert "trades" in ask_one(REQUEST)
+
+
+@pytest.mark.parametrize("field", ["price", "quote_usd", "mark_usd"])
+def test_buys_of_no_price_are_refused(field):
+    planned = json.loads(jsonio.answer_plan(json.dumps(REQUEST)))["plan"]
+    planned["buys"][0][field] = "0"
+    answer = json.loads(jsonio.answer_fit_buys(json.dumps({"plan": planned, "cash": "1"})))
+    assert answer["error"]["code"] == "invalid_input"
+
+
+def test_what_nobody_foresaw_is_an_answer_too(monkeypatch, capsys):
+    def failing(*_):
+        raise TypeError("nobody foresaw it")
+
+    monkeypatch.setattr(jsonio, "_result", failing)
+    assert json.loads(jsonio.answer_plan(json.dumps(REQUEST)))["error"]["code"] == "internal_error"
+    assert "nobody foresaw it" in capsys.readouterr().err
 
 
 def test_usage():

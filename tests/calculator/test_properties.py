@@ -1,15 +1,15 @@
 """What holds for every account."""
 
-import random
 from decimal import Decimal
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calculator import AccountState, CalculationRefused, Commission, Position, Quote, TradeCalculator
-from tests.calculator.makers import config, targets
+from calculator.codes import REFUSALS
+from tests.calculator.makers import account, charged, config, executed, quote, targets
 
+CENT = Decimal("0.01")
 SYMBOLS = ["AA", "BB", "CC", "DD", "EE", "FF"]
 cents = st.integers(500, 70_000).map(lambda n: Decimal(n) / 100)
 
@@ -48,13 +48,6 @@ def planned(case):
     except CalculationRefused as refusal:
         assert refusal.code in {"total_value_not_positive", "reserve_exceeds_value"}
         return None
-
-
-def charged(commission, shares, price):
-    from calculator.commissions import CommissionTable
-    from calculator.money import from_micro, to_micro
-
-    return from_micro(CommissionTable(commission).of(shares, to_micro(price)))
 
 
 def worst_cash(state, plan):
@@ -131,54 +124,82 @@ def test_the_order_of_rows_does_not_matter(case, random):
 
 
 @given(accounts())
-def test_after_its_trades_the_account_comes_to_rest(case):
+def test_repeated_runs_at_unchanged_prices_stop_trading(case):
     state, wanted, quotes, policy = case
-    for _ in range(4):
+    for _ in range(8):
         try:
             result = TradeCalculator(policy).plan(state, wanted, quotes)
         except CalculationRefused:
             return
         if not result.trades:
             return
-        state = after(state, result, quotes)
-    assert len(result.trades) <= 2, "it goes on trading at unchanged prices"
+        state = executed(state, result, quotes)
+    raise AssertionError("it goes on trading at unchanged prices")
 
 
-def after(state, result, quotes):
-    marks = {quote.symbol: (quote.bid + quote.ask) / 2 for quote in quotes}
-    held = {row.symbol: row.quantity for row in state.positions}
-    cash = state.cash_usd
-    for line in (*result.plan.sells, *result.plan.buys):
-        held[line.symbol] = held.get(line.symbol, Decimal(0)) + line.quantity
-        cash -= line.quantity * line.quote_usd + charged(result.plan.commission, abs(line.quantity), line.quote_usd)
-    rows = tuple(Position(symbol=s, quantity=n, market_price=marks[s]) for s, n in held.items() if n)
-    total = cash + sum((row.quantity * row.market_price for row in rows), Decimal(0))
-    return AccountState(total_value_usd=total, cash_usd=cash, positions=rows)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_prices_that_walk_by_a_third_of_a_percent_do_not_make_it_flip_flop(seed):
-    rng = random.Random(seed)
-    marks = {symbol: Decimal(rng.randint(2000, 40000)) / 100 for symbol in SYMBOLS}
-    wanted = targets(**dict.fromkeys(SYMBOLS, "0.1666"))
+@given(
+    st.lists(st.integers(2000, 40000), min_size=6, max_size=6), st.lists(st.integers(0, 63), min_size=30, max_size=30)
+)
+@settings(max_examples=10)
+def test_prices_that_walk_by_a_third_of_a_percent_do_not_make_it_flip_flop(cents, steps):
+    """A step is six bits: which of the prices rise, while the others fall."""
+    marks = {symbol: Decimal(price) / 100 for symbol, price in zip(SYMBOLS, cents, strict=True)}
     policy = config(
-        cash_reserve_percent=Decimal(2),
-        band_percent=Decimal("0.5"),
-        buy_slippage_percent=Decimal("0.5"),
+        cash_reserve_percent="2",
+        band_percent="0.5",
+        buy_slippage_percent="0.5",
         commission=Commission(kind="per_share"),
-        minimum_improvement_bps=Decimal(10),
+        minimum_improvement_bps="10",
     )
-    state = AccountState(total_value_usd=Decimal(100_000), cash_usd=Decimal(100_000))
+    state, wanted = account("100000"), targets(**dict.fromkeys(SYMBOLS, "0.1666"))
     turned, last = 0, {}
-    for _ in range(40):
-        quotes = [Quote(symbol=s, bid=m - Decimal("0.01"), ask=m + Decimal("0.01")) for s, m in marks.items()]
+    for step in steps:
+        quotes = [quote(symbol, mark - CENT, mark + CENT) for symbol, mark in marks.items()]
         result = TradeCalculator(policy).plan(state, wanted, quotes)
-        state = after(state, result, quotes)
+        state = executed(state, result, quotes)
         for trade in result.trades:
             turned += last.get(trade.symbol, trade.quantity) * trade.quantity < 0
             last[trade.symbol] = trade.quantity
-        marks = {s: (m * (1 + Decimal(rng.choice([-3, 3])) / 1000)).quantize(Decimal("0.01")) for s, m in marks.items()}
-        rows = tuple(row.model_copy(update={"market_price": marks[row.symbol]}) for row in state.positions)
-        total = state.cash_usd + sum((row.quantity * row.market_price for row in rows), Decimal(0))
-        state = AccountState(total_value_usd=total, cash_usd=state.cash_usd, positions=rows)
-    assert turned <= 2 * len(SYMBOLS), "over forty steps a symbol turns twice at most, on the average"
+        rises = [step >> bit & 1 for bit in range(len(SYMBOLS))]
+        marks = {
+            symbol: (mark * (1003 if up else 997) / 1000).quantize(CENT)
+            for (symbol, mark), up in zip(marks.items(), rises, strict=True)
+        }
+        state = executed(state, None, [quote(symbol, mark) for symbol, mark in marks.items()])
+    assert turned <= 2 * len(SYMBOLS), "over thirty steps a symbol turns twice at most, on the average"
+
+
+ODD = st.sampled_from(["0", "1", "-1", "0.5", "0.0000001", "100", "1e-9", "123456789.123456789", "999999999999999"])
+
+
+@given(st.lists(ODD, min_size=12, max_size=12), st.sampled_from(["sell", "keep", "ignore"]), st.booleans())
+@settings(max_examples=200)
+def test_whatever_comes_in_there_is_a_plan_or_a_refusal_by_name(numbers, unmanaged, keeps_shorts):
+    total, cash, held, price, other, bid, ask, weight, rest, reserve, band, offset = (Decimal(n) for n in numbers)
+    state = AccountState(
+        total_value_usd=total,
+        cash_usd=cash,
+        positions=(
+            Position(symbol="AA", quantity=held, market_price=price),
+            Position(symbol="BB", quantity=other, market_price=price),
+        ),
+    )
+    policy = config(
+        cash_reserve_percent=reserve,
+        band_percent=band,
+        buy_slippage_percent=offset,
+        sell_slippage_percent=offset,
+        unmanaged=unmanaged,
+        shorts="keep" if keeps_shorts else "refuse",
+        max_data_mismatch_percent=Decimal(10) ** 15,
+        max_frozen_percent=Decimal(10) ** 15,
+    )
+    quotes = [Quote(symbol="AA", bid=bid, ask=ask), Quote(symbol="BB", bid=Decimal("NaN"), ask=ask)]
+    try:
+        result = TradeCalculator(policy).plan(state, targets(AA=weight, CC=rest), quotes)
+    except CalculationRefused as refusal:
+        assert refusal.code in REFUSALS
+        return
+    assert all(trade.symbol == "AA" and trade.quantity >= -held and trade.price > 0 for trade in result.trades)
+    explained = {trade.symbol for trade in result.trades} | {item.symbol for item in result.not_traded}
+    assert explained >= {"AA", "CC"}
