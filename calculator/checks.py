@@ -1,7 +1,7 @@
 """What is refused before anything is calculated. Nothing is guessed."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
@@ -35,7 +35,7 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
     """Refuses targets that nobody can have meant."""
     if not targets:
         raise CalculationRefused("no_targets", "There are no targets. Nothing is sold for an empty list.")
-    if twice := _twice(target.symbol for target in targets):
+    if twice := _twice([target.symbol for target in targets]):
         raise CalculationRefused("duplicate_target", f"Twice in the targets: {', '.join(twice)}.")
     if negative := [target.symbol for target in targets if target.weight < 0]:
         raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
@@ -46,7 +46,7 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
 
 def check_quotes(quotes: Sequence[Quote]) -> None:
     """Refuses two quotes of one symbol: nobody knows which is right."""
-    if twice := _twice(quote.symbol for quote in quotes):
+    if twice := _twice([quote.symbol for quote in quotes]):
         raise CalculationRefused("duplicate_quote", f"Two quotes of: {', '.join(twice)}.")
 
 
@@ -76,7 +76,9 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
         )
 
 
-def _twice(symbols: Iterable[str]) -> list[str]:
+def _twice(symbols: Sequence[str]) -> list[str]:
+    if len(set(symbols)) == len(symbols):
+        return []
     return sorted(symbol for symbol, times in Counter(symbols).items() if times > 1)
 
 

@@ -44,6 +44,8 @@ class Choices(dict[int, Choice]):
 
     def worst(self, shares: int) -> int:
         """Cash of a choice in the worst case only."""
+        if known := self.get(shares):
+            return known[2]
         line = self.line
         moved = shares - line.whole_held
         if moved > 0:

@@ -152,6 +152,7 @@ def _line(
 ) -> Line:
     """One symbol; `weight` is None for what is no target, `investable` is in micro-dollars."""
     buy_limit = sell_limit = bid = ask = 0
+    whole = int(held)
     if quote is not None and (sides := _two_sided(quote)):
         bid, ask = to_micro(sides[0]), to_micro(sides[1])
         mark = (bid + ask) // 2
@@ -169,9 +170,9 @@ def _line(
         buy_limit,
         sell_limit,
         buy_limit > 0 and sell_limit > 0,
-        value_of(held, mark) if held else 0,
+        whole * mark if whole == held else value_of(held, mark),
         round(weight * investable) if weight else 0,
-        int(held) if held > 0 else 0,
+        max(whole, 0),
     )
 
 

@@ -22,7 +22,7 @@ FEW_SYMBOLS = 12
 BELOW, BELOW_FEW = 1, 2
 """Shares of a line that may be given up for others; with few symbols one more, since an exchange needs several."""
 MANY_SYMBOLS = 150
-"""Beyond, single shares are too small to matter, and the fill alone is as near as can be."""
+"""Beyond, single shares are too small to matter: no share is given up, and the fill alone is as near as can be."""
 NODES, NODES_AROUND_DEAR = 1_500, 40
 NO_FORCE: Mapping[int, int] = {}
 
@@ -61,8 +61,8 @@ class Sizing:
         self._lines = lines
         self._least = [least[line.symbol] for line in lines]
         self._valuation = Valuation(lines, self._least, [NO_LIMIT] * len(lines), money, commission)
-        self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW
         self._thorough = len(lines) <= MANY_SYMBOLS
+        self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW if self._thorough else 0
 
     def run(self) -> list[int]:
         """Final whole shares of each line, in their order."""
@@ -78,11 +78,10 @@ class Sizing:
     def _start(self) -> State:
         """The better of two starts; where neither can be paid, buys are given up until the rest can."""
         valuation = self._valuation
-        filled = self._solve(NO_FORCE, NODES)
-        nearest = valuation.state(
-            [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
-        )
-        best = min(nearest, filled, key=valuation.rank)
+        best = filled = self._solve(NO_FORCE, NODES)
+        if self._thorough:
+            nearest = [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
+            best = min(valuation.state(nearest), filled, key=valuation.rank)
         return best if valuation.is_feasible(best) else self._cut(filled)
 
     def _solve(self, forced: Mapping[int, int], nodes: int) -> State:

@@ -6,6 +6,7 @@ Units: money and prices in USD, quantities in shares (signed), weights as fracti
 import hashlib
 import json
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,6 +26,11 @@ Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size)]
 """A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
 
 
+@cache
+def _names(kind: type[BaseModel]) -> set[str]:
+    return set(kind.model_fields)
+
+
 class Value(BaseModel):
     """Frozen, and refuses what it does not know."""
 
@@ -39,7 +45,7 @@ class Value(BaseModel):
         """
         value = cls.__new__(cls)
         object.__setattr__(value, "__dict__", fields)
-        object.__setattr__(value, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(value, "__pydantic_fields_set__", _names(cls))
         object.__setattr__(value, "__pydantic_extra__", None)
         object.__setattr__(value, "__pydantic_private__", None)
         return value

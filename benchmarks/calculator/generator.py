@@ -1,4 +1,8 @@
-"""Realistic accounts from a seed: small and large, whole and broken, cheap and dear shares."""
+"""Realistic accounts from a seed: small and large, whole and broken, cheap and dear shares.
+
+With reserves, bands, three kinds of commission, fractions of shares, missing and crossed quotes, debits, what is no target
+any more, and weights that leave something out.
+"""
 
 import random
 from dataclasses import dataclass
@@ -48,11 +52,17 @@ def make_case(seed: int, symbols: int | None = None) -> Case:
             quotes.append(_quote(rng, "GONE", price))
             invested += shares * price
     cash = (value * Decimal(str(round(rng.choice([0.003, 0.02, 0.1, 0.4]) * rng.random(), 6)))).quantize(CENT)
+    config = _config(rng)
+    if rng.random() < 0.03:
+        cash = -cash / 10  # a debit
+    if rng.random() < 0.03:
+        crossed = rng.randrange(len(quotes))
+        quotes[crossed] = quotes[crossed].model_copy(update={"bid": quotes[crossed].ask + CENT})
     return Case(
         account=AccountState(total_value_usd=invested + cash, cash_usd=cash, positions=tuple(positions)),
         targets=[AllocationItem(symbol=name, weight=weight) for name, weight in weights.items()],
         quotes=quotes,
-        config=_config(rng),
+        config=config,
     )
 
 
@@ -84,4 +94,5 @@ def _config(rng: random.Random) -> AccountConfig:
         band_percent=Decimal(rng.choice(["0", "0.1", "0.5"])),
         commission=commission,
         minimum_improvement_bps=Decimal(0),
+        one_share=rng.random() < 0.85,
     )

@@ -8,7 +8,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 def table(found: Comparison, grown: dict[int, float], command: str) -> str:
     """What was measured, as Markdown."""
     lines = [
-        f"Measured by `{command}`; everything ran one after the other on one core.",
+        f"Measured by `{command}`; everything ran one after the other on one core. Times are processor time.",
         "",
         "| Way | Infeasible | Against a rule | Mean | Median | p99 | Worst | Above 1.05 | Time, median | Time, p99 |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -29,7 +29,7 @@ def table(found: Comparison, grown: dict[int, float], command: str) -> str:
         f"{found.unproven}; no answer of the solver at all: {found.unsolved}. Accounts on which another way failed: "
         f"{failed or 'none'}."
     )
-    lines += ["", told, "", "| Symbols | Ours, median |", "|---|---|"]
+    lines += ["", told, "", "| Symbols | Ours, median (each the best of three) |", "|---|---|"]
     lines += [f"| {size:,} | {milliseconds:.1f} ms |" for size, milliseconds in grown.items()]
     return "\n".join(lines)
 
