@@ -8,6 +8,7 @@ Choice = tuple[int, int, int, int]
 
 A plain tuple, since a plan makes a hundred of them for each symbol.
 """
+ERROR, CASH, WORST, BUYS = range(4)
 
 
 class Choices(dict[int, Choice]):
@@ -45,7 +46,7 @@ class Choices(dict[int, Choice]):
     def worst(self, shares: int) -> int:
         """Cash of a choice in the worst case only."""
         if known := self.get(shares):
-            return known[2]
+            return known[WORST]
         line = self.line
         moved = shares - line.whole_held
         if moved > 0:

@@ -1,7 +1,7 @@
 """Which shares the money buys that rounding left over: a knapsack of single shares around the break.
 
-Each symbol offers the share below its base and the next two above, each with an exact cost in the worst case and an
-exact gain. Greedy by gain per dollar finds nearly everything; a short search over the shares around the break, where
+Each symbol offers the shares next to its base, below and above, each with an exact cost in the worst case and an exact
+gain. Greedy by gain per dollar finds nearly everything; a short search over the shares around the break, where
 greedy had to choose, finds most of the rest.
 """
 
@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple
 
-from calculator.choices import Choices
+from calculator.choices import WORST, Choices
 from calculator.valuation import State, Valuation
 
 WINDOW = 30
@@ -62,11 +62,12 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
     ):
         if line not in forced:
             shares[line] = start = max(least, n - below)
-            room += _offer(items, line, choices, start, min(n + ABOVE, most)) - choices[n][2]
+            room += _offer(items, line, choices, start, min(n + ABOVE, most)) - choices[n][WORST]
     items.sort(key=itemgetter(0))  # they come by line and level, and sorting keeps that
     taken, left = _greedy(items, len(shares), room)
     for k in _search(items, taken, left, nodes, valuation.money.total // TOLERANCE):
-        shares[items[k][1]] += items[k][5]
+        _, line, _, _, _, more = items[k]
+        shares[line] += more
     return valuation.changed(base, ((i, n) for i, n in enumerate(shares) if n != base.shares[i]))
 
 
@@ -77,9 +78,8 @@ def _offer(items: list[_Item], line: int, choices: Choices, start: int, stop: in
     is missing in cash, which is taken to stay above what is wanted. A share that is worth more for its money than the
     one below it (a fee is paid once) goes together with it.
     """
-    first, line_, worst_of = len(items), choices.line, choices.worst
-    mark = line_.mark
-    missing = line_.target - line_.value_at(start)
+    first, worst_of = len(items), choices.worst
+    mark, missing = choices.line.mark, choices.line.target - choices.line.value_at(start)
     worst_at_start = worst = worst_of(start)
     for n in range(start + 1, stop + 1):
         if missing <= 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from calculator.choices import CASH, ERROR, WORST
 from calculator.valuation import State, Valuation
 
 ONE = 1 << 40
@@ -30,7 +31,7 @@ def wished_shares(valuation: Valuation, forced: Mapping[int, int]) -> State:
 
 
 def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
-    """The wishes, if they are too much: the buys, and if that is not enough everything, scaled by one factor."""
+    """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor."""
     if valuation.is_feasible(wishes):
         return wishes
     pinned = dict(forced)
@@ -65,11 +66,11 @@ def made_up_by_one(valuation: Valuation, wishes: State, forced: Mapping[int, int
         line = choices.line
         price = line.buy_limit if wish > line.whole_held else line.bid
         n = wish + -lacking // price
-        if n >= least and choices[n][2] - worst < lacking:
+        if n >= least and choices[n][WORST] - worst < lacking:
             n -= 1  # commissions, or a sell in place of a buy
-        if n < least or choices[n][2] - worst < lacking:
+        if n < least or choices[n][WORST] - worst < lacking:
             continue
-        value = choices[n][0] - error + abs(wishes.cash + choices[n][1] - cash - valuation.money.cash_target)
+        value = choices[n][ERROR] - error + abs(wishes.cash + choices[n][CASH] - cash - valuation.money.cash_target)
         if best_value is None or value < best_value:
             best_value, best = value, ((i, n),)
     return valuation.changed(wishes, best)
@@ -94,7 +95,7 @@ def _steps(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> tu
     steps = []
     for i, (wish, line) in enumerate(zip(wishes.shares, valuation.lines, strict=True)):
         if wish > line.whole_held and i not in forced:
-            spare -= valuation.choices[i][wish][2]
+            spare -= valuation.choices[i][wish][WORST]
             if line.target > 0:
                 limit, mark = line.buy_limit, line.mark
                 start = line.value * ONE // line.target

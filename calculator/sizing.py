@@ -1,8 +1,8 @@
 """Whole shares for the free targets: near the targets, affordable at the limits, one direction a symbol.
 
 Two starts: every line at its nearest share, and what the money is best spent on. Then the dearest shares are forced one
-up and one down with everything else solved again around them, and what is left is improved by small exchanges. All sums
-are whole micro-dollars, so that nothing depends on rounding or on the order of rows.
+up and one down with everything else solved again around them, and the nearest of all that is improved by small
+exchanges. All sums are whole micro-dollars, so that nothing depends on rounding or on the order of rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ BELOW, BELOW_FEW = 1, 2
 MANY_SYMBOLS = 150
 """Beyond, single shares are too small to matter: no share is given up, and the fill alone is as near as can be."""
 NODES, NODES_AROUND_DEAR = 1_500, 40
+"""How long a search for single shares may be, and one of many around the dear ones."""
 NO_FORCE: Mapping[int, int] = {}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from calculator.choices import Choices
+from calculator.choices import BUYS, CASH, ERROR, WORST, Choices
 from calculator.commissions import CommissionTable
 from calculator.holdings import Line
 from calculator.values import Commission
@@ -27,7 +27,7 @@ class Money:
 
 
 class State(NamedTuple):
-    """Shares of every line, with what they add up to."""
+    """Shares of every line, with what they add up to, in micro-dollars."""
 
     shares: tuple[int, ...]
     error: int  # distances and costs, without the distance of cash
@@ -37,7 +37,10 @@ class State(NamedTuple):
 
 
 class Valuation:
-    """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is."""
+    """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is.
+
+    Lists run by the number of a line.
+    """
 
     def __init__(
         self, lines: Sequence[Line], least: Sequence[int], most: Sequence[int], money: Money, commission: Commission
@@ -66,10 +69,10 @@ class Valuation:
         for i, n in changes:
             now, then = self.choices[i][shares[i]], self.choices[i][n]
             shares[i] = n
-            error += then[0] - now[0]
-            cash += then[1] - now[1]
-            worst += then[2] - now[2]
-            buys += then[3] - now[3]
+            error += then[ERROR] - now[ERROR]
+            cash += then[CASH] - now[CASH]
+            worst += then[WORST] - now[WORST]
+            buys += then[BUYS] - now[BUYS]
         return State(tuple(shares), error, cash, worst, buys)
 
     def objective(self, state: State) -> int:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from calculator import AccountState, CalculationRefused, Commission, Position, TradeCalculator
+from calculator import AccountState, CalculationRefused, Commission, PlanLine, Position, TradeCalculator
 from calculator.codes import REASONS, REFUSALS, WARNINGS
 from tests.calculator.makers import account, config, plan, quote, reasons, targets, traded
 
@@ -220,6 +220,11 @@ def test_a_plan_survives_json_with_its_digest():
     again = TradeCalculationResult.model_validate(result.model_dump(mode="json"))
     assert again.plan.digest == result.plan.digest
     assert again.model_dump() == result.model_dump()
+    planned = (*result.plan.sells, *result.plan.buys)
+    checked = (*again.plan.sells, *again.plan.buys)
+    assert planned == checked, "lines that were trusted are what checking makes of them"
+    assert [repr(line) for line in planned] == [repr(line) for line in checked]
+    assert all(line.model_fields_set == set(PlanLine.model_fields) for line in planned)
 
 
 def test_the_policy_is_strict_about_what_it_takes():
