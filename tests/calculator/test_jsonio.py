@@ -124,6 +124,15 @@ def test_no_line_is_so_bad_that_the_next_goes_unanswered(bad):
         assert "trades" in ask_one(REQUEST)
 
 
+def test_the_example_of_the_document_is_answered_as_the_document_says():
+    page = (ROOT / "docs" / "calculator.md").read_text()
+    request = json.loads(page.split("```json")[1].split("```")[0])
+    answer = json.loads(jsonio.answer_plan(json.dumps(request)))
+    assert {trade["symbol"]: trade["quantity"] for trade in answer["trades"]} == {"VTI": -81, "BND": 87}
+    assert all(f"`{name}`" in page for name in answer)
+    assert all(f"`{name}`" in page for row in (*answer["trades"], answer["expected"]) for name in row)
+
+
 @pytest.mark.parametrize("field", ["price", "quote_usd", "mark_usd"])
 def test_buys_of_no_price_are_refused(field):
     planned = json.loads(jsonio.answer_plan(json.dumps(REQUEST)))["plan"]
