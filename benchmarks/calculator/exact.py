@@ -63,7 +63,7 @@ class Programme:
         return answer
 
 
-def optimum(problem: Problem, seconds: float = 20) -> Optimum | None:
+def optimum(problem: Problem, seconds: float = 10) -> Optimum | None:
     """The best trades under the rules of the plan; None where the solver found nothing in time."""
     programme = Programme()
     cash = float(problem.cash_after(problem.liquidations, worst=False))
