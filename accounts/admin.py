@@ -155,6 +155,13 @@ class StrategyAdmin(SimpleHistoryAdmin):
     list_display = ("name", "title", "source", "enabled", "weights", "followers", "cadence", "drift_check")
     list_filter = ("source", "enabled", "cadence", "drift_check")
     search_fields = ("name", "title")
+    fieldsets = (
+        (None, {"fields": ("name", "title", "source", "enabled")}),
+        ("Events", {"fields": ("late_event_policy", "late_after_seconds")}),
+        ("By the calendar", {"fields": ("cadence", "drift_check", "drift_check_minutes")}),
+        ("Approval", {"fields": ("auto_approve_turnover_percent",)}),
+        ("Notes", {"fields": ("notes",)}),
+    )
     inlines = (TargetInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Strategy]:

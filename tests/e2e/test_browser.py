@@ -25,6 +25,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PICTURES = os.environ.get("SCREENSHOTS")
+PICTURE = {"width": 1360, "height": 850}
 SECONDS = 1000
 
 if CHROMIUM is None and os.environ.get("E2E") != "require":
@@ -100,6 +101,8 @@ def open_page(browser, site):
 
 def picture(page, name):
     if PICTURES:
+        if page.viewport_size["width"] > PICTURE["width"]:
+            page.set_viewport_size(PICTURE)
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
@@ -116,7 +119,10 @@ PAGES = (
     "/schedule/",
     "/notifications/",
     "/admin/",
+    "/codes/",
+    "/queue/",
     "/admin/accounts/account/",
+    "/admin/accounts/account/1/history/",
 )
 
 

@@ -116,6 +116,8 @@ def _run_in_short(run: RebalanceRun) -> dict[str, str | None]:
 
 
 def _kind(run: RebalanceRun) -> NotificationKind:
+    if run.state == RunState.REFUSED and run.error_code in HELD:
+        return NotificationKind.WARNING
     if run.state == RunState.DEFERRED:
         return NotificationKind.BLOCKED
     if run.state == RunState.COMPLETED:

@@ -23,6 +23,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
     """The channels, what goes to them, and the outbox."""
     context = {
         "channels": channels(),
+        "linked": bool(settings.SITE_URL),
         "values_included": settings.USER_NOTIFICATIONS_INCLUDE_VALUES,
         "page": cursor_page(without_documents(Notification.objects.select_related("run"), "run__"), request, A_PAGE),
         "pending": Notification.objects.filter(state=NotificationState.PENDING).count(),

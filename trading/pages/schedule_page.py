@@ -25,7 +25,9 @@ def schedule(request: HttpRequest) -> HttpResponse:
     """What waits, what went wrong, what came of it, and the strategies that come by the calendar."""
     now, calendar = timezone.now(), market_calendar()
     waiting = open_entries()
-    past = ScheduleEntry.objects.exclude(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
+    past = ScheduleEntry.objects.exclude(state__in=(ScheduleState.WAITING, ScheduleState.STARTED)).exclude(
+        state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True
+    )
     regular = Strategy.objects.filter(enabled=True).exclude(
         cadence=Strategy.Cadence.NONE, drift_check=Strategy.DriftCheck.OFF
     )

@@ -10,6 +10,12 @@ from trading.pages.charts import Slice, colour, geometry, slices
 
 WIDEST = Decimal(92)  # percent of the chart that the largest weight takes up
 HALF = Decimal(50)
+REASONS_IN_SHORT = {
+    "underweight": "too little",
+    "overweight": "too much",
+    "not_a_target": "not in the strategy",
+    "one_share": "its one share",
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ class TradeRow:
     value: Decimal
     weight_now: Decimal
     weight_after: Decimal
-    detail: str
+    reason: str
 
 
 def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
@@ -164,7 +170,7 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
             value=abs(line["quantity"]) * Decimal(line["quote_usd"]),
             weight_now=before.get(line["symbol"], Decimal(0)) * 100,
             weight_after=after.get(line["symbol"], Decimal(0)) * 100,
-            detail=line["detail"],
+            reason=REASONS_IN_SHORT.get(line["reason"], line["reason"]),
         )
         for line in lines
     ]
