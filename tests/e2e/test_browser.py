@@ -25,7 +25,6 @@ FLAGS = [
     "--disable-sync",
 ]
 PICTURES = os.environ.get("SCREENSHOTS")
-PICTURE = {"width": 1360, "height": 850}
 SECONDS = 1000
 
 if CHROMIUM is None and os.environ.get("E2E") != "require":
@@ -99,10 +98,11 @@ def open_page(browser, site):
     assert wrong == []
 
 
-def picture(page, name):
+def picture(page, name, width=1280, height=800):
+    """What a document shows, small enough to be loaded with it; a phone's stays as it is."""
     if PICTURES:
-        if page.viewport_size["width"] > PICTURE["width"]:
-            page.set_viewport_size(PICTURE)
+        if page.viewport_size["width"] > width // 2:
+            page.set_viewport_size({"width": width, "height": height})
         page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
@@ -142,9 +142,9 @@ def test_edit_preview_send_and_watch(site, open_page):
     page.click("button[aria-label='Preview Family portfolio']")
     page.wait_for_selector("text=Run this plan")
     assert "Nothing has been traded" in page.inner_text("#run")
-    picture(page, "preview")
+    picture(page, "preview", 1440, 750)
     page.emulate_media(color_scheme="dark")
-    picture(page, "preview_dark")
+    picture(page, "preview_dark", 1440, 750)
     page.emulate_media(color_scheme="light")
     count = int(re.search(r"Send (\d+) orders", page.inner_text(".rb-confirm")).group(1))
     page.click(".rb-confirm button")
