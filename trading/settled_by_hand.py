@@ -1,5 +1,7 @@
 """Orders and runs that neither records nor workers could settle: a person does, and says how they know."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -14,8 +16,9 @@ from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from brokers.values import Execution
 from trading.audit import note
-from trading.errors import IllegalTransition, Refused
+from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import by_hand
+from trading.journal.leases import Lease
 from trading.log_context import redact
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.one_time_codes import code_missing, confirm_live
@@ -74,7 +77,7 @@ def settle_order(
     _check_open(order)  # before the slot is asked for: a run that is alive has it
     message = redact(f"{person.get_username()} has settled it by hand: {comment}")
     try:
-        with slot_held(order.run.connection_id, "by hand") as lease:
+        with _slot(order.run.connection_id) as lease:
             # As it is now: nobody else changes it while we have the slot.
             order = Order.objects.select_related("run", "account").get(pk=order.pk)
             _check_open(order)
@@ -87,8 +90,6 @@ def settle_order(
                 note("settled an order", f"{order} of run {order.run.run_id}", what, person=person)
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
                     by_hand.close_run(lease, order.run_id, message)
-    except BlockingIOError as busy:
-        raise Refused("slot_is_busy", f"{busy} {NOTHING}") from busy
     except IllegalTransition as moved:
         raise Refused("order_is_settled", f"The order has moved meanwhile; look at it again. {NOTHING}") from moved
     order.refresh_from_db()
@@ -107,13 +108,20 @@ def close_run(run: RebalanceRun, person: User, comment: str) -> None:
     if left := _open_orders(run):
         raise Refused("orders_not_settled", f"Settle these orders first: {', '.join(map(str, left))}. {NOTHING}")
     try:
-        with slot_held(run.connection_id, "by hand") as lease, transaction.atomic():
+        with _slot(run.connection_id) as lease, transaction.atomic():
             by_hand.close_run(lease, run.pk, redact(f"{person.get_username()} has closed the run: {comment}"))
             note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=person)
-    except BlockingIOError as busy:
-        raise Refused("slot_is_busy", f"{busy} {NOTHING}") from busy
     except IllegalTransition as moved:
         raise Refused("run_is_closed", f"Somebody else has closed the run meanwhile. {NOTHING}") from moved
+
+
+@contextmanager
+def _slot(connection_id: int) -> Iterator[Lease]:
+    try:
+        with slot_held(connection_id, "by hand") as lease:
+            yield lease
+    except (BlockingIOError, LeaseLost) as busy:
+        raise Refused("slot_is_busy", f"{busy} {NOTHING}") from busy
 
 
 def _checked(person: User, account: Account, comment: str) -> str:

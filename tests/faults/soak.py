@@ -184,8 +184,8 @@ def main():
     """The long version, on one database."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="postgres")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--events", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--events", type=int, default=300)
     parser.add_argument("--accounts", type=int, default=40)
     parser.add_argument("--kill-every", type=float, default=4)
     asked = parser.parse_args()

@@ -7,13 +7,14 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts.models import Account
+from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
 from trading.errors import Refused
@@ -191,6 +192,16 @@ def test_what_cannot_be_settled_is_refused_with_a_sentence(unknown, people, spoi
         settle_order(order, people(role), finding, comment)
     assert refusal.value.code == code
     assert as_it_was(order)
+
+
+def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was(unknown, people, monkeypatch):
+    def taken(*_):
+        BrokerConnection.objects.update(lease_epoch=F("lease_epoch") + 1)
+
+    monkeypatch.setattr("trading.settled_by_hand.confirm_live", taken)
+    with pytest.raises(Refused, match="taken over") as refusal:
+        settle_order(unknown, people("trader"), filled(unknown), COMMENT)
+    assert refusal.value.code == "slot_is_busy" and as_it_was(unknown)
 
 
 def test_a_fill_of_another_day_is_booked_on_that_day(unknown, people):
