@@ -69,10 +69,9 @@ class Sight:
         await self._quotes.of(sorted(wanted | set(held)))
 
     async def _wanted(self) -> tuple[AllocationItem, ...]:
-        await self._journal.record(RunStep.TARGETS)
         if self._ticket.strategy is None:
             raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
-        published = await self._targets.of(self._ticket.strategy)
+        published, _ = await together(self._targets.of(self._ticket.strategy), self._journal.record(RunStep.TARGETS))
         try:
             replaced = apply_replacements(
                 published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()

@@ -22,6 +22,8 @@ from trading.journal.words import Word, apply_words
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MOMENT_SECONDS = 0.002
+"""A broker says several things at once: words alone are written when the next have had the time to come."""
 OF_ALL = (LeaseLost, OperationalError, InterfaceError)
 """Errors that are nobody's own: what is written together fails together, and is not tried again."""
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -92,6 +94,8 @@ class Scribe:
 
     async def _write_all(self) -> None:
         while self._entries or self._words:
+            if not self._entries:
+                await asyncio.sleep(MOMENT_SECONDS)
             entries, self._entries = self._entries, []
             words, self._words = self._words, {}
             if words:
