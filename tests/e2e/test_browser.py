@@ -143,9 +143,6 @@ def test_edit_preview_send_and_watch(site, open_page):
     page.wait_for_selector("text=Run this plan")
     assert "Nothing has been traded" in page.inner_text("#run")
     picture(page, "preview", 1440, 750)
-    page.emulate_media(color_scheme="dark")
-    picture(page, "preview_dark", 1440, 750)
-    page.emulate_media(color_scheme="light")
     count = int(re.search(r"Send (\d+) orders", page.inner_text(".rb-confirm")).group(1))
     page.click(".rb-confirm button")
     page.wait_for_selector(".rb-state-completed")
@@ -161,7 +158,7 @@ def test_edit_preview_send_and_watch(site, open_page):
         page.wait_for_selector("text=Nothing has been traded")
     page.goto(site.url)
     assert page.inner_text("main").count("✓ in band") >= 1
-    picture(page, "dashboard")
+    picture(page, "dashboard", 1200, 740)
     assert page.is_visible("nav.rb-nav >> text=Strategies")
 
 
