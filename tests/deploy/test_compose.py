@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 from django.core.management import get_commands
-from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
 
 from tests.deploy.compose_file import ROOT, VariableMissingError, load, variables_of
 
@@ -15,92 +16,14 @@ OURS = ("migrate", "web", "worker", "listener")
 CONTENT = load(SECRETS_DIR="./secrets")
 SERVICES = CONTENT["services"]
 
-DURATION = {"type": "string", "pattern": r"^(\d+(us|ms|s|m|h))+$"}
-TEXTS = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
-WORDS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-VARIABLES = {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}}
-# The keys that are used here and their forms, from the reference of compose files. A key that is misspelt, or stands
-# at the wrong depth, is not among them.
-HEALTHCHECK = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["test", "interval", "timeout", "retries"],
-    "properties": {
-        "test": {"type": "array", "prefixItems": [{"enum": ["CMD", "CMD-SHELL"]}], "minItems": 2},
-        "interval": DURATION,
-        "timeout": DURATION,
-        "start_period": DURATION,
-        "retries": {"type": "integer", "minimum": 1},
-    },
-}
-CONDITION = {"enum": ["service_started", "service_healthy", "service_completed_successfully"]}
-SERVICE = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["image"],
-    "properties": {
-        "build": {"type": "object", "required": ["context"]},
-        "cap_add": TEXTS,
-        "cap_drop": TEXTS,
-        "command": WORDS,
-        "depends_on": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["condition"],
-                "properties": {"condition": CONDITION},
-            },
-        },
-        "deploy": {"type": "object", "additionalProperties": False, "properties": {"replicas": {"type": "string"}}},
-        "env_file": {"type": "array", "items": {"type": "object", "required": ["path", "required"]}},
-        "environment": VARIABLES,
-        "healthcheck": HEALTHCHECK,
-        "image": {"type": "string", "pattern": r"^[a-z0-9./-]+:[\w.-]+$"},
-        "init": {"type": "boolean"},
-        "logging": {"type": "object", "required": ["driver", "options"]},
-        "network_mode": {"enum": ["none"]},
-        "networks": TEXTS,
-        "pids_limit": {"type": "integer"},
-        "ports": {"type": "array", "items": {"type": "string", "pattern": r"^[\d.]+:\d+:\d+$"}},
-        "profiles": TEXTS,
-        "read_only": {"type": "boolean"},
-        "restart": {"type": "string", "pattern": r"^(no|always|unless-stopped|on-failure(:\d+)?)$"},
-        "secrets": TEXTS,
-        "security_opt": TEXTS,
-        "shm_size": {"type": "string"},
-        "stop_grace_period": DURATION,
-        "tmpfs": TEXTS,
-        "user": {"type": "string", "pattern": r"^\d+:\d+$"},
-        "volumes": TEXTS,
-    },
-}
-SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["services"],
-    "patternProperties": {"^x-": {}},
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
-        "services": {"type": "object", "additionalProperties": SERVICE, "minProperties": 1},
-        "networks": {"type": "object"},
-        "volumes": {"type": "object"},
-        "secrets": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["file"],
-                "additionalProperties": False,
-                "properties": {"file": {"type": "string"}},
-            },
-        },
-    },
-}
 
-
-def test_the_file_has_the_form_of_a_compose_file():
-    Draft202012Validator.check_schema(SCHEMA)
-    assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(CONTENT)] == []
+@pytest.mark.parametrize("name", FILES)
+def test_the_file_is_one_by_the_compose_specification(name):
+    specification = get_builtin_schema("vendor.compose-spec")
+    validator = validator_for(specification)(specification)
+    for content in (yaml.safe_load((ROOT / name).read_text()), load(name, SECRETS_DIR="./secrets")):
+        assert [error.message for error in validator.iter_errors(content)] == []
+    assert [*validator.iter_errors({"services": {"web": {"imgae": "x"}}})] != []
 
 
 def test_what_services_name_is_there():
