@@ -38,9 +38,8 @@ def l1_with_cost(holdings: Holdings, moved: Mapping[str, int]) -> int:
     return error
 
 
-def outlook(holdings: Holdings, moved: Mapping[str, int]) -> Outlook:
-    """The account after trading so many signed shares of each symbol, at quotes."""
-    cash = cash_after(holdings, moved, worst=False)
+def outlook(holdings: Holdings, moved: Mapping[str, int], cash: int) -> Outlook:
+    """The account after trading so many signed shares of each symbol, at quotes, with the cash (micro-dollars) then."""
     weights: dict[str, Decimal] = {}
     error = abs(cash - holdings.cash_target)
     for line in holdings.lines:

@@ -101,14 +101,15 @@ def _result(
     holdings: Holdings, selection: Selection, moved: Mapping[str, int], targets: Sequence[AllocationItem]
 ) -> TradeCalculationResult:
     _explain_the_rest(selection, moved)
-    before, expected = outlook(holdings, {}), outlook(holdings, moved)
+    cash = cash_after(holdings, moved, worst=False)
+    before, expected = outlook(holdings, {}, holdings.cash), outlook(holdings, moved, cash)
     wanted = {line.symbol: fraction(line.target, holdings.total) for line in holdings.lines if line.is_target}
     wanted[CASH] = fraction(holdings.cash_target, holdings.total)
     plan = _plan(holdings, selection, moved)
     return TradeCalculationResult(
         trades=(*plan.sells, *plan.buys),
         not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
-        warnings=(*selection.warnings, *_warnings(holdings, moved, targets)),
+        warnings=(*selection.warnings, *_warnings(holdings, cash, targets)),
         before=before,
         expected=expected,
         target_weights=wanted,
@@ -189,9 +190,8 @@ def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
             selection.leave(line.symbol, "at_target", "No whole share brings it nearer to its target.")
 
 
-def _warnings(
-    holdings: Holdings, moved: Mapping[str, int], targets: Sequence[AllocationItem]
-) -> list[CalculationWarning]:
+def _warnings(holdings: Holdings, cash: int, targets: Sequence[AllocationItem]) -> list[CalculationWarning]:
+    """What a person should know; `cash` in micro-dollars after the trades."""
     warnings = []
     total = sum((target.weight for target in targets), Decimal(0))
     if total < Decimal("0.999999"):
@@ -201,7 +201,6 @@ def _warnings(
                 message=f"The weights add up to {total.normalize():f}; the rest stays in cash.",
             )
         )
-    cash = cash_after(holdings, moved, worst=False)
     if cash < holdings.floor:
         warnings.append(
             CalculationWarning(
