@@ -82,7 +82,7 @@ def _steps(valuation: Valuation, state: State) -> tuple[list[_Step], list[_Step]
 def _best_exchange(valuation: Valuation, state: State) -> State | None:
     target, floor = valuation.money.cash_target, valuation.money.floor
     pairs = len(valuation.lines) * (len(valuation.lines) - 1)
-    reach = min(REACH, EXCHANGES // pairs) if pairs else 0
+    reach = max(1, min(REACH, EXCHANGES // pairs)) if pairs else 0
     best_value, best = valuation.objective(state), None
     here = [choices[n] for choices, n in zip(valuation.choices, state.shares, strict=True)]
     for i, at in enumerate(state.shares):

@@ -18,7 +18,7 @@ DEAREST, IMPROVED = 4, 6
 """So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""
 DEAR_SHARE = 10_000
 """A share is dear when it is worth more than one part in so many of the account (a basis point)."""
-FEW_SYMBOLS = 12
+FEW_SYMBOLS, FEW_FOR_EXCHANGES = 12, 30
 BELOW, BELOW_FEW = 1, 2
 """Shares of a line that may be given up for others; with few symbols one more, since an exchange needs several."""
 MANY_SYMBOLS = 150
@@ -72,7 +72,7 @@ class Sizing:
         best = self._start()
         if self._thorough:
             best = self._try_dear(improve(self._valuation, best))
-        if len(self._lines) <= FEW_SYMBOLS:
+        if len(self._lines) <= FEW_FOR_EXCHANGES:
             best = exchange_many(self._valuation, best)
         return list(self._or_only_sell(best).shares)
 
@@ -105,7 +105,8 @@ class Sizing:
         found = [best]
         for i, now in kept.items():
             for n in (now - 1, now + 1):
-                if n >= self._least[i]:
+                overshoots = n > now and self._lines[i].value_at(now) >= self._lines[i].target
+                if n >= self._least[i] and not overshoots:
                     found += [self._solve(forced, NODES_AROUND_DEAR) for forced in ({i: n}, kept | {i: n})]
         nearest = sorted(dict.fromkeys(found), key=valuation.rank)[:IMPROVED]
         improved = [improve(valuation, state) for state in nearest if valuation.is_feasible(state)]
