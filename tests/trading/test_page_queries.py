@@ -133,3 +133,13 @@ def test_a_page_takes_as_many_queries_for_many_rows_as_for_few(shop, make_accoun
     many = queries()
     assert {name: (few[name], taken) for name, taken in many.items() if taken > few[name]} == {}
     assert len(few) > 40
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("{run}", 1), ("fir", 2), ("FIRST {run}", 1), ("shared", 2), ("turnover_limit", 0), ("nothing", 0)],
+)
+def test_runs_are_found_by_id_account_strategy_or_code(shop, client, words, found):
+    _, _, _, run = shop
+    page = client.get("/admin/trading/rebalancerun/", {"q": words.format(run=run.run_id)})
+    assert page.context["cl"].result_count == found
