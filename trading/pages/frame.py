@@ -15,47 +15,57 @@ from accounts.models import Account
 from trading.models import RebalanceRun, RunState, TradingControl
 
 CHANGELIST = "admin:accounts_account_changelist"
+SEE_ACCOUNTS = "accounts.view_account"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the menu; the page is current when its address starts with one of `below`."""
+    """One entry of the menu, for who has its right; it is current when the address starts with one of `below`."""
 
     label: str
     icon: str
     view: str
+    right: str
     below: tuple[str, ...]
 
 
 MENU = (
-    Entry("Dashboard", "dashboard", "trading:dashboard", ()),
-    Entry("Accounts", "accounts", CHANGELIST, ("/admin/accounts/account/", "/accounts/")),
-    Entry("Strategies", "strategies", "trading:strategies", ("/strategies/", "/admin/accounts/strategy/")),
+    Entry("Dashboard", "dashboard", "trading:dashboard", SEE_ACCOUNTS, ()),
+    Entry("Accounts", "accounts", CHANGELIST, SEE_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
+    Entry(
+        "Strategies",
+        "strategies",
+        "trading:strategies",
+        "accounts.view_strategy",
+        ("/strategies/", "/admin/accounts/strategy/"),
+    ),
     Entry(
         "Replacement sets",
         "replacements",
         "trading:replacement_sets",
+        "accounts.view_replacementset",
         ("/replacement-sets/", "/admin/accounts/replacementset/"),
     ),
-    Entry("Runs", "runs", "trading:runs", ("/runs/", "/admin/trading/rebalancerun/")),
-    Entry("Events", "events", "trading:events", ("/events/", "/admin/trading/strategyevent/")),
-    Entry("Schedule", "schedule", "trading:schedule", ("/schedule/", "/admin/trading/scheduleentry/")),
-    Entry("Notifications", "notifications", "trading:notifications", ("/notifications/",)),
-    Entry("System", "system", "admin:index", ("/admin/",)),
+    Entry("Runs", "runs", "trading:runs", SEE_ACCOUNTS, ("/runs/", "/admin/trading/rebalancerun/")),
+    Entry("Events", "events", "trading:events", SEE_ACCOUNTS, ("/events/", "/admin/trading/strategyevent/")),
+    Entry("Schedule", "schedule", "trading:schedule", SEE_ACCOUNTS, ("/schedule/", "/admin/trading/scheduleentry/")),
+    Entry("Notifications", "notifications", "trading:notifications", "trading.view_notification", ("/notifications/",)),
+    Entry("System", "system", "admin:index", "", ("/admin/",)),
 )
 
 
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
     """A context processor. Nothing is read until a template shows it."""
     return {
-        "menu": lambda: _menu(request.path),
+        "menu": lambda: _menu(request),
         "trading_mode": lambda: settings.TRADING_MODE,
         "live_trading": lambda: settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
         "trading_paused": TradingControl.objects.filter(trading_paused=True).exists,
     }
 
 
-def _menu(path: str) -> list[dict[str, object]]:
+def _menu(request: HttpRequest) -> list[dict[str, object]]:
+    path = request.path
     current = next((entry for entry in MENU if path.startswith(entry.below)), None) if path != "/" else MENU[0]
     attention = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count()
     return [
@@ -68,6 +78,7 @@ def _menu(path: str) -> list[dict[str, object]]:
             "apart": entry is MENU[-1],
         }
         for entry in MENU
+        if not entry.right or request.user.has_perm(entry.right)
     ]
 
 
