@@ -10,7 +10,9 @@ from django.core.management.base import CommandError
 
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out
+from trading.management.progress import one_by_one
 from trading.models import RebalanceRun
+from trading.values import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KEYS = {
@@ -92,6 +94,14 @@ def test_what_happens_is_told_as_it_happens_in_words_and_on_a_terminal_with_a_mo
     assert (f"{filled} of {filled} orders filled" in err.getvalue()) == (stream is Terminal)
     assert "\x1b" not in out.getvalue()
     assert ("\x1b" in err.getvalue()) == (stream is Terminal)
+
+
+@pytest.mark.parametrize("stream", [StringIO, Terminal])
+def test_runs_that_are_settled_are_told_of_one_by_one(make_account, stream):
+    runs, err = [carry_out(make_account(), ExecCommand.PRINT_REBALANCE)] * 2, stream()
+    assert list(one_by_one(runs, "Settling", err)) == runs
+    assert f"Settling run {runs[0].run_id}" in err.getvalue()
+    assert "2 of 2" in err.getvalue()
 
 
 def test_exit_codes(make_account, monkeypatch):

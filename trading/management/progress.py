@@ -7,7 +7,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -65,12 +65,14 @@ class RunProgress:
                 handler.setStream(sys.stderr)  # which the moving line has taken over
 
     def _follow(self) -> None:
-        try:
-            while not self._ended.wait(LOOK_AGAIN_SECONDS):
+        ended = False
+        while not ended:
+            ended = self._ended.wait(LOOK_AGAIN_SECONDS)  # and then looks once more, for what was said last
+            try:
                 self._look()
-            self._look()  # what was said last
-        finally:
-            connections.close_all()
+            except DatabaseError:  # the run itself says what is wrong
+                connections.close_all()
+        connections.close_all()
 
     def _look(self) -> None:
         for entry in self._run.timeline.filter(pk__gt=self._told).order_by("pk"):
