@@ -133,7 +133,8 @@ def run_pages(page, site):
 
 def test_edit_preview_send_and_watch(site, open_page):
     page = open_page("demo")
-    page.goto(f"{site.url}/admin/accounts/account/")
+    page.goto(f"{site.url}/admin/")
+    page.click("#content-main a[href='/admin/accounts/account/']")
     page.click("text=SIM-1001")
     page.fill("#id_cash_reserve_percent", "3")
     page.click("input[name=_save]")
