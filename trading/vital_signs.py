@@ -5,7 +5,7 @@ Any process can ask, and gets the same answer: nothing here looks at the process
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 
 from django.conf import settings
@@ -15,10 +15,12 @@ from django_q.models import OrmQ
 from pydantic import ValidationError
 
 from accounts.models import BrokerConnection
+from brokers.exceptions import BrokerConnectionError, BrokerSilent, BrokerUnreachable, ClientIdInUse
 from trading.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
-from trading.models import AccountValue, ProcessHeartbeat, RebalanceRun, RunState
+from trading.models import AccountStanding, ProcessHeartbeat, RebalanceRun, RunState, without_documents
 
 SITE_SECONDS = 10.0
+NEWS_FOR = timedelta(days=1)
 LONGEST_ANSWER = 100_000
 
 
@@ -119,11 +121,26 @@ class BrokerSigns:
 
 def broker_signs() -> BrokerSigns:
     """When a broker last told of an account, and how many client ids are taken by somebody else."""
-    latest = AccountValue.objects.aggregate(at=Max("at"))["at"]
+    latest = AccountStanding.objects.aggregate(at=Max("seen_at"))["at"]
     return BrokerSigns(
         answered_seconds_ago=(timezone.now() - latest).total_seconds() if latest else None,
         in_use_elsewhere=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
     )
+
+
+def unreachable_broker() -> RebalanceRun | None:
+    """The latest run that has failed because its broker was away; None once the broker has told of an account again."""
+    away = {kind.code for kind in (BrokerConnectionError, BrokerUnreachable, BrokerSilent, ClientIdInUse)}
+    failed = RebalanceRun.objects.filter(
+        state__in=(RunState.FAILED, RunState.NEEDS_ATTENTION),
+        error_code__in=away,
+        finished_at__gt=timezone.now() - NEWS_FOR,
+    )
+    latest = without_documents(failed.select_related("account")).order_by("-finished_at").first()
+    if latest is None:
+        return None
+    of_broker = AccountStanding.objects.filter(account__broker=latest.account.broker, account__type=latest.account.type)
+    return None if of_broker.filter(seen_at__gt=latest.finished_at).exists() else latest
 
 
 def overview() -> Overview:

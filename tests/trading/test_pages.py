@@ -211,6 +211,25 @@ def test_an_account_says_what_goes_on_and_that_its_data_is_old(client, enter):
     assert "A rebalance is going on. Watch it ." in words(client, "account", "A1")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_dashboard_says_that_a_broker_is_away_until_it_answers_again(client, enter):
+    enter()
+    account = simulated_account("A1", {"SPY": "1"})
+    run = queue(account)
+    now = timezone.now()
+    RebalanceRun.objects.filter(pk=run.pk).update(
+        state="failed", finished_at=now, error_code="broker_unreachable", error_message="Is the gateway logged in?"
+    )
+    standing = AccountStanding.objects.create(
+        account=account, seen_at=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
+    )
+    page = words(client, "dashboard")
+    assert "The broker simulated was away 0 minutes ago and has not answered since: Is the gateway logged in?" in page
+    standing.seen_at = now + timedelta(seconds=1)
+    standing.save()
+    assert "was away" not in words(client, "dashboard")
+
+
 def test_the_first_page_of_a_new_installation_has_one_thing_to_do(client, enter):
     enter()
     assert "No accounts yet" in words(client, "dashboard") and "Ask someone with the right" in words(

@@ -18,7 +18,7 @@ from trading.pages.charts import Slice, Spark, colour, slices, spark, value_char
 from trading.pages.frame import framed
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
 from trading.pages.rights import needs
-from trading.vital_signs import hearing, overview
+from trading.vital_signs import hearing, overview, unreachable_broker
 
 CARDS_A_PAGE = 12
 OLD_AFTER = timedelta(days=2)
@@ -51,6 +51,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
         "health": overview(),
         "hearing": hearing(),
+        "unreachable": unreachable_broker(),
         "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
         .select_related("account")
         .order_by("due_at")
