@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-LARGEST, PLACES = 15, 60
+LARGEST, PLACES = 15, 400
 
 
 def _of_a_size(number: Decimal) -> Decimal:
