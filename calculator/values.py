@@ -14,15 +14,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 LARGEST, PLACES = 15, 400
 
 
+def _is_of_a_size(number: Decimal) -> bool:
+    """Whether it can be calculated with; what no account can hold would take hours."""
+    return not number or -PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= LARGEST
+
+
 def _of_a_size(number: Decimal) -> Decimal:
-    """Refuses what no account can hold, but what would take hours to calculate with."""
-    if number and number.is_finite() and not -PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= LARGEST:
+    if not _is_of_a_size(number):
         raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
     return number
 
 
+def _of_a_size_or_none(number: Decimal) -> Decimal:
+    return number if number.is_finite() and _is_of_a_size(number) else Decimal("NaN")
+
+
 Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_of_a_size)]
-Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size)]
+Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size_or_none)]
 """A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
 
 

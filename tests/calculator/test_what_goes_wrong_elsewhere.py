@@ -124,8 +124,9 @@ def test_a_wide_spread_does_not_make_it_sell_and_rebuy_one_symbol():
         Quote(symbol="B", bid=Decimal(0), ask=Decimal(50)),
         Quote(symbol="B", bid=Decimal(-1), ask=Decimal(50)),
         Quote(symbol="B", bid=Decimal("NaN"), ask=Decimal(50)),
+        Quote(symbol="B", bid=Decimal(50), ask=Decimal("1.7976931348623157E308")),
     ],
-    ids=["missing", "empty", "crossed", "zero", "negative", "nan"],
+    ids=["missing", "empty", "crossed", "zero", "negative", "nan", "unset"],
 )
 def test_one_bad_quote_freezes_its_symbol_and_no_other(bad):
     quotes = [A] + ([bad] if bad else [])
