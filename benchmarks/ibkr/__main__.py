@@ -10,7 +10,8 @@ from benchmarks.ibkr.books import HELD, TARGETS, account_ids
 from benchmarks.ibkr.gateway_process import FILL_SECONDS, ONE_WAY_SECONDS, GatewayProcess
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "execution_time.md"
-BEGIN, END = "<!-- measured -->", "<!-- end -->"
+BEGIN, END = "<!-- measured {} -->", "<!-- end -->"
+PICTURE = "execution_time_{}.svg"
 MOST_SLOTS = 4
 MOST_ACCOUNTS = 20
 
@@ -85,20 +86,27 @@ def table(measured, command):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite", help="what ours writes to")
     options = parser.parse_args()
+    command = f"python -m benchmarks.ibkr --rounds {options.rounds} --database {options.database}"
     with tempfile.TemporaryDirectory() as folder:
-        ours.prepare(Path(folder))
+        ours.prepare(Path(folder), options.database)
         workers = ours.Workers(MOST_SLOTS)
         try:
             moments = {}
             measured = list(rows(workers, options.rounds, moments))
-            text = table(measured, f"python -m benchmarks.ibkr --rounds {options.rounds}")
-            text += f"\n\nOf these times, medians again:\n\n{phases.table(moments)}"
+            text = table(measured, command)
+            medians = phases.medians_of(moments)
+            picture = phases.picture(medians, {row[0]: row[3] for row in measured})
+            text += f"\n\nUntil when, medians again:\n\n{phases.table(medians)}"
+            text += f"\n\n![Where the time goes]({PICTURE.format(options.database)})"
         finally:
             workers.stop()
     print(text)
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    (PAGE.parent / PICTURE.format(options.database)).write_text(picture)
+    begin = BEGIN.format(options.database)
+    before, rest = PAGE.read_text().split(begin)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

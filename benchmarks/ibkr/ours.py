@@ -7,12 +7,18 @@ import uuid
 from decimal import Decimal
 
 
-def prepare(var_dir):
-    """Makes an installation of its own, with an empty database and policies without a band."""
+def prepare(var_dir, database):
+    """Makes an installation of its own, with an empty database (sqlite, postgres) and policies without a band."""
+    if database == "postgres":
+        from tests.support.postgres import new_database
+
+        database_url = new_database("bench")
+    else:
+        database_url = f"sqlite:///{var_dir}/bench.sqlite3"
     os.environ.update(
         REBALANCER_ENV_FILE="",
         VAR_DIR=str(var_dir),
-        DATABASE_URL=os.environ.get("BENCH_DATABASE_URL") or f"sqlite:///{var_dir}/bench.sqlite3",
+        DATABASE_URL=database_url,
         SECRET_KEY="a-key-of-the-benchmark-only",
         TRADING_MODE="paper",
         MARKET_CALENDAR="always_open",
