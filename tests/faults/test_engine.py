@@ -1,6 +1,7 @@
 """Faults of hosts, clocks, disks and people, injected into runs of this process."""
 
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
 from trading import sweeper
 from trading.journal import claims, leases
+from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, Notification, Order, RebalanceRun
 from trading.services import receive_event
 from trading.settling import settle_run
@@ -251,3 +253,23 @@ def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account,
     # The position is what the fill made it: without a record, a person has to look.
     assert [found.state for found in settling.result()] == ["unknown"]
     assert len(ends) > 2, "the lease was renewed while it waited for longer than a lease lives"
+
+
+def test_the_lease_is_renewed_while_a_calendar_is_read(make_account, monkeypatch, settings):
+    settings.LEASE_TTL_SECONDS = 2
+    renewed, renew, in_time = threading.Event(), leases.renew_lease, []
+
+    def telling(lease):
+        renew(lease)
+        renewed.set()
+
+    class Slow(AlwaysOpenCalendar):
+        def session_of(self, instant):
+            if not in_time:
+                in_time.append(renewed.wait(10))
+            return super().session_of(instant)
+
+    monkeypatch.setattr(leases, "renew_lease", telling)
+    monkeypatch.setattr("trading.slot_worker.market_calendar", Slow)
+    carry_out(make_account())
+    assert in_time == [True], "the calendar was read where nothing else can be written meanwhile"
