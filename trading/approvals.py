@@ -55,14 +55,8 @@ def why_not(preview: RebalanceRun, person: User) -> Refused | None:
     return code_missing(person, preview.account) or _cannot_be_sent(preview) or _out_of_date(preview)
 
 
-def is_held(run: RebalanceRun) -> bool:
-    """Whether a run was stopped before its first order because its plan needs a person's approval."""
-    held = run.state == RunState.REFUSED and run.error_code in HELD
-    return run.mode == RunMode.EXECUTE and held and run.plan_digest != ""
-
-
 def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
-    if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not is_held(preview):
+    if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not preview.is_held:
         return Refused("preview_superseded", f"This is not a finished preview. {NEW_PREVIEW}")
     if not preview.result.get("trades"):
         return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")

@@ -26,6 +26,7 @@ def product_pages(*, account, strategy, replacement_set, preview, run):
         "schedule": "/schedule/",
         "notifications": "/notifications/",
         "queue": "/queue/",
+        "one-time codes": "/codes/",
     }
 
 

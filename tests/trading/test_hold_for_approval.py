@@ -52,6 +52,7 @@ def test_an_event_beyond_the_limit_is_held_and_people_are_told(account, trader, 
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert "Needs approval:" in page and reverse("trading:execute", args=[run.run_id]) in page
+    assert "Held for approval" in client.get(reverse("trading:runs")).content.decode()
 
 
 def test_a_person_sends_exactly_the_plan_that_is_held_once(account, trader):

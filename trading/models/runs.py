@@ -4,6 +4,8 @@ from typing import TypeVar
 from django.db import models
 from django.db.models import Q, QuerySet
 
+from trading.codes import HELD
+
 RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: people read these aloud
 
 
@@ -124,6 +126,12 @@ class RebalanceRun(models.Model):
     def is_finished(self) -> bool:
         """Whether nothing more happens to it by itself."""
         return self.state not in RunState.unfinished()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was stopped before its first order because its plan needs a person's approval."""
+        held = self.state == RunState.REFUSED and self.error_code in HELD
+        return self.mode == RunMode.EXECUTE and held and self.plan_digest != ""
 
 
 DOCUMENTS = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")

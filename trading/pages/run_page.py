@@ -15,7 +15,6 @@ from accounts.models import Account
 from trading.approvals import (
     VIEW_RIGHT,
     execute_preview,
-    is_held,
     may_execute,
     request_preview,
     request_stop,
@@ -81,8 +80,8 @@ def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
 
 def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
     me = person_of(request)
-    is_preview = run.mode == RunMode.PREVIEW or is_held(run)
-    plan_is_ready = is_preview and (run.state == RunState.COMPLETED or is_held(run))
+    is_preview = run.mode == RunMode.PREVIEW or run.is_held
+    plan_is_ready = is_preview and (run.state == RunState.COMPLETED or run.is_held)
     refusal = why_not(run, me) if is_preview else None
     rows = weight_rows(run)
     orders = list(run.orders.order_by("sequence"))
