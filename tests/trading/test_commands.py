@@ -1,6 +1,7 @@
 """Commands: exit codes and what they print."""
 
 import json
+import socket
 from decimal import Decimal
 from io import StringIO
 
@@ -204,3 +205,11 @@ def test_the_wrapper_passes_its_arguments_on(tmp_path):
     assert call("list") == (0, "manage.py schedule list")
     assert call("add", "-x")[0] == 2
     assert call()[0] == 2
+
+
+def test_the_demo_says_at_once_that_its_port_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CommandError, match=r"Take another: `make demo PORT=8001`"):
+            call_command("demo", "--port", str(taken.getsockname()[1]))
