@@ -206,7 +206,7 @@ def backup_and_restore(engine, directory, ably, run):
     check(dump.stat().st_mode & 0o077 == 0, f"its {dump.stat().st_size} bytes are for their owner only")
     manage(engine, "shell", "-v0", "-c", "from trading.models import Fill; Fill.objects.all().delete()")
     check(script("restore.sh", dump).returncode == 2, "deploy/restore.sh asks for --replace")
-    cut_short.write_bytes(dump.read_bytes()[: dump.stat().st_size * 2 // 3])
+    cut_short.write_bytes(dump.read_bytes()[: dump.stat().st_size // 3])
     check(script("restore.sh", cut_short, "--replace").returncode != 0, "a backup that was cut short is refused")
     check(not stopped.exists() and runs_of(engine) != [], "and nothing was stopped or replaced")
     for service, instance in reversed(OURS):
