@@ -16,7 +16,7 @@ def new_rig(new_installation):  # noqa: F811 - the fixture above
     """Makes installations with short leases, ready to be broken."""
 
     def make(**environment):
-        return Rig(new_installation(**QUICK, **environment))
+        return Rig(new_installation(**(QUICK | environment)))
 
     return make
 
