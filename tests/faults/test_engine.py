@@ -237,6 +237,13 @@ def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(ma
     assert "GLD" in run.error_message and not Order.objects.filter(submitted_at__isnull=False).exists()
 
 
+def settle_in_a_thread(run):
+    try:
+        return settle_run(run)
+    finally:
+        connection.close()
+
+
 def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account, settings):
     run = carry_out(make_account())
     order = run.orders.get(symbol="SPY")
@@ -246,7 +253,7 @@ def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account,
     settings.LEASE_TTL_SECONDS, settings.ORDER_SETTLE_SECONDS = 0.8, 1.0
     slot, ends = BrokerConnection.objects.filter(pk=run.connection_id), set()
     with ThreadPoolExecutor(1) as beside:
-        settling = beside.submit(settle_run, RebalanceRun.objects.get(pk=run.pk))
+        settling = beside.submit(settle_in_a_thread, RebalanceRun.objects.get(pk=run.pk))
         while not settling.done():
             ends |= {until for until in slot.values_list("lease_until", flat=True) if until}
             time.sleep(0.05)  # a database tells nobody that a row has changed
