@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from contextlib import closing
 
 import pytest
 
@@ -39,4 +40,5 @@ def test_no_warning_with_the_environment_of_production(tmp_path):
     ],
 )
 def test_https_is_on_unless_the_site_is_for_this_machine_only(tmp_path, environment, https):
-    assert json.loads(installation(tmp_path, **environment).python(ASK)) == [https] * 4
+    with closing(installation(tmp_path, **environment)) as site:
+        assert json.loads(site.python(ASK)) == [https] * 4
