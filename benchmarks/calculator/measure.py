@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeVar
 
 from benchmarks.calculator.exact import Optimum, optimum
 from benchmarks.calculator.generator import Case, make_case
@@ -12,6 +13,9 @@ from benchmarks.calculator.problem import Problem
 from benchmarks.calculator.rivals import RIVALS
 from benchmarks.calculator.rules import broken_rules, is_feasible, keeps_shares
 from calculator import CalculationRefused, TradeCalculationResult, TradeCalculator
+
+P = TypeVar("P")
+T = TypeVar("T")
 
 CENT = Decimal("0.01")
 """Errors below it are as good as none."""
@@ -67,18 +71,22 @@ class Comparison:
 
 
 def compare(first_seed: int, accounts: int) -> Comparison:
-    """All ways on so many accounts. Where the optimum is not proven in time, the solver's bound stands for it."""
+    """All ways on so many accounts. Where the optimum is not proven in time, the solver's bound stands for it.
+
+    Each way plans all accounts before the next one does: after seconds of another's work the first milliseconds of any
+    would be those of a processor that has to fill its caches.
+    """
     ours, exact = Score("ours"), Score("exact (MILP)")
     others = {name: Score(name) for name in RIVALS}
     found = Comparison([*others.values(), exact, ours])
-    for seed in range(first_seed, first_seed + accounts):
-        case = make_case(seed)
-        try:
-            our_time, result = _timed(lambda case=case: _plan(case))
-        except CalculationRefused:
-            found.refused += 1
-            continue
-        problem = Problem(case)
+    cases = {seed: make_case(seed) for seed in range(first_seed, first_seed + accounts)}
+    planned = _all(cases, _plan, CalculationRefused)
+    found.refused = len(cases) - len(planned)
+    problems = {seed: Problem(cases[seed]) for seed in planned}
+    # A way that fails on an account is counted as failed.
+    moved = {name: _all(problems, way, Exception) for name, way in RIVALS.items()}
+    for seed, problem in problems.items():
+        our_time, result = planned[seed]
         if broken := broken_rules(problem, result):
             found.broken[seed] = broken
         exact_time, best = _timed(lambda problem=problem: optimum(problem))
@@ -90,15 +98,13 @@ def compare(first_seed: int, accounts: int) -> Comparison:
         exact.judge(problem, best.moved, best)
         ours.times.append(our_time)
         ours.judge(problem, {trade.symbol: trade.quantity for trade in result.trades}, best)
-        for name, way in RIVALS.items():
-            score = others[name]
-            try:
-                took, moved = _timed(lambda way=way, problem=problem: way(problem))
-            except Exception:  # noqa: BLE001 - a way that fails on an account is counted as failed
+        for name, score in others.items():
+            if seed not in moved[name]:
                 score.failed += 1
                 continue
+            took, shares = moved[name][seed]
             score.times.append(took)
-            score.judge(problem, moved, best)
+            score.judge(problem, shares, best)
     return found
 
 
@@ -121,7 +127,18 @@ def _plan(case: Case) -> TradeCalculationResult:
     return TradeCalculator(case.config).plan(case.account, case.targets, case.quotes)
 
 
-def _timed(function: Callable[[], object]) -> tuple[float, object]:
+def _all(of: dict[int, P], way: Callable[[P], T], failure: type[Exception]) -> dict[int, tuple[float, T]]:
+    """What a way makes of each, with its milliseconds; those on which it fails are left out."""
+    found = {}
+    for seed, one in of.items():
+        try:
+            found[seed] = _timed(lambda one=one: way(one))
+        except failure:
+            continue
+    return found
+
+
+def _timed(function: Callable[[], T]) -> tuple[float, T]:
     """Milliseconds of processor time, which other work on the machine does not add to, and the result."""
     started = time.process_time()
     result = function()
