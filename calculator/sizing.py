@@ -16,6 +16,8 @@ from calculator.values import Commission
 
 DEAREST, IMPROVED = 4, 6
 """So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""
+DEAREST_OF_MANY, IMPROVED_OF_MANY = 2, 3
+"""... and so many where there are many lines: any one share matters less then, and each try takes longer."""
 DEAR_SHARE = 10_000
 """A share is dear when it is worth more than one part in so many of the account (a basis point)."""
 FEW_SYMBOLS, FEW_FOR_EXCHANGES = 12, 30
@@ -99,8 +101,10 @@ class Sizing:
     def _try_dear(self, best: State) -> State:
         """Tries the dearest shares one up and one down, and improves the nearest of what comes of it."""
         valuation = self._valuation
+        few = len(self._lines) <= FEW_FOR_EXCHANGES
+        dearest, improved_most = (DEAREST, IMPROVED) if few else (DEAREST_OF_MANY, IMPROVED_OF_MANY)
         dear = [i for i, line in enumerate(self._lines) if line.mark * DEAR_SHARE > valuation.money.total]
-        dear = sorted(dear, key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))[:DEAREST]
+        dear = sorted(dear, key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))[:dearest]
         kept = {i: best.shares[i] for i in dear}
         found = [best]
         for i, now in kept.items():
@@ -108,7 +112,7 @@ class Sizing:
                 overshoots = n > now and self._lines[i].value_at(now) >= self._lines[i].target
                 if n >= self._least[i] and not overshoots:
                     found += [self._solve(forced, NODES_AROUND_DEAR) for forced in ({i: n}, kept | {i: n})]
-        nearest = sorted(dict.fromkeys(found), key=valuation.rank)[:IMPROVED]
+        nearest = sorted(dict.fromkeys(found), key=valuation.rank)[:improved_most]
         improved = [improve(valuation, state) for state in nearest if valuation.is_feasible(state)]
         return min(improved, key=valuation.rank, default=best)
 
