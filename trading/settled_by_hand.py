@@ -57,6 +57,11 @@ def may_settle(person: User) -> bool:
     return person.has_perm(RIGHT)
 
 
+def can_be_settled(order: Order) -> bool:
+    """Whether the order may be alive while no worker follows it."""
+    return order.is_unsettled and order.run.is_finished
+
+
 def settle_order(
     order: Order, person: User, finding: Finding, comment: str, *, typed_account_id: str = "", code: str | None = ""
 ) -> Order:
@@ -135,7 +140,7 @@ def _checked(person: User, account: Account, comment: str) -> str:
 
 
 def _check_open(order: Order) -> None:
-    if order.run.state in RunState.unfinished():
+    if not order.run.is_finished:
         raise Refused("run_is_alive", f"Run {order.run.run_id} has not ended: its worker settles it. {NOTHING}")
     if not order.is_unsettled:
         raise Refused("order_is_settled", f"{order} is {order.state}: there is nothing to settle. {NOTHING}")
@@ -147,8 +152,7 @@ def _open_orders(run: RebalanceRun) -> list[Order]:
 
 def _fill(order: Order, finding: Finding) -> Execution | None:
     """What was filled and is not recorded, as an execution of the order."""
-    booked = sum((abs(quantity) for quantity in order.fills.values_list("quantity", flat=True)), Decimal(0))
-    filled = booked + finding.shares
+    filled = order.booked_shares + finding.shares
     if filled < order.filled_shares:
         _refuse(f"the broker has reported {order.filled_shares.normalize():f} filled shares: state their price")
     if filled > order.shares:
@@ -176,8 +180,7 @@ def _target(order: Order, finding: Finding, fill: Execution | None) -> OrderStat
         if order.broker_order_id or order.filled_quantity or order.state == OrderState.WORKING:
             _refuse("the broker has answered to it, so it did arrive")
         return OrderState.LOST
-    booked = sum(order.fills.values_list("quantity", flat=True), Decimal(0))
-    whole = fill is not None and booked + fill.quantity == order.quantity
+    whole = fill is not None and order.booked_shares + abs(fill.quantity) == order.shares
     return OrderState.FILLED if whole else OrderState.CANCELLED
 
 

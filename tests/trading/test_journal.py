@@ -208,8 +208,10 @@ def until_a_row_is_locked():
         "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
         "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
     )
+    until = time.monotonic() + 20
     with connection.cursor() as cursor:
         while not cursor.execute(locked).fetchone()[0]:
+            assert time.monotonic() < until, "No other transaction holds a row."
             time.sleep(0.01)
 
 

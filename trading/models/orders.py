@@ -81,6 +81,11 @@ class Order(models.Model):
         return abs(self.filled_quantity)
 
     @property
+    def booked_shares(self) -> Decimal:
+        """Shares without a sign of which there are executions; the broker may have reported more."""
+        return sum((abs(fill.quantity) for fill in self.fills.all()), Decimal(0))
+
+    @property
     def is_sell(self) -> bool:
         """Whether it sells."""
         return self.quantity < 0

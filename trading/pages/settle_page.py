@@ -17,7 +17,7 @@ from trading.models import Order, RebalanceRun
 from trading.one_time_codes import has_device
 from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
 from trading.pages.rights import needs
-from trading.settled_by_hand import Finding, Outcome, close_run, may_settle, settle_order
+from trading.settled_by_hand import Finding, Outcome, can_be_settled, close_run, may_settle, settle_order
 
 LABELS = {
     Outcome.FILLED: "It was filled, or a part of it; the rest is gone",
@@ -82,8 +82,7 @@ def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "account": order.account,
         "form": form,
         "may_settle": may_settle(me),
-        "can_settle": may_settle(me) and order.is_unsettled and order.run.is_finished,
-        "booked": sum(abs(fill.quantity) for fill in order.fills.all()),
+        "can_settle": may_settle(me) and can_be_settled(order),
         "is_live": is_live,
         "needs_code": is_live and has_device(me),
     }
