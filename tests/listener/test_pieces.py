@@ -1,11 +1,13 @@
 """The pure parts: reading messages, judging a link, knowing how far history reaches."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from ably.types.message import Message
 
 from tests.listener.conftest import REBALANCE
+from trading.listener import clients
 from trading.listener.catch_up import CaughtUp, missed
 from trading.listener.config import Timing
 from trading.listener.messages import from_history, from_live
@@ -170,3 +172,25 @@ def test_what_only_history_has_was_missed(fields, heard, is_missed):
     assert bool(missed(found, heard, ago(minutes=10), timedelta(seconds=10))) is is_missed
     spoilt = CaughtUp(NOW, (item("f:1:0"), item("f:1:1", encoding="unheard")))
     assert not missed(spoilt, (), ago(minutes=10), timedelta(seconds=10))
+
+
+def test_a_client_that_swallows_its_cancellation_is_left_behind_when_it_does_not_close():
+    class Stubborn:
+        swallowed = 0
+
+        async def close(self):
+            while not self.swallowed:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    self.swallowed += 1
+            await asyncio.Event().wait()
+
+    async def closed():
+        async with asyncio.timeout(5):
+            await clients.close(client, 0.01)
+            await asyncio.sleep(0)
+        return True
+
+    client = Stubborn()
+    assert asyncio.run(closed()) and client.swallowed == 1

@@ -50,10 +50,19 @@ def open_rest(config: ListenerConfig) -> AblyRest:
 
 
 async def close(client: AblyRealtime | AblyRest, seconds: float) -> None:
-    """Closes a client; one that does not come to an end is left behind."""
-    with contextlib.suppress(TimeoutError, AblyException, OSError):
-        async with asyncio.timeout(seconds):
-            await client.close()
+    """Closes a client; one that does not come to an end is left behind.
+
+    Not by `asyncio.timeout`: the SDK swallows a cancellation where it closes, and would be waited for without an end.
+    """
+    closing = asyncio.ensure_future(client.close())
+    closing.add_done_callback(lambda task: task.cancelled() or task.exception())  # looked at, also if left behind
+    try:
+        await asyncio.wait({closing}, timeout=seconds)
+    finally:
+        closing.cancel()
+    if closing.done() and not closing.cancelled():
+        with contextlib.suppress(TimeoutError, AblyException, OSError):
+            closing.result()
 
 
 def refuses_key(error: AblyException | None) -> bool:
