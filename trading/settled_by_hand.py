@@ -1,6 +1,6 @@
 """Orders and runs that neither records nor workers could settle: a person does, and says how they know."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -60,6 +60,11 @@ def may_settle(person: User) -> bool:
 def can_be_settled(order: Order) -> bool:
     """Whether the order may be alive while no worker follows it."""
     return order.is_unsettled and order.run.is_finished
+
+
+def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
+    """Whether the run needs attention, and none of its orders may be alive any more."""
+    return run.state == RunState.NEEDS_ATTENTION and not any(order.is_unsettled for order in orders)
 
 
 def settle_order(

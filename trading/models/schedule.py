@@ -63,10 +63,19 @@ class ScheduleEntry(models.Model):
     @classmethod
     def open_entries(cls) -> "QuerySet[ScheduleEntry]":
         """What waits or goes on, and what went wrong and was not taken up again: nothing of it is dropped silently."""
-        going_on = Q(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
-        went_wrong = Q(state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True)
-        entries = cls.objects.filter(going_on | went_wrong)
+        entries = cls.objects.filter(_open())
         return without_documents(entries.select_related("account__strategy", "run", "requested_by"), "run__")
+
+    @classmethod
+    def past_entries(cls) -> "QuerySet[ScheduleEntry]":
+        """All the others: what came of them is told, and nothing more is to be done."""
+        return without_documents(cls.objects.exclude(_open()).select_related("account", "run"), "run__")
+
+
+def _open() -> Q:
+    going_on = Q(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
+    went_wrong = Q(state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True)
+    return going_on | went_wrong
 
 
 class ScheduledJob(models.Model):

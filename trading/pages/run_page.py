@@ -29,7 +29,7 @@ from trading.pages.rights import needs
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 from trading.pages.tables import band_percent, plan_summary, weight_rows
-from trading.settled_by_hand import may_settle
+from trading.settled_by_hand import can_be_closed, may_settle
 
 WAITING_TOO_LONG_SECONDS = 10
 HTMX_UNCHANGED = 204
@@ -106,9 +106,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
         "may_settle": may_settle(me),
-        "may_close": may_settle(me)
-        and run.state == RunState.NEEDS_ATTENTION
-        and not any(order.is_unsettled for order in orders),
+        "may_close": may_settle(me) and can_be_closed(run, orders),
         "waits_long": _waits_long(run),
         "version": _version(run),
         "elapsed": _elapsed(run),

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import Strategy
 from trading.approvals import EXECUTE_RIGHT, VIEW_RIGHT
 from trading.market_calendar import market_calendar
-from trading.models import ScheduledJob, ScheduleEntry, ScheduleState, without_documents
+from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.frame import framed
 from trading.pages.rights import needs
 from trading.schedule.cadence import coming_open
@@ -25,9 +25,6 @@ def schedule(request: HttpRequest) -> HttpResponse:
     """What waits, what went wrong, what came of it, and the strategies that come by the calendar."""
     now, calendar = timezone.now(), market_calendar()
     waiting = open_entries()
-    past = ScheduleEntry.objects.exclude(state__in=(ScheduleState.WAITING, ScheduleState.STARTED)).exclude(
-        state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True
-    )
     regular = Strategy.objects.filter(enabled=True).exclude(
         cadence=Strategy.Cadence.NONE, drift_check=Strategy.DriftCheck.OFF
     )
@@ -38,9 +35,7 @@ def schedule(request: HttpRequest) -> HttpResponse:
         "opening": next_open(now, calendar),
         "waiting": waiting[:ENTRIES_SHOWN],
         "waiting_count": waiting.count(),
-        "past": without_documents(past.select_related("account", "run"), "run__").order_by("-due_at", "-id")[
-            :PAST_SHOWN
-        ],
+        "past": ScheduleEntry.past_entries().order_by("-due_at", "-id")[:PAST_SHOWN],
         "regular": [{"strategy": one, "opening": coming_open(one, now, calendar)} for one in regular],
         "jobs": ScheduledJob.objects.order_by("-due_at", "key")[:10],
         "may_remove": request.user.has_perm(EXECUTE_RIGHT),
