@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.values import AccountConfig, AccountState, AllocationItem, Position, Quote
+from calculator.values import AccountConfig, AccountState, AllocationItem, Quote
 
-SUM_TOLERANCE = Decimal("0.000001")
+NOTHING, SUM_TOLERANCE = Decimal(0), Decimal("0.000001")
 
 
 def check_config(config: AccountConfig) -> None:
@@ -37,9 +37,11 @@ def check_targets(targets: Sequence[AllocationItem]) -> None:
         raise CalculationRefused("no_targets", "There are no targets. Nothing is sold for an empty list.")
     if twice := _twice([target.symbol for target in targets]):
         raise CalculationRefused("duplicate_target", f"Twice in the targets: {', '.join(twice)}.")
-    if negative := [target.symbol for target in targets if target.weight < 0]:
+    weights = [target.weight for target in targets]
+    if min(weights) < 0:
+        negative = [target.symbol for target in targets if target.weight < 0]
         raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
-    total = sum((target.weight for target in targets), Decimal(0))
+    total = sum(weights, NOTHING)
     if total > 1 + SUM_TOLERANCE:
         raise CalculationRefused("weights_above_one", f"The weights add up to {total.normalize():f}, more than 1.")
 
@@ -66,7 +68,9 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
     )
     if short:
         raise CalculationRefused("short_position", f"The account is short in {', '.join(short)}. Close it by hand.")
-    booked = sum((_value(position) for position in account.positions), account.cash_usd)
+    booked = sum(
+        [position.quantity * (position.market_price or NOTHING) for position in account.positions], account.cash_usd
+    )
     mismatch = abs(total - booked)
     if mismatch * 100 > config.max_data_mismatch_percent * total:
         raise CalculationRefused(
@@ -80,7 +84,3 @@ def _twice(symbols: Sequence[str]) -> list[str]:
     if len(set(symbols)) == len(symbols):
         return []
     return sorted(symbol for symbol, times in Counter(symbols).items() if times > 1)
-
-
-def _value(position: Position) -> Decimal:
-    return position.quantity * (position.market_price or Decimal(0))

@@ -1,6 +1,6 @@
 """What it means for one symbol to end with so many shares."""
 
-from calculator.commissions import CommissionTable
+from calculator.commissions import Charge
 from calculator.holdings import Line
 
 Choice = tuple[int, int, int, int]
@@ -14,49 +14,33 @@ ERROR, CASH, WORST, BUYS = range(4)
 class Choices(dict[int, Choice]):
     """The choices of one symbol by whole shares in place of those that are held, each calculated once."""
 
-    __slots__ = ("_commission", "line")
+    __slots__ = ("_charge", "line")
 
-    def __init__(self, line: Line, table: CommissionTable) -> None:
+    def __init__(self, line: Line, charge: Charge) -> None:
         self.line = line
-        self._commission = table.of
+        self._charge = charge
 
     def __missing__(self, shares: int) -> Choice:
         """Calculates a choice that nobody has asked for yet."""
-        line, commission = self.line, self._commission
-        moved, mark = shares - line.whole_held, line.mark
-        miss = abs(line.value + moved * mark - line.target)
-        choice = miss, 0, 0, 0
+        line, charge = self.line, self._charge
+        moved = shares - line.whole_held
+        grown = moved * line.mark
+        miss = abs(line.value + grown - line.target)
+        choice: Choice
         if moved > 0:
-            price, limit = line.ask, line.buy_limit
-            paid = commission(moved, price)
-            choice = (
-                miss + moved * (price - mark) + paid,
-                -moved * price - paid,
-                -moved * limit - commission(moved, limit),
-                1,
-            )
+            cash = -moved * line.ask - charge(moved, line.ask)
+            choice = miss - grown - cash, cash, -moved * line.buy_limit - charge(moved, line.buy_limit), 1
         elif moved < 0:
-            price = line.bid
-            paid = commission(-moved, price)
-            brought = -moved * price - paid
-            choice = miss + moved * (price - mark) + paid, brought, brought, 0
+            cash = -moved * line.bid - charge(-moved, line.bid)
+            choice = miss - grown - cash, cash, cash, 0
+        else:
+            choice = miss, 0, 0, 0
         self[shares] = choice
         return choice
 
-    def worst(self, shares: int) -> int:
-        """Cash of a choice in the worst case only."""
-        if known := self.get(shares):
-            return known[WORST]
+    def fitting(self, room: int, near: int, least: int) -> tuple[int, ...]:
+        """Shares worth a look when so much may be spent: those nearest to the target, and the most that fit."""
         line = self.line
-        moved = shares - line.whole_held
-        if moved > 0:
-            return -moved * line.buy_limit - self._commission(moved, line.buy_limit)
-        return -moved * line.bid - self._commission(-moved, line.bid)
-
-    def fitting(self, room: int, least: int) -> tuple[int, ...]:
-        """Shares worth a look when so much may be spent: those next to the target, and the most that fit."""
-        line = self.line
-        near = max(least, line.whole_within(line.target))
         price = line.buy_limit if room >= 0 else line.bid
         fit = max(least, line.whole_held + room // price)
         return (near, near + 1, min(fit, near + 1), max(least, min(fit, near + 1) - 1))

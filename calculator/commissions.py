@@ -1,27 +1,45 @@
 """What the broker charges."""
 
+from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 
 from calculator.money import MICRO
 from calculator.values import Commission
 
+Charge = Callable[[int, int], int]
+"""Commission, in micro-dollars, of an order of so many shares (none cost nothing) at a price in micro-dollars."""
 
-class CommissionTable:
-    """Commission of an order, in micro-dollars, never rounded down."""
 
-    __slots__ = ("_is_rate", "_minimum", "_over", "_top", "_top_under", "_under")
+def charge_by(commission: Commission) -> Charge:
+    """The commission of any order, never rounded down; which kind it is of is asked once, not for each order."""
+    if commission.kind == "rate":
+        return _by_rate(commission.rate) if commission.rate else _nothing
+    return _by_share(commission)
 
-    def __init__(self, commission: Commission) -> None:
-        self._is_rate = commission.kind == "rate"
-        charged = commission.rate if self._is_rate else commission.per_share * MICRO
-        self._over, self._under = Decimal(charged).as_integer_ratio()
-        self._minimum = int((commission.min_per_order * MICRO).to_integral_value(ROUND_CEILING))
-        self._top, self._top_under = Decimal(commission.max_rate).as_integer_ratio()
 
-    def of(self, shares: int, price_micro: int) -> int:
-        """Commission for so many shares (not negative; none cost nothing) at a price in micro-dollars."""
-        value = shares * price_micro
-        if self._is_rate:
-            return -(-value * self._over // self._under)
-        charged = max(self._minimum, -(-shares * self._over // self._under))
-        return min(charged, -(-value * self._top // self._top_under))
+def _nothing(_shares: int, _price: int) -> int:
+    return 0
+
+
+def _by_rate(rate: Decimal) -> Charge:
+    over, under = rate.as_integer_ratio()
+
+    def charge(shares: int, price: int) -> int:
+        return -(-shares * price * over // under)
+
+    return charge
+
+
+def _by_share(commission: Commission) -> Charge:
+    minimum = int((commission.min_per_order * MICRO).to_integral_value(ROUND_CEILING))
+    over, under = (commission.per_share * MICRO).as_integer_ratio()
+    top, top_under = commission.max_rate.as_integer_ratio()
+
+    def charge(shares: int, price: int) -> int:
+        charged = -(-shares * over // under)
+        if charged < minimum:
+            charged = minimum
+        most = -(-shares * price * top // top_under)
+        return charged if charged < most else most
+
+    return charge

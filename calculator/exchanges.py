@@ -85,6 +85,7 @@ def _best_exchange(valuation: Valuation, state: State) -> State | None:
     reach = max(1, min(REACH, EXCHANGES // pairs)) if pairs else 0
     best_value, best = valuation.objective(state), None
     here = [choices[n] for choices, n in zip(valuation.choices, state.shares, strict=True)]
+    near = valuation.wishes.shares
     for i, at in enumerate(state.shares):
         for n in range(max(valuation.least[i], at - reach), at + reach + 1):
             if n == at:
@@ -96,7 +97,7 @@ def _best_exchange(valuation: Valuation, state: State) -> State | None:
                 error_j, cash_j, worst_j, buys_j = here[j]
                 error, cash = with_i.error - error_j, with_i.cash - cash_j - target
                 room, buys = with_i.worst - worst_j - floor, with_i.buys - buys_j
-                for m in choices_j.fitting(room, valuation.least[j]):
+                for m in choices_j.fitting(room, near[j], valuation.least[j]):
                     to_error, to_cash, to_worst, to_buys = choices_j[m]
                     value = error + to_error + abs(cash + to_cash)
                     if value < best_value and (room + to_worst >= 0 or buys + to_buys == 0):

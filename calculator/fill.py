@@ -56,13 +56,15 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
     """
     shares = list(base.shares)
     room = valuation.room(base)
+    may_buy = below > 0 or room >= 0  # a share that is not sold can be worth less than the fee for it
     items: list[_Item] = []
-    for line, (choices, n, least, most) in enumerate(
+    for i, (choices, n, least, most) in enumerate(
         zip(valuation.choices, base.shares, valuation.least, valuation.most, strict=True)
     ):
-        if line not in forced:
-            shares[line] = start = max(least, n - below)
-            room += _offer(items, line, choices, start, min(n + ABOVE, most)) - choices[n][WORST]
+        if i not in forced and (may_buy or n < choices.line.whole_held):
+            start = max(least, n - below) if below else n
+            shares[i] = start
+            room += _offer(items, i, choices, start, min(n + ABOVE, most)) - choices[n][WORST]
     items.sort(key=itemgetter(0))  # they come by line and level, and sorting keeps that
     taken, left = _greedy(items, len(shares), room)
     for k in _search(items, taken, left, nodes, valuation.money.total // TOLERANCE):
@@ -71,27 +73,27 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
     return valuation.changed(base, ((i, n) for i, n in enumerate(shares) if n != base.shares[i]))
 
 
-def _offer(items: list[_Item], line: int, choices: Choices, start: int, stop: int) -> int:
+def _offer(items: list[_Item], number: int, choices: Choices, start: int, stop: int) -> int:
     """Adds an item a share up to the target, and tells what cash the start of them comes to in the worst case.
 
     A share brings its value nearer to the target, and is worth what it costs itself: what is paid for it, fees as well,
     is missing in cash, which is taken to stay above what is wanted. A share that is worth more for its money than the
     one below it (a fee is paid once) goes together with it.
     """
-    first, worst_of = len(items), choices.worst
-    mark, missing = choices.line.mark, choices.line.target - choices.line.value_at(start)
-    worst_at_start = worst = worst_of(start)
-    for n in range(start + 1, stop + 1):
-        if missing <= 0:
-            break
-        then = worst_of(n)
-        gain, cost, shares = 2 * min(missing, mark), worst - then, 1
+    line, first = choices.line, len(items)
+    mark, missing = line.mark, line.target - line.value_at(start)
+    worst_at_start = worst = choices[start][WORST]
+    n = start
+    while missing > 0 and n < stop:
+        n += 1
+        then = choices[n][WORST]
+        gain, cost, shares = 2 * (missing if missing < mark else mark), worst - then, 1
         minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
         while len(items) > first and minus_rate < items[-1][0]:
             _, _, _, gain_below, cost_below, shares_below = items.pop()
             gain, cost, shares = gain + gain_below, cost + cost_below, shares + shares_below
             minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
-        items.append((minus_rate, line, len(items) - first, gain, cost, shares))
+        items.append((minus_rate, number, len(items) - first, gain, cost, shares))
         missing -= mark
         worst = then
     return worst_at_start

@@ -2,6 +2,7 @@
 
 from decimal import ROUND_FLOOR, Decimal
 
+from calculator.commissions import charge_by
 from calculator.holdings import Line
 from calculator.money import MICRO, to_micro, value_of
 from calculator.sizing import solve
@@ -25,7 +26,7 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
     lines = [_line(line) for line in plan.buys]
     held = [line.whole_held for line in lines]
     planned = [n + buy.quantity for n, buy in zip(held, plan.buys, strict=True)]
-    valuation = Valuation(lines, held, planned, money, plan.commission)
+    valuation = Valuation(lines, held, planned, money, charge_by(plan.commission))
     if valuation.is_feasible(valuation.state(valuation.most)):
         return plan.buys
     fitted = _payable(valuation, solve(valuation))

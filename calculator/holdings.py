@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from calculator.commissions import Charge, charge_by
 from calculator.errors import CalculationRefused
 from calculator.money import from_micro, to_micro, value_of
 from calculator.values import AccountConfig, AccountState, AllocationItem, Position, Quote
@@ -41,10 +42,6 @@ class Line:
         """Value with so many whole shares in place of the whole ones held; a fraction stays."""
         return self.value + (shares - self.whole_held) * self.mark
 
-    def miss_at(self, shares: int) -> int:
-        """Distance from the target with so many whole shares."""
-        return abs(self.value_at(shares) - self.target)
-
 
 @dataclass(frozen=True)
 class Holdings:
@@ -57,6 +54,7 @@ class Holdings:
     lines: tuple[Line, ...]
     others: tuple[Position, ...]  # no US stocks: counted, never traded
     config: AccountConfig
+    charge: Charge
 
 
 def make_holdings(
@@ -104,6 +102,7 @@ def make_holdings(
         lines=lines,
         others=tuple(position for position in account.positions if not position.tradable),
         config=config,
+        charge=charge_by(config.commission),
     )
 
 
@@ -129,13 +128,13 @@ class Limits:
     def __init__(self, config: AccountConfig) -> None:
         self._buy = (1 + config.buy_slippage_percent / HUNDRED).as_integer_ratio()
         self._sell = (1 - config.sell_slippage_percent / HUNDRED).as_integer_ratio()
-        self._ticks: dict[Decimal, int] = {}
+        self._tick_usd, self._tick = NOTHING, 1
 
     def of(self, bid: int, ask: int, tick_usd: Decimal) -> tuple[int, int]:
         """Buy and sell limit; a sell limit of 0 is no price."""
-        tick = self._ticks.get(tick_usd)
-        if tick is None:
-            tick = self._ticks[tick_usd] = max(1, to_micro(tick_usd))
+        if tick_usd != self._tick_usd:  # most often that of the symbol before
+            self._tick_usd, self._tick = tick_usd, max(1, to_micro(tick_usd))
+        tick = self._tick
         up, over = self._buy
         down, under = self._sell
         return -(-ask * up // (over * tick)) * tick, bid * down // (under * tick) * tick
@@ -154,7 +153,7 @@ def _line(
     buy_limit = sell_limit = bid = ask = 0
     whole = int(held)
     if quote is not None and (sides := _two_sided(quote)):
-        bid, ask = to_micro(sides[0]), to_micro(sides[1])
+        bid, ask = sides
         mark = (bid + ask) // 2
         buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
     else:
@@ -172,13 +171,14 @@ def _line(
         buy_limit > 0 and sell_limit > 0,
         whole * mark if whole == held else value_of(held, mark),
         round(weight * investable) if weight else 0,
-        max(whole, 0),
+        whole if whole > 0 else 0,
     )
 
 
-def _two_sided(quote: Quote) -> tuple[Decimal, Decimal] | None:
-    """Bid and ask if both are finite and 0 < bid <= ask."""
+def _two_sided(quote: Quote) -> tuple[int, int] | None:
+    """Bid and ask in micro-dollars if both are finite and 0 < bid <= ask."""
     bid, ask = quote.bid, quote.ask
-    if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and 0 < bid <= ask):
+    if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and bid <= ask):
         return None
-    return bid, ask
+    bid_micro = to_micro(bid)
+    return (bid_micro, to_micro(ask)) if bid_micro > 0 else None

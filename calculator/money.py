@@ -1,13 +1,13 @@
 """Exact money: whole micro-dollars and hundred-millionths of a share inside, decimals at the edges."""
 
+from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 MICRO = 10**6
 SHARE = 10**8
 MICROS, SHARES = Decimal(MICRO), Decimal(SHARE)
 ONE_MICRO, ONE_CENT, EIGHT_PLACES = Decimal("0.000001"), Decimal("0.01"), Decimal("0.00000001")
-
-TWO_DIGITS = tuple(f"{number:02d}" for number in range(100))
 
 
 def to_micro(usd: Decimal) -> int:
@@ -32,11 +32,22 @@ def plain(number: Decimal, places: Decimal) -> Decimal:
 
 def fraction(part: int, whole: int) -> Decimal:
     """The part of the whole, to eight places, half up."""
-    return Decimal((2 * part * SHARE + whole) // (2 * whole)) * EIGHT_PLACES
+    return fractions((part,), whole)[0]
+
+
+def fractions(parts: Iterable[int], whole: int) -> list[Decimal]:
+    """The parts of the whole, each to eight places, half up."""
+    twice = 2 * whole
+    return [Decimal((2 * SHARE * part + whole) // twice) * EIGHT_PLACES for part in parts]
 
 
 def percent(part: int, whole: int) -> str:
     """The part of the whole in percent, with two places, for people."""
-    rounded = (20_000 * part + whole) // (2 * whole)
-    units, hundredths = divmod(abs(rounded), 100)
-    return f"{'-' if rounded < 0 else ''}{units}.{TWO_DIGITS[hundredths]}"
+    return _with_two_places((20_000 * part + whole) // (2 * whole))
+
+
+@lru_cache(10_000)
+def _with_two_places(hundredths: int) -> str:
+    """Kept, since thousands of small weights have only a few dozen texts."""
+    units, rest = divmod(abs(hundredths), 100)
+    return f"{'-' if hundredths < 0 else ''}{units}.{rest:02d}"

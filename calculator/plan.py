@@ -1,16 +1,17 @@
 """`plan()` fixes sells, buys, limits, reserve and the band decision, once; `fit_buys()` cuts the buys to real cash."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 
 from calculator.checks import check_account, check_config, check_quotes, check_targets
 from calculator.fit_buys import fit_buys
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.money import MICRO, ONE_CENT, fraction, from_micro, percent
-from calculator.outlook import CASH, cash_after, l1_with_cost, outlook, residual_drift
+from calculator.money import MICRO, ONE_CENT, fraction, fractions, from_micro, percent
+from calculator.outlook import CASH, outlook, residual_drift
 from calculator.selection import Selection, select
 from calculator.sizing import Sizing
-from calculator.valuation import Money
+from calculator.valuation import NO_LIMIT, Money, State, Valuation
 from calculator.values import (
     AccountConfig,
     AccountState,
@@ -24,6 +25,9 @@ from calculator.values import (
 )
 
 PERCENT_PLACES = Decimal("0.0001")
+
+_Traded = tuple[int, Line, int]
+"""What is traded of a line: its value at the quote in micro-dollars, the line, and its signed shares."""
 
 
 class TradeCalculator:
@@ -51,9 +55,8 @@ class TradeCalculator:
         check_account(account, targets, self._config)
         holdings = make_holdings(account, targets, quotes, self._config)
         selection = select(holdings)
-        moved = _size(holdings, selection)
-        moved = _keep_only_improvements(holdings, selection, moved)
-        return _result(holdings, selection, moved, targets)
+        moved, cash = _size(holdings, selection)
+        return _result(holdings, selection, moved, cash, targets)
 
     @staticmethod
     def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
@@ -61,105 +64,124 @@ class TradeCalculator:
         return fit_buys(plan, cash_usd)
 
 
-def _size(holdings: Holdings, selection: Selection) -> dict[str, int]:
-    """Signed shares by symbol."""
-    liquidated = {symbol: -shares for symbol, shares in selection.liquidate.items()}
-    cash = cash_after(holdings, liquidated, worst=False)
-    money = Money(total=holdings.total, cash=cash, floor=holdings.floor, cash_target=holdings.cash_target)
-    shares = Sizing(selection.free, selection.least, money, holdings.config.commission).run()
-    moved = {line.symbol: n - line.whole_held for line, n in zip(selection.free, shares, strict=True)}
-    return {**liquidated, **{symbol: n for symbol, n in moved.items() if n}}
+def _size(holdings: Holdings, selection: Selection) -> tuple[dict[str, int], int]:
+    """Signed shares by symbol, and the cash after them at quotes, in micro-dollars."""
+    free = selection.free
+    money = Money(
+        total=holdings.total,
+        cash=holdings.cash + selection.proceeds,
+        floor=holdings.floor,
+        cash_target=holdings.cash_target,
+    )
+    valuation = Valuation(free, selection.least, [NO_LIMIT] * len(free), money, holdings.charge)
+    sized = Sizing(valuation).run()
+    if holdings.config.minimum_improvement_bps:
+        sized = _unless_too_small(holdings, selection, valuation, sized)
+    moved = {symbol: -shares for symbol, shares in selection.liquidate.items()}
+    for line, n in zip(free, sized.shares, strict=True):
+        if n != line.whole_held:
+            moved[line.symbol] = n - line.whole_held
+    return moved, sized.cash
 
 
-def _keep_only_improvements(holdings: Holdings, selection: Selection, moved: dict[str, int]) -> dict[str, int]:
+def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Valuation, sized: State) -> State:
     """Drops the band trades if together they improve the account by less than the policy asks for."""
-    if not holdings.config.minimum_improvement_bps:
-        return moved
-    held_back = {
-        symbol: shares
-        for symbol, shares in moved.items()
-        if symbol in selection.liquidate or symbol in selection.one_share
-    }
-    kept = {symbol: 1 if symbol in selection.one_share else shares for symbol, shares in held_back.items()}
-    if kept == moved:
-        return moved
-    if any(n > 0 for n in kept.values()) and cash_after(holdings, kept, worst=True) < holdings.floor:
-        return moved  # without the band's sells the one-share buys could not be paid
-    without, with_all = l1_with_cost(holdings, kept), l1_with_cost(holdings, moved)
-    if (without - with_all) * 10_000 < holdings.config.minimum_improvement_bps * holdings.total:
-        for symbol in sorted(moved.keys() - kept.keys()):
+    without = valuation.state(
+        [
+            line.whole_held + (n > line.whole_held and line.symbol in selection.one_share)
+            for line, n in zip(valuation.lines, sized.shares, strict=True)
+        ]
+    )
+    if without.shares == sized.shares or not valuation.is_feasible(without):
+        return sized  # not feasible: without the band's sells the one-share buys could not be paid
+    improvement = valuation.objective(without) - valuation.objective(sized)
+    if improvement * 10_000 >= holdings.config.minimum_improvement_bps * holdings.total:
+        return sized
+    for line, n, kept in zip(valuation.lines, sized.shares, without.shares, strict=True):
+        if n != line.whole_held == kept:
             selection.leave(
-                symbol,
+                line.symbol,
                 "improvement_too_small",
                 "All band trades together would improve the account too little.",
             )
-        return kept
-    return moved
+    return without
 
 
 def _result(
-    holdings: Holdings, selection: Selection, moved: Mapping[str, int], targets: Sequence[AllocationItem]
+    holdings: Holdings,
+    selection: Selection,
+    moved: Mapping[str, int],
+    cash: int,
+    targets: Sequence[AllocationItem],
 ) -> TradeCalculationResult:
+    """All that is told of the trades; `cash` is that after them, in micro-dollars."""
     _explain_the_rest(selection, moved)
-    cash = cash_after(holdings, moved, worst=False)
     before, expected = outlook(holdings, {}, holdings.cash), outlook(holdings, moved, cash)
-    wanted = {line.symbol: fraction(line.target, holdings.total) for line in holdings.lines if line.is_target}
-    wanted[CASH] = fraction(holdings.cash_target, holdings.total)
-    plan = _plan(holdings, selection, moved)
-    return TradeCalculationResult(
+    wishes = {line.symbol: line.target for line in holdings.lines if line.is_target} | {CASH: holdings.cash_target}
+    wanted = dict(zip(wishes, fractions(wishes.values(), holdings.total), strict=True))
+    sells, buys = _trades(holdings, moved)
+    plan = _plan(holdings, selection, sells, buys)
+    return TradeCalculationResult.trusted(
         trades=(*plan.sells, *plan.buys),
         not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
         warnings=(*selection.warnings, *_warnings(holdings, cash, targets)),
         before=before,
         expected=expected,
         target_weights=wanted,
-        turnover_percent=_turnover_percent(holdings, moved),
+        turnover_percent=_turnover_percent(sells, buys, holdings.total),
         residual_drift_before=residual_drift(before.weights, wanted),
         residual_drift_expected=residual_drift(expected.weights, wanted),
         plan=plan,
     )
 
 
-def _plan(holdings: Holdings, selection: Selection, moved: Mapping[str, int]) -> Plan:
+def _trades(holdings: Holdings, moved: Mapping[str, int]) -> tuple[list[_Traded], list[_Traded]]:
     """Sells and buys, each the largest first."""
-    lines = [line for line in holdings.lines if moved.get(line.symbol)]
-    lines.sort(key=lambda line: -abs(_traded(line, moved[line.symbol])))  # of the same size: by symbol, as they come
-    planned = [_plan_line(line, moved[line.symbol], holdings, selection) for line in lines]
-    return Plan(
+    sells: list[_Traded] = []
+    buys: list[_Traded] = []
+    for line in holdings.lines:
+        shares = moved.get(line.symbol, 0)
+        if shares > 0:
+            buys.append((shares * line.ask, line, shares))
+        elif shares:
+            sells.append((-shares * line.bid, line, shares))
+    sells.sort(key=itemgetter(0), reverse=True)  # of the same size: by symbol, as they come
+    buys.sort(key=itemgetter(0), reverse=True)
+    return sells, buys
+
+
+def _turnover_percent(sells: Iterable[_Traded], buys: Iterable[_Traded], total: int) -> Decimal:
+    """The larger of what is sold and what is bought, in percent of the account's value."""
+    larger = max(sum(value for value, _, _ in trades) for trades in (sells, buys))
+    return fraction(larger * 100, total).quantize(PERCENT_PLACES)
+
+
+def _plan(holdings: Holdings, selection: Selection, sells: Iterable[_Traded], buys: Iterable[_Traded]) -> Plan:
+    return Plan.trusted(
         total_value_usd=from_micro(holdings.total),
         floor_usd=from_micro(holdings.floor),
         cash_usd=from_micro(holdings.cash),
-        sells=tuple(line for line in planned if line.quantity < 0),
-        buys=tuple(line for line in planned if line.quantity > 0),
+        sells=tuple([_plan_line(line, shares, holdings.total, selection) for _, line, shares in sells]),
+        buys=tuple([_plan_line(line, shares, holdings.total, selection) for _, line, shares in buys]),
         commission=holdings.config.commission,
         band_lifted=selection.band_lifted,
     )
 
 
-def _traded(line: Line, shares: int) -> int:
-    """What the shares cost, or with a minus bring, at the quote."""
-    return shares * (line.ask if shares > 0 else line.bid)
-
-
-def _turnover_percent(holdings: Holdings, moved: Mapping[str, int]) -> Decimal:
-    """The larger of what is sold and what is bought, in percent of the account's value."""
-    traded = [_traded(line, moved[line.symbol]) for line in holdings.lines if line.symbol in moved]
-    bought = sum(value for value in traded if value > 0)
-    return fraction(max(bought, bought - sum(traded)) * 100, holdings.total).quantize(PERCENT_PLACES)
-
-
-def _plan_line(line: Line, shares: int, holdings: Holdings, selection: Selection) -> PlanLine:
-    wanted = percent(line.target, holdings.total)
-    if line.symbol in selection.liquidate:
+def _plan_line(line: Line, shares: int, total: int, selection: Selection) -> PlanLine:
+    symbol, wanted = line.symbol, percent(line.target, total)
+    if shares > 0:
+        reason, limit, quote = "underweight", line.buy_limit, line.ask
+    else:
+        reason, limit, quote = "overweight", line.sell_limit, line.bid
+    if symbol in selection.liquidate:
         reason, detail = "not_a_target", "It is held and is no target."
-    elif line.symbol in selection.one_share and shares == 1:
+    elif shares == 1 and symbol in selection.one_share:
         reason, detail = "one_share", f"Missing; its target is {wanted} %."
     else:
-        reason = "underweight" if shares > 0 else "overweight"
-        detail = f"{percent(line.value, holdings.total)} % now, target {wanted} %."
-    limit, quote = (line.buy_limit, line.ask) if shares > 0 else (line.sell_limit, line.bid)
+        detail = f"{percent(line.value, total)} % now, target {wanted} %."
     return PlanLine.trusted(
-        symbol=line.symbol,
+        symbol=symbol,
         quantity=shares,
         order_type="LIMIT",
         price=_price(limit),

@@ -1,9 +1,8 @@
 """Which symbols may move, and between which bounds: liquidations, band, one share, what is frozen."""
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
-from calculator.commissions import CommissionTable
 from calculator.errors import CalculationRefused
 from calculator.holdings import Holdings, Line
 from calculator.money import from_micro, to_micro
@@ -15,16 +14,17 @@ class Selection:
     """The decision for every symbol, before any sizing."""
 
     liquidate: dict[str, int] = field(default_factory=dict)  # symbol -> whole shares to sell
+    proceeds: int = 0  # what that brings at the bid, in micro-dollars
     one_share: set[str] = field(default_factory=set)  # missing targets that get their first share
     free: list[Line] = field(default_factory=list)  # targets that are sized
-    least: dict[str, int] = field(default_factory=dict)  # fewest whole shares that a free target keeps
+    least: list[int] = field(default_factory=list)  # fewest whole shares that each of them keeps
     band_lifted: bool = False
     not_traded: list[NotTraded] = field(default_factory=list)
     warnings: list[CalculationWarning] = field(default_factory=list)
 
     def leave(self, symbol: str, reason: str, detail: str) -> None:
         """Says that a symbol is not traded, and why."""
-        self.not_traded.append(NotTraded(symbol=symbol, reason=reason, detail=detail))
+        self.not_traded.append(NotTraded.trusted(symbol=symbol, reason=reason, detail=detail))
 
 
 def select(holdings: Holdings) -> Selection:
@@ -46,15 +46,17 @@ def select(holdings: Holdings) -> Selection:
             targets.append(line)
     inside = _inside_band(targets, holdings, selection)
     _one_share(targets, holdings, selection)
+    one_share, first_shares = holdings.config.one_share, selection.one_share
     for line in targets:
-        if line.symbol in inside and line.symbol not in selection.one_share:
+        is_first = line.symbol in first_shares
+        if line.symbol in inside and not is_first:
             selection.leave(
                 line.symbol, "inside_band", f"Drift {_drift_pp(line, holdings):+.2f} pp is inside the band."
             )
             continue
+        keeps = one_share and (line.whole_held >= 1 or is_first) and line.target > 0
         selection.free.append(line)
-        keeps = holdings.config.one_share and (line.whole_held >= 1 or line.symbol in selection.one_share)
-        selection.least[line.symbol] = 1 if keeps and line.target > 0 else 0
+        selection.least.append(1 if keeps else 0)
     return selection
 
 
@@ -88,6 +90,7 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
         selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
     else:
         selection.liquidate[line.symbol] = line.whole_held
+        selection.proceeds += _proceeds(line, line.whole_held, holdings)
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
@@ -97,7 +100,8 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
 
 def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) -> set[str]:
     """Targets whose drift is inside the band; none, when together they would hide a deposit or a debit."""
-    band = holdings.total * holdings.config.band_percent
+    # Up to the next whole part, which no whole number lies below: it is quicker to compare with.
+    band = int((holdings.total * holdings.config.band_percent).to_integral_value(ROUND_CEILING))
     inside = [line for line in targets if abs(line.value - line.target) * 100 < band]
     together = abs(sum(line.value - line.target for line in inside))
     if inside and (together * 100 >= band or holdings.cash < 0):
@@ -108,21 +112,16 @@ def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) 
 
 def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) -> None:
     """Missing targets get one share each, in order of weight, from money that is there or surely comes."""
-    if not holdings.config.one_share:
-        return
-    table = CommissionTable(holdings.config.commission)
-    money = holdings.cash - holdings.floor
-    for line in holdings.lines:
-        if line.is_target and line.tradable and line.value > line.target:
-            shares = min((line.value - line.target) // line.mark, max(0, line.whole_held - 1))
-        else:
-            shares = selection.liquidate.get(line.symbol, 0)
-        if shares:
-            money += shares * line.bid - table.of(shares, line.bid)
-    most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
     missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
+    if not missing or not holdings.config.one_share:
+        return
+    money = holdings.cash - holdings.floor + selection.proceeds
+    for line in targets:
+        if line.value > line.target and line.whole_held > 1:
+            money += _proceeds(line, min((line.value - line.target) // line.mark, line.whole_held - 1), holdings)
+    most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
     for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):
-        cost = line.buy_limit + table.of(1, line.buy_limit)
+        cost = line.buy_limit + holdings.charge(1, line.buy_limit)
         fits, overshoots = cost <= money, line.value_at(1) - line.target > most
         if fits and not overshoots:
             selection.one_share.add(line.symbol)
@@ -132,6 +131,11 @@ def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) ->
             selection.warnings.append(
                 CalculationWarning(code="one_share_skipped", message=f"No share of {line.symbol}: {why}.")
             )
+
+
+def _proceeds(line: Line, shares: int, holdings: Holdings) -> int:
+    """What a sell brings, in micro-dollars."""
+    return shares * line.bid - holdings.charge(shares, line.bid)
 
 
 def _drift_pp(line: Line, holdings: Holdings) -> Decimal:

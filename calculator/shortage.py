@@ -1,6 +1,6 @@
 """Whole shares at or below the targets that the money pays; a shortage is spread in proportion to the targets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from calculator.choices import CASH, ERROR, WORST
 from calculator.valuation import State, Valuation
@@ -14,24 +14,14 @@ _Step = tuple[int, str, int, int]
 """The factor from which a buy takes part, its symbol, and what it adds to the slope and to the money to spend."""
 
 
-def wished_shares(valuation: Valuation, forced: Mapping[int, int]) -> State:
-    """The most whole shares that are not above the targets, whether or not the money pays them.
+def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+    """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor.
 
     Args:
         valuation: the lines and the money.
+        wishes: shares that are not above the targets, but for those that are forced.
         forced: shares by the number of a line, where they are given.
     """
-    wishes = [
-        min(max(least, line.whole_within(line.target)), most)
-        for line, least, most in zip(valuation.lines, valuation.least, valuation.most, strict=True)
-    ]
-    for i, n in forced.items():
-        wishes[i] = n
-    return valuation.state(wishes)
-
-
-def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
-    """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor."""
     if valuation.is_feasible(wishes):
         return wishes
     pinned = dict(forced)
@@ -77,29 +67,33 @@ def made_up_by_one(valuation: Valuation, wishes: State, forced: Mapping[int, int
 
 
 def _affordable(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
-    spare, steps = _steps(valuation, wishes, forced)
+    buys = [
+        i
+        for i, (wish, line) in enumerate(zip(wishes.shares, valuation.lines, strict=True))
+        if wish > line.whole_held and i not in forced
+    ]
+    spare, steps = _steps(valuation, wishes, buys)
     lacking = 0
     for attempt in range(TRIES):
-        base = _with_buys_scaled(valuation, wishes, forced, _factor(spare - lacking, steps))
+        base = _with_buys_scaled(valuation, wishes, buys, _factor(spare - lacking, steps))
         if valuation.is_feasible(base):
             return base
         # Commissions, and shares that could not be fewer; doubled, since little can be hidden by the rounding.
         lacking += (valuation.money.floor - base.worst) << attempt
-    base = _with_buys_scaled(valuation, wishes, forced, 0)
+    base = _with_buys_scaled(valuation, wishes, buys, 0)
     return base if valuation.is_feasible(base) else _with_all_scaled(valuation, base, forced)
 
 
-def _steps(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> tuple[int, list[_Step]]:
+def _steps(valuation: Valuation, wishes: State, buys: Sequence[int]) -> tuple[int, list[_Step]]:
     """What may be spent on the buys that scale, and those buys by the factor from which each takes part."""
     spare = wishes.worst - valuation.money.floor
     steps = []
-    for i, (wish, line) in enumerate(zip(wishes.shares, valuation.lines, strict=True)):
-        if wish > line.whole_held and i not in forced:
-            spare -= valuation.choices[i][wish][WORST]
-            if line.target > 0:
-                limit, mark = line.buy_limit, line.mark
-                start = line.value * ONE // line.target
-                steps.append((start, line.symbol, line.target * limit // mark, line.value * limit // mark))
+    for i in buys:
+        line, target = valuation.lines[i], valuation.lines[i].target
+        spare -= valuation.choices[i][wishes.shares[i]][WORST]
+        if target > 0:
+            limit, mark, value = line.buy_limit, line.mark, line.value
+            steps.append((value * ONE // target, line.symbol, target * limit // mark, value * limit // mark))
     steps.sort()
     return spare, steps
 
@@ -119,12 +113,13 @@ def _factor(spare: int, steps: list[_Step]) -> int:
     return min(max(factor, 0), ONE)
 
 
-def _with_buys_scaled(valuation: Valuation, wishes: State, forced: Mapping[int, int], factor: int) -> State:
+def _with_buys_scaled(valuation: Valuation, wishes: State, buys: Sequence[int], factor: int) -> State:
     scaled = list(wishes.shares)
-    for i, (wish, line, least) in enumerate(zip(wishes.shares, valuation.lines, valuation.least, strict=True)):
-        if wish > line.whole_held and i not in forced:
-            part = line.whole_within(line.target * factor // ONE)
-            scaled[i] = max(line.whole_held, min(wish, part), min(least, wish))
+    for i in buys:
+        line, wish = valuation.lines[i], scaled[i]
+        part = line.whole_within(line.target * factor // ONE)
+        if part < wish:
+            scaled[i] = max(line.whole_held, part, min(valuation.least[i], wish))
     return valuation.state(scaled)
 
 

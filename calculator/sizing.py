@@ -5,14 +5,13 @@ up and one down with everything else solved again around them, and the nearest o
 exchanges. All sums are whole micro-dollars, so that nothing depends on rounding or on the order of rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from calculator.exchanges import exchange_many, improve
 from calculator.fill import fill
 from calculator.holdings import Line
-from calculator.shortage import affordable_shares, made_up_by_one, wished_shares
-from calculator.valuation import NO_LIMIT, Money, State, Valuation
-from calculator.values import Commission
+from calculator.shortage import affordable_shares, made_up_by_one
+from calculator.valuation import State, Valuation
 
 DEAREST, IMPROVED = 4, 6
 """So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""
@@ -47,7 +46,7 @@ def solve(
         nodes: how long the search for single shares may be.
         thorough: whether a shortage may be made up for by single shares, or by one line, if that is nearer.
     """
-    wishes = wished_shares(valuation, forced)
+    wishes = valuation.changed(valuation.wishes, forced.items()) if forced else valuation.wishes
     base = affordable_shares(valuation, wishes, forced)
     filled = fill(valuation, base, forced, below=below, nodes=nodes)
     if base is wishes or not thorough:
@@ -60,23 +59,20 @@ def solve(
 class Sizing:
     """Searches whole shares for each line."""
 
-    def __init__(self, lines: Sequence[Line], least: Mapping[str, int], money: Money, commission: Commission) -> None:
-        self._lines = lines
-        self._least = [least[line.symbol] for line in lines]
-        self._valuation = Valuation(lines, self._least, [NO_LIMIT] * len(lines), money, commission)
-        self._thorough = len(lines) <= MANY_SYMBOLS
-        self._below = BELOW_FEW if len(lines) <= FEW_SYMBOLS else BELOW if self._thorough else 0
+    def __init__(self, valuation: Valuation) -> None:
+        self._valuation = valuation
+        self._lines, self._least = valuation.lines, valuation.least
+        self._thorough = len(self._lines) <= MANY_SYMBOLS
+        self._below = BELOW_FEW if len(self._lines) <= FEW_SYMBOLS else BELOW if self._thorough else 0
 
-    def run(self) -> list[int]:
-        """Final whole shares of each line, in their order."""
-        if not self._lines:
-            return []
+    def run(self) -> State:
+        """Final whole shares of each line."""
         best = self._start()
         if self._thorough:
             best = self._try_dear(improve(self._valuation, best))
         if len(self._lines) <= FEW_FOR_EXCHANGES:
             best = exchange_many(self._valuation, best)
-        return list(self._or_only_sell(best).shares)
+        return self._or_only_sell(best)
 
     def _start(self) -> State:
         """The better of two starts; where neither can be paid, buys are given up until the rest can."""

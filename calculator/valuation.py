@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from calculator.choices import BUYS, CASH, ERROR, WORST, Choices
-from calculator.commissions import CommissionTable
+from calculator.commissions import Charge
 from calculator.holdings import Line
-from calculator.values import Commission
 
 NO_LIMIT = 1 << 62
 """The most shares of a line that may have any number."""
@@ -43,25 +43,30 @@ class Valuation:
     """
 
     def __init__(
-        self, lines: Sequence[Line], least: Sequence[int], most: Sequence[int], money: Money, commission: Commission
+        self, lines: Sequence[Line], least: Sequence[int], most: Sequence[int], money: Money, charge: Charge
     ) -> None:
-        table = CommissionTable(commission)
         self.lines = lines
         self.least = least
         self.most = most
         self.money = money
-        self.choices = [Choices(line, table) for line in lines]
+        self.choices = [Choices(line, charge) for line in lines]
+
+    @cached_property
+    def wishes(self) -> State:
+        """The most whole shares that are not above the targets, whether or not the money pays them."""
+        return self.state(
+            [
+                min(max(least, line.whole_within(line.target)), most)
+                for line, least, most in zip(self.lines, self.least, self.most, strict=True)
+            ]
+        )
 
     def state(self, shares: Sequence[int]) -> State:
         """What so many whole shares of each line add up to."""
-        error, buys, cash, worst = 0, 0, self.money.cash, self.money.cash
-        for choices, n in zip(self.choices, shares, strict=True):
-            its_error, its_cash, its_worst, its_buys = choices[n]
-            error += its_error
-            cash += its_cash
-            worst += its_worst
-            buys += its_buys
-        return State(tuple(shares), error, cash, worst, buys)
+        now = self.money.cash
+        chosen = [choices[n] for choices, n in zip(self.choices, shares, strict=True)]
+        errors, cash, worst, buys = zip(*chosen, strict=True) if chosen else ((), (), (), ())
+        return State(tuple(shares), sum(errors), now + sum(cash), now + sum(worst), sum(buys))
 
     def changed(self, state: State, changes: Iterable[tuple[int, int]]) -> State:
         """The state with other whole shares of a few lines, each a line's number and its shares."""

@@ -34,6 +34,13 @@ Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size_o
 """A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
 
 
+# Found once, since a frozen value cannot be written to in the ordinary way.
+_set_fields = BaseModel.__dict__["__dict__"].__set__
+_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+
+
 @cache
 def _names(kind: type[BaseModel]) -> set[str]:
     return set(kind.model_fields)
@@ -51,11 +58,11 @@ class Value(BaseModel):
         For what a plan has thousands of: checking it takes longer than finding it. Whatever comes from outside is made
         in the ordinary way, and checked.
         """
-        value = cls.__new__(cls)
-        object.__setattr__(value, "__dict__", fields)
-        object.__setattr__(value, "__pydantic_fields_set__", _names(cls))
-        object.__setattr__(value, "__pydantic_extra__", None)
-        object.__setattr__(value, "__pydantic_private__", None)
+        value = object.__new__(cls)
+        _set_fields(value, fields)
+        _set_names(value, _names(cls))
+        _set_extra(value, None)
+        _set_private(value, None)
         return value
 
 

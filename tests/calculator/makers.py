@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
-from calculator.commissions import CommissionTable
+from calculator.commissions import charge_by
 from calculator.money import from_micro, to_micro
 
 FREE = Commission(kind="per_share", per_share=Decimal(0), min_per_order=Decimal(0), max_rate=Decimal(1))
@@ -66,7 +66,7 @@ def reasons(result):
 
 def charged(commission, shares, price):
     """Commission in USD."""
-    return from_micro(CommissionTable(commission).of(shares, to_micro(price)))
+    return from_micro(charge_by(commission)(shares, to_micro(price)))
 
 
 def executed(state, result, quotes):

@@ -8,8 +8,8 @@ import pytest
 
 from calculator import AccountConfig, Commission, TradeCalculator
 from calculator.holdings import make_holdings
-from calculator.outlook import cash_after, l1_with_cost
 from calculator.selection import select
+from calculator.valuation import NO_LIMIT, Money, Valuation
 from tests.calculator.makers import account, quote, targets
 
 REACH = 7
@@ -44,25 +44,30 @@ def small_account(seed):
     return account(cash, *positions), targets(**wanted), quotes, config
 
 
-def best_of_all(holdings, selection):
+def valued(state, wanted, quotes, config):
+    """The targets of an account in which everything is one, with what their shares add up to."""
+    holdings = make_holdings(state, wanted, quotes, config)
+    free = select(holdings).free
+    money = Money(holdings.total, holdings.cash, holdings.floor, holdings.cash_target)
+    return Valuation(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)
+
+
+def best_of_all(valuation):
     """The least error of all combinations that the rules allow."""
     reach = []
-    for line in selection.free:
-        near = line.whole_held + (line.target - line.value) // line.mark
+    for line in valuation.lines:
+        near = line.whole_within(line.target)
         reach.append(range(max(0, near - REACH), max(0, near + REACH) + 1))
-    errors = []
-    for shares in itertools.product(*reach):
-        moved = {line.symbol: n - line.whole_held for line, n in zip(selection.free, shares, strict=True)}
-        buys = any(n > 0 for n in moved.values())
-        if not buys or cash_after(holdings, moved, worst=True) >= holdings.floor:
-            errors.append(l1_with_cost(holdings, moved))
-    return min(errors)
+    states = (valuation.state(shares) for shares in itertools.product(*reach))
+    return min(valuation.objective(state) for state in states if valuation.is_feasible(state))
 
 
 @pytest.mark.parametrize("seed", range(24))
 def test_no_combination_of_shares_is_much_better(seed):
     state, wanted, quotes, config = small_account(seed)
     result = TradeCalculator(config).plan(state, wanted, quotes)
-    holdings = make_holdings(state, wanted, quotes, config)
+    valuation = valued(state, wanted, quotes, config)
     moved = {trade.symbol: trade.quantity for trade in result.trades}
-    assert l1_with_cost(holdings, moved) <= best_of_all(holdings, select(holdings)) * Decimal("1.01")
+    planned = valuation.state([line.whole_held + moved.get(line.symbol, 0) for line in valuation.lines])
+    assert valuation.is_feasible(planned)
+    assert valuation.objective(planned) <= best_of_all(valuation) * Decimal("1.01")

@@ -85,18 +85,18 @@ def test_limits_with_commission_keep_the_floor_in_the_worst_case():
 
 @pytest.mark.parametrize(("shares", "charged"), [(1, "1.00"), (100, "1.00"), (400, "2.00"), (10_000, "50.00")])
 def test_commission_per_share(shares, charged):
-    from calculator.commissions import CommissionTable
+    from calculator.commissions import charge_by
     from calculator.money import to_micro
 
-    table = CommissionTable(Commission(kind="per_share"))
-    assert table.of(shares, to_micro(Decimal(100))) == to_micro(Decimal(charged))
+    charge = charge_by(Commission(kind="per_share"))
+    assert charge(shares, to_micro(Decimal(100))) == to_micro(Decimal(charged))
 
 
 def test_commission_per_share_is_capped():
-    from calculator.commissions import CommissionTable
+    from calculator.commissions import charge_by
     from calculator.money import to_micro
 
-    assert CommissionTable(Commission(kind="per_share")).of(1, to_micro(Decimal(5))) == to_micro(Decimal("0.05"))
+    assert charge_by(Commission(kind="per_share"))(1, to_micro(Decimal(5))) == to_micro(Decimal("0.05"))
 
 
 # ---- rule 1: what is no target

@@ -84,7 +84,7 @@ def test_a_plan_never_makes_the_account_worse(case):
 
 
 @given(accounts())
-def test_at_quoted_fills_all_planned_buys_fit(case):
+def test_at_quoted_fills_all_planned_buys_fit_and_leave_the_expected_cash(case):
     result = planned(case)
     if result is None:
         return
@@ -93,6 +93,9 @@ def test_at_quoted_fills_all_planned_buys_fit(case):
         cash -= line.quantity * line.quote_usd + charged(result.plan.commission, -line.quantity, line.quote_usd)
     fitted = TradeCalculator.fit_buys(result.plan, cash)
     assert [(t.symbol, t.quantity) for t in fitted] == [(b.symbol, b.quantity) for b in result.plan.buys]
+    for buy in result.plan.buys:
+        cash -= buy.quantity * buy.quote_usd + charged(result.plan.commission, buy.quantity, buy.quote_usd)
+    assert result.expected.cash == cash.quantize(CENT)
 
 
 @given(accounts(), st.integers(0, 100))
