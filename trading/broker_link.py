@@ -71,9 +71,12 @@ class BrokerLink:
         if self._client is None or self._desk is None:
             raise AssertionError  # opened above, or an error was raised
         use_cache = not ticket.executes
-        targets = self._targets.setdefault(event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds)))
         quotes = self._quotes.setdefault((event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache))
-        return Link(self._client, self._desk, targets, quotes)
+        return Link(self._client, self._desk, self.targets(ticket, event_id), quotes)
+
+    def targets(self, ticket: RunTicket, event_id: int) -> SharedTargets:
+        """The targets that the accounts of the event share; no link is needed for them."""
+        return self._targets.setdefault(event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds)))
 
     def forget_quotes(self, event_id: int) -> None:
         """Lets the next plan ask for quotes anew."""
@@ -94,7 +97,8 @@ class BrokerLink:
         slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
         client = await make_client(slot, ticket.policy)
         await client.connect()
-        await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
+        if slot.in_use_since is not None:
+            await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         self._client, self._desk = client, OrderDesk(client)
         self._desk.open()

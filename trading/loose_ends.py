@@ -11,6 +11,7 @@ from trading.account_state import held_shares, shares_of
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
 from trading.execution import OrderPhase
 from trading.fail_points import FailPoint, reached
+from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
@@ -42,19 +43,17 @@ class LooseEnds:
         self._reconciler = reconciler
         self._phase = phase
 
-    async def settle_what_was_sent(self) -> None:
+    async def settle_what_was_sent(self, before: Beforehand) -> None:
         """After a crash or a dropped link: every order of the run is brought to its end before anything else.
 
         Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
         """
-        orders = await self._journal.orders()
-        for order in orders:
+        for order in before.orders:
             if order.state == OrderState.PLANNED:
                 await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
-        unsettled = [order for order in orders if order.submitted_at and not order.is_settled]
+        unsettled = [order for order in before.orders if order.submitted_at and not order.is_settled]
         refuse_unknown(await together(*(self._settle(order) for order in unsettled)))
-        earlier = await self._journal.left_behind(self._ticket.account_pk)
-        await together(*(self._reconciler.settle(order) for order in earlier))
+        await together(*(self._reconciler.settle(order) for order in before.left_behind))
         reached(FailPoint.SETTLED, self._ticket.account_id)
 
     async def _settle(self, order: OrderView) -> OrderView:

@@ -11,6 +11,9 @@ logger = logging.getLogger("rebalancer.trading")
 
 Update = OrderResult | Execution
 
+BREATH_SECONDS = 0.003
+"""A broker tells of a fill in several words, one right after the other: so long the others have time to come."""
+
 
 class OrderDesk:
     """One per connection: reads its stream of updates, for all accounts of the slot."""
@@ -50,6 +53,7 @@ class OrderDesk:
         """
         queue = self._queues[client_order_id]
         heard = [await queue.get()]
+        await asyncio.sleep(BREATH_SECONDS)
         while not queue.empty():
             heard.append(queue.get_nowait())
         updates = [update for update in heard if not isinstance(update, BrokerConnectionError)]

@@ -1,5 +1,6 @@
 """Guards that need a plan to look at: turnover, age of targets, the trade guard's view of its sells, feasible buys."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,7 +11,6 @@ from brokers.base import BrokerClient
 from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
 from trading.automatic_approval import judge
-from trading.journal.orders import filled_since
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
@@ -18,29 +18,30 @@ from trading.together import together
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
 
-LATELY = timedelta(days=7)
-"""An order that the broker has filled for the account within this time is one that it takes."""
 TURNOVER = "turnover_limit"
 
 
 class PlanChecks:
     """Looks at the plans of one run."""
 
-    def __init__(self, ticket: RunTicket, client: BrokerClient, calendar: MarketCalendar) -> None:
+    def __init__(
+        self,
+        ticket: RunTicket,
+        client: BrokerClient,
+        calendar: MarketCalendar,
+        filled_lately: Collection[tuple[str, bool]],
+    ) -> None:
         self._ticket = ticket
         self._policy = ticket.policy
         self._client = client
         self._calendar = calendar
+        self._filled_lately = filled_lately
 
     async def check(self, planned: Planned) -> list[GuardResult]:
         """What every guard says of the plan, in the order in which they refuse."""
         age = self._targets_age(planned)
-        return [
-            await self.trade_guard(planned),
-            *await self._orders_feasible(planned),
-            self._turnover(planned, age),
-            age,
-        ]
+        feasible, trade_guard = await together(self._orders_feasible(planned), self.trade_guard(planned))
+        return [trade_guard, *feasible, self._turnover(planned, age), age]
 
     def approved_by_rule(self, planned: Planned, guards: list[GuardResult]) -> GuardResult | None:
         """What says that a plan beyond the turnover limit was approved by its strategy's rule; None if it was not."""
@@ -110,7 +111,7 @@ class PlanChecks:
         link. The largest buy is always asked about, for the margin. Sells are asked about whole; buys as far as the
         cash of now reaches, since the broker judges each order by itself and knows nothing of the sells before it.
         """
-        questions = await self._questions(planned) if self._client.capabilities.what_if else []
+        questions = self._questions(planned) if self._client.capabilities.what_if else []
         answers = await together(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
@@ -127,10 +128,8 @@ class PlanChecks:
             _feasible("buy", [words for shares, words in refused if shares > 0]),
         ]
 
-    async def _questions(self, planned: Planned) -> list[tuple[str, Decimal, Decimal]]:
+    def _questions(self, planned: Planned) -> list[tuple[str, Decimal, Decimal]]:
         """Symbol, signed shares and limit of each order to ask about."""
-        since = timezone.now() - LATELY
-        filled = await sync_to_async(filled_since)(self._ticket.account_pk, since)
         sells = [
             (trade.symbol, Decimal(trade.quantity), trade.price)
             for trade in planned.result.trades
@@ -146,7 +145,7 @@ class PlanChecks:
         return [
             question
             for question in (*sells, *possible)
-            if question == largest or (question[0], question[1] < 0) not in filled
+            if question == largest or (question[0], question[1] < 0) not in self._filled_lately
         ]
 
 

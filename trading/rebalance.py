@@ -37,6 +37,7 @@ from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
 from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce, read_context
+from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
 from trading.loose_ends import LooseEnds, refuse_unknown
@@ -78,15 +79,18 @@ class Link:
 class Rebalancer(BaseRebalancer):
     """Carries out one run of one account over an open link."""
 
-    def __init__(self, ticket: RunTicket, link: Link, journal: RunJournal, calendar: MarketCalendar) -> None:
+    def __init__(
+        self, ticket: RunTicket, link: Link, journal: RunJournal, calendar: MarketCalendar, before: Beforehand
+    ) -> None:
         self._ticket = ticket
+        self._before = before
         self._policy = ticket.policy
         self._client = link.client
         self._link = link
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(ticket.policy.calculator_config())
-        self._checks = PlanChecks(ticket, link.client, calendar)
+        self._checks = PlanChecks(ticket, link.client, calendar, before.filled_lately)
         reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -97,7 +101,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = Sight(ticket, link.client, journal, link.targets, link.quotes)
+        self._sight = Sight(ticket, link.client, journal, link.targets, link.quotes, before.held)
         self._loose_ends = LooseEnds(ticket, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
@@ -110,8 +114,8 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """A preview: everything up to the plan, which is kept for a person to approve."""
         guards, planned = await self._plan()
-        guards += await self._checks.check(planned)
-        await self._keep_plan(planned, guards)
+        plan_guards, _ = await together(self._checks.check(planned), self._journal.record(RunStep.PLAN))
+        await self._keep_plan(planned, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
             warnings=[warning.model_dump() for warning in planned.warnings],
@@ -121,9 +125,9 @@ class Rebalancer(BaseRebalancer):
 
     async def rebalance(self) -> None:
         """An execution: the same up to the plan, then sells, buys and the report."""
-        await self._loose_ends.settle_what_was_sent()
+        await self._loose_ends.settle_what_was_sent(self._before)
         guards, planned = await self._plan()
-        plan_guards = await self._look_at_plan(planned)
+        plan_guards, _ = await together(self._look_at_plan(planned), self._journal.record(RunStep.PLAN))
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
         await self._hold_for_approval(planned, plan_guards)
@@ -199,10 +203,7 @@ class Rebalancer(BaseRebalancer):
         closed = await self._closed(seen.symbols)
         quotes, warnings = tradable_quotes(seen.symbols, seen.prices, closed, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
-        _, result = await together(
-            self._journal.record(RunStep.PLAN, instruments=seen.instruments),
-            self._calculate(seen.targets, seen.snapshot, quotes),
-        )
+        result = await self._calculate(seen.targets, seen.snapshot, quotes)
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         if seen.open_orders:
             warnings.append(

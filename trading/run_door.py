@@ -19,6 +19,7 @@ from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refuse
 from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce, read_context
 from trading.journal import leases, runs
+from trading.journal.beforehand import Beforehand
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
@@ -26,8 +27,9 @@ from trading.journal.scribe import Scribe
 from trading.log_context import log_context
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
-from trading.rebalance import Rebalancer
+from trading.rebalance import Link, Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
+from trading.together import together
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -95,8 +97,8 @@ class RunDoor:
             await self._refuse_before_connecting(ticket)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                link = await self._link.ready(ticket, run.event_id)
-                await Rebalancer(ticket, link, journal, self._calendar).carry_out()
+                link, before = await self._link_and_beforehand(ticket, run.event_id, journal)
+                await Rebalancer(ticket, link, journal, self._calendar, before).carry_out()
             except PlanAnew as change:
                 await journal.tell("plan_anew", f"{change.message} Planning again.", "warning")
                 self._link.forget_quotes(run.event_id)
@@ -112,6 +114,14 @@ class RunDoor:
             else:
                 return
         raise RunFailed("plan_anew", "The account kept changing while it was planned. Nothing is left open.")
+
+    async def _link_and_beforehand(
+        self, ticket: RunTicket, event_id: int, journal: RunJournal
+    ) -> tuple[Link, Beforehand]:
+        """The open link; what needs no link is asked for while it is being opened."""
+        if ticket.strategy is not None:
+            self._link.targets(ticket, event_id).ask_for(ticket.strategy)
+        return await together(self._link.ready(ticket, event_id), journal.beforehand(ticket.account_pk))
 
     async def _refuse_before_connecting(self, ticket: RunTicket) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""

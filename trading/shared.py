@@ -27,6 +27,12 @@ class SharedTargets:
         )
         self._fetches: dict[int, asyncio.Task[Published]] = {}
 
+    def ask_for(self, strategy: Strategy) -> None:
+        """Sends for the strategy's targets, for whoever wants them later."""
+        if strategy.pk not in self._fetches:
+            self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy), name=f"targets of {strategy}")
+            self._fetches[strategy.pk].add_done_callback(_seen)
+
     async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
         """The strategy's targets, as published or as its rows say.
 
@@ -44,8 +50,7 @@ class SharedTargets:
         return (await self._published(strategy)).as_of
 
     async def _published(self, strategy: Strategy) -> Published:
-        if strategy.pk not in self._fetches:
-            self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy))
+        self.ask_for(strategy)
         # Shielded: one account that gives up must not take the answer from the others.
         return await asyncio.shield(self._fetches[strategy.pk])
 
@@ -61,6 +66,12 @@ class SharedTargets:
             raise
         await sync_to_async(_remember)(strategy, fetched_at=timezone.now(), targets=as_json(published.items))
         return published
+
+
+def _seen(fetch: "asyncio.Task[Published]") -> None:
+    """Takes note of how it ended, also when the runs that wanted it have ended before."""
+    if not fetch.cancelled():
+        fetch.exception()
 
 
 def _remember(strategy: Strategy, **answer: object) -> None:

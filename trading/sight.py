@@ -1,6 +1,6 @@
 """What a plan is made from: targets, the account, its open orders, and quotes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from brokers.base import BrokerClient
@@ -25,7 +25,6 @@ class Seen:
     open_orders: tuple[OpenOrder, ...]
     symbols: tuple[str, ...]
     prices: Mapping[str, ContractPrice]
-    instruments: Mapping[str, dict[str, str]]
 
 
 class Sight:
@@ -38,35 +37,40 @@ class Sight:
         journal: RunJournal,
         targets: SharedTargets,
         quotes: SharedQuotes,
+        held_before: Collection[str],
     ) -> None:
         self._ticket = ticket
         self._client = client
         self._journal = journal
         self._targets = targets
         self._quotes = quotes
+        self._held_before = held_before
 
     async def see(self) -> Seen:
         """Targets, the account, its open orders, and quotes: asked for at once, as far as one does not need another."""
-        targets = await self._wanted()
-        account_id = self._ticket.account_id
-        wanted = {item.symbol for item in targets}
-        snapshot, open_orders, _, _ = await together(
-            self._client.get_account_snapshot(account_id, use_cached_prices=not self._ticket.executes),
-            self._client.get_open_orders(account_id),
-            self._ask_for_quotes(wanted),
-            self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets)),
+        targets, snapshot, open_orders, _ = await together(
+            self._targets_and_quotes(),
+            self._account(),
+            self._client.get_open_orders(self._ticket.account_id),
+            self._quotes_of_what_is_held(),
         )
-        symbols = sorted(wanted | set(held_shares(snapshot)))
-        prices, names, _ = await together(
-            self._quotes.of(symbols), self._client.describe(symbols), self._keep(snapshot)
-        )
-        instruments = {symbol: name.model_dump() for symbol, name in names.items()}
-        return Seen(targets, snapshot, tuple(open_orders), tuple(symbols), prices, instruments)
+        symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
+        prices, _ = await together(self._quotes.of(symbols), self._name(symbols))
+        return Seen(targets, snapshot, tuple(open_orders), symbols, prices)
 
-    async def _ask_for_quotes(self, wanted: set[str]) -> None:
-        """Positions are mostly known before values are: the quotes of both are on their way meanwhile."""
+    async def _targets_and_quotes(self) -> tuple[AllocationItem, ...]:
+        """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
+        targets = await self._wanted()
+        likely = {*self._held_before, *(item.symbol for item in targets)}
+        await together(
+            self._quotes.of(sorted(likely)), self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
+        )
+        return targets
+
+    async def _quotes_of_what_is_held(self) -> None:
+        """Positions are mostly known before values are: what is new among them is asked for meanwhile."""
         held = shares_of(await self._client.get_positions(self._ticket.account_id))
-        await self._quotes.of(sorted(wanted | set(held)))
+        await self._quotes.of(sorted(held))
 
     async def _wanted(self) -> tuple[AllocationItem, ...]:
         if self._ticket.strategy is None:
@@ -83,7 +87,10 @@ class Sight:
             raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
         return tuple(replaced.items)
 
-    async def _keep(self, snapshot: AccountSnapshot) -> None:
+    async def _account(self) -> AccountSnapshot:
+        snapshot = await self._client.get_account_snapshot(
+            self._ticket.account_id, use_cached_prices=not self._ticket.executes
+        )
         await together(
             self._journal.record(
                 RunStep.QUOTES,
@@ -93,3 +100,8 @@ class Sight:
             ),
             self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
+        return snapshot
+
+    async def _name(self, symbols: Sequence[str]) -> None:
+        names = await self._client.describe(symbols)
+        await self._journal.record(instruments={symbol: name.model_dump() for symbol, name in names.items()})

@@ -1,12 +1,13 @@
 """Orders: a row is committed before its order is sent. What the broker says of them is brought in by `words`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from brokers.values import OrderType, TimeInForce
 from trading.errors import IllegalTransition
@@ -14,6 +15,7 @@ from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fenced
 from trading.journal.runs import note_all
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
+from trading.models.orders import trade_in_words
 
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
@@ -33,6 +35,8 @@ class OrderView:
     """An order as the engine sees it; quantities are signed."""
 
     pk: int
+    run_pk: int
+    account_pk: int
     client_order_id: str
     broker_order_id: str
     symbol: str
@@ -48,6 +52,9 @@ class OrderView:
     submitted_at: datetime | None
     message: str
     fills_complete: bool
+
+    def __str__(self) -> str:
+        return trade_in_words(self.quantity, self.symbol)
 
     @property
     def is_settled(self) -> bool:
@@ -78,6 +85,8 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
     """The order and its fills as the engine sees them."""
     return OrderView(
         pk=order.pk,
+        run_pk=order.run_id,
+        account_pk=order.account_id,
         client_order_id=order.client_order_id,
         broker_order_id=order.broker_order_id,
         symbol=order.symbol,
@@ -168,24 +177,22 @@ def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: dat
         IllegalTransition: one of them is not waiting to be sent; none may be.
     """
     with fenced(lease):
-        mine = Order.objects.filter(pk__in=[order.pk for order in orders])
-        planned = mine.filter(state__in=TRANSITIONS[OrderState.SUBMITTING])
+        planned = Order.objects.filter(
+            pk__in=[order.pk for order in orders], state__in=TRANSITIONS[OrderState.SUBMITTING]
+        )
         if planned.update(state=OrderState.SUBMITTING, submitted_at=Now()) != len(orders):
             raise IllegalTransition("An order of the phase", OrderState.SUBMITTING)
-        rows = {row.pk: row for row in mine}
-        run_pk, account_pk = next((row.run_id, row.account_id) for row in rows.values())
-        ExecutedSession.objects.get_or_create(
-            run_id=run_pk,
-            session_date=session_date,
-            defaults={"account_id": account_pk, "first_order_at": Now()},
+        of_run = {"run_id": orders[0].run_pk, "account_id": orders[0].account_pk}
+        ExecutedSession.objects.bulk_create(
+            [ExecutedSession(**of_run, session_date=session_date, first_order_at=Now())], ignore_conflicts=True
         )
         note_all(
-            TimelineEntry(run_id=run_pk, code="order_sent", message=f"{row} sent{_at_limit(row)}.")
-            for row in rows.values()
+            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"{order} sent{_at_limit(order)}.")
+            for order in orders
         )
         reached(FailPoint.SUBMITTING_WRITTEN)
-    return [view(rows[order.pk], ()) for order in orders]
+    return [replace(order, state=OrderState.SUBMITTING, submitted_at=timezone.now()) for order in orders]
 
 
-def _at_limit(row: Order) -> str:
-    return f" at a limit of {row.limit_price_usd.normalize():f}" if row.limit_price_usd is not None else ""
+def _at_limit(order: OrderView) -> str:
+    return f" at a limit of {order.limit_price.normalize():f}" if order.limit_price is not None else ""

@@ -11,6 +11,7 @@ from django.db.models import Exists, Q
 from brokers.values import Execution
 from trading.fail_points import FailPoint, reached
 from trading.journal import claims, orders, runs, words
+from trading.journal.beforehand import Beforehand, read_beforehand
 from trading.journal.executions import keep_executions
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.scribe import Scribe
@@ -93,9 +94,9 @@ class RunJournal:
         """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""
         return await self._scribe.write(claims.let_go, self.run_pk)
 
-    async def left_behind(self, account_pk: int) -> list[OrderView]:
-        """Orders of the account's other runs that may be alive."""
-        return await sync_to_async(orders.left_behind)(account_pk, self.run_pk)
+    async def beforehand(self, account_pk: int) -> Beforehand:
+        """What the rows say of the account before the broker is asked."""
+        return await sync_to_async(read_beforehand)(self.run_pk, account_pk)
 
     async def age_seconds(self, order: OrderView) -> float:
         """How long ago the order was sent, by the database's clock."""

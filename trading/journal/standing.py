@@ -17,10 +17,15 @@ UNDONE = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
 def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
     """Adds to the history of the account's value, and says where it stands now, fenced."""
     now = timezone.now()
-    values = {"total_value_usd": total_value_usd, "cash_usd": cash_usd}
+    values = {"account_id": account_pk, "total_value_usd": total_value_usd, "cash_usd": cash_usd}
     with fenced(lease):
-        AccountValue.objects.create(account_id=account_pk, **values)
-        AccountStanding.objects.update_or_create(account_id=account_pk, defaults={**values, "seen_at": now})
+        AccountValue.objects.create(**values)
+        AccountStanding.objects.bulk_create(
+            [AccountStanding(**values, seen_at=now)],
+            update_conflicts=True,
+            unique_fields=("account",),
+            update_fields=("total_value_usd", "cash_usd", "seen_at"),
+        )
 
 
 def keep_plan(run: RebalanceRun) -> None:

@@ -3,6 +3,7 @@
 Fills never decrease, what is final stays, and nothing is counted twice, in whatever order words come and come again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from trading.journal.leases import Lease, fenced
 from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.runs import note_all
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
+from trading.models.orders import trade_in_words
 
 Word = OrderResult | Execution
 
@@ -78,10 +80,10 @@ def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) ->
 class _Page:
     """One order's row and its fills, as they are being brought up to date."""
 
-    def __init__(self, row: Order) -> None:
+    def __init__(self, row: Order, fills: Iterable[Fill]) -> None:
         self.row = row
         self.state_before = row.state
-        self.fills = {fill.execution_id: fill for fill in row.fills.all()}
+        self.fills = {fill.execution_id: fill for fill in fills}
         self.changes: dict[str, Any] = {}
         self.new_fills: list[Fill] = []
         self.corrected_fills: list[Fill] = []
@@ -163,12 +165,8 @@ class _Page:
         )
         self.fills[execution.execution_id] = fill
         self.new_fills.append(fill)
-        verb = "SELL" if execution.quantity < 0 else "BUY"
-        self._note(
-            "filled",
-            f"{verb} {abs(execution.quantity).normalize():f} {self.row.symbol} filled at "
-            f"{execution.price_usd.normalize():f}.",
-        )
+        traded = trade_in_words(execution.quantity, self.row.symbol)
+        self._note("filled", f"{traded} filled at {execution.price_usd.normalize():f}.")
 
     def _change(self, **changes: Any) -> None:
         self.changes |= changes
@@ -187,8 +185,13 @@ def _corrects(execution: Execution, fill: Fill) -> bool:
 
 def _read(pks: Iterable[int]) -> dict[int, _Page]:
     # Locked, so that what is decided from them holds until the commit.
-    rows = Order.objects.select_for_update().prefetch_related("fills").order_by("pk")
-    return {row.pk: _Page(row) for row in rows.filter(pk__in=list(pks))}
+    rows = list(Order.objects.select_for_update().filter(pk__in=list(pks)).order_by("pk"))
+    fills: dict[int, list[Fill]] = defaultdict(list)
+    # The first fill of an order moves its shares: where none are filled there is nothing to read.
+    if filled := [row.pk for row in rows if row.filled_quantity]:
+        for fill in Fill.objects.filter(order_id__in=filled):
+            fills[fill.order_id].append(fill)
+    return {row.pk: _Page(row, fills[row.pk]) for row in rows}
 
 
 def _write(pages: Iterable[_Page]) -> None:

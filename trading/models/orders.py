@@ -23,6 +23,11 @@ class OrderState(models.TextChoices):
         return (cls.SUBMITTING, cls.WORKING, cls.UNKNOWN)
 
 
+def trade_in_words(quantity: Decimal, symbol: str) -> str:
+    """A signed number of shares as people say it: `SELL 5 VTI`."""
+    return f"{'SELL' if quantity < 0 else 'BUY'} {abs(quantity).normalize():f} {symbol}"
+
+
 class Order(models.Model):
     """What was, or is about to be, sent to the broker. The row is committed before the order is sent."""
 
@@ -68,7 +73,7 @@ class Order(models.Model):
         constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),)
 
     def __str__(self) -> str:
-        return f"{'SELL' if self.is_sell else 'BUY'} {self.shares.normalize():f} {self.symbol}"
+        return trade_in_words(self.quantity, self.symbol)
 
     @property
     def shares(self) -> Decimal:

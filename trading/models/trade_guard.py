@@ -1,5 +1,7 @@
 from django.db import models
 
+from trading.models.orders import trade_in_words
+
 
 class ExecutedSession(models.Model):
     """That an account was traded in a session: written with the first order sent in it, read by the trade guard."""
@@ -37,4 +39,4 @@ class SeenExecution(models.Model):
         indexes = (models.Index(fields=("account", "-session_date"), name="seen_by_account"),)
 
     def __str__(self) -> str:
-        return f"{'SELL' if self.quantity < 0 else 'BUY'} {abs(self.quantity).normalize():f} {self.symbol}"
+        return trade_in_words(self.quantity, self.symbol)

@@ -1,0 +1,41 @@
+"""What the rows say of a run's account before the broker is asked."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from calculator.outlook import CASH
+from trading.journal.orders import OrderView, filled_since, left_behind, orders_of
+from trading.models import AccountStanding
+
+LATELY = timedelta(days=7)
+"""An order that the broker has filled for the account within this time is one that it takes."""
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """Read while the link is being opened.
+
+    Attributes:
+        orders: those of the run itself, oldest first, of an attempt that was interrupted.
+        left_behind: those of the account's other runs that may be alive, oldest first.
+        held: symbols that the account held when it was last planned.
+        filled_lately: symbols that it has traded lately, each with whether it was a sell.
+    """
+
+    orders: tuple[OrderView, ...]
+    left_behind: tuple[OrderView, ...]
+    held: frozenset[str]
+    filled_lately: frozenset[tuple[str, bool]]
+
+
+def read_beforehand(run_pk: int, account_pk: int) -> Beforehand:
+    """Reads it, now."""
+    weights = AccountStanding.objects.filter(account_id=account_pk).values_list("weights", flat=True).first() or []
+    return Beforehand(
+        orders=tuple(orders_of(run_pk)),
+        left_behind=tuple(left_behind(account_pk, run_pk)),
+        held=frozenset(symbol for symbol, _ in weights) - {CASH},
+        filled_lately=frozenset(filled_since(account_pk, timezone.now() - LATELY)),
+    )
