@@ -218,7 +218,7 @@ TASK_RETRY_SECONDS = 3 * TASK_TIMEOUT_SECONDS + 120
 Q_CLUSTER = {
     "name": "main",
     "orm": "default",
-    "workers": 4,
+    "workers": 8,
     "queue_limit": 1,
     "bulk": 1,
     "timeout": TASK_TIMEOUT_SECONDS,

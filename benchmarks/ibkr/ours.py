@@ -1,6 +1,6 @@
 """The whole engine: event, rows, lease, link, guards, snapshot, quotes, plan, what-if, sells, buys, report."""
 
-import multiprocessing
+import multiprocessing.connection
 import os
 import time
 import uuid
@@ -59,12 +59,16 @@ class Workers:
             pipe.recv()
 
     def work(self, slots, port):
-        """All slots at once, one process each; returns when the last has ended."""
-        busy = [(pipe, slot) for (_, pipe), slot in zip(self._workers, slots, strict=False)]
-        for pipe, slot in busy:
-            pipe.send((slot, port))
-        for pipe, _ in busy:
-            pipe.recv()
+        """Each slot by the next process that is free; returns when the last has ended."""
+        waiting, free, busy = list(slots), [pipe for _, pipe in self._workers], []
+        while waiting or busy:
+            while waiting and free:
+                busy.append(free.pop())
+                busy[-1].send((waiting.pop(0), port))
+            for pipe in multiprocessing.connection.wait(busy):
+                pipe.recv()
+                busy.remove(pipe)
+                free.append(pipe)
 
     def stop(self):
         for process, pipe in self._workers:
@@ -93,7 +97,7 @@ def _wait_for_work(pipe):
         pipe.send(work_slot(slot))
 
 
-def rebalance(workers, ids, port):
+def act(workers, ids, port, asked="rebalance"):
     """One event for all accounts. Returns when it came, the event, and how many slots carried it out."""
     from accounts.models import BrokerConnection
     from trading.models import EventSource
@@ -102,7 +106,7 @@ def rebalance(workers, ids, port):
     slots = list(BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True))
     began = time.time()
     event = receive_event(
-        source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": "rebalance"}
+        source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": asked}
     )
     workers.work(slots, port)
     return began, event, len(slots)

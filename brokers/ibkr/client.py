@@ -43,7 +43,7 @@ class InteractiveBrokers(BrokerClient):
         what_if=True,
         settled_cash=True,
         messages_per_second=MESSAGES_PER_SECOND,
-        accounts_per_connection=5,
+        accounts_per_connection=3,
     )
 
     def __init__(

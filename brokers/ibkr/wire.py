@@ -105,6 +105,8 @@ class Wire(IB):
         self.wrapper: _Wrapper = _Wrapper(self, ledger, ticks)
         self.client = Client(self.wrapper)
         self.client.MaxRequests = MESSAGES_PER_SECOND
+        # A gateway that reads some of our messages together then holds them back, in place of complaining (error 100).
+        self.client.setConnectOptions("+PACEAPI")
         self.client.apiEnd += self.disconnectedEvent
         self.RaiseRequestErrors = True
 
