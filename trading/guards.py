@@ -39,11 +39,11 @@ class GuardContext:
     control: TradingControl
 
 
-def read_context(
+def check_guards(
     account_pk: int, run_pk: int, policy: FrozenPolicy, now: datetime, calendar: MarketCalendar
-) -> GuardContext:
-    """Reads what the guards look at from the database, now."""
-    return GuardContext(
+) -> list[GuardResult]:
+    """What every guard says of what the database holds now, in the order in which they refuse."""
+    context = GuardContext(
         account=Account.objects.select_related("strategy").get(pk=account_pk),
         run_pk=run_pk,
         trade_guard=policy.trade_guard,
@@ -53,10 +53,6 @@ def read_context(
         calendar=calendar,
         control=TradingControl.objects.filter(pk=1).first() or TradingControl(),
     )
-
-
-def check_guards(context: GuardContext) -> list[GuardResult]:
-    """What every guard says, in the order in which they refuse."""
     return [
         guard(context)
         for guard in (

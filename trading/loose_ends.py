@@ -91,13 +91,17 @@ class LooseEnds:
             pass
         return left
 
-    async def check_nothing_has_moved(self, planned: Planned) -> None:
-        """Positions and open orders are read again: what was traded since the snapshot must not be sold twice."""
-        if await self._client.get_open_orders(self._ticket.account_id):
-            raise PlanAnew("An order of somebody else has come up since the account was read.")
+    async def open_orders_if_nothing_has_moved(self, planned: Planned) -> list[OpenOrder]:
+        """The open orders; then positions are read again: what was traded since the snapshot must not be sold twice.
+
+        Raises:
+            PlanAnew: positions have changed since the account was read.
+        """
+        open_orders = await self._client.get_open_orders(self._ticket.account_id)
         now = await self._client.get_positions(self._ticket.account_id)
         if shares_of(now) != held_shares(planned.snapshot):
             raise PlanAnew("The account's positions have changed since it was read.")
+        return list(open_orders)
 
 
 def refuse_unknown(orders: Sequence[OrderView]) -> None:

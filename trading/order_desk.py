@@ -11,7 +11,7 @@ logger = logging.getLogger("rebalancer.trading")
 
 Update = OrderResult | Execution
 
-BREATH_SECONDS = 0.003
+BREATH_SECONDS = 0.002
 """A broker tells of a fill in several words, one right after the other: so long the others have time to come."""
 
 

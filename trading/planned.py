@@ -1,6 +1,7 @@
 """A plan and all that it was made from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from brokers.values import AccountSnapshot, OpenOrder
@@ -18,4 +19,14 @@ class Planned:
     snapshot: AccountSnapshot
     quotes: tuple[Quote, ...]
     warnings: tuple[RunWarning, ...]
-    open_orders: tuple[OpenOrder, ...]
+    open_orders: tuple[OpenOrder, ...] = ()
+
+    def beside(self, open_orders: Sequence[OpenOrder]) -> "Planned":
+        """The plan of an account that has these open orders."""
+        if not open_orders:
+            return self
+        warning = RunWarning(
+            code="open_orders_cancelled",
+            message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
+        )
+        return replace(self, open_orders=tuple(open_orders), warnings=(*self.warnings, warning))

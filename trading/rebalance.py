@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from brokers.base import BaseRebalancer, BrokerClient
 from brokers.sessions import NEW_YORK
-from brokers.values import AccountSnapshot, OrderType
+from brokers.values import AccountSnapshot, OpenOrder, OrderType
 from calculator import (
     AllocationItem,
     CalculationRefused,
@@ -36,7 +36,7 @@ from trading.codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
 from trading.fail_points import FailPoint, reached
-from trading.guards import check_guards, enforce, read_context
+from trading.guards import check_guards, enforce
 from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
@@ -114,7 +114,12 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """A preview: everything up to the plan, which is kept for a person to approve."""
         guards, planned = await self._plan()
-        plan_guards, _ = await together(self._checks.check(planned), self._journal.record(RunStep.PLAN))
+        plan_guards, open_orders, _ = await together(
+            self._checks.check(planned),
+            self._client.get_open_orders(self._ticket.account_id),
+            self._journal.record(RunStep.PLAN),
+        )
+        planned = planned.beside(open_orders)
         await self._keep_plan(planned, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
@@ -127,38 +132,45 @@ class Rebalancer(BaseRebalancer):
         """An execution: the same up to the plan, then sells, buys and the report."""
         await self._loose_ends.settle_what_was_sent(self._before)
         guards, planned = await self._plan()
-        plan_guards, _ = await together(self._look_at_plan(planned), self._journal.record(RunStep.PLAN))
+        (plan_guards, open_orders), _ = await together(self._look_at_plan(planned), self._journal.record(RunStep.PLAN))
+        planned = planned.beside(open_orders)
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
         await self._hold_for_approval(planned, plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
         if planned.result.trades and planned.open_orders:
             await self._loose_ends.clear_open_orders(planned)
-            await self._last_look(planned)
+            if await self._last_look(planned):
+                raise PlanAnew("An order of somebody else has come up since the account was read.")
         sells = await self._sell(planned)
         reached(FailPoint.SELLS_DONE, self._ticket.account_id)
         buys = await self._buy(planned, sells)
         reached(FailPoint.BUYS_DONE, self._ticket.account_id)
         await self._report(planned, sells + buys)
 
-    async def _look_at_plan(self, planned: Planned) -> list[GuardResult]:
+    async def _look_at_plan(self, planned: Planned) -> tuple[list[GuardResult], list[OpenOrder]]:
         """What the guards say of the plan; the last look at the account is taken while the broker answers them."""
-        if not planned.result.trades or planned.open_orders:
-            return await self._checks.check(planned)
+        if not planned.result.trades:
+            return await together(self._checks.check(planned), self._client.get_open_orders(self._ticket.account_id))
         asked_at = asyncio.get_running_loop().time()
-        plan_guards, _ = await together(self._checks.check(planned), self._last_look(planned))
+        plan_guards, open_orders = await together(self._checks.check(planned), self._last_look(planned))
         if asyncio.get_running_loop().time() - asked_at > LAST_LOOK_SECONDS:
-            await self._last_look(planned)
-        return plan_guards
+            open_orders = await self._last_look(planned)
+        return plan_guards, open_orders
 
-    async def _last_look(self, planned: Planned) -> None:
-        """Right before the first order everything is read again, executions of others in the meantime included."""
-        _, guards, trade_guard = await together(
-            self._loose_ends.check_nothing_has_moved(planned),
+    async def _last_look(self, planned: Planned) -> list[OpenOrder]:
+        """Right before the first order everything is read again, executions of others in the meantime included.
+
+        Returns:
+            The orders that have to be out of the way before it.
+        """
+        open_orders, guards, trade_guard = await together(
+            self._loose_ends.open_orders_if_nothing_has_moved(planned),
             self._check_guards(),
             self._checks.trade_guard(planned),
         )
         enforce([*guards, trade_guard], self._ticket.source)
+        return open_orders
 
     async def _hold_for_approval(self, planned: Planned, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""
@@ -176,10 +188,9 @@ class Rebalancer(BaseRebalancer):
 
     async def _check_guards(self) -> list[GuardResult]:
         await self._read_executions()
-        context = await sync_to_async(read_context)(
+        return await sync_to_async(check_guards)(
             self._ticket.account_pk, self._ticket.pk, self._policy, timezone.now(), self._calendar
         )
-        return await sync_to_async(check_guards)(context)
 
     async def _read_executions(self) -> None:
         """Keeps what the broker tells of; when it cannot be read, the run ends here: the door stays closed."""
@@ -205,15 +216,8 @@ class Rebalancer(BaseRebalancer):
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
         result = await self._calculate(seen.targets, seen.snapshot, quotes)
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        if seen.open_orders:
-            warnings.append(
-                RunWarning(
-                    code="open_orders_cancelled",
-                    message=f"{len(seen.open_orders)} open orders of the account are cancelled before the first order.",
-                )
-            )
         as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
-        planned = Planned(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings), seen.open_orders)
+        planned = Planned(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings))
         if self._ticket.approved is not None:
             sent = await self._journal.orders()
             planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)

@@ -17,7 +17,7 @@ from brokers.exceptions import (
 from trading.broker_link import BrokerLink
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.fail_points import FailPoint, reached
-from trading.guards import check_guards, enforce, read_context
+from trading.guards import check_guards, enforce
 from trading.journal import leases, runs
 from trading.journal.beforehand import Beforehand
 from trading.journal.leases import Lease
@@ -30,6 +30,7 @@ from trading.models import RebalanceRun, RunState
 from trading.rebalance import Link, Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
 from trading.together import together
+from trading.values import GuardResult
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -125,13 +126,13 @@ class RunDoor:
 
     async def _refuse_before_connecting(self, ticket: RunTicket) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
-        if await sync_to_async(runs.has_sent_orders)(ticket.pk):
-            return  # what was sent has to be settled first, whatever the guards say
-        context = await sync_to_async(read_context)(
-            ticket.account_pk, ticket.pk, ticket.policy, timezone.now(), self._calendar
-        )
-        guards = await sync_to_async(check_guards)(context)
+        guards = await sync_to_async(self._guards_before_connecting)(ticket)
         enforce([guard for guard in guards if guard.code not in SETTLED_LATER], ticket.source)
+
+    def _guards_before_connecting(self, ticket: RunTicket) -> list[GuardResult]:
+        if runs.has_sent_orders(ticket.pk):
+            return []  # what was sent has to be settled first, whatever the guards say
+        return check_guards(ticket.account_pk, ticket.pk, ticket.policy, timezone.now(), self._calendar)
 
     async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
         """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""

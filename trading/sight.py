@@ -1,10 +1,10 @@
-"""What a plan is made from: targets, the account, its open orders, and quotes."""
+"""What a plan is made from: targets, the account, and quotes."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from brokers.base import BrokerClient
-from brokers.values import AccountSnapshot, ContractPrice, OpenOrder
+from brokers.values import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
 from trading.account_state import held_shares, shares_of
 from trading.allocations import as_json
@@ -22,7 +22,6 @@ class Seen:
 
     targets: tuple[AllocationItem, ...]
     snapshot: AccountSnapshot
-    open_orders: tuple[OpenOrder, ...]
     symbols: tuple[str, ...]
     prices: Mapping[str, ContractPrice]
 
@@ -47,16 +46,13 @@ class Sight:
         self._held_before = held_before
 
     async def see(self) -> Seen:
-        """Targets, the account, its open orders, and quotes: asked for at once, as far as one does not need another."""
-        targets, snapshot, open_orders, _ = await together(
-            self._targets_and_quotes(),
-            self._account(),
-            self._client.get_open_orders(self._ticket.account_id),
-            self._quotes_of_what_is_held(),
+        """Targets, the account and quotes: asked for at once, as far as one does not need another."""
+        targets, snapshot, _ = await together(
+            self._targets_and_quotes(), self._account(), self._quotes_of_what_is_held()
         )
         symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
         prices, _ = await together(self._quotes.of(symbols), self._name(symbols))
-        return Seen(targets, snapshot, tuple(open_orders), symbols, prices)
+        return Seen(targets, snapshot, symbols, prices)
 
     async def _targets_and_quotes(self) -> tuple[AllocationItem, ...]:
         """The targets; their quotes are on their way, with those of what the account held when it was last planned."""

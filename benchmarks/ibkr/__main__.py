@@ -77,9 +77,9 @@ def table(measured, command):
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for accounts, slots, seconds, bare, many, seen, drift in measured:
+    for accounts, slots, seconds, one, many, seen, drift in measured:
         lines.append(
-            f"| {accounts} | {slots} | {seconds:.2f} s | {bare:.2f} s | {seconds / bare:.2f} | {many:.2f} s | "
+            f"| {accounts} | {slots} | {seconds:.2f} s | {one:.2f} s | {seconds / one:.2f} | {many:.2f} s | "
             f"{seconds / many:.2f} | {seen.peak_rate} | ${seen.lowest_cash:,.2f} | {seen.cash_share:.2%} | {drift:.4f} |"
         )
     return "\n".join(lines)

@@ -18,7 +18,13 @@ logger = logging.getLogger("rebalancer.brokers")
 
 MOST_STREAMS = 80
 """A login has 100 market data lines, for all its clients together."""
+NO_LINE = 101
+LINE_AGAIN_SECONDS = 0.25
+"""How often a line is asked for that another client of the login still has."""
 FRESH_SECONDS = 2.0
+"""For so long a quote is used again; then its line is let go, for the login's other clients."""
+MOST_LET_GO = 20
+"""Lines that are let go at once: orders go over the same connection, at its pace."""
 DELAYED_IF_NOT_LIVE = 3
 SIDES = {1: "bid", 66: "bid", 2: "ask", 67: "ask", 4: "last", 68: "last", 9: "close", 75: "close"}
 DELAYED_TICKS = frozenset({66, 67, 68, 75})
@@ -34,6 +40,7 @@ class Stream:
     as_of: datetime | None = None
     words: str = ""
     refused: bool = False
+    lacks_line: bool = False
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0  # who waits for it: it is not closed under them
 
@@ -48,6 +55,11 @@ class Stream:
         if self.as_of is None or self.refused or not self.is_complete:
             return False
         return (datetime.now(UTC) - self.as_of).total_seconds() < FRESH_SECONDS
+
+    def middle(self) -> Decimal | None:
+        """Between bid and ask, if both have come."""
+        bid, ask = self.sides.get("bid"), self.sides.get("ask")
+        return (bid + ask) / 2 if bid is not None and ask is not None else None
 
     def price(self) -> ContractPrice | None:
         """The quote, with the broker's words where it has no sides; None when nothing came at all."""
@@ -75,6 +87,8 @@ class Quotes:
         self._streams: dict[int, Stream] = {}
         self._of_symbol: dict[str, int] = {}
         self._data_type = 1
+        self._middles: dict[str, Decimal] = {}
+        self._letting_go: asyncio.TimerHandle | None = None
 
     # ---- asking
 
@@ -94,6 +108,7 @@ class Quotes:
         finally:
             for stream in asked.values():
                 stream.waiting -= 1
+            self._let_go_later(link)
         refused = [stream for stream in asked.values() if stream.refused]
         if asked and len(refused) == len(asked):
             raise MarketDataUnavailable("; ".join(sorted({stream.words for stream in refused})))
@@ -105,8 +120,7 @@ class Quotes:
     def middle(self, symbol: str) -> Decimal | None:
         """Between bid and ask of the last that came; for marks of positions, not for orders."""
         stream = self._streams.get(self._of_symbol.get(symbol, 0))
-        bid, ask = (stream.sides.get("bid"), stream.sides.get("ask")) if stream else (None, None)
-        return (bid + ask) / 2 if bid is not None and ask is not None else None
+        return (stream.middle() if stream else None) or self._middles.get(symbol)
 
     def forget(self) -> None:
         """Subscriptions are gone (1101): the next who asks opens them anew."""
@@ -116,14 +130,24 @@ class Quotes:
     async def _until_complete(self, link: Link, streams: list[Stream]) -> None:
         try:
             async with asyncio.timeout(self._settings.quote_timeout_seconds):
-                for stream in streams:
-                    while not stream.is_complete and link.is_up:
-                        stream.heard.clear()
-                        await _first(stream.heard, link.ended)
+                await self._until_told(link, streams)
+                while link.is_up and (lacking := [stream for stream in streams if stream.lacks_line]):
+                    await asyncio.sleep(LINE_AGAIN_SECONDS)  # nobody tells when another client lets one go
+                    for stream in lacking:
+                        if stream.lacks_line:  # else somebody else who waits for it was first
+                            self._ask_again(link, stream)
+                    await self._until_told(link, lacking)
         except TimeoutError:
             missing = [stream.facts.symbol for stream in streams if not stream.is_complete]
             logger.warning("No whole quote in time for %s", ", ".join(missing))
         _ = link.wire  # raises when the link broke
+
+    @staticmethod
+    async def _until_told(link: Link, streams: list[Stream]) -> None:
+        for stream in streams:
+            while not stream.is_complete and not stream.lacks_line and link.is_up:
+                stream.heard.clear()
+                await _first(stream.heard, link.ended)
 
     def _set_data_type(self, link: Link) -> None:
         wanted = self._settings.market_data_type
@@ -141,18 +165,43 @@ class Quotes:
             self._close(link, number)
         while len(self._streams) >= MOST_STREAMS:
             self._close(link, next(iter(self._streams)))
+        stream = Stream(facts)
+        self._ask(link, stream)
+        return stream
+
+    def _ask(self, link: Link, stream: Stream) -> None:
         client = link.wire.client
         number = client.getReqId()
-        stream = self._streams[number] = Stream(facts)
-        self._of_symbol[facts.symbol] = number
-        client.reqMktData(number, to_wire(facts), "", False, False, [])
-        return stream
+        self._streams[number] = stream
+        self._of_symbol[stream.facts.symbol] = number
+        client.reqMktData(number, to_wire(stream.facts), "", False, False, [])
+
+    def _ask_again(self, link: Link, stream: Stream) -> None:
+        self._streams.pop(self._of_symbol.pop(stream.facts.symbol, 0), None)
+        stream.lacks_line, stream.words = False, ""
+        self._ask(link, stream)
 
     def _close(self, link: Link, number: int) -> None:
         stream = self._streams.pop(number)
         self._of_symbol.pop(stream.facts.symbol, None)
-        if not stream.refused:
+        if (middle := stream.middle()) is not None:
+            self._middles[stream.facts.symbol] = middle
+        if not stream.refused and not stream.lacks_line:
             link.wire.client.cancelMktData(number)
+
+    def _let_go_later(self, link: Link) -> None:
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+        self._letting_go = asyncio.get_running_loop().call_later(FRESH_SECONDS, self._let_go, link)
+
+    def _let_go(self, link: Link) -> None:
+        if not link.is_up:
+            return
+        unused = [number for number, stream in self._streams.items() if not stream.waiting]
+        for number in unused[:MOST_LET_GO]:
+            self._close(link, number)
+        if len(unused) > MOST_LET_GO:
+            self._let_go_later(link)
 
     # ---- hearing
 
@@ -179,7 +228,8 @@ class Quotes:
         if stream is None or effect_of(code) is Effect.NOTICE:
             return
         stream.words = in_words(code, words)
-        stream.refused = code not in mapping.DELAYED_FOLLOWS
+        stream.lacks_line = code == NO_LINE
+        stream.refused = code not in {NO_LINE, *mapping.DELAYED_FOLLOWS}
         stream.heard.set()
 
 

@@ -14,7 +14,7 @@ from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.codes import all_codes
 from trading.errors import Deferred, Refused
-from trading.guards import check_guards, enforce, read_context
+from trading.guards import check_guards, enforce
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, ExecutedSession, TradingControl
 from trading.trade_guard import check_trade_guard
@@ -113,8 +113,8 @@ def test_a_run_that_is_taken_up_again_does_not_block_itself(account):
 
 def blocked(account, now="2026-11-25 10:00", calendar=XNYS):
     run = queue(account)
-    context = read_context(account.pk, run.pk, resolve_policy(account), at(now), calendar)
-    return {result.code: result for result in check_guards(context) if not result.passed}
+    results = check_guards(account.pk, run.pk, resolve_policy(account), at(now), calendar)
+    return {result.code: result for result in results if not result.passed}
 
 
 @pytest.mark.django_db
@@ -132,8 +132,8 @@ def test_a_guard_says_why(account, change, code):
     for field, value in change.items():
         setattr(account, field, value)
     account.save()
-    context = read_context(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
-    results = {result.code: result for result in check_guards(context)}
+    guards = check_guards(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
+    results = {result.code: result for result in guards}
     assert not results[code].passed
     assert results[code].message.endswith((".", "admin."))
 
@@ -215,8 +215,8 @@ def test_every_guard_has_its_place_in_the_documents(account):
     from trading.codes import all_codes
 
     run = queue(account)
-    context = read_context(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
-    assert {result.code for result in check_guards(context)} <= set(all_codes())
+    guards = check_guards(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)
+    assert {result.code for result in guards} <= set(all_codes())
     assert Account.TradeGuard.values
 
 

@@ -19,7 +19,7 @@ from brokers.sessions import NEW_YORK
 from brokers.values import PriceKind
 from trading.broker_link import make_client
 from trading.errors import TradingError
-from trading.guards import check_guards, read_context
+from trading.guards import check_guards
 from trading.journal import schedule
 from trading.journal.leases import Lease, claim_lease, release_lease
 from trading.journal.outbox import tell_people_at_once
@@ -129,8 +129,8 @@ def _blocked(accounts: Sequence[Account], due_at: datetime) -> list[str]:
     """What the guards will say at the start."""
     calendar, found = market_calendar(), []
     for account in accounts:
-        context = read_context(account.pk, 0, resolve_policy(account), due_at, calendar)
-        found += [f"{account.account_id}: {guard.message}" for guard in check_guards(context) if not guard.passed]
+        guards = check_guards(account.pk, 0, resolve_policy(account), due_at, calendar)
+        found += [f"{account.account_id}: {guard.message}" for guard in guards if not guard.passed]
     return found
 
 

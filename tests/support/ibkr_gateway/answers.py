@@ -103,9 +103,14 @@ class Answers:
         if instrument is None:
             self._send(messages.error(request_id, 200, "No security definition has been found for the request"))
             return
+        if not self._gateway.has_line():
+            self._send(messages.error(request_id, 101, "Max number of tickers has been reached"))
+            return
+        self._session.lines.add(request_id)
         if kind == Kind.MISSING_QUOTE:
             return
         if kind == Kind.QUOTE_ERROR:
+            self._session.lines.discard(request_id)
             self._send(messages.error(request_id, fault.code, fault.words or f"Market data error {fault.code}."))
             return
         delayed = kind == Kind.DELAYED_QUOTE or self._session.market_data_type == 3

@@ -26,6 +26,7 @@ class Gateway:
         cancel_seconds=0.0,
         values_lag_seconds=0.0,
         hold_id_seconds=0.0,
+        market_data_lines=100,
     ):
         self.book = book
         self.script = Script()
@@ -34,6 +35,7 @@ class Gateway:
         self.cancel_seconds = cancel_seconds
         self.values_lag_seconds = values_lag_seconds
         self.hold_id_seconds = hold_id_seconds
+        self.market_data_lines = market_data_lines
         self.sessions = {}
         self.next_order_id = 1
         self.muted = False
@@ -105,6 +107,10 @@ class Gateway:
             self._held_ids[session.client_id] = time.monotonic() + self.hold_id_seconds
             ids = [order.order_id for order in self.book.orders if order.client_id == session.client_id]
             self.next_order_id = max([self.next_order_id, *(order_id + 1 for order_id in ids)])
+
+    def has_line(self):
+        """Whether the login may follow another quote: its lines are for all its clients together."""
+        return sum(len(session.lines) for session in self.sessions.values()) < self.market_data_lines
 
     def taken(self, order):
         """An order has come into the books: whatever was to happen then, happens next."""

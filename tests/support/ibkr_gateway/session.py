@@ -21,6 +21,8 @@ class Session:
         self.client_id = None
         self.asked = Counter()
         self.market_data_type = 1
+        self.is_paced = False
+        self.lines = set()
         self.followed_account = ""
         self._reader = reader
         self._writer = writer
@@ -30,7 +32,7 @@ class Session:
         self._recent = deque()
         self._handlers = {
             "1": lambda fields: self._answers.market_data(int(fields[2]), requests.asked_contract(fields[3:15])),
-            "2": lambda _: None,
+            "2": lambda fields: self.lines.discard(int(fields[2])),
             "3": lambda fields: gateway.desk.place(self, requests.place_order(fields)),
             "4": lambda fields: gateway.desk.cancel(self, int(fields[2])),
             "5": lambda _: self._answers.open_orders(own=True),
@@ -55,7 +57,7 @@ class Session:
     async def run(self):
         """The whole conversation."""
         try:
-            await read_greeting(self._reader)
+            self.is_paced = "+PACEAPI" in await read_greeting(self._reader)
             self.send([messages.SERVER_VERSION, time.strftime("%Y%m%d %H:%M:%S EST")])
             while True:
                 self._in.put(await read_fields(self._reader))
@@ -98,7 +100,8 @@ class Session:
         while now - self._recent[0] >= 1:
             self._recent.popleft()
         self.gateway.peak_rate = max(self.gateway.peak_rate, len(self._recent))
-        if len(self._recent) > MESSAGES_PER_SECOND:
+        # It holds back what is too much for a client that asks for it, and complains to the others.
+        if len(self._recent) > MESSAGES_PER_SECOND and not self.is_paced:
             self.send(messages.error(-1, 100, "Max rate of messages per second has been exceeded."))
 
     def _start(self, client_id):

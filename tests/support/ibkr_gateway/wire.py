@@ -30,10 +30,12 @@ async def read_fields(reader: asyncio.StreamReader):
 
 
 async def read_greeting(reader: asyncio.StreamReader):
-    """The client's first words, with the range of versions that it speaks."""
+    """The options of the client's first words; before them is the range of versions that it speaks."""
     if await reader.readexactly(4) != b"API\0":
         raise ConnectionError("This is no API client.")
     (length,) = struct.unpack(">I", await reader.readexactly(4))
-    spoken = (await reader.readexactly(length)).decode().removeprefix("v").split(" ")[0]
-    lowest, highest = spoken.split("..")
-    return int(lowest), int(highest)
+    versions, _, options = (await reader.readexactly(length)).decode().removeprefix("v").partition(" ")
+    lowest, highest = versions.split("..")
+    if int(lowest) > int(highest):
+        raise ConnectionError(f"No version is between {lowest} and {highest}.")
+    return options

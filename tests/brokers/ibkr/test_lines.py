@@ -1,0 +1,109 @@
+"""Market data lines: a login has so many for all its clients together, and one client must not starve another."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from brokers.ibkr import quotes
+from brokers.ibkr.client import InteractiveBrokers
+from brokers.values import ConnectionSettings
+from tests.brokers.ibkr.conftest import ACCOUNT
+from tests.support.ibkr_gateway import Book, GatewayThread
+
+SYMBOLS = tuple(f"SYM{number}" for number in range(8))
+
+
+@pytest.fixture
+def gateway():
+    book = Book()
+    for symbol in SYMBOLS:
+        book.add_instrument(symbol)
+    book.add_account(ACCOUNT, cash="100000", positions={})
+    with GatewayThread(book, market_data_lines=10) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def connected(gateway, client_id, quote_timeout_seconds=10.0):
+    client = InteractiveBrokers(
+        ConnectionSettings(
+            environment="paper",
+            client_id=client_id,
+            account_ids=(ACCOUNT,),
+            port=gateway.port,
+            quote_timeout_seconds=quote_timeout_seconds,
+        )
+    )
+    await client.connect()
+    try:
+        yield client
+    finally:
+        await client.disconnect()
+
+
+def lines_of(gateway):
+    return gateway.do(lambda: sum(len(session.lines) for session in gateway.gateway.sessions.values()))
+
+
+def test_what_finds_no_line_is_quoted_when_another_client_has_let_one_go(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(quotes, "LINE_AGAIN_SECONDS", 0.05)
+
+    async def both():
+        async with connected(gateway, 101) as one, connected(gateway, 102) as two:
+            first = await one.get_multiple_market_prices(SYMBOLS)
+            return first, await two.get_multiple_market_prices(SYMBOLS)
+
+    first, second = asyncio.run(both())
+    assert set(first) == set(second) == set(SYMBOLS)
+    assert all(price.bid for price in second.values())
+
+
+def test_several_who_wait_for_one_symbol_ask_for_one_line(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(quotes, "LINE_AGAIN_SECONDS", 0.05)
+
+    async def three():
+        async with connected(gateway, 101) as one, connected(gateway, 102) as two:
+            await one.get_multiple_market_prices(SYMBOLS)
+            found = await asyncio.gather(*(two.get_multiple_market_prices(SYMBOLS) for _ in range(3)))
+            return [set(prices) for prices in found], lines_of(gateway)
+
+    found, lines = asyncio.run(three())
+    assert found == [set(SYMBOLS)] * 3
+    assert lines <= len(SYMBOLS)
+
+
+def test_a_symbol_that_never_finds_a_line_says_so(gateway):
+    async def starved():
+        async with connected(gateway, 101) as one, connected(gateway, 102, 0.5) as two:
+            await one.get_multiple_market_prices(SYMBOLS)
+            return await two.get_multiple_market_prices(SYMBOLS)
+
+    prices = asyncio.run(starved())
+    without = [price for price in prices.values() if price.bid is None]
+    assert len(without) == len(SYMBOLS) - 2
+    assert all("market data lines" in price.message for price in without)
+
+
+def test_the_mark_of_a_position_outlives_its_line(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "FRESH_SECONDS", 0.01)
+
+    async def look():
+        async with connected(gateway, 101) as one:
+            await one.get_multiple_market_prices(["SYM0"])
+            async with asyncio.timeout(5):
+                while await asyncio.to_thread(lines_of, gateway):
+                    await asyncio.sleep(0.01)
+            return one._quotes.middle("SYM0")
+
+    assert asyncio.run(look()) == 100
+
+
+def test_the_gateway_is_asked_to_hold_back_what_is_too_much(gateway):
+    async def look():
+        async with connected(gateway, 101):
+            return await asyncio.to_thread(gateway.do, lambda: gateway.gateway.sessions[101].is_paced)
+
+    assert asyncio.run(look())
