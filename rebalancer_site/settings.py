@@ -225,7 +225,7 @@ Q_CLUSTER = {
     "retry": TASK_RETRY_SECONDS,
     "ack_failures": True,
     "max_attempts": 1,
-    "poll": 0.2,
+    "poll": 0.1,
     "guard_cycle": 0.5,
     "catch_up": False,
     "time_zone": TIME_ZONE,
@@ -236,6 +236,6 @@ Q_CLUSTER = {
     "cached": False,
     "label": "Queue",
     "ALT_CLUSTERS": {
-        "broker": {"workers": 2, "timeout": TASK_TIMEOUT_SECONDS, "retry": TASK_RETRY_SECONDS, "recycle": 1}
+        "broker": {"workers": 8, "timeout": TASK_TIMEOUT_SECONDS, "retry": TASK_RETRY_SECONDS, "recycle": 1}
     },
 }
