@@ -114,11 +114,7 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """A preview: everything up to the plan, which is kept for a person to approve."""
         guards, planned = await self._plan()
-        plan_guards, open_orders, _ = await together(
-            self._checks.check(planned),
-            self._client.get_open_orders(self._ticket.account_id),
-            self._journal.record(RunStep.PLAN),
-        )
+        plan_guards, open_orders = await self._look_beside_open_orders(planned)
         planned = planned.beside(open_orders)
         await self._keep_plan(planned, guards + plan_guards)
         await self._journal.end(
@@ -132,7 +128,7 @@ class Rebalancer(BaseRebalancer):
         """An execution: the same up to the plan, then sells, buys and the report."""
         await self._loose_ends.settle_what_was_sent(self._before)
         guards, planned = await self._plan()
-        (plan_guards, open_orders), _ = await together(self._look_at_plan(planned), self._journal.record(RunStep.PLAN))
+        plan_guards, open_orders = await self._look_at_plan(planned)
         planned = planned.beside(open_orders)
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
         await self._keep_plan(planned, guards + plan_guards)
@@ -151,12 +147,15 @@ class Rebalancer(BaseRebalancer):
     async def _look_at_plan(self, planned: Planned) -> tuple[list[GuardResult], list[OpenOrder]]:
         """What the guards say of the plan; the last look at the account is taken while the broker answers them."""
         if not planned.result.trades:
-            return await together(self._checks.check(planned), self._client.get_open_orders(self._ticket.account_id))
+            return await self._look_beside_open_orders(planned)
         asked_at = asyncio.get_running_loop().time()
         plan_guards, open_orders = await together(self._checks.check(planned), self._last_look(planned))
         if asyncio.get_running_loop().time() - asked_at > LAST_LOOK_SECONDS:
             open_orders = await self._last_look(planned)
         return plan_guards, open_orders
+
+    async def _look_beside_open_orders(self, planned: Planned) -> tuple[list[GuardResult], list[OpenOrder]]:
+        return await together(self._checks.check(planned), self._client.get_open_orders(self._ticket.account_id))
 
     async def _last_look(self, planned: Planned) -> list[OpenOrder]:
         """Right before the first order everything is read again, executions of others in the meantime included.
@@ -214,7 +213,10 @@ class Rebalancer(BaseRebalancer):
         closed = await self._closed(seen.symbols)
         quotes, warnings = tradable_quotes(seen.symbols, seen.prices, closed, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
-        result = await self._calculate(seen.targets, seen.snapshot, quotes)
+        _, result = await together(
+            self._journal.record(RunStep.PLAN, instruments=seen.instruments),
+            self._calculate(seen.targets, seen.snapshot, quotes),
+        )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
         planned = Planned(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings))
@@ -261,7 +263,7 @@ class Rebalancer(BaseRebalancer):
 
     async def _buy(self, planned: Planned, sells: Sequence[OrderView]) -> list[OrderView]:
         """Buys what the plan says, cut to the cash that the sells have really brought."""
-        cash = planned.snapshot.cash_usd + _proceeds(sells)
+        cash = sum((sell.proceeds_usd for sell in sells), planned.snapshot.cash_usd)
         spendable = await self._checks.spendable_usd(planned.snapshot, cash)
         buys = TradeCalculator.fit_buys(planned.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in planned.result.plan.buys):
@@ -340,11 +342,3 @@ class Rebalancer(BaseRebalancer):
                     "is missing. Look at the account, then preview it anew.",
                 )
             await asyncio.sleep(0.5)  # brokers push positions late; there is nothing to wait on
-
-
-def _proceeds(sells: Sequence[OrderView]) -> Decimal:
-    """What the sells brought in USD, after commissions."""
-    return sum(
-        (-order.filled_quantity * (order.average_price or Decimal(0)) - order.commission for order in sells),
-        Decimal(0),
-    )

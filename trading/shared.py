@@ -33,6 +33,10 @@ class SharedTargets:
             self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy), name=f"targets of {strategy}")
             self._fetches[strategy.pk].add_done_callback(_seen)
 
+    def are_at_hand(self, strategy: Strategy) -> bool:
+        """Whether they have come."""
+        return strategy.pk in self._fetches and self._fetches[strategy.pk].done()
+
     async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
         """The strategy's targets, as published or as its rows say.
 

@@ -1,6 +1,6 @@
 """What a plan is made from: targets, the account, and quotes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from brokers.base import BrokerClient
@@ -24,6 +24,7 @@ class Seen:
     snapshot: AccountSnapshot
     symbols: tuple[str, ...]
     prices: Mapping[str, ContractPrice]
+    instruments: Mapping[str, dict[str, str]]
 
 
 class Sight:
@@ -51,8 +52,8 @@ class Sight:
             self._targets_and_quotes(), self._account(), self._quotes_of_what_is_held()
         )
         symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
-        prices, _ = await together(self._quotes.of(symbols), self._name(symbols))
-        return Seen(targets, snapshot, symbols, prices)
+        prices, names = await together(self._quotes.of(symbols), self._client.describe(symbols))
+        return Seen(targets, snapshot, symbols, prices, {symbol: name.model_dump() for symbol, name in names.items()})
 
     async def _targets_and_quotes(self) -> tuple[AllocationItem, ...]:
         """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
@@ -71,7 +72,9 @@ class Sight:
     async def _wanted(self) -> tuple[AllocationItem, ...]:
         if self._ticket.strategy is None:
             raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
-        published, _ = await together(self._targets.of(self._ticket.strategy), self._journal.record(RunStep.TARGETS))
+        if not self._targets.are_at_hand(self._ticket.strategy):
+            await self._journal.record(RunStep.TARGETS)
+        published = await self._targets.of(self._ticket.strategy)
         try:
             replaced = apply_replacements(
                 published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()
@@ -97,7 +100,3 @@ class Sight:
             self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot
-
-    async def _name(self, symbols: Sequence[str]) -> None:
-        names = await self._client.describe(symbols)
-        await self._journal.record(instruments={symbol: name.model_dump() for symbol, name in names.items()})

@@ -150,8 +150,8 @@ CODES: dict[int, Meaning] = {
     101: Meaning(
         Effect.QUOTE,
         "The login has used up its market data lines.",
-        "It is asked for again for a moment; if it comes back, close other quote windows of this login, or follow fewer "
-        "symbols at once.",
+        "It is asked for again for a moment; if it comes back, close other quote windows of this login, or follow "
+        "fewer symbols at once.",
     ),
     354: Meaning(
         Effect.QUOTE,

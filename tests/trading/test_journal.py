@@ -3,12 +3,15 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import product
+from itertools import count, product
+from types import SimpleNamespace
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from asgiref.sync import async_to_sync
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs
 from trading.journal.executions import keep_executions
+from trading.journal.scribe import PROOF_SECONDS, Scribe
 from trading.journal.standing import keep_value
 from trading.journal.words import apply_words, mark_order
 from trading.models import (
@@ -68,6 +72,18 @@ def test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out(run):
         orders.plan_orders(paused, run.pk, [])
     leases.release_lease(paused)
     assert BrokerConnection.objects.get(pk=run.connection_id).lease_owner == "another"
+
+
+@pytest.mark.parametrize(("seconds_an_answer", "is_proven"), [(0.2, True), (2.0, False)])
+def test_a_database_whose_word_is_old_when_it_comes_ends_the_work_in_place_of_holding_it_up(
+    run, monkeypatch, seconds_an_answer, is_proven
+):
+    looks = count(0.0, seconds_an_answer)
+    monkeypatch.setattr("trading.journal.scribe.time", SimpleNamespace(clock_gettime=lambda _: next(looks)))
+    still_mine = async_to_sync(Scribe(claim(run)).still_mine)
+    with nullcontext() if is_proven else pytest.raises(OperationalError, match="whose the slot is"):
+        still_mine()
+    assert next(looks) <= PROOF_SECONDS + 3 * seconds_an_answer
 
 
 def test_a_run_that_a_dead_owner_left_is_taken_over_and_given_up_after_five_idle_leases(run):

@@ -8,7 +8,7 @@ from accounts.models import Account
 from trading.errors import IllegalTransition
 from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fenced
-from trading.journal.runs import end_run, move_run, note, supersede
+from trading.journal.runs import end_run, move_run, move_runs, note, note_each, supersede
 from trading.models import RebalanceRun, RunMode, RunState, RunStep, ScheduleState
 
 MAX_IDLE_ATTEMPTS = 5
@@ -83,11 +83,11 @@ def _take_up_queued(lease: Lease) -> list[int]:
     # Locked, so that none of them is superseded between this look and the move.
     ready = _ready(lease.connection_id).select_for_update(of=("self",), no_key=True).order_by("id")
     taken = list(ready.values_list("pk", flat=True))
-    for pk in taken:
-        move_run(
-            pk, RunState.RUNNING, started_at=Now(), connection_id=lease.connection_id, epoch=lease.epoch, attempts=1
+    if taken:
+        move_runs(
+            taken, RunState.RUNNING, started_at=Now(), connection_id=lease.connection_id, epoch=lease.epoch, attempts=1
         )
-        note(pk, "started", "A worker has taken it up.")
+        note_each([(pk, "started", "A worker has taken it up.") for pk in taken])
     return taken
 
 

@@ -62,6 +62,11 @@ class OrderView:
         return self.state not in OrderState.unsettled() and self.state != OrderState.PLANNED
 
     @property
+    def proceeds_usd(self) -> Decimal:
+        """What it has brought after commissions; negative for a buy."""
+        return -self.filled_quantity * (self.average_price or Decimal(0)) - self.commission
+
+    @property
     def remaining(self) -> Decimal:
         """Signed shares that are not filled."""
         return self.quantity - self.filled_quantity

@@ -35,9 +35,18 @@ def move_run(pk: int, target: RunState, **changes: Any) -> None:
     Raises:
         IllegalTransition: it does not; somebody else has moved it.
     """
-    moved = RebalanceRun.objects.filter(pk=pk, state__in=TRANSITIONS[target]).update(state=target, **changes)
-    if not moved:
-        raise IllegalTransition(f"Run {pk}", target)
+    move_runs([pk], target, **changes)
+
+
+def move_runs(pks: Collection[int], target: RunState, **changes: Any) -> None:
+    """Moves the runs, if each stands where the move starts; in a transaction of the caller's.
+
+    Raises:
+        IllegalTransition: one of them does not, somebody else has moved it; the others are to be rolled back.
+    """
+    there = RebalanceRun.objects.filter(pk__in=pks, state__in=TRANSITIONS[target])
+    if there.update(state=target, **changes) != len(pks):
+        raise IllegalTransition(f"Run {min(pks)}" if len(pks) == 1 else f"One of the runs {sorted(pks)}", target)
 
 
 def note(pk: int, code: str, message: str, level: str = "info") -> None:
@@ -70,9 +79,7 @@ def supersede_all(pks: Collection[int], message: str) -> None:
         IllegalTransition: one of them does not wait any more; none was moved then.
     """
     with transaction.atomic():
-        waiting = RebalanceRun.objects.filter(pk__in=pks, state__in=TRANSITIONS[RunState.SUPERSEDED])
-        if waiting.update(state=RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE) != len(pks):
-            raise IllegalTransition(f"One of the runs {sorted(pks)}", RunState.SUPERSEDED)
+        move_runs(pks, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
         note_each([(pk, "superseded", message) for pk in pks])
         for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
             schedule.run_ended(run)

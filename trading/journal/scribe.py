@@ -26,6 +26,8 @@ MOMENT_SECONDS = 0.002
 """A broker says several things at once: words alone are written when the next have had the time to come."""
 OF_ALL = (LeaseLost, OperationalError, InterfaceError)
 """Errors that are nobody's own: what is written together fails together, and is not tried again."""
+PROOF_SECONDS = 15.0
+"""For so long a database that answers too late is asked again whose the slot is."""
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while a host sleeps, where there is such a clock."""
 
@@ -80,8 +82,12 @@ class Scribe:
 
         Raises:
             LeaseLost: another process goes on.
+            OperationalError: the database takes so long to answer that its word is old when it comes.
         """
-        while time.clock_gettime(CLOCK) >= self._sure_until:
+        give_up_at = time.clock_gettime(CLOCK) + PROOF_SECONDS
+        while (now := time.clock_gettime(CLOCK)) >= self._sure_until:
+            if now >= give_up_at:
+                raise OperationalError(f"The database did not say in time whose the slot is, for {PROOF_SECONDS:g} s.")
             async with self._asking:  # the orders of a phase come here at the same time: one of them asks
                 asked_at = time.clock_gettime(CLOCK)
                 if asked_at >= self._sure_until:
