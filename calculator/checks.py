@@ -1,7 +1,7 @@
 """What is refused before anything is calculated. Nothing is guessed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
@@ -31,28 +31,33 @@ def check_config(config: AccountConfig) -> None:
         raise CalculationRefused("negative_offset", f"Negative in the policy: {', '.join(negative)}.")
 
 
-def check_targets(targets: Sequence[AllocationItem]) -> None:
-    """Refuses targets that nobody can have meant."""
+def weights_by_symbol(targets: Sequence[AllocationItem]) -> dict[str, Decimal]:
+    """The wanted weights; refuses targets that nobody can have meant."""
     if not targets:
         raise CalculationRefused("no_targets", "There are no targets. Nothing is sold for an empty list.")
-    if twice := _twice([target.symbol for target in targets]):
+    weights = {target.symbol: target.weight for target in targets}
+    if len(weights) < len(targets):
+        twice = _twice(target.symbol for target in targets)
         raise CalculationRefused("duplicate_target", f"Twice in the targets: {', '.join(twice)}.")
-    weights = [target.weight for target in targets]
-    if min(weights) < 0:
-        negative = [target.symbol for target in targets if target.weight < 0]
+    if min(weights.values()) < 0:
+        negative = [symbol for symbol, weight in weights.items() if weight < 0]
         raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
-    total = sum(weights, NOTHING)
+    total = sum(weights.values(), NOTHING)
     if total > 1 + SUM_TOLERANCE:
         raise CalculationRefused("weights_above_one", f"The weights add up to {total.normalize():f}, more than 1.")
+    return weights
 
 
-def check_quotes(quotes: Sequence[Quote]) -> None:
-    """Refuses two quotes of one symbol: nobody knows which is right."""
-    if twice := _twice([quote.symbol for quote in quotes]):
+def quotes_by_symbol(quotes: Sequence[Quote]) -> dict[str, Quote]:
+    """The quotes; refuses two of one symbol: nobody knows which is right."""
+    by_symbol = {quote.symbol: quote for quote in quotes}
+    if len(by_symbol) < len(quotes):
+        twice = _twice(quote.symbol for quote in quotes)
         raise CalculationRefused("duplicate_quote", f"Two quotes of: {', '.join(twice)}.")
+    return by_symbol
 
 
-def check_account(account: AccountState, targets: Sequence[AllocationItem], config: AccountConfig) -> None:
+def check_account(account: AccountState, wanted: Container[str], config: AccountConfig) -> None:
     """Refuses account data that is empty, short, or does not add up."""
     total = account.total_value_usd
     if total <= 0:
@@ -60,7 +65,6 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
             "total_value_not_positive",
             f"The account's value is ${total}. Nothing is traded in an empty account.",
         )
-    wanted = {target.symbol for target in targets}
     short = sorted(
         position.symbol
         for position in account.positions
@@ -80,7 +84,5 @@ def check_account(account: AccountState, targets: Sequence[AllocationItem], conf
         )
 
 
-def _twice(symbols: Sequence[str]) -> list[str]:
-    if len(set(symbols)) == len(symbols):
-        return []
+def _twice(symbols: Iterable[str]) -> list[str]:
     return sorted(symbol for symbol, times in Counter(symbols).items() if times > 1)

@@ -28,10 +28,12 @@ class Choices(dict[int, Choice]):
         miss = abs(line.value + grown - line.target)
         choice: Choice
         if moved > 0:
-            cash = -moved * line.ask - charge(moved, line.ask)
-            choice = miss - grown - cash, cash, -moved * line.buy_limit - charge(moved, line.buy_limit), 1
+            asked, limit = moved * line.ask, moved * line.buy_limit
+            cash = -asked - charge(moved, asked)
+            choice = miss - grown - cash, cash, -limit - charge(moved, limit), 1
         elif moved < 0:
-            cash = -moved * line.bid - charge(-moved, line.bid)
+            cash = -moved * line.bid
+            cash -= charge(-moved, cash)
             choice = miss - grown - cash, cash, cash, 0
         else:
             choice = miss, 0, 0, 0

@@ -7,7 +7,7 @@ from calculator.money import MICRO
 from calculator.values import Commission
 
 Charge = Callable[[int, int], int]
-"""Commission, in micro-dollars, of an order of so many shares (none cost nothing) at a price in micro-dollars."""
+"""Commission of an order of so many shares (none cost nothing) that are worth so much; both in micro-dollars."""
 
 
 def charge_by(commission: Commission) -> Charge:
@@ -17,15 +17,15 @@ def charge_by(commission: Commission) -> Charge:
     return _by_share(commission)
 
 
-def _nothing(_shares: int, _price: int) -> int:
+def _nothing(_shares: int, _value: int) -> int:
     return 0
 
 
 def _by_rate(rate: Decimal) -> Charge:
     over, under = rate.as_integer_ratio()
 
-    def charge(shares: int, price: int) -> int:
-        return -(-shares * price * over // under)
+    def charge(_shares: int, value: int) -> int:
+        return -(-value * over // under)
 
     return charge
 
@@ -35,11 +35,11 @@ def _by_share(commission: Commission) -> Charge:
     over, under = (commission.per_share * MICRO).as_integer_ratio()
     top, top_under = commission.max_rate.as_integer_ratio()
 
-    def charge(shares: int, price: int) -> int:
+    def charge(shares: int, value: int) -> int:
         charged = -(-shares * over // under)
         if charged < minimum:
             charged = minimum
-        most = -(-shares * price * top // top_under)
+        most = -(-value * top // top_under)
         return charged if charged < most else most
 
     return charge

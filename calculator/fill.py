@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import NamedTuple
 
 from calculator.choices import WORST, Choices
 from calculator.valuation import State, Valuation
@@ -25,23 +24,13 @@ FREE, NEVER = -1, -2
 COSTS_NOTHING = float("-inf")
 
 
-class Item(NamedTuple):
-    """One share more of a symbol, or a few at once; `level` counts the symbol's items from its lowest.
-
-    Sorted by gain for each unit of money, most first; what costs nothing comes before all. The rate is a float for
-    sorting only; ties go by line and level, so that nothing depends on the order of rows. Money is in micro-dollars.
-    """
-
-    minus_rate: float
-    line: int
-    level: int
-    gain: int
-    cost: int
-    shares: int
-
-
 _Item = tuple[float, int, int, int, int, int]
-"""An item without names: there are thousands of them, and most are looked at once."""
+"""One share more of a symbol, or a few at once: minus its rate, its line, its level, gain, cost, and shares.
+
+The level counts the symbol's items from its lowest. Sorted by rate, the gain for each unit of money, most first; what
+costs nothing comes before all. The rate is a float for sorting only; ties go by line and level, so that nothing depends
+on the order of rows. Money is in micro-dollars. A plain tuple, since there are thousands of them.
+"""
 
 
 def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below: int, nodes: int) -> State:
@@ -58,45 +47,46 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
     room = valuation.room(base)
     may_buy = below > 0 or room >= 0  # a share that is not sold can be worth less than the fee for it
     items: list[_Item] = []
-    for i, (choices, n, least, most) in enumerate(
-        zip(valuation.choices, base.shares, valuation.least, valuation.most, strict=True)
-    ):
-        if i not in forced and (may_buy or n < choices.line.whole_held):
-            start = max(least, n - below) if below else n
-            shares[i] = start
-            room += _offer(items, i, choices, start, min(n + ABOVE, most)) - choices[n][WORST]
+    for i, (choices, n, most) in enumerate(zip(valuation.choices, base.shares, valuation.most, strict=True)):
+        if i in forced or not (may_buy or n < choices.line.whole_held):
+            continue
+        start, stop = n, n + ABOVE
+        if below:
+            start = shares[i] = max(valuation.least[i], n - below)
+            room += choices[start][WORST] - choices[n][WORST]
+        _offer(items, i, choices, start, stop if stop < most else most)
     items.sort(key=itemgetter(0))  # they come by line and level, and sorting keeps that
     taken, left = _greedy(items, len(shares), room)
     for k in _search(items, taken, left, nodes, valuation.money.total // TOLERANCE):
         _, line, _, _, _, more = items[k]
         shares[line] += more
-    return valuation.changed(base, ((i, n) for i, n in enumerate(shares) if n != base.shares[i]))
+    return valuation.changed(base, [(i, n) for i, n in enumerate(shares) if n != base.shares[i]])
 
 
-def _offer(items: list[_Item], number: int, choices: Choices, start: int, stop: int) -> int:
-    """Adds an item a share up to the target, and tells what cash the start of them comes to in the worst case.
+def _offer(items: list[_Item], number: int, choices: Choices, start: int, stop: int) -> None:
+    """Adds an item a share up to the target.
 
     A share brings its value nearer to the target, and is worth what it costs itself: what is paid for it, fees as well,
     is missing in cash, which is taken to stay above what is wanted. A share that is worth more for its money than the
     one below it (a fee is paid once) goes together with it.
     """
-    line, first = choices.line, len(items)
-    mark, missing = line.mark, line.target - line.value_at(start)
-    worst_at_start = worst = choices[start][WORST]
-    n = start
+    line = choices.line
+    mark = line.mark
+    missing = line.target - line.value - (start - line.whole_held) * mark
+    level, n, worst = 0, start, choices[start][WORST]
     while missing > 0 and n < stop:
         n += 1
         then = choices[n][WORST]
         gain, cost, shares = 2 * (missing if missing < mark else mark), worst - then, 1
         minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
-        while len(items) > first and minus_rate < items[-1][0]:
-            _, _, _, gain_below, cost_below, shares_below = items.pop()
+        while level and minus_rate < items[-1][0]:
+            _, _, level, gain_below, cost_below, shares_below = items.pop()
             gain, cost, shares = gain + gain_below, cost + cost_below, shares + shares_below
             minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
-        items.append((minus_rate, number, len(items) - first, gain, cost, shares))
+        items.append((minus_rate, number, level, gain, cost, shares))
+        level += 1
         missing -= mark
         worst = then
-    return worst_at_start
 
 
 def _greedy(items: Sequence[_Item], lines: int, room: int) -> tuple[list[int], int]:
@@ -117,37 +107,45 @@ def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tol
     if first == len(items) or left < 0:
         return taken
     low, high = max(0, first - WINDOW), min(len(items), first + WINDOW)
-    fixed = [k for k in taken if not low <= k < high]
-    best = [k for k in taken if low <= k < high]
-    window = [Item._make(item) for item in items[low:high]]
-    room = left + sum(window[k - low].cost for k in best)
-    below = _below(window, [Item._make(items[k]) for k in fixed])
-    costs = [0, *accumulate(max(item.cost, 0) for item in window)]
-    gains = [0, *accumulate(item.gain for item in window)]
-    least_gain = sum(window[k - low].gain for k in best) + tolerance
-    stack: list[tuple[int, int, int, tuple[int, ...]]] = [(0, room, 0, ())]
+    window = items[low:high]
+    in_window = [k - low for k in taken if low <= k < high]
+    gains, costs = [gain for _, _, _, gain, _, _ in window], [cost for _, _, _, _, cost, _ in window]
+    room = left + sum([costs[k] for k in in_window])
+    least_gain = sum([gains[k] for k in in_window]) + tolerance
+    cost_sums = [0, *accumulate([cost if cost > 0 else 0 for cost in costs])]
+    gain_sums = [0, *accumulate(gains)]
+    below: list[int] = []
+    last = len(window)
+    best = -1
+    # A node: the item that is decided next, the room and the gain by then, and the items taken as bits of a number.
+    k, gain, path = 0, 0, 0
+    left_out: list[tuple[int, int, int, int]] = []
     for _ in range(nodes):
-        if not stack:
-            break
-        k, room_left, gain, path = stack.pop()
         if gain + tolerance > least_gain:
-            least_gain, best = gain + tolerance, [low + p for p in path]
+            least_gain, best = gain + tolerance, path
         # No more can be gained than if the last share that fits could be cut to size.
-        cut = bisect_right(costs, costs[k] + room_left, k) - 1
-        most = gain + gains[cut] - gains[k]
-        if cut < len(window):
-            most += window[cut].gain * (costs[k] + room_left - costs[cut]) // window[cut].cost + 1
-        if k == len(window) or most <= least_gain:
-            continue
-        stack.append((k + 1, room_left, gain, path))
-        item = window[k]
-        if item.cost <= room_left and (below[k] == FREE or below[k] in path):
-            stack.append((k + 1, room_left - item.cost, gain + item.gain, (*path, k)))
-    return [*fixed, *best]
+        cut = bisect_right(cost_sums, cost_sums[k] + room, k) - 1
+        most = gain + gain_sums[cut] - gain_sums[k]
+        if cut < last:
+            most += gains[cut] * (cost_sums[k] + room - cost_sums[cut]) // costs[cut] + 1
+        if k < last and most > least_gain:
+            below = below or _below(items, low, high, taken)
+            cost = costs[k]
+            if cost <= room and (below[k] == FREE or (below[k] >= 0 and path >> below[k] & 1)):
+                left_out.append((k + 1, room, gain, path))
+                room, gain, path = room - cost, gain + gains[k], path | 1 << k
+            k += 1
+        elif left_out:
+            k, room, gain, path = left_out.pop()
+        else:
+            break
+    if best < 0:
+        return taken
+    return [*(k for k in taken if not low <= k < high), *(low + k for k in range(last) if best >> k & 1)]
 
 
-def _below(window: Sequence[Item], fixed: Sequence[Item]) -> list[int]:
+def _below(items: Sequence[_Item], low: int, high: int, taken: Sequence[int]) -> list[int]:
     """For each item of the window, which of the window has to be taken with it: the share below it."""
-    known = {(item.line, item.level): FREE for item in fixed}
-    known |= {(item.line, item.level): k for k, item in enumerate(window)}
-    return [known.get((item.line, item.level - 1), NEVER) if item.level else FREE for item in window]
+    known = {items[k][1:3]: FREE for k in taken if not low <= k < high}
+    known |= {items[k][1:3]: k - low for k in range(low, high)}
+    return [known.get((line, level - 1), NEVER) if level else FREE for _, line, level, _, _, _ in items[low:high]]

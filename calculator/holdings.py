@@ -1,13 +1,13 @@
 """The account as whole numbers: one line for each symbol that is held or wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from calculator.commissions import Charge, charge_by
 from calculator.errors import CalculationRefused
 from calculator.money import from_micro, to_micro, value_of
-from calculator.values import AccountConfig, AccountState, AllocationItem, Position, Quote
+from calculator.values import AccountConfig, AccountState, Position, Quote
 
 HUNDRED = Decimal(100)
 NOTHING = Decimal(0)
@@ -58,17 +58,15 @@ class Holdings:
 
 
 def make_holdings(
-    account: AccountState, targets: Sequence[AllocationItem], quotes: Sequence[Quote], config: AccountConfig
+    account: AccountState, weights: Mapping[str, Decimal], quotes: Mapping[str, Quote], config: AccountConfig
 ) -> Holdings:
-    """Brings account, targets and quotes together.
+    """Brings account, targets and quotes together; weights and quotes are by symbol.
 
     Raises:
         CalculationRefused: `reserve_exceeds_value`.
     """
-    weights = {target.symbol: target.weight for target in targets}
     held, marks = _held(account)
     ignored = 0
-    by_symbol = {quote.symbol: quote for quote in quotes}
     if config.unmanaged == "ignore":
         for symbol in list(held):
             if symbol not in weights:
@@ -82,25 +80,25 @@ def make_holdings(
         )
     investable = Decimal(total - floor)
     limits = Limits(config)
-    lines = tuple(
+    lines = [
         _line(
             symbol,
             held.get(symbol, NOTHING),
             weights.get(symbol),
             marks.get(symbol, NOTHING),
-            by_symbol.get(symbol),
+            quotes.get(symbol),
             investable,
             limits,
         )
         for symbol in sorted(held.keys() | weights.keys())
-    )
+    ]
     return Holdings(
         total=total,
         floor=floor,
         cash=to_micro(account.cash_usd),
-        cash_target=total - sum(line.target for line in lines),
-        lines=lines,
-        others=tuple(position for position in account.positions if not position.tradable),
+        cash_target=total - sum([line.target for line in lines]),
+        lines=tuple(lines),
+        others=tuple([position for position in account.positions if not position.tradable]),
         config=config,
         charge=charge_by(config.commission),
     )

@@ -17,7 +17,7 @@ def to_micro(usd: Decimal) -> int:
 
 def from_micro(micro: int) -> Decimal:
     """Micro-dollars in USD."""
-    return Decimal(micro) * ONE_MICRO
+    return ONE_MICRO * micro
 
 
 def value_of(quantity: Decimal, price_micro: int) -> int:
@@ -37,13 +37,14 @@ def fraction(part: int, whole: int) -> Decimal:
 
 def fractions(parts: Iterable[int], whole: int) -> list[Decimal]:
     """The parts of the whole, each to eight places, half up."""
+    over, under = 2 * SHARE, 2 * whole
+    return [EIGHT_PLACES * ((over * part + whole) // under) for part in parts]
+
+
+def percents(parts: Iterable[int], whole: int) -> list[str]:
+    """The parts of the whole in percent, each with two places, for people."""
     twice = 2 * whole
-    return [Decimal((2 * SHARE * part + whole) // twice) * EIGHT_PLACES for part in parts]
-
-
-def percent(part: int, whole: int) -> str:
-    """The part of the whole in percent, with two places, for people."""
-    return _with_two_places((20_000 * part + whole) // (2 * whole))
+    return [_with_two_places((20_000 * part + whole) // twice) for part in parts]
 
 
 @lru_cache(10_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import sub
 
 from calculator.holdings import Holdings
 from calculator.money import fraction, fractions, from_micro, plain
@@ -22,15 +23,18 @@ def outlook(holdings: Holdings, moved: Mapping[str, int], cash: int) -> Outlook:
             values[line.symbol] = value
     values[CASH] = cash
     return Outlook.trusted(
-        cash=plain(from_micro(cash), CENT),
-        l1_error=fraction(error, holdings.total),
-        weights=dict(zip(values, fractions(values.values(), holdings.total), strict=True)),
+        {
+            "cash": plain(from_micro(cash), CENT),
+            "l1_error": fraction(error, holdings.total),
+            "weights": dict(zip(values, fractions(values.values(), holdings.total), strict=True)),
+        }
     )
 
 
 def residual_drift(weights: Mapping[str, Decimal], targets: Mapping[str, Decimal]) -> Decimal:
     """Half the sum of absolute drifts, cash included."""
     nothing = Decimal(0)
-    drifts = [abs(weight - targets.get(symbol, nothing)) for symbol, weight in weights.items()]
-    drifts += [abs(target) for symbol, target in targets.items() if symbol not in weights]
-    return plain(sum(drifts, nothing) / 2, WEIGHT_PLACES)
+    wanted = [targets.get(symbol, nothing) for symbol in weights]
+    drifts = sum(map(abs, map(sub, weights.values(), wanted)), nothing)
+    drifts += sum([abs(target) for symbol, target in targets.items() if symbol not in weights], nothing)
+    return plain(drifts / 2, WEIGHT_PLACES)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
 
-from calculator.checks import check_account, check_config, check_quotes, check_targets
+from calculator.checks import check_account, check_config, quotes_by_symbol, weights_by_symbol
 from calculator.fit_buys import fit_buys
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.money import MICRO, ONE_CENT, fraction, fractions, from_micro, percent
+from calculator.money import MICRO, ONE_CENT, fraction, fractions, from_micro, percents
 from calculator.outlook import CASH, outlook, residual_drift
 from calculator.selection import Selection, select
 from calculator.sizing import Sizing
@@ -50,13 +50,12 @@ class TradeCalculator:
             CalculationRefused: there is no plan, and nothing may be traded.
         """
         check_config(self._config)
-        check_targets(targets)
-        check_quotes(quotes)
-        check_account(account, targets, self._config)
-        holdings = make_holdings(account, targets, quotes, self._config)
+        weights, by_symbol = weights_by_symbol(targets), quotes_by_symbol(quotes)
+        check_account(account, weights, self._config)
+        holdings = make_holdings(account, weights, by_symbol, self._config)
         selection = select(holdings)
         moved, cash = _size(holdings, selection)
-        return _result(holdings, selection, moved, cash, targets)
+        return _result(holdings, selection, moved, cash)
 
     @staticmethod
     def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
@@ -107,13 +106,7 @@ def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Valua
     return without
 
 
-def _result(
-    holdings: Holdings,
-    selection: Selection,
-    moved: Mapping[str, int],
-    cash: int,
-    targets: Sequence[AllocationItem],
-) -> TradeCalculationResult:
+def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], cash: int) -> TradeCalculationResult:
     """All that is told of the trades; `cash` is that after them, in micro-dollars."""
     _explain_the_rest(selection, moved)
     before, expected = outlook(holdings, {}, holdings.cash), outlook(holdings, moved, cash)
@@ -122,16 +115,18 @@ def _result(
     sells, buys = _trades(holdings, moved)
     plan = _plan(holdings, selection, sells, buys)
     return TradeCalculationResult.trusted(
-        trades=(*plan.sells, *plan.buys),
-        not_traded=tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
-        warnings=(*selection.warnings, *_warnings(holdings, cash, targets)),
-        before=before,
-        expected=expected,
-        target_weights=wanted,
-        turnover_percent=_turnover_percent(sells, buys, holdings.total),
-        residual_drift_before=residual_drift(before.weights, wanted),
-        residual_drift_expected=residual_drift(expected.weights, wanted),
-        plan=plan,
+        {
+            "trades": (*plan.sells, *plan.buys),
+            "not_traded": tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
+            "warnings": (*selection.warnings, *_warnings(holdings, cash)),
+            "before": before,
+            "expected": expected,
+            "target_weights": wanted,
+            "turnover_percent": _turnover_percent(sells, buys, holdings.total),
+            "residual_drift_before": residual_drift(before.weights, wanted),
+            "residual_drift_expected": residual_drift(expected.weights, wanted),
+            "plan": plan,
+        }
     )
 
 
@@ -156,20 +151,34 @@ def _turnover_percent(sells: Iterable[_Traded], buys: Iterable[_Traded], total: 
     return fraction(larger * 100, total).quantize(PERCENT_PLACES)
 
 
-def _plan(holdings: Holdings, selection: Selection, sells: Iterable[_Traded], buys: Iterable[_Traded]) -> Plan:
+def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], buys: Sequence[_Traded]) -> Plan:
     return Plan.trusted(
-        total_value_usd=from_micro(holdings.total),
-        floor_usd=from_micro(holdings.floor),
-        cash_usd=from_micro(holdings.cash),
-        sells=tuple([_plan_line(line, shares, holdings.total, selection) for _, line, shares in sells]),
-        buys=tuple([_plan_line(line, shares, holdings.total, selection) for _, line, shares in buys]),
-        commission=holdings.config.commission,
-        band_lifted=selection.band_lifted,
+        {
+            "total_value_usd": from_micro(holdings.total),
+            "floor_usd": from_micro(holdings.floor),
+            "cash_usd": from_micro(holdings.cash),
+            "sells": _plan_lines(sells, holdings.total, selection),
+            "buys": _plan_lines(buys, holdings.total, selection),
+            "commission": holdings.config.commission,
+            "band_lifted": selection.band_lifted,
+        }
     )
 
 
-def _plan_line(line: Line, shares: int, total: int, selection: Selection) -> PlanLine:
-    symbol, wanted = line.symbol, percent(line.target, total)
+def _plan_lines(trades: Sequence[_Traded], total: int, selection: Selection) -> tuple[PlanLine, ...]:
+    now = percents([line.value for _, line, _ in trades], total)
+    wanted = percents([line.target for _, line, _ in trades], total)
+    return tuple(
+        [
+            _plan_line(line, shares, its_now, its_wanted, selection)
+            for (_, line, shares), its_now, its_wanted in zip(trades, now, wanted, strict=True)
+        ]
+    )
+
+
+def _plan_line(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> PlanLine:
+    """A trade with its reason; `now` and `wanted` are weights in percent."""
+    symbol = line.symbol
     if shares > 0:
         reason, limit, quote = "underweight", line.buy_limit, line.ask
     else:
@@ -179,25 +188,27 @@ def _plan_line(line: Line, shares: int, total: int, selection: Selection) -> Pla
     elif shares == 1 and symbol in selection.one_share:
         reason, detail = "one_share", f"Missing; its target is {wanted} %."
     else:
-        detail = f"{percent(line.value, total)} % now, target {wanted} %."
+        detail = f"{now} % now, target {wanted} %."
     return PlanLine.trusted(
-        symbol=symbol,
-        quantity=shares,
-        order_type="LIMIT",
-        price=_price(limit),
-        reason=reason,
-        detail=detail,
-        quote_usd=_price(quote),
-        mark_usd=from_micro(line.mark),
-        held=line.held,
-        target_value_usd=from_micro(line.target),
+        {
+            "symbol": symbol,
+            "quantity": shares,
+            "order_type": "LIMIT",
+            "price": _price(limit),
+            "reason": reason,
+            "detail": detail,
+            "quote_usd": _price(quote),
+            "mark_usd": from_micro(line.mark),
+            "held": line.held,
+            "target_value_usd": from_micro(line.target),
+        }
     )
 
 
 def _price(micro: int) -> Decimal:
     """In cents where it is on the cent grid, as people write it; exact otherwise."""
     cents, rest = divmod(micro, MICRO // 100)
-    return from_micro(micro).normalize() if rest else Decimal(cents) * ONE_CENT
+    return from_micro(micro).normalize() if rest else ONE_CENT * cents
 
 
 def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
@@ -212,10 +223,10 @@ def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
             selection.leave(line.symbol, "at_target", "No whole share brings it nearer to its target.")
 
 
-def _warnings(holdings: Holdings, cash: int, targets: Sequence[AllocationItem]) -> list[CalculationWarning]:
+def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
     """What a person should know; `cash` in micro-dollars after the trades."""
     warnings = []
-    total = sum((target.weight for target in targets), Decimal(0))
+    total = sum([line.weight for line in holdings.lines], Decimal(0))
     if total < Decimal("0.999999"):
         warnings.append(
             CalculationWarning(

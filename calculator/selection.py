@@ -24,7 +24,7 @@ class Selection:
 
     def leave(self, symbol: str, reason: str, detail: str) -> None:
         """Says that a symbol is not traded, and why."""
-        self.not_traded.append(NotTraded.trusted(symbol=symbol, reason=reason, detail=detail))
+        self.not_traded.append(NotTraded.trusted({"symbol": symbol, "reason": reason, "detail": detail}))
 
 
 def select(holdings: Holdings) -> Selection:
@@ -90,7 +90,8 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
         selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
     else:
         selection.liquidate[line.symbol] = line.whole_held
-        selection.proceeds += _proceeds(line, line.whole_held, holdings)
+        brought = line.whole_held * line.bid
+        selection.proceeds += brought - holdings.charge(line.whole_held, brought)
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
@@ -115,13 +116,14 @@ def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) ->
     missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
     if not missing or not holdings.config.one_share:
         return
+    charge = holdings.charge
+    costs = {line.symbol: line.buy_limit + charge(1, line.buy_limit) for line in missing}
     money = holdings.cash - holdings.floor + selection.proceeds
-    for line in targets:
-        if line.value > line.target and line.whole_held > 1:
-            money += _proceeds(line, min((line.value - line.target) // line.mark, line.whole_held - 1), holdings)
+    if money < sum(costs.values()):
+        money += _natural_sells(targets, holdings)
     most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
     for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):
-        cost = line.buy_limit + holdings.charge(1, line.buy_limit)
+        cost = costs[line.symbol]
         fits, overshoots = cost <= money, line.value_at(1) - line.target > most
         if fits and not overshoots:
             selection.one_share.add(line.symbol)
@@ -133,9 +135,14 @@ def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) ->
             )
 
 
-def _proceeds(line: Line, shares: int, holdings: Holdings) -> int:
-    """What a sell brings, in micro-dollars."""
-    return shares * line.bid - holdings.charge(shares, line.bid)
+def _natural_sells(targets: list[Line], holdings: Holdings) -> int:
+    """What the shares above the targets bring, in micro-dollars; each keeps one."""
+    brought, charge = 0, holdings.charge
+    for line in targets:
+        if line.value > line.target and line.whole_held > 1:
+            shares = min((line.value - line.target) // line.mark, line.whole_held - 1)
+            brought += shares * line.bid - charge(shares, shares * line.bid)
+    return brought
 
 
 def _drift_pp(line: Line, holdings: Holdings) -> Decimal:

@@ -79,9 +79,12 @@ class Sizing:
         valuation = self._valuation
         best = filled = self._solve(NO_FORCE, NODES)
         if self._thorough:
-            nearest = [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
-            best = min(valuation.state(nearest), filled, key=valuation.rank)
+            best = min(valuation.state(self._nearest()), filled, key=valuation.rank)
         return best if valuation.is_feasible(best) else self._cut(filled)
+
+    def _nearest(self) -> list[int]:
+        """For each line the shares nearest to its target."""
+        return [max(least, _nearest(line)) for line, least in zip(self._lines, self._least, strict=True)]
 
     def _solve(self, forced: Mapping[int, int], nodes: int) -> State:
         return solve(self._valuation, forced, below=self._below, nodes=nodes, thorough=self._thorough)
@@ -117,14 +120,11 @@ class Sizing:
         valuation = self._valuation
         if valuation.money.cash >= valuation.money.floor:
             return best
-        shares = [
-            max(least, min(n, line.whole_held))
-            for n, line, least in zip(best.shares, self._lines, self._least, strict=True)
-        ]
-        sells = valuation.state(shares)
-        if sells.buys:
-            return best
-        return min(best, improve(valuation, sells), key=valuation.objective)
+        if any(least > line.whole_held for line, least in zip(self._lines, self._least, strict=True)):
+            return best  # a first share has to be bought
+        shares = best.shares if self._thorough else self._nearest()
+        sells = valuation.state([min(n, line.whole_held) for n, line in zip(shares, self._lines, strict=True)])
+        return min(best, improve(valuation, sells) if self._thorough else sells, key=valuation.objective)
 
 
 def _nearest(line: Line) -> int:

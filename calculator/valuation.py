@@ -54,12 +54,11 @@ class Valuation:
     @cached_property
     def wishes(self) -> State:
         """The most whole shares that are not above the targets, whether or not the money pays them."""
-        return self.state(
-            [
-                min(max(least, line.whole_within(line.target)), most)
-                for line, least, most in zip(self.lines, self.least, self.most, strict=True)
-            ]
-        )
+        wishes = []
+        for line, least, most in zip(self.lines, self.least, self.most, strict=True):
+            n = line.whole_within(line.target)
+            wishes.append(least if n < least else n if n < most else most)
+        return self.state(wishes)
 
     def state(self, shares: Sequence[int]) -> State:
         """What so many whole shares of each line add up to."""

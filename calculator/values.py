@@ -52,8 +52,8 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def trusted(cls, **fields: Any) -> Self:
-        """A value whose fields are known to be right: all are given, in their order and of their types.
+    def trusted(cls, fields: dict[str, Any]) -> Self:
+        """A value whose fields are known to be right: all are given, in their order, of their types, for it alone.
 
         For what a plan has thousands of: checking it takes longer than finding it. Whatever comes from outside is made
         in the ordinary way, and checked.

@@ -66,7 +66,7 @@ def reasons(result):
 
 def charged(commission, shares, price):
     """Commission in USD."""
-    return from_micro(charge_by(commission)(shares, to_micro(price)))
+    return from_micro(charge_by(commission)(shares, shares * to_micro(price)))
 
 
 def executed(state, result, quotes):

@@ -7,6 +7,7 @@ from decimal import ROUND_DOWN, Decimal
 import pytest
 
 from calculator import AccountConfig, Commission, TradeCalculator
+from calculator.checks import quotes_by_symbol, weights_by_symbol
 from calculator.holdings import make_holdings
 from calculator.selection import select
 from calculator.valuation import NO_LIMIT, Money, Valuation
@@ -46,7 +47,7 @@ def small_account(seed):
 
 def valued(state, wanted, quotes, config):
     """The targets of an account in which everything is one, with what their shares add up to."""
-    holdings = make_holdings(state, wanted, quotes, config)
+    holdings = make_holdings(state, weights_by_symbol(wanted), quotes_by_symbol(quotes), config)
     free = select(holdings).free
     money = Money(holdings.total, holdings.cash, holdings.floor, holdings.cash_target)
     return Valuation(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)

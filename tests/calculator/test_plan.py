@@ -89,7 +89,7 @@ def test_commission_per_share(shares, charged):
     from calculator.money import to_micro
 
     charge = charge_by(Commission(kind="per_share"))
-    assert charge(shares, to_micro(Decimal(100))) == to_micro(Decimal(charged))
+    assert charge(shares, to_micro(Decimal(100) * shares)) == to_micro(Decimal(charged))
 
 
 def test_commission_per_share_is_capped():
