@@ -21,7 +21,7 @@ KEPT = Path(__file__).with_name("measured.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accounts", type=int, nargs="*", default=cells.ACCOUNTS, help="of an event (1 5 20 100)")
-    parser.add_argument("--processes", type=int, nargs="*", default=cells.PROCESSES, help="of the workers (1 2 4)")
+    parser.add_argument("--processes", type=int, nargs="*", default=cells.PROCESSES, help="of the workers (1 4 8)")
     parser.add_argument("--door", action="store_true", help="measure pick-up and intake only")
     parser.add_argument("--no-door", action="store_true", help="leave pick-up and intake out")
     parser.add_argument("--cell-seconds", type=float, default=90, help="give one event up after so long (90)")

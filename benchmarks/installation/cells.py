@@ -1,6 +1,7 @@
 """Event to last fill over the wire-level gateway, for so many accounts and worker processes."""
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from benchmarks.ibkr.books import HELD, TARGETS, account_ids
 from benchmarks.ibkr.gateway_process import GatewayProcess
 from benchmarks.installation.costs import commits, processor_seconds
 from benchmarks.installation.site import Workers, ended, make_accounts, put_aside, send_event, until
+from brokers.ibkr.client import InteractiveBrokers
 
 ACCOUNTS = (1, 5, 20, 100)
-PROCESSES = (1, 2, 4)
+PROCESSES = (1, 4, 8)
+ACCOUNTS_PER_CONNECTION = InteractiveBrokers.capabilities.accounts_per_connection
 ORDERS_AN_ACCOUNT = len(HELD) + len(TARGETS)
-WARM_ACCOUNTS = 20
-"""Their previews keep four slots busy, so that each of up to four processes has loaded what it needs."""
+WARM_ACCOUNTS = 24
+"""Their previews keep eight slots busy, so that each of up to eight processes has loaded what it needs."""
 STATISTICS_SECONDS = 1.1
 """PostgreSQL's counters lag by a second."""
 
@@ -71,7 +74,7 @@ def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
         seconds=seen.last_fill_at - began if runs is not None else None,
         filled=seen.filled,
         connections=seen.clients,
-        bare_seconds=_bare_seconds(accounts, -(-accounts // 5)),
+        bare_seconds=_bare_seconds(accounts, math.ceil(accounts / ACCOUNTS_PER_CONNECTION)),
         commits=committed,
         processor_seconds=busy,
         load_average=load_average,

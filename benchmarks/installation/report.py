@@ -8,7 +8,7 @@ from benchmarks.installation.cells import ORDERS_AN_ACCOUNT, Cell
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-COLOURS = {1: "#566074", 2: "#1d55e0", 4: "#d2541b"}
+COLOURS = {1: "#566074", 4: "#1d55e0", 8: "#d2541b"}
 BARE = "#15803d"
 HEAD = (
     "| Accounts | Orders | Worker processes | Event to last fill | Bare client | Ratio | Commits an order | "
