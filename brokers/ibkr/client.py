@@ -59,7 +59,7 @@ class InteractiveBrokers(BrokerClient):
     def _prepare(self) -> None:
         """A connection is never opened twice: what it knew is forgotten with it."""
         settings = self.settings
-        self._quotes = Quotes(settings)
+        self._quotes = Quotes(settings, self.price_cache)
         self._ledger = Ledger(settings.client_id, self._publish)
         self._link = Link(settings, self._ledger, self._quotes, self._hear_error)
         self._contracts = Contracts(self._link, self.contract_cache)

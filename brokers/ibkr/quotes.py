@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from brokers.base import PriceCache
 from brokers.exceptions import MarketDataUnavailable
 from brokers.ibkr import mapping
 from brokers.ibkr.contracts import to_wire
@@ -19,8 +20,8 @@ logger = logging.getLogger("rebalancer.brokers")
 MOST_STREAMS = 80
 """A login has 100 market data lines, for all its clients together."""
 NO_LINE = 101
-LINE_AGAIN_SECONDS = 0.25
-"""How often a line is asked for that another client of the login still has."""
+LINE_AGAIN_SECONDS = 0.1
+"""How often is looked for what finds no line: for the quote of another client, or for a line that it has let go."""
 FRESH_SECONDS = 2.0
 """For so long a quote is used again; then its line is let go, for the login's other clients."""
 MOST_LET_GO = 20
@@ -40,7 +41,8 @@ class Stream:
     as_of: datetime | None = None
     words: str = ""
     refused: bool = False
-    lacks_line: bool = False
+    has_line: bool = True
+    words_of_line: str = ""  # why it had none the last time, until something comes over one
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0  # who waits for it: it is not closed under them
 
@@ -50,11 +52,22 @@ class Stream:
         return self.refused or (self.sides.get("bid") is not None and self.sides.get("ask") is not None)
 
     @property
+    def lacks_line(self) -> bool:
+        """Whether it waits until the login may follow another quote."""
+        return not self.has_line and not self.is_complete
+
+    @property
     def is_fresh(self) -> bool:
         """Whether it can be used again by the next who asks."""
         if self.as_of is None or self.refused or not self.is_complete:
             return False
         return (datetime.now(UTC) - self.as_of).total_seconds() < FRESH_SECONDS
+
+    def adopt(self, price: ContractPrice) -> None:
+        """Takes what another client of the login has heard a moment ago."""
+        self.sides = {"bid": price.bid, "ask": price.ask, "last": price.last, "close": price.close}
+        self.kind, self.as_of, self.words, self.words_of_line = price.kind, price.as_of, price.message, ""
+        self.heard.set()
 
     def middle(self) -> Decimal | None:
         """Between bid and ask, if both have come."""
@@ -63,7 +76,8 @@ class Stream:
 
     def price(self) -> ContractPrice | None:
         """The quote, with the broker's words where it has no sides; None when nothing came at all."""
-        if self.as_of is None and not self.words:
+        words = self.words or self.words_of_line
+        if self.as_of is None and not words:
             return None
         bid = self.sides.get("bid")
         return ContractPrice(
@@ -75,15 +89,16 @@ class Stream:
             as_of=self.as_of or datetime.now(UTC),
             kind=self.kind,
             tick_usd=mapping.tick_at(self.facts.tick_steps, bid or Decimal(0)),
-            message=self.words,
+            message=words,
         )
 
 
 class Quotes:
     """The streams of a link. Everybody who asks for a symbol shares its stream."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, of_others: PriceCache) -> None:
         self._settings = settings
+        self._of_others = of_others
         self._streams: dict[int, Stream] = {}
         self._of_symbol: dict[str, int] = {}
         self._data_type = 1
@@ -133,6 +148,7 @@ class Quotes:
                 await self._until_told(link, streams)
                 while link.is_up and (lacking := [stream for stream in streams if stream.lacks_line]):
                     await asyncio.sleep(LINE_AGAIN_SECONDS)  # nobody tells when another client lets one go
+                    await self._adopt(lacking)
                     for stream in lacking:
                         if stream.lacks_line:  # else somebody else who waits for it was first
                             self._ask_again(link, stream)
@@ -141,6 +157,14 @@ class Quotes:
             missing = [stream.facts.symbol for stream in streams if not stream.is_complete]
             logger.warning("No whole quote in time for %s", ", ".join(missing))
         _ = link.wire  # raises when the link broke
+
+    async def _adopt(self, lacking: list[Stream]) -> None:
+        """Accounts of one login want much the same symbols: what another client's line says is as good as our own."""
+        by_symbol = {stream.facts.symbol: stream for stream in lacking}
+        now = datetime.now(UTC)
+        for symbol, price in (await self._of_others.get(list(by_symbol))).items():
+            if price.is_two_sided and (now - price.as_of).total_seconds() < FRESH_SECONDS:
+                by_symbol[symbol].adopt(price)
 
     @staticmethod
     async def _until_told(link: Link, streams: list[Stream]) -> None:
@@ -178,7 +202,7 @@ class Quotes:
 
     def _ask_again(self, link: Link, stream: Stream) -> None:
         self._streams.pop(self._of_symbol.pop(stream.facts.symbol, 0), None)
-        stream.lacks_line, stream.words = False, ""
+        stream.has_line = True
         self._ask(link, stream)
 
     def _close(self, link: Link, number: int) -> None:
@@ -186,7 +210,7 @@ class Quotes:
         self._of_symbol.pop(stream.facts.symbol, None)
         if (middle := stream.middle()) is not None:
             self._middles[stream.facts.symbol] = middle
-        if not stream.refused and not stream.lacks_line:
+        if stream.has_line and not stream.refused:
             link.wire.client.cancelMktData(number)
 
     def _let_go_later(self, link: Link) -> None:
@@ -211,6 +235,7 @@ class Quotes:
         side = SIDES.get(tick_type)
         if stream is None or side is None:
             return
+        stream.words_of_line = ""
         stream.sides[side] = mapping.price(price)
         stream.as_of = datetime.now(UTC)
         if tick_type in DELAYED_TICKS:
@@ -227,9 +252,11 @@ class Quotes:
         stream = self._streams.get(request_id)
         if stream is None or effect_of(code) is Effect.NOTICE:
             return
-        stream.words = in_words(code, words)
-        stream.lacks_line = code == NO_LINE
-        stream.refused = code not in {NO_LINE, *mapping.DELAYED_FOLLOWS}
+        if code == NO_LINE:
+            stream.has_line, stream.words_of_line = False, in_words(code, words)
+        else:
+            stream.words = in_words(code, words)
+            stream.refused = code not in mapping.DELAYED_FOLLOWS
         stream.heard.set()
 
 

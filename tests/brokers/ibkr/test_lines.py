@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -25,7 +26,7 @@ def gateway():
 
 
 @asynccontextmanager
-async def connected(gateway, client_id, quote_timeout_seconds=10.0):
+async def connected(gateway, client_id, quote_timeout_seconds=10.0, price_cache=None):
     client = InteractiveBrokers(
         ConnectionSettings(
             environment="paper",
@@ -33,13 +34,29 @@ async def connected(gateway, client_id, quote_timeout_seconds=10.0):
             account_ids=(ACCOUNT,),
             port=gateway.port,
             quote_timeout_seconds=quote_timeout_seconds,
-        )
+        ),
+        price_cache,
     )
     await client.connect()
     try:
         yield client
     finally:
         await client.disconnect()
+
+
+class Heard:
+    """A price cache in memory, as two processes share one in the database; all in it may have been heard long ago."""
+
+    def __init__(self, ago=timedelta(0)):
+        self.prices = {}
+        self.ago = ago
+
+    async def get(self, symbols):
+        return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+    async def put(self, prices):
+        for symbol, price in prices.items():
+            self.prices[symbol] = price.model_copy(update={"as_of": price.as_of - self.ago})
 
 
 def lines_of(gateway):
@@ -58,6 +75,35 @@ def test_what_finds_no_line_is_quoted_when_another_client_has_let_one_go(gateway
     first, second = asyncio.run(both())
     assert set(first) == set(second) == set(SYMBOLS)
     assert all(price.bid for price in second.values())
+
+
+def test_what_finds_no_line_is_taken_from_a_client_that_has_just_heard_it(gateway):
+    async def both():
+        heard = Heard()
+        async with connected(gateway, 101, price_cache=heard) as one, connected(gateway, 102, price_cache=heard) as two:
+            first = await one.get_multiple_market_prices(SYMBOLS)
+            second = await two.get_multiple_market_prices(SYMBOLS, use_cache=False)
+            return first, second, lines_of(gateway)
+
+    first, second, lines = asyncio.run(both())
+    assert {symbol: (price.bid, price.ask) for symbol, price in second.items()} == {
+        symbol: (price.bid, price.ask) for symbol, price in first.items()
+    }
+    assert lines == 10
+
+
+def test_what_another_client_heard_too_long_ago_is_not_taken(gateway):
+    async def both():
+        heard = Heard(timedelta(seconds=3))
+        async with (
+            connected(gateway, 101, price_cache=heard) as one,
+            connected(gateway, 102, 0.5, price_cache=heard) as two,
+        ):
+            await one.get_multiple_market_prices(SYMBOLS)
+            return await two.get_multiple_market_prices(SYMBOLS, use_cache=False)
+
+    prices = asyncio.run(both())
+    assert sum(price.bid is None for price in prices.values()) == len(SYMBOLS) - 2
 
 
 def test_several_who_wait_for_one_symbol_ask_for_one_line(gateway, monkeypatch):
