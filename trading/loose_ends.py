@@ -94,12 +94,15 @@ class LooseEnds:
     async def open_orders_if_nothing_has_moved(self, planned: Planned) -> list[OpenOrder]:
         """The open orders; then positions are read again: what was traded since the snapshot must not be sold twice.
 
+        Beside open orders they may have moved: one that is filled bit by bit moves them for as long as it is open, and
+        every plan would come too late. It is cancelled first; then everything is read once more.
+
         Raises:
-            PlanAnew: positions have changed since the account was read.
+            PlanAnew: positions have changed since the account was read, and no order is open.
         """
         open_orders = await self._client.get_open_orders(self._ticket.account_id)
         now = await self._client.get_positions(self._ticket.account_id)
-        if shares_of(now) != held_shares(planned.snapshot):
+        if not open_orders and shares_of(now) != held_shares(planned.snapshot):
             raise PlanAnew("The account's positions have changed since it was read.")
         return list(open_orders)
 

@@ -114,7 +114,7 @@ class RunDoor:
                 await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:
                 return
-        raise RunFailed("plan_anew", "The account kept changing while it was planned. Nothing is left open.")
+        raise RunFailed("plan_anew", "The account kept changing while it was planned. No order of this run is open.")
 
     async def _link_and_beforehand(
         self, ticket: RunTicket, event_id: int, journal: RunJournal

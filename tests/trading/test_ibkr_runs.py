@@ -9,6 +9,8 @@ from django.utils import timezone
 from brokers.sessions import NEW_YORK
 from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
 from tests.support.ibkr_gateway import Book, GatewayThread, Kind
+from tests.support.ibkr_gateway.answers import Answers
+from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.makers import carry_out, policy, queue
 from trading.models import RebalanceRun
 from trading.slot_worker import work_slot
@@ -184,6 +186,40 @@ def test_open_orders_of_ours_are_cancelled_and_those_of_others_stop_the_run(acco
     assert (run.state, run.error_code) == ("failed", "open_orders_remain")
     assert "VTI" in run.error_message
     assert_nothing_is_wrong(book)
+
+
+def test_an_open_order_that_is_filled_bit_by_bit_is_cancelled_and_the_account_planned_from_what_it_has_left(
+    account, book, gateway, monkeypatch
+):
+    open_orders = Answers.open_orders
+    order = BookedOrder(
+        client_id=account.connection.client_id,
+        order_id=1,
+        perm_id=0,
+        account_id=DU,
+        instrument=book.stock("GLD"),
+        action="BUY",
+        total=Decimal(9),
+        order_type="LMT",
+        limit=Decimal("100.01"),
+        tif="DAY",
+        ref="earlier",
+        status="Submitted",
+    )
+
+    def and_another_share_is_filled(answers, *, own):
+        open_orders(answers, own=own)
+        if order.is_live and not own:
+            gateway.gateway.desk._tell_fill(order, book.fill(order, Decimal(1), order.limit))
+
+    monkeypatch.setattr(Answers, "open_orders", and_another_share_is_filled)
+    gateway.do(book.take, order)
+    gateway.gateway.next_order_id = 2
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert order.status == "Cancelled"
+    assert_at_targets(book)
+    assert_settled(book)
 
 
 def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, settings):
