@@ -1,8 +1,10 @@
 """What the accounts of one event share: one fetch of each strategy's targets, one set of quotes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -11,11 +13,15 @@ from django.utils import timezone
 
 from accounts.models import Strategy, TargetAllocation
 from brokers.base import BrokerClient
+from brokers.exceptions import MarketDataUnavailable
 from brokers.values import ContractPrice
 from calculator import AllocationItem
 from trading.allocations import AllocationsClient, Published, as_json, check_targets
 from trading.errors import RunFailed
 from trading.models import PublishedTargets
+
+SHARED_SECONDS = 5.0
+"""For so long after they were asked for quotes are shared; who comes later asks anew."""
 
 
 class SharedTargets:
@@ -72,7 +78,7 @@ class SharedTargets:
         return published
 
 
-def _seen(fetch: "asyncio.Task[Published]") -> None:
+def _seen(fetch: "asyncio.Task[Any]") -> None:
     """Takes note of how it ended, also when the runs that wanted it have ended before."""
     if not fetch.cancelled():
         fetch.exception()
@@ -90,21 +96,56 @@ def _static_targets(strategy: Strategy) -> Published:
     return Published(items, edited["at"])
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A question about some symbols."""
+
+    fetch: "asyncio.Task[dict[str, ContractPrice]]"
+    at: float
+
+    @property
+    def is_of_now(self) -> bool:
+        return not self.fetch.done() or asyncio.get_running_loop().time() - self.at < SHARED_SECONDS
+
+
 class SharedQuotes:
-    """Quotes by symbol, each asked for once, however many accounts want it."""
+    """Quotes by symbol, each asked for once, however many accounts want it at about the same time."""
 
     def __init__(self, client: BrokerClient, *, use_cache: bool) -> None:
         self._client = client
         self._use_cache = use_cache
-        self._asked: dict[str, asyncio.Task[dict[str, ContractPrice]]] = {}
+        self._asked: dict[str, _Asked] = {}
 
-    async def of(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:
-        """The quotes of the symbols; one that the broker has none for is left out."""
-        missing = [symbol for symbol in symbols if symbol not in self._asked]
-        if missing:
-            fetch = asyncio.create_task(self._client.get_multiple_market_prices(missing, use_cache=self._use_cache))
-            self._asked.update(dict.fromkeys(missing, fetch))
+    def ask_for(self, symbols: Collection[str]) -> None:
+        """Sends for the quotes of the symbols, for whoever wants them later."""
+        missing = [symbol for symbol in symbols if symbol not in self._asked or not self._asked[symbol].is_of_now]
+        if not missing:
+            return
+        question = self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
+        fetch = asyncio.create_task(question, name=f"quotes of {', '.join(missing)}")
+        fetch.add_done_callback(_seen)
+        self._asked.update(dict.fromkeys(missing, _Asked(fetch, asyncio.get_running_loop().time())))
+
+    async def of(self, symbols: Collection[str]) -> Mapping[str, ContractPrice]:
+        """The quotes of the symbols; one that the broker has none for is left out, or says so in its words.
+
+        Raises:
+            MarketDataUnavailable: the broker refuses to quote any of them.
+        """
+        self.ask_for(symbols)
+        asked = {symbol: self._asked[symbol].fetch for symbol in symbols}
         found: dict[str, ContractPrice] = {}
-        for task in {self._asked[symbol] for symbol in symbols}:
-            found.update(await asyncio.shield(task))
+        refusals: dict[str, str] = {}
+        for fetch in set(asked.values()):
+            try:
+                found.update(await asyncio.shield(fetch))
+            except MarketDataUnavailable as refusal:
+                # Of those that were asked for together, which by chance may be one of many.
+                refusals |= {symbol: refusal.message for symbol in asked if asked[symbol] is fetch}
+        if refusals and not any(symbol in found for symbol in symbols):
+            raise MarketDataUnavailable("; ".join(sorted(set(refusals.values()))))
+        found |= {
+            symbol: ContractPrice(symbol=symbol, as_of=timezone.now(), message=words)
+            for symbol, words in refusals.items()
+        }
         return {symbol: found[symbol] for symbol in symbols if symbol in found}

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from brokers.base import BrokerClient
 from brokers.values import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
@@ -14,6 +16,9 @@ from trading.models import RunStep
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 from trading.together import together
+
+ACCOUNT_SECONDS = 2.0
+"""An account that was read longer ago is read again before it is planned: cash may have come or gone."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +54,24 @@ class Sight:
     async def see(self) -> Seen:
         """Targets, the account and quotes: asked for at once, as far as one does not need another."""
         targets, snapshot, _ = await together(
-            self._targets_and_quotes(), self._account(), self._quotes_of_what_is_held()
+            self._targets_to_plan(), self._account(), self._ask_for_quotes_of_what_is_held()
         )
+        if (timezone.now() - snapshot.as_of).total_seconds() > ACCOUNT_SECONDS:
+            snapshot = await self._account()  # the targets were long in coming
         symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
         prices, names = await together(self._quotes.of(symbols), self._client.describe(symbols))
         return Seen(targets, snapshot, symbols, prices, {symbol: name.model_dump() for symbol, name in names.items()})
 
-    async def _targets_and_quotes(self) -> tuple[AllocationItem, ...]:
+    async def _targets_to_plan(self) -> tuple[AllocationItem, ...]:
         """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
         targets = await self._wanted()
-        likely = {*self._held_before, *(item.symbol for item in targets)}
-        await together(
-            self._quotes.of(sorted(likely)), self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
-        )
+        self._quotes.ask_for(sorted({*self._held_before, *(item.symbol for item in targets)}))
+        await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
         return targets
 
-    async def _quotes_of_what_is_held(self) -> None:
+    async def _ask_for_quotes_of_what_is_held(self) -> None:
         """Positions are mostly known before values are: what is new among them is asked for meanwhile."""
-        held = shares_of(await self._client.get_positions(self._ticket.account_id))
-        await self._quotes.of(sorted(held))
+        self._quotes.ask_for(sorted(shares_of(await self._client.get_positions(self._ticket.account_id))))
 
     async def _wanted(self) -> tuple[AllocationItem, ...]:
         if self._ticket.strategy is None:

@@ -257,6 +257,16 @@ def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, mo
     assert_settled(book)
 
 
+def test_a_position_that_alone_may_not_be_quoted_is_left_alone_and_the_others_are_traded(account, book, gateway):
+    book.accounts[DU].positions = {book.stock("VTI").con_id: Decimal(1)}
+    gateway.fault(Kind.QUOTE_ERROR, symbol="VTI", code=354)
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert "not subscribed" in warnings(run)["quote_missing"]
+    assert {order.instrument.symbol for order in book.orders} == set(TARGETS)
+    assert_settled(book)
+
+
 def test_a_symbol_whose_exchange_is_closed_today_is_left_alone_by_name(book, gateway, monkeypatch):
     monkeypatch.setattr("trading.rebalance.never_closes", lambda _: False)
     book.stock("GLD").hours = f"{timezone.now().astimezone(NEW_YORK):%Y%m%d}:CLOSED"

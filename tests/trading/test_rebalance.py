@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 from decimal import Decimal
+from threading import Event
 
 import pytest
 
@@ -429,6 +430,35 @@ def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account,
     assert allocations.requests == [("/blend/allocations", "test-allocations-key")]
     assert sorted(asked) == ["IEF", "SPY"]
     assert links == [accounts[0].connection.client_id]
+
+
+def test_an_account_that_was_read_before_its_targets_came_is_read_again(make_account, allocations, monkeypatch):
+    from brokers.simulated.client import SimulatedBroker
+    from tests.support.makers import strategy
+
+    account = make_account(strategy=strategy("slow"), targets=(), cash="100000")
+    allocations.publish("slow", [("SPY", 0.6), ("IEF", 0.4)])
+    _, published, _ = allocations.answers["slow"]
+    was_read = Event()
+    honest = SimulatedBroker.get_account_snapshot
+
+    async def and_half_of_the_cash_is_paid_out(self, account_id, **options):
+        snapshot = await honest(self, account_id, **options)
+        await SimulatedAccount.objects.filter(account_id=account_id, cash_usd=100_000).aupdate(cash_usd=50_000)
+        was_read.set()
+        return snapshot
+
+    def only_then():
+        assert was_read.wait(10)
+        return 200, published
+
+    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", and_half_of_the_cash_is_paid_out)
+    monkeypatch.setattr("trading.sight.ACCOUNT_SECONDS", 0.0)
+    allocations.answer("slow", 200, only_then)
+    run = carry_out(account)
+    assert run.state == "completed", run.error_message
+    assert Decimal(run.snapshot["cash_usd"]) == 50_000
+    assert cash("U1") >= 0
 
 
 def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again(make_account, monkeypatch):

@@ -1,0 +1,104 @@
+"""What the accounts of an event share: each thing is asked for once, and nothing is used that has grown old."""
+
+import asyncio
+import gc
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from brokers.exceptions import BrokerSilent, MarketDataUnavailable
+from brokers.values import ContractPrice
+from trading.shared import SharedQuotes
+
+
+class Broker:
+    """Quotes everything but what it refuses, and keeps what it was asked for."""
+
+    def __init__(self, refused=()):
+        self.asked = []
+        self.refused = set(refused)
+        self.trouble = None
+
+    async def get_multiple_market_prices(self, symbols, *, use_cache):
+        self.asked.append(list(symbols))
+        if self.trouble is not None:
+            raise self.trouble
+        if set(symbols) <= self.refused:
+            raise MarketDataUnavailable("Not subscribed.")
+        return {
+            symbol: ContractPrice(symbol=symbol, bid=Decimal(1), ask=Decimal(2), as_of=datetime.now(UTC))
+            for symbol in symbols
+            if symbol not in self.refused
+        }
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+@pytest.fixture
+def quotes(broker):
+    return SharedQuotes(broker, use_cache=False)
+
+
+def test_what_several_accounts_want_at_the_same_time_is_asked_for_once(broker, quotes):
+    async def both():
+        quotes.ask_for(["SPY"])
+        return await asyncio.gather(quotes.of(["SPY", "IEF"]), quotes.of(["IEF", "SPY"]))
+
+    one, two = asyncio.run(both())
+    assert list(one) == ["SPY", "IEF"] and list(two) == ["IEF", "SPY"]
+    assert broker.asked == [["SPY"], ["IEF"]]
+
+
+def test_quotes_that_were_asked_for_long_ago_are_asked_for_anew(broker, quotes, monkeypatch):
+    monkeypatch.setattr("trading.shared.SHARED_SECONDS", 0.0)
+
+    async def one_after_the_other():
+        first = await quotes.of(["SPY"])
+        return first["SPY"].as_of, (await quotes.of(["SPY"]))["SPY"].as_of
+
+    first, second = asyncio.run(one_after_the_other())
+    assert first < second
+    assert broker.asked == [["SPY"], ["SPY"]]
+
+
+def test_what_is_refused_by_itself_says_so_beside_the_others(broker, quotes):
+    broker.refused = {"VTI"}
+
+    async def in_pieces():
+        quotes.ask_for(["VTI"])
+        return await quotes.of(["SPY", "VTI"])
+
+    found = asyncio.run(in_pieces())
+    assert (found["SPY"].bid, found["SPY"].message) == (1, "")
+    assert (found["VTI"].bid, found["VTI"].message) == (None, "Not subscribed.")
+
+
+def test_a_broker_that_refuses_to_quote_anything_is_heard(broker, quotes):
+    broker.refused = {"SPY", "VTI"}
+
+    async def in_pieces():
+        quotes.ask_for(["VTI"])
+        await quotes.of(["SPY", "VTI"])
+
+    with pytest.raises(MarketDataUnavailable, match="Not subscribed"):
+        asyncio.run(in_pieces())
+
+
+def test_nobody_is_troubled_by_quotes_that_nobody_waits_for_any_more(broker, quotes):
+    broker.trouble = BrokerSilent("It says nothing.")
+    heard = []
+
+    async def asked_for_in_vain():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["message"]))
+        quotes.ask_for(["SPY"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        quotes._asked.clear()
+
+    asyncio.run(asked_for_in_vain())
+    gc.collect()
+    assert heard == []
