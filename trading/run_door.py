@@ -108,6 +108,7 @@ class RunDoor:
                 return
             except BrokerConnectionError as trouble:
                 await self._link.drop()
+                self._link.forget_quotes(run.event_id)  # of a link that holds they may be what failed
                 if attempt == ATTEMPTS or isinstance(trouble, (AccountNotManaged, WrongEnvironment)):
                     raise  # the latter two do not pass by themselves
                 await journal.tell("connection_lost", f"{trouble.message} Connecting again.", "warning")

@@ -80,7 +80,7 @@ class Link:
             else:
                 break
         self._confirming = asyncio.create_task(self._confirm(), name="positions and open orders")
-        self._confirming.add_done_callback(_seen)
+        self._confirming.add_done_callback(self._hear_confirmation)
 
     async def _confirm(self) -> None:
         """Follows positions and our own orders from now on."""
@@ -88,6 +88,11 @@ class Link:
             self.ask("positions", lambda wire: wire.reqPositionsAsync()),
             self.ask("our open orders", lambda wire: wire.reqOpenOrdersAsync(), lock="open orders"),
         )
+
+    def _hear_confirmation(self, confirming: asyncio.Task[Any]) -> None:
+        """A link without it is of no use, and another one may do better."""
+        if not confirming.cancelled() and isinstance(trouble := confirming.exception(), BrokerConnectionError):
+            self._break(trouble)
 
     async def until_confirmed(self) -> None:
         """Waits until the gateway has told all positions and our open orders once; nothing is traded before.
@@ -296,12 +301,6 @@ class Link:
         self._joined.set()
         self._clear.set()
         self._ledger.wake_all()
-
-
-def _seen(task: "asyncio.Task[Any]") -> None:
-    """Takes note of how the task ended, whether or not somebody waits for it."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _hang_up(wire: Wire) -> None:

@@ -12,6 +12,7 @@ from tests.support.ibkr_gateway import Book, GatewayThread, Kind
 from tests.support.ibkr_gateway.answers import Answers
 from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.makers import carry_out, policy, queue
+from trading.broker_link import BrokerLink
 from trading.models import RebalanceRun
 from trading.slot_worker import work_slot
 from trading.values import ExecCommand
@@ -317,6 +318,21 @@ def test_a_gateway_that_is_cut_off_for_a_moment_is_waited_for(account, book, gat
         gateway.gateway.regain_broker(code)
 
     gateway.when_taken("VTI", cut)
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book)
+    assert_settled(book)
+
+
+def test_a_gateway_that_is_cut_off_when_the_run_comes_is_asked_again(account, book, gateway, monkeypatch):
+    gateway.do(gateway.gateway.lose_broker)
+    drop = BrokerLink.drop
+
+    async def while_it_comes_back(link):
+        await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker)
+        await drop(link)
+
+    monkeypatch.setattr(BrokerLink, "drop", while_it_comes_back)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
