@@ -11,6 +11,7 @@ from calculator.values import AccountConfig, AccountState, Position, Quote
 
 HUNDRED = Decimal(100)
 NOTHING = Decimal(0)
+NOTHING_HELD = NOTHING, NOTHING
 
 
 @dataclass(slots=True)
@@ -65,12 +66,12 @@ def make_holdings(
     Raises:
         CalculationRefused: `reserve_exceeds_value`.
     """
-    held, marks = _held(account)
+    held = _held(account)
     ignored = 0
     if config.unmanaged == "ignore":
-        for symbol in list(held):
-            if symbol not in weights:
-                ignored += value_of(held.pop(symbol), to_micro(marks[symbol]))
+        for symbol in held.keys() - weights.keys():
+            quantity, mark_usd = held.pop(symbol)
+            ignored += value_of(quantity, to_micro(mark_usd))
     total = to_micro(account.total_value_usd) - ignored
     floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
     if total <= floor:
@@ -78,20 +79,7 @@ def make_holdings(
             "reserve_exceeds_value",
             f"The cash reserve of ${from_micro(floor):.2f} takes up the whole account (${from_micro(total):.2f}).",
         )
-    investable = Decimal(total - floor)
-    limits = Limits(config)
-    lines = [
-        _line(
-            symbol,
-            held.get(symbol, NOTHING),
-            weights.get(symbol),
-            marks.get(symbol, NOTHING),
-            quotes.get(symbol),
-            investable,
-            limits,
-        )
-        for symbol in sorted(held.keys() | weights.keys())
-    ]
+    lines = _lines(held, weights, quotes, Limits(config), Decimal(total - floor))
     return Holdings(
         total=total,
         floor=floor,
@@ -104,20 +92,20 @@ def make_holdings(
     )
 
 
-def _held(account: AccountState) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
-    """Quantities and marks by symbol; two rows of one stock are one position, with the mark that keeps their value."""
-    held: dict[str, Decimal] = {}
-    marks: dict[str, Decimal] = {}
+def _held(account: AccountState) -> dict[str, tuple[Decimal, Decimal]]:
+    """Quantity and mark by symbol; two rows of one stock are one position, with the mark that keeps their value."""
+    held: dict[str, tuple[Decimal, Decimal]] = {}
     for position in account.positions:
         if not position.tradable:
             continue
         symbol, quantity, mark = position.symbol, position.quantity, position.market_price or NOTHING
         if symbol in held:
-            together = held[symbol] + quantity
-            mark = (held[symbol] * marks[symbol] + quantity * mark) / together if together else mark
+            quantity_before, mark_before = held[symbol]
+            together = quantity_before + quantity
+            mark = (quantity_before * mark_before + quantity * mark) / together if together else mark
             quantity = together
-        held[symbol], marks[symbol] = quantity, mark
-    return held, marks
+        held[symbol] = quantity, mark
+    return held
 
 
 class Limits:
@@ -138,39 +126,43 @@ class Limits:
         return -(-ask * up // (over * tick)) * tick, bid * down // (under * tick) * tick
 
 
-def _line(
-    symbol: str,
-    held: Decimal,
-    weight: Decimal | None,
-    mark_usd: Decimal,
-    quote: Quote | None,
+def _lines(
+    held: Mapping[str, tuple[Decimal, Decimal]],
+    weights: Mapping[str, Decimal],
+    quotes: Mapping[str, Quote],
+    limits: Limits,
     investable: Decimal,
-    limits: "Limits",
-) -> Line:
-    """One symbol; `weight` is None for what is no target, `investable` is in micro-dollars."""
-    buy_limit = sell_limit = bid = ask = 0
-    whole = int(held)
-    if quote is not None and (sides := _two_sided(quote)):
-        bid, ask = sides
-        mark = (bid + ask) // 2
-        buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
-    else:
-        mark = to_micro(mark_usd)
-    return Line(
-        symbol,
-        held,
-        weight or NOTHING,
-        weight is not None,
-        mark,
-        bid,
-        ask,
-        buy_limit,
-        sell_limit,
-        buy_limit > 0 and sell_limit > 0,
-        whole * mark if whole == held else value_of(held, mark),
-        round(weight * investable) if weight else 0,
-        whole if whole > 0 else 0,
-    )
+) -> list[Line]:
+    """A line for each symbol, in their order; `investable` is in micro-dollars."""
+    lines = []
+    for symbol in sorted(held.keys() | weights.keys()):
+        quantity, mark_usd = held.get(symbol, NOTHING_HELD)
+        weight, quote = weights.get(symbol), quotes.get(symbol)
+        buy_limit = sell_limit = bid = ask = 0
+        if quote is not None and (sides := _two_sided(quote)):
+            bid, ask = sides
+            mark = (bid + ask) // 2
+            buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
+        else:
+            mark = to_micro(mark_usd)
+        whole = int(quantity)
+        line = Line(
+            symbol,
+            quantity,
+            weight or NOTHING,
+            weight is not None,
+            mark,
+            bid,
+            ask,
+            buy_limit,
+            sell_limit,
+            buy_limit > 0 and sell_limit > 0,
+            whole * mark if whole == quantity else value_of(quantity, mark),
+            round(weight * investable) if weight else 0,
+            whole if whole > 0 else 0,
+        )
+        lines.append(line)
+    return lines
 
 
 def _two_sided(quote: Quote) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 
-MICRO = 10**6
+MICRO, CENT = 10**6, 10**4
 SHARE = 10**8
 MICROS, SHARES = Decimal(MICRO), Decimal(SHARE)
 ONE_MICRO, ONE_CENT, EIGHT_PLACES = Decimal("0.000001"), Decimal("0.01"), Decimal("0.00000001")
@@ -32,13 +32,13 @@ def plain(number: Decimal, places: Decimal) -> Decimal:
 
 def fraction(part: int, whole: int) -> Decimal:
     """The part of the whole, to eight places, half up."""
-    return fractions((part,), whole)[0]
+    return EIGHT_PLACES * ((2 * SHARE * part + whole) // (2 * whole))
 
 
-def fractions(parts: Iterable[int], whole: int) -> list[Decimal]:
-    """The parts of the whole, each to eight places, half up."""
+def hundred_millionths(parts: Iterable[int], whole: int) -> list[int]:
+    """The parts of the whole, each to eight places, half up, without their point."""
     over, under = 2 * SHARE, 2 * whole
-    return [EIGHT_PLACES * ((over * part + whole) // under) for part in parts]
+    return [(over * part + whole) // under for part in parts]
 
 
 def percents(parts: Iterable[int], whole: int) -> list[str]:

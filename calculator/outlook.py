@@ -1,40 +1,70 @@
 """Cash, weights and L1 error of an account that ends with certain shares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from operator import sub
 
 from calculator.holdings import Holdings
-from calculator.money import fraction, fractions, from_micro, plain
+from calculator.money import EIGHT_PLACES, fraction, from_micro, hundred_millionths, plain
 from calculator.values import Outlook
 
 CASH = "CASH"
 CENT = Decimal("0.01")
-WEIGHT_PLACES = Decimal("0.00000001")
 
 
-def outlook(holdings: Holdings, moved: Mapping[str, int], cash: int) -> Outlook:
-    """The account after trading so many signed shares of each symbol, at quotes, with the cash (micro-dollars) then."""
-    values, error = {}, abs(cash - holdings.cash_target)
-    for line in holdings.lines:
-        value = line.value + moved.get(line.symbol, 0) * line.mark
-        error += abs(value - line.target)
-        if value or line.is_target:
-            values[line.symbol] = value
-    values[CASH] = cash
-    return Outlook.trusted(
-        {
-            "cash": plain(from_micro(cash), CENT),
-            "l1_error": fraction(error, holdings.total),
-            "weights": dict(zip(values, fractions(values.values(), holdings.total), strict=True)),
-        }
-    )
+class Outlooks:
+    """The account as it is, and as it would be after trades, beside what is wanted.
+
+    Lists run by the holdings' lines, and end with cash.
+    """
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+        self._symbols = [*[line.symbol for line in holdings.lines], CASH]
+        self._not_wanted = [i for i, line in enumerate(holdings.lines) if not line.is_target]
+        self._targets = [*[line.target for line in holdings.lines], holdings.cash_target]
+        self._target_parts = hundred_millionths(self._targets, holdings.total)
+
+    @property
+    def target_weights(self) -> dict[str, Decimal]:
+        """What is wanted, by symbol, cash included."""
+        return self._weights(self._target_parts, self._not_wanted)
+
+    def after(self, moved: Mapping[str, int], cash: int) -> tuple[Outlook, Decimal]:
+        """The account and its residual drift once so many signed shares of each symbol are traded.
+
+        Args:
+            moved: signed shares by symbol.
+            cash: what there is then, in micro-dollars.
+        """
+        total = self._holdings.total
+        values = [line.value + moved.get(line.symbol, 0) * line.mark for line in self._holdings.lines]
+        gone = [i for i in self._not_wanted if not values[i]]
+        values.append(cash)
+        parts = hundred_millionths(values, total)
+        outlook = Outlook.trusted(
+            {
+                "cash": plain(from_micro(cash), CENT),
+                "l1_error": fraction(sum(_distances(values, self._targets)), total),
+                "weights": self._weights(parts, gone),
+            }
+        )
+        return outlook, plain(EIGHT_PLACES * sum(_distances(parts, self._target_parts)) / 2, EIGHT_PLACES)
+
+    def _weights(self, parts: Iterable[int], without: Iterable[int]) -> dict[str, Decimal]:
+        weights = dict(zip(self._symbols, map(EIGHT_PLACES.__mul__, parts), strict=True))
+        for i in without:
+            del weights[self._symbols[i]]
+        return weights
 
 
 def residual_drift(weights: Mapping[str, Decimal], targets: Mapping[str, Decimal]) -> Decimal:
     """Half the sum of absolute drifts, cash included."""
     nothing = Decimal(0)
-    wanted = [targets.get(symbol, nothing) for symbol in weights]
-    drifts = sum(map(abs, map(sub, weights.values(), wanted)), nothing)
-    drifts += sum([abs(target) for symbol, target in targets.items() if symbol not in weights], nothing)
-    return plain(drifts / 2, WEIGHT_PLACES)
+    drifts = [abs(weight - targets.get(symbol, nothing)) for symbol, weight in weights.items()]
+    drifts += [abs(target) for symbol, target in targets.items() if symbol not in weights]
+    return plain(sum(drifts, nothing) / 2, EIGHT_PLACES)
+
+
+def _distances(values: Iterable[int], targets: Iterable[int]) -> Iterable[int]:
+    return map(abs, map(sub, values, targets))

@@ -7,8 +7,8 @@ from operator import itemgetter
 from calculator.checks import check_account, check_config, quotes_by_symbol, weights_by_symbol
 from calculator.fit_buys import fit_buys
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.money import MICRO, ONE_CENT, fraction, fractions, from_micro, percents
-from calculator.outlook import CASH, outlook, residual_drift
+from calculator.money import CENT, ONE_CENT, fraction, from_micro, percents
+from calculator.outlook import Outlooks
 from calculator.selection import Selection, select
 from calculator.sizing import Sizing
 from calculator.valuation import NO_LIMIT, Money, State, Valuation
@@ -109,9 +109,9 @@ def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Valua
 def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], cash: int) -> TradeCalculationResult:
     """All that is told of the trades; `cash` is that after them, in micro-dollars."""
     _explain_the_rest(selection, moved)
-    before, expected = outlook(holdings, {}, holdings.cash), outlook(holdings, moved, cash)
-    wishes = {line.symbol: line.target for line in holdings.lines if line.is_target} | {CASH: holdings.cash_target}
-    wanted = dict(zip(wishes, fractions(wishes.values(), holdings.total), strict=True))
+    outlooks = Outlooks(holdings)
+    before, drift_before = outlooks.after({}, holdings.cash)
+    expected, drift_expected = outlooks.after(moved, cash)
     sells, buys = _trades(holdings, moved)
     plan = _plan(holdings, selection, sells, buys)
     return TradeCalculationResult.trusted(
@@ -121,10 +121,10 @@ def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], 
             "warnings": (*selection.warnings, *_warnings(holdings, cash)),
             "before": before,
             "expected": expected,
-            "target_weights": wanted,
+            "target_weights": outlooks.target_weights,
             "turnover_percent": _turnover_percent(sells, buys, holdings.total),
-            "residual_drift_before": residual_drift(before.weights, wanted),
-            "residual_drift_expected": residual_drift(expected.weights, wanted),
+            "residual_drift_before": drift_before,
+            "residual_drift_expected": drift_expected,
             "plan": plan,
         }
     )
@@ -207,7 +207,7 @@ def _plan_line(line: Line, shares: int, now: str, wanted: str, selection: Select
 
 def _price(micro: int) -> Decimal:
     """In cents where it is on the cent grid, as people write it; exact otherwise."""
-    cents, rest = divmod(micro, MICRO // 100)
+    cents, rest = divmod(micro, CENT)
     return from_micro(micro).normalize() if rest else ONE_CENT * cents
 
 
