@@ -13,19 +13,26 @@ from brokers.ibkr import mapping
 from brokers.ibkr.contracts import to_wire
 from brokers.ibkr.errors import Effect, effect_of, in_words
 from brokers.ibkr.link import Link
+from brokers.ibkr.wire import MESSAGES_PER_SECOND
 from brokers.values import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
 
 logger = logging.getLogger("rebalancer.brokers")
 
-MOST_STREAMS = 80
-"""A login has 100 market data lines, for all its clients together."""
+MOST_LINES = 80
+"""What one client follows at once; a login has 100 market data lines, for all its clients together."""
 NO_LINE = 101
 LINE_AGAIN_SECONDS = 0.1
 """How often is looked for what finds no line: for the quote of another client, or for a line that it has let go."""
+MOST_AGAIN = 2
+"""Lines that are asked for again at once, for all who wait: orders go over the same connection, at its pace."""
+MOST_FOR_LINES_SECONDS = 10.0
+"""For so long they are looked for; then what found neither goes without a quote."""
 FRESH_SECONDS = 2.0
 """For so long a quote is used again; then its line is let go, for the login's other clients."""
 MOST_LET_GO = 20
-"""Lines that are let go at once: orders go over the same connection, at its pace."""
+"""Lines that are let go at once, for the same reason."""
+LET_GO_AGAIN_SECONDS = 1.0
+"""After so long the next ones are let go."""
 DELAYED_IF_NOT_LIVE = 3
 SIDES = {1: "bid", 66: "bid", 2: "ask", 67: "ask", 4: "last", 68: "last", 9: "close", 75: "close"}
 DELAYED_TICKS = frozenset({66, 67, 68, 75})
@@ -44,7 +51,7 @@ class Stream:
     has_line: bool = True
     words_of_line: str = ""  # why it had none the last time, until something comes over one
     heard: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0  # who waits for it: it is not closed under them
+    waiting: int = 0  # who waits for it: it is not closed under them before it is complete
 
     @property
     def is_complete(self) -> bool:
@@ -104,6 +111,8 @@ class Quotes:
         self._data_type = 1
         self._middles: dict[str, Decimal] = {}
         self._letting_go: asyncio.TimerHandle | None = None
+        self._again = 0
+        self._again_since = float("-inf")
 
     # ---- asking
 
@@ -115,15 +124,20 @@ class Quotes:
         """
         await link.until_joined()
         self._set_data_type(link)
-        asked = {symbol: self._stream(link, facts) for symbol, facts in contracts.items()}
-        for stream in asked.values():
-            stream.waiting += 1
+        asked: dict[str, Stream] = {}
         try:
+            for symbol, facts in contracts.items():
+                asked[symbol] = stream = self._stream(link, facts)
+                stream.waiting += 1
             await self._until_complete(link, list(asked.values()))
+        except TimeoutError:
+            missing = [symbol for symbol, stream in asked.items() if not stream.is_complete]
+            logger.warning("No whole quote in time for %s", ", ".join(missing))
         finally:
             for stream in asked.values():
                 stream.waiting -= 1
-            self._let_go_later(link)
+            self._let_go_later(link, FRESH_SECONDS)
+        _ = link.wire  # raises when the link broke
         refused = [stream for stream in asked.values() if stream.refused]
         if asked and len(refused) == len(asked):
             raise MarketDataUnavailable("; ".join(sorted({stream.words for stream in refused})))
@@ -138,40 +152,58 @@ class Quotes:
         return (stream.middle() if stream else None) or self._middles.get(symbol)
 
     def forget(self) -> None:
-        """Subscriptions are gone (1101): the next who asks opens them anew."""
+        """Subscriptions are gone (1101): who waits for one, and the next who asks, opens it anew."""
+        for stream in self._streams.values():
+            stream.has_line = False
         self._streams.clear()
         self._of_symbol.clear()
 
     async def _until_complete(self, link: Link, streams: list[Stream]) -> None:
-        try:
-            async with asyncio.timeout(self._settings.quote_timeout_seconds):
-                await self._until_told(link, streams)
-                while link.is_up and (lacking := [stream for stream in streams if stream.lacks_line]):
-                    await asyncio.sleep(LINE_AGAIN_SECONDS)  # nobody tells when another client lets one go
-                    await self._adopt(lacking)
-                    for stream in lacking:
-                        if stream.lacks_line:  # else somebody else who waits for it was first
-                            self._ask_again(link, stream)
-                    await self._until_told(link, lacking)
-        except TimeoutError:
-            missing = [stream.facts.symbol for stream in streams if not stream.is_complete]
-            logger.warning("No whole quote in time for %s", ", ".join(missing))
-        _ = link.wire  # raises when the link broke
+        async with asyncio.timeout(self._seconds_for(streams)) as deadline:
+            looking = asyncio.create_task(self._look_again(link, streams, deadline), name="market data lines")
+            try:
+                for stream in streams:
+                    while not stream.is_complete and link.is_up:
+                        stream.heard.clear()
+                        await _first(stream.heard, link.ended)
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+
+    def _seconds_for(self, streams: list[Stream]) -> float:
+        """The deadline; later where there is more to ask for, and to let go for it, than the pace allows until then."""
+        return max(self._settings.quote_timeout_seconds, 2 * len(streams) / MESSAGES_PER_SECOND)
+
+    async def _look_again(self, link: Link, streams: list[Stream], deadline: asyncio.Timeout) -> None:
+        """Looks for what has no line until it has a quote or a line; with one it has as long as the others had."""
+        loop = asyncio.get_running_loop()
+        last = loop.time() + max(MOST_FOR_LINES_SECONDS, self._seconds_for(streams))
+        while True:
+            await asyncio.sleep(LINE_AGAIN_SECONDS)  # nobody tells when another client lets one go
+            if not (lacking := [stream for stream in streams if stream.lacks_line]):
+                continue
+            await self._adopt(lacking)
+            for stream in lacking:
+                # Else somebody else who waits for it was first, or others are before it.
+                if stream.lacks_line and self._may_ask_again(loop.time()):
+                    self._remove(self._of_symbol.get(stream.facts.symbol), stream)
+                    self._ask(link, stream)
+            deadline.reschedule(min(loop.time() + self._seconds_for(streams), last))
+
+    def _may_ask_again(self, now: float) -> bool:
+        if now - self._again_since >= LINE_AGAIN_SECONDS:
+            self._again_since, self._again = now, 0
+        self._again += 1
+        return self._again <= MOST_AGAIN
 
     async def _adopt(self, lacking: list[Stream]) -> None:
         """Accounts of one login want much the same symbols: what another client's line says is as good as our own."""
         by_symbol = {stream.facts.symbol: stream for stream in lacking}
         now = datetime.now(UTC)
         for symbol, price in (await self._of_others.get(list(by_symbol))).items():
-            if price.is_two_sided and (now - price.as_of).total_seconds() < FRESH_SECONDS:
+            is_as_good = price.kind is PriceKind.LIVE or self._settings.allow_delayed_quotes
+            if is_as_good and price.is_two_sided and (now - price.as_of).total_seconds() < FRESH_SECONDS:
                 by_symbol[symbol].adopt(price)
-
-    @staticmethod
-    async def _until_told(link: Link, streams: list[Stream]) -> None:
-        for stream in streams:
-            while not stream.is_complete and not stream.lacks_line and link.is_up:
-                stream.heard.clear()
-                await _first(stream.heard, link.ended)
 
     def _set_data_type(self, link: Link) -> None:
         wanted = self._settings.market_data_type
@@ -187,36 +219,53 @@ class Quotes:
             if self._streams[number].waiting or self._streams[number].is_fresh:
                 return self._streams[number]
             self._close(link, number)
-        while len(self._streams) >= MOST_STREAMS:
-            self._close(link, next(iter(self._streams)))
         stream = Stream(facts)
         self._ask(link, stream)
         return stream
 
     def _ask(self, link: Link, stream: Stream) -> None:
+        """Asks for the stream under a number of its own, if this client may follow one more."""
         client = link.wire.client
+        stream.has_line = self._has_room(link)
+        if not stream.has_line:
+            stream.words_of_line = f"More than {MOST_LINES} symbols are asked for at once."
         number = client.getReqId()
         self._streams[number] = stream
         self._of_symbol[stream.facts.symbol] = number
-        client.reqMktData(number, to_wire(stream.facts), "", False, False, [])
+        if stream.has_line:
+            client.reqMktData(number, to_wire(stream.facts), "", False, False, [])
 
-    def _ask_again(self, link: Link, stream: Stream) -> None:
-        self._streams.pop(self._of_symbol.pop(stream.facts.symbol, 0), None)
-        stream.has_line = True
-        self._ask(link, stream)
+    def _has_room(self, link: Link) -> bool:
+        """Whether there is a line for one more; the oldest that nobody needs any more is let go for it."""
+        following = {number: stream for number, stream in self._streams.items() if stream.has_line}
+        if len(following) < MOST_LINES:
+            return True
+        unneeded = (number for number, stream in following.items() if stream.is_complete or not stream.waiting)
+        if (number := next(unneeded, None)) is None:
+            return False
+        self._close(link, number)
+        return True
 
     def _close(self, link: Link, number: int) -> None:
-        stream = self._streams.pop(number)
-        self._of_symbol.pop(stream.facts.symbol, None)
+        stream = self._streams[number]
+        self._remove(number, stream)
         if (middle := stream.middle()) is not None:
             self._middles[stream.facts.symbol] = middle
         if stream.has_line and not stream.refused:
             link.wire.client.cancelMktData(number)
 
-    def _let_go_later(self, link: Link) -> None:
+    def _remove(self, number: int | None, stream: Stream) -> None:
+        """Takes the stream out, if it has this number: its symbol may have another stream by now."""
+        if number is None or self._streams.get(number) is not stream:
+            return
+        del self._streams[number]
+        if self._of_symbol.get(stream.facts.symbol) == number:
+            del self._of_symbol[stream.facts.symbol]
+
+    def _let_go_later(self, link: Link, seconds: float) -> None:
         if self._letting_go is not None:
             self._letting_go.cancel()
-        self._letting_go = asyncio.get_running_loop().call_later(FRESH_SECONDS, self._let_go, link)
+        self._letting_go = asyncio.get_running_loop().call_later(seconds, self._let_go, link)
 
     def _let_go(self, link: Link) -> None:
         if not link.is_up:
@@ -225,7 +274,7 @@ class Quotes:
         for number in unused[:MOST_LET_GO]:
             self._close(link, number)
         if len(unused) > MOST_LET_GO:
-            self._let_go_later(link)
+            self._let_go_later(link, LET_GO_AGAIN_SECONDS)
 
     # ---- hearing
 

@@ -10,7 +10,7 @@ from brokers.ibkr import quotes
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.values import ConnectionSettings
 from tests.brokers.ibkr.conftest import ACCOUNT
-from tests.support.ibkr_gateway import Book, GatewayThread
+from tests.support.ibkr_gateway import Book, GatewayThread, Kind
 
 SYMBOLS = tuple(f"SYM{number}" for number in range(8))
 
@@ -92,7 +92,9 @@ def test_what_finds_no_line_is_taken_from_a_client_that_has_just_heard_it(gatewa
     assert lines == 10
 
 
-def test_what_another_client_heard_too_long_ago_is_not_taken(gateway):
+def test_what_another_client_heard_too_long_ago_is_not_taken(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "MOST_FOR_LINES_SECONDS", 0.5)
+
     async def both():
         heard = Heard(timedelta(seconds=3))
         async with (
@@ -121,7 +123,52 @@ def test_several_who_wait_for_one_symbol_ask_for_one_line(gateway, monkeypatch):
     assert lines <= len(SYMBOLS)
 
 
-def test_a_symbol_that_never_finds_a_line_says_so(gateway):
+def test_a_symbol_that_nobody_quotes_does_not_keep_the_others_from_their_lines(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(quotes, "MOST_FOR_LINES_SECONDS", 2.0)
+
+    async def both():
+        async with connected(gateway, 101) as one, connected(gateway, 102, 1.0) as two:
+            await one.get_multiple_market_prices(SYMBOLS)
+            await asyncio.to_thread(gateway.fault, Kind.MISSING_QUOTE, symbol=SYMBOLS[0])
+            return await two.get_multiple_market_prices(SYMBOLS)
+
+    prices = asyncio.run(both())
+    assert [symbol for symbol, price in prices.items() if price.bid] == list(SYMBOLS[1:])
+
+
+def test_more_symbols_than_one_client_follows_are_quoted_one_after_the_other(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "MOST_LINES", 3)
+
+    async def look():
+        async with connected(gateway, 101) as one:
+            together = (one.get_multiple_market_prices(some) for some in (SYMBOLS[:5], SYMBOLS[3:]))
+            return await asyncio.gather(*together), await asyncio.to_thread(lines_of, gateway)
+
+    (some, others), lines = asyncio.run(look())
+    assert (list(some), list(others)) == (list(SYMBOLS[:5]), list(SYMBOLS[3:]))
+    assert all(price.bid for price in (*some.values(), *others.values()))
+    assert lines <= 3
+
+
+def test_who_waits_for_a_quote_while_subscriptions_are_lost_gets_it_over_a_new_one(gateway):
+    gateway.fault(Kind.MISSING_QUOTE, symbol=SYMBOLS[0])
+
+    async def look():
+        async with connected(gateway, 101) as one:
+            quote = asyncio.create_task(one.get_multiple_market_prices(SYMBOLS[:1]))
+            async with asyncio.timeout(5):
+                while not await asyncio.to_thread(lines_of, gateway):
+                    await asyncio.sleep(0.01)
+            await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker, 1101)
+            return await quote
+
+    assert asyncio.run(look())[SYMBOLS[0]].bid
+
+
+def test_a_symbol_that_never_finds_a_line_says_so(gateway, monkeypatch):
+    monkeypatch.setattr(quotes, "MOST_FOR_LINES_SECONDS", 0.5)
+
     async def starved():
         async with connected(gateway, 101) as one, connected(gateway, 102, 0.5) as two:
             await one.get_multiple_market_prices(SYMBOLS)
@@ -131,6 +178,8 @@ def test_a_symbol_that_never_finds_a_line_says_so(gateway):
     without = [price for price in prices.values() if price.bid is None]
     assert len(without) == len(SYMBOLS) - 2
     assert all("market data lines" in price.message for price in without)
+    asked_at_first, asked_again = len(SYMBOLS), gateway.gateway.asked["1"] - 2 * len(SYMBOLS)
+    assert asked_again <= asked_at_first, "orders go over the same connection, at its pace"
 
 
 def test_the_mark_of_a_position_outlives_its_line(gateway, monkeypatch):
