@@ -448,20 +448,15 @@ def test_an_account_in_another_base_currency_is_refused_by_name(account, book):
     assert book.orders == []
 
 
-def test_a_buy_that_the_broker_would_not_take_stops_the_run_before_the_first_sell(account, book, gateway):
+@pytest.mark.parametrize(("symbol", "code"), [("IEF", "buy_not_feasible"), ("VTI", "sell_not_feasible")])
+def test_an_order_that_the_broker_would_not_take_stops_the_run_before_the_first_sell(
+    account, book, gateway, symbol, code
+):
     book.accounts[DU].cash = book.accounts[DU].lowest_cash = Decimal(20_000)
-    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol="IEF", words="MARGIN EXCEEDED")
+    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, words="MARGIN EXCEEDED")
     run = carry_out(account)
-    assert (run.state, run.error_code) == ("refused", "buy_not_feasible")
+    assert (run.state, run.error_code) == ("refused", code)
     assert "MARGIN EXCEEDED" in run.error_message
-    assert book.orders == []
-
-
-def test_a_sell_that_the_broker_would_not_take_stops_the_run_before_it_is_sent(account, book, gateway):
-    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol="VTI", words="CLOSING ONLY IN ANOTHER WAY")
-    run = carry_out(account)
-    assert (run.state, run.error_code) == ("refused", "sell_not_feasible")
-    assert "CLOSING ONLY" in run.error_message
     assert book.orders == []
 
 
