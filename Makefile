@@ -44,7 +44,8 @@ check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
 bench: setup  ## quality and time beside others, in one run; renews the tables of the documents
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks.calculator
-	$(BIN)/python -m benchmarks.ibkr
+	$(BIN)/python -m benchmarks.ibkr --database sqlite
+	$(BIN)/python -m benchmarks.ibkr --database postgres
 	$(BIN)/python -m benchmarks.installation
 	$(BIN)/python -m benchmarks.pages
 

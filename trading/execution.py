@@ -9,17 +9,27 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.exceptions import BrokerAPIError, BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from brokers.exceptions import (
+    BrokerAPIError,
+    BrokerConnectionError,
+    BrokerError,
+    CapabilityMissing,
+    OrderExecutionError,
+    OrderRejected,
+)
 from brokers.sessions import Session
+from brokers.values import Execution, OrderResult
 from trading.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
-from trading.order_desk import OrderDesk
+from trading.order_desk import OrderDesk, Update
 from trading.reconciliation import Reconciler
 
 logger = logging.getLogger("rebalancer.trading")
 
+AT_ONCE_SECONDS = 0.3
+"""For so long a fill may take to be written together with the acknowledgement of its order."""
 QUIET_SECONDS = 10.0  # after so long without a word of an order we ask: a status may never come by itself
 
 
@@ -30,6 +40,10 @@ class Deadlines:
     order: float
     cancel: float
     fills: float = 5.0
+
+
+def _brings_an_end(word: Update) -> bool:
+    return isinstance(word, Execution) or word.status.is_terminal
 
 
 async def to_its_end(step: Coroutine[object, object, OrderView]) -> OrderView:
@@ -137,9 +151,23 @@ class OrderPhase:
             logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
             return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
         reached(FailPoint.SENT, self._account_id)
-        order = await self._journal.apply(order, result)
+        order = await self._hear_first_words(order, result)
         reached(FailPoint.ACKNOWLEDGED, self._account_id)
         return order
+
+    async def _hear_first_words(self, order: OrderView, result: OrderResult) -> OrderView:
+        """The broker's first word, recorded together with the fill that mostly follows at once."""
+        said: list[Update] = [result]
+        try:
+            async with asyncio.timeout(AT_ONCE_SECONDS):
+                while not any(_brings_an_end(word) for word in said):
+                    said += await self._desk.next_updates(order.client_order_id)
+        except TimeoutError:
+            pass
+        except BrokerConnectionError:
+            await self._journal.apply(order, *said)
+            raise
+        return await self._journal.apply(order, *said)
 
     async def _until_settled(self, order: OrderView, seconds: float) -> OrderView:
         """Follows the order's updates until its end or the deadline, whichever is first."""

@@ -15,12 +15,20 @@ BREATH_SECONDS = 0.002
 """A broker tells of a fill in several words, one right after the other: so long the others have time to come."""
 
 
+class _Box:
+    """What has come of one order and was not taken yet."""
+
+    def __init__(self) -> None:
+        self.updates: list[Update] = []
+        self.has_news = asyncio.Event()
+
+
 class OrderDesk:
     """One per connection: reads its stream of updates, for all accounts of the slot."""
 
     def __init__(self, client: BrokerClient) -> None:
         self._client = client
-        self._queues: dict[str, asyncio.Queue[Update | BrokerConnectionError]] = {}
+        self._boxes: dict[str, _Box] = {}
         self._broken: BrokerConnectionError | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -41,34 +49,35 @@ class OrderDesk:
 
     def watch(self, client_order_id: str) -> None:
         """Keeps the updates of an order from now on, until they are asked for."""
-        queue = self._queues.setdefault(client_order_id, asyncio.Queue())
-        if self._broken is not None:
-            queue.put_nowait(self._broken)
+        self._boxes.setdefault(client_order_id, _Box())
 
     async def next_updates(self, client_order_id: str) -> list[Update]:
         """The next update of an order that is watched, and those that have come with it, in their order.
 
+        Who gives up waiting has taken nothing.
+
         Raises:
-            BrokerConnectionError: the link is gone; what happened since is found by reconciling.
+            BrokerConnectionError: the link is gone, and all that came before has been told; what happened since is
+                found by reconciling.
         """
-        queue = self._queues[client_order_id]
-        heard = [await queue.get()]
-        await asyncio.sleep(BREATH_SECONDS)
-        while not queue.empty():
-            heard.append(queue.get_nowait())
-        updates = [update for update in heard if not isinstance(update, BrokerConnectionError)]
-        broken = next((update for update in heard if isinstance(update, BrokerConnectionError)), None)
-        if broken is not None and not updates:
-            raise broken
-        if broken is not None:
-            queue.put_nowait(broken)  # what came before it is told first
+        box = self._boxes[client_order_id]
+        while self._broken is None:
+            await box.has_news.wait()
+            await asyncio.sleep(BREATH_SECONDS)
+            if box.updates:
+                break
+        updates, box.updates = box.updates, []
+        box.has_news.clear()
+        if self._broken is not None and not updates:
+            raise self._broken
         return updates
 
     async def _read(self) -> None:
         try:
             async for update in self._client.order_updates():
-                if update.client_order_id in self._queues:
-                    self._queues[update.client_order_id].put_nowait(update)
+                if (box := self._boxes.get(update.client_order_id)) is not None:
+                    box.updates.append(update)
+                    box.has_news.set()
             self._break(BrokerConnectionError("The broker's stream of order updates has ended."))
         except BrokerConnectionError as error:
             self._break(error)
@@ -78,5 +87,5 @@ class OrderDesk:
 
     def _break(self, error: BrokerConnectionError) -> None:
         self._broken = error
-        for queue in self._queues.values():
-            queue.put_nowait(error)
+        for box in self._boxes.values():
+            box.has_news.set()
