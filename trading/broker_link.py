@@ -97,11 +97,12 @@ class BrokerLink:
         slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
         client = await make_client(slot, ticket.policy)
         await client.connect()
-        if slot.in_use_since is not None:
-            await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
-        logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
+        # Kept at once: whatever happens next, it is closed with the lease.
         self._client, self._desk = client, OrderDesk(client)
         self._desk.open()
+        logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
+        if slot.in_use_since is not None:
+            await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
         reached(FailPoint.CONNECTED)
 
     async def _close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from brokers.sessions import NEW_YORK
@@ -377,6 +378,23 @@ def test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person(account
     assert f"Client id {account.connection.client_id} is taken" in run.error_message
     gateway.do(gateway.gateway.sessions.clear)
     assert book.orders == []
+
+
+def test_a_link_is_closed_when_it_cannot_be_noted_that_its_client_id_is_free_again(account, gateway, monkeypatch):
+    account.connection.in_use_since = timezone.now()
+    account.connection.save()
+
+    def fail(*_, **__):
+        raise OperationalError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("trading.broker_link.note_client_id_in_use", fail)
+        run = carry_out(account)
+    assert run.state == "running"
+    assert gateway.do(gateway.gateway.sessions.copy) == {}
+    work_slot(run.connection_id)
+    run.refresh_from_db()
+    assert run.state == "completed"
 
 
 def test_what_has_the_symbol_of_a_stock_and_is_none_is_carried_and_never_sold(account, book):
