@@ -163,13 +163,15 @@ class Rebalancer(BaseRebalancer):
         Returns:
             The orders that have to be out of the way before it.
         """
-        open_orders, guards, trade_guard = await together(
-            self._loose_ends.open_orders_if_nothing_has_moved(planned),
-            self._check_guards(),
-            self._checks.trade_guard(planned),
+        open_orders, guards = await together(
+            self._loose_ends.open_orders_if_nothing_has_moved(planned), self._check_guards_of(planned)
         )
-        enforce([*guards, trade_guard], self._ticket.source)
+        enforce(guards, self._ticket.source)
         return open_orders
+
+    async def _check_guards_of(self, planned: Planned) -> list[GuardResult]:
+        guards = await self._check_guards()  # the executions that the next one counts are read with them
+        return [*guards, await self._checks.trade_guard(planned)]
 
     async def _hold_for_approval(self, planned: Planned, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""

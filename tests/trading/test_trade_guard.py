@@ -1,15 +1,18 @@
 """The four regimes, by vectors of real sessions; and runs that they hold back."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from asgiref.sync import sync_to_async
 
 from accounts.models import Account
 from brokers.sessions import ExchangeCalendar
 from brokers.simulated import books
+from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
@@ -207,6 +210,37 @@ def test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits(
     entry = ScheduleEntry.objects.get()
     assert (entry.due_at, entry.run) == (at("2026-11-27 09:30"), run)
     assert SeenExecution.objects.count() == SimulatedExecution.objects.count() == 7
+
+
+@SENDS
+def test_what_was_bought_by_hand_right_after_the_executions_were_read_is_seen_before_it_is_sold(
+    make_account, real_day, monkeypatch
+):
+    account = make_account(cash="500000", trade_guard="pdt_legacy", positions={"VTI": "100"})
+    for symbol in ("TLT", "GLD", "QQQ"):
+        trade_by_hand("U1", symbol, 5)
+        trade_by_hand("U1", symbol, -5)
+    executions, snapshot = SimulatedBroker.get_executions, SimulatedBroker.get_account_snapshot
+    were_read = asyncio.Event()
+
+    async def over_a_slow_line(self, *args, **options):
+        found = await executions(self, *args, **options)
+        if were_read.is_set():
+            await asyncio.sleep(0.2)  # whoever does not wait for them goes on without
+        were_read.set()
+        return found
+
+    async def after_a_trade_by_hand(self, *args, **options):
+        await were_read.wait()
+        if not await SimulatedOrder.objects.filter(symbol="VTI").aexists():
+            await sync_to_async(trade_by_hand)("U1", "VTI", 1)
+        return await snapshot(self, *args, **options)
+
+    monkeypatch.setattr(SimulatedBroker, "get_executions", over_a_slow_line)
+    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", after_a_trade_by_hand)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("deferred", "trade_guard_plan"), run.error_message
+    assert not SimulatedOrder.objects.filter(client_order_id__startswith="rb-").exists()
 
 
 @SENDS
