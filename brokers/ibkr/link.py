@@ -123,7 +123,9 @@ class Link:
             self._check_environment(wire)
         except BaseException as error:
             await _hang_up(wire)
-            if isinstance(error, asyncio.CancelledError) and refusal.done():
+            task = asyncio.current_task()
+            is_told_to_stop = task is not None and task.cancelling()  # then hanging up looks like a refusal
+            if isinstance(error, asyncio.CancelledError) and refusal.done() and not is_told_to_stop:
                 raise refusal.result() from None
             raise
         self._wire = wire
