@@ -14,6 +14,11 @@ _Step = tuple[int, str, int, int]
 """The factor from which a buy takes part, its symbol, and what it adds to the slope and to the money to spend."""
 
 
+def can_be_paid(valuation: Valuation, forced: Mapping[int, int]) -> bool:
+    """Whether the money is enough for the forced shares once all else is sold that may be."""
+    return valuation.is_feasible(valuation.state([forced.get(i, least) for i, least in enumerate(valuation.least)]))
+
+
 def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
     """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor.
 

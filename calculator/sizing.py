@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from calculator.exchanges import exchange_many, improve
 from calculator.fill import fill
 from calculator.holdings import Line
-from calculator.shortage import affordable_shares, made_up_by_one
+from calculator.shortage import affordable_shares, can_be_paid, made_up_by_one
 from calculator.valuation import State, Valuation
 
 DEAREST, IMPROVED = 4, 6
@@ -47,6 +47,8 @@ def solve(
         thorough: whether a shortage may be made up for by single shares, or by one line, if that is nearer.
     """
     wishes = valuation.changed(valuation.wishes, forced.items()) if forced else valuation.wishes
+    if forced and not (valuation.is_feasible(wishes) or can_be_paid(valuation, forced)):
+        return wishes
     base = affordable_shares(valuation, wishes, forced)
     filled = fill(valuation, base, forced, below=below, nodes=nodes)
     if base is wishes or not thorough:
