@@ -43,12 +43,13 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
         below: shares of each line that may be given up for others.
         nodes: how long the search around the break may be.
     """
-    shares = list(base.shares)
     room = valuation.room(base)
-    may_buy = below > 0 or room >= 0  # a share that is not sold can be worth less than the fee for it
+    if room < 0 and not below:
+        return base
+    shares = list(base.shares)
     items: list[_Item] = []
     for i, (choices, n, most) in enumerate(zip(valuation.choices, base.shares, valuation.most, strict=True)):
-        if i in forced or not (may_buy or n < choices.line.whole_held):
+        if i in forced:
             continue
         start, stop = n, n + ABOVE
         if below:
