@@ -15,7 +15,7 @@ REFUSALS = {
     "account_data_mismatch": "Value, cash and positions of the account do not add up.",
     "too_much_frozen": "Too much of the account has no valid quote.",
     "replacement_no_room": "The replacements leave too little for the weights that are not replaced.",
-    "replacement_sum_off": "After the replacements the weights do not add up to what they were.",
+    "replacement_sum_off": "Weights of very many digits do not add up to what they were after the replacements.",
     "replacement_duplicate_source": "Two rules replace the same symbol.",
 }
 

@@ -70,11 +70,13 @@ def apply_replacements(
     merged = dict(others)
     for symbol, weight in replaced.items():
         merged[symbol] = merged.get(symbol, Decimal(0)) + weight
+    # Only by the last of 28 digits, when the weights have as many.
     off = abs(sum(merged.values(), Decimal(0)) - total)
     if off > limits.normalization_failure_threshold:
         raise CalculationRefused(
             "replacement_sum_off",
-            f"After the replacements the weights are off by {off.normalize():f}. Check the scales of the set.",
+            f"After the replacements the weights are off by {off.normalize():f}. Publish weights with fewer digits, or "
+            "allow a larger difference in the policy.",
         )
     ordered = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))
     return ReplacementResult(

@@ -68,6 +68,17 @@ def test_replacements_that_leave_no_room_are_refused():
     assert caught.value.code == "replacement_no_room"
 
 
+def test_weights_with_more_digits_than_a_sum_can_have_are_refused_where_no_difference_is_allowed():
+    wanted = items(
+        A="0.1548353256916095724175401825", B="0.1956877493256852908966968032", C="0.01219108950200731494100408045"
+    )
+    rows = rules(("A", "X", "1"))
+    assert after(wanted, rows)["X"] == Decimal("0.1548353256916095724175401825")
+    with pytest.raises(CalculationRefused) as caught:
+        apply_replacements(wanted, rows, LIMITS.model_copy(update={"normalization_failure_threshold": Decimal(0)}))
+    assert caught.value.code == "replacement_sum_off"
+
+
 def test_two_rules_for_one_source_are_refused():
     with pytest.raises(CalculationRefused) as caught:
         after(items(A="1"), rules(("A", "X", "1"), ("A", "Y", "1")))
