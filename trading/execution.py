@@ -178,7 +178,7 @@ class OrderPhase:
                 async with asyncio.timeout(min(left, QUIET_SECONDS)):
                     updates = await self._desk.next_updates(order.client_order_id)
             except TimeoutError:
-                order = await self._asked(order)
+                order = await self.asked(order)
             else:
                 order = await self._journal.apply(order, *updates)
         return order
@@ -193,7 +193,7 @@ class OrderPhase:
         reached(FailPoint.CANCEL_REQUESTED, self._account_id)
         order = await self._until_settled(order, self._deadlines.cancel)
         if not order.is_settled:
-            order = await self._asked(order)
+            order = await self.asked(order)
         if not order.is_settled:
             order = await self._journal.mark(
                 order, OrderState.UNKNOWN, "The broker did not confirm the cancel: the order may be alive."
@@ -210,10 +210,10 @@ class OrderPhase:
                     updates = await self._desk.next_updates(order.client_order_id)
                     order = await self._journal.apply(order, *updates)
         except TimeoutError:
-            order = await self._asked(order)
+            order = await self.asked(order)
         return order
 
-    async def _asked(self, order: OrderView) -> OrderView:
+    async def asked(self, order: OrderView) -> OrderView:
         """The order as the broker's records have it; a look-up that fails proves nothing, and nothing ends by it."""
         try:
             return await self._reconciler.refresh(order)

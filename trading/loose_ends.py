@@ -46,6 +46,7 @@ class LooseEnds:
     async def settle_what_was_sent(self, before: Beforehand) -> None:
         """After a crash or a dropped link: every order of the run is brought to its end before anything else.
 
+        Of those that have ended, fills and commissions that were not told any more are asked for.
         Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
         """
         for order in before.orders:
@@ -53,6 +54,8 @@ class LooseEnds:
                 await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
         unsettled = [order for order in before.orders if order.submitted_at and not order.is_settled]
         refuse_unknown(await together(*(self._settle(order) for order in unsettled)))
+        incomplete = [order for order in before.orders if order.is_settled and not order.fills_complete]
+        await together(*(self._phase.asked(order) for order in incomplete))
         await together(*(self._reconciler.settle(order) for order in before.left_behind))
         reached(FailPoint.SETTLED, self._ticket.account_id)
 

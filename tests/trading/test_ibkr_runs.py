@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from brokers.sessions import NEW_YORK
 from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
-from tests.support.ibkr_gateway import Book, GatewayThread, Kind
+from tests.support.ibkr_gateway import Book, GatewayThread, Kind, messages
 from tests.support.ibkr_gateway.answers import Answers
 from tests.support.ibkr_gateway.book import BookedOrder
+from tests.support.ibkr_gateway.desk import Desk
 from tests.support.makers import carry_out, policy, queue
 from trading.broker_link import BrokerLink
 from trading.models import RebalanceRun
@@ -305,6 +306,25 @@ def test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice(account, boo
         gateway.gateway.desk._fill(order)
 
     gateway.when_taken("VTI", restart)
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book)
+    assert_settled(book)
+
+
+def test_a_commission_that_the_link_took_along_when_it_broke_is_asked_for(account, book, gateway, monkeypatch):
+    tell_fill = Desk._tell_fill
+
+    def and_break_before_its_commission(desk, order, fill):
+        commission, fill.commission = fill.commission, None
+        tell_fill(desk, order, fill)
+        fill.commission = commission
+        if order.instrument.symbol == "VTI":
+            gateway.gateway.drop_all()
+        else:
+            desk._tell(order, messages.commission_report(fill))
+
+    monkeypatch.setattr(Desk, "_tell_fill", and_break_before_its_commission)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
