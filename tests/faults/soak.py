@@ -77,7 +77,9 @@ answer = StrategyEvent.objects.filter(runs__orders__fills__isnull=False).distinc
 STATES = """
 from collections import Counter
 from trading.models import Order, RebalanceRun
-answer = (Counter(RebalanceRun.objects.values_list("state", flat=True)), Counter(Order.objects.values_list("state", flat=True)))
+codes = RebalanceRun.objects.exclude(state="superseded").exclude(error_code="").values_list("error_code", flat=True)
+states = [Counter(rows.objects.values_list("state", flat=True)) for rows in (RebalanceRun, Order)]
+answer = [*states, Counter(codes)]
 """
 
 
@@ -124,7 +126,7 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
         rig.ask(EVENT.format(channel=channel, weights=weights, message=f"m-{number}", times=times))
     _calm_down(rig)
     ledger = rig.ledger()
-    runs, orders = rig.ask(STATES)
+    runs, orders, reasons = rig.ask(STATES)
     deaths = [code for crew in crews for code in crew.deaths()]
     return ledger | {
         "did": {
@@ -134,6 +136,7 @@ def soak(rig, *, seed, events, accounts, clusters, kill_every, faults=QUICK_FAUL
             "traded": rig.ask(TRADED),
             "runs": runs,
             "orders": orders,
+            "reasons": reasons,
         },
         "codes": Counter(deaths),
     }
@@ -162,6 +165,10 @@ def _calm_down(rig):
     rig.wait_for(lambda: rig.ask(UNFINISHED) == [0, 0], "The settling of all orders", 120)
 
 
+def _counted(counts):
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
 def text(result):
     """The ledger for people."""
     counts, wrong, did = result["counts"], result["wrong"], result["did"]
@@ -169,8 +176,9 @@ def text(result):
         f"events {counts['events']}, of which {did['traded']} traded; runs {counts['runs']}",
         f"orders at the broker {counts['orders']}, fills {counts['fills']}",
         f"workers killed {did['kills']}, seconds {did['seconds']}",
-        f"runs ended: {', '.join(f'{state} {count}' for state, count in sorted(did['runs'].items()))}",
-        f"orders ended: {', '.join(f'{state} {count}' for state, count in sorted(did['orders'].items()))}",
+        f"runs ended: {_counted(did['runs'])}",
+        f"reasons: {_counted(did['reasons'])}",
+        f"orders ended: {_counted(did['orders'])}",
         f"orders sent twice {len(counts['orders_sent_twice'])}",
         f"orders without an older row {len(counts['orders_without_an_older_row'])}",
         f"events lost {len(counts['events_lost']) + len(counts['runs_without_an_end'])}",
