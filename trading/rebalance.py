@@ -1,7 +1,7 @@
 """THE STORY of a run, from top to bottom.
 
     guards -> targets -> replacements -> snapshot -> quotes -> plan -> [a preview stops here]
-    -> open orders cancelled, positions and guards read again
+    -> open orders, positions and guards read; what is open is cancelled, and all of them are read again
     -> sells -> cash from their fills -> buys cut to it -> report
 
 A preview and an execution share every line up to the plan. Executing an approved preview executes that plan, or
