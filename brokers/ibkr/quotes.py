@@ -168,7 +168,9 @@ class Quotes:
                         await _first(stream.heard, link.ended)
             finally:
                 looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                (trouble,) = await asyncio.gather(looking, return_exceptions=True)
+                if isinstance(trouble, Exception):  # they are done without; a broken link is told of below
+                    logger.warning("Market data lines were not looked for to the end: %r", trouble)
 
     def _seconds_for(self, streams: list[Stream]) -> float:
         """The deadline; later where there is more to ask for, and to let go for it, than the pace allows until then."""
