@@ -65,7 +65,8 @@ class Sight:
     async def _targets_to_plan(self) -> tuple[AllocationItem, ...]:
         """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
         targets = await self._wanted()
-        self._quotes.ask_for(sorted({*self._held_before, *(item.symbol for item in targets)}))
+        self._quotes.ask_for([item.symbol for item in targets])
+        self._quotes.ask_for(sorted(self._held_before))  # apart: what is not held any more is not waited for
         await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
         return targets
 

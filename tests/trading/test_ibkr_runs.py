@@ -15,7 +15,7 @@ from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.ibkr_gateway.desk import Desk
 from tests.support.makers import carry_out, policy, queue
 from trading.broker_link import BrokerLink
-from trading.models import RebalanceRun
+from trading.models import AccountStanding, RebalanceRun
 from trading.slot_worker import work_slot
 from trading.values import ExecCommand
 
@@ -267,6 +267,29 @@ def test_a_position_that_alone_may_not_be_quoted_is_left_alone_and_the_others_ar
     assert run.state == "completed", run.error_message
     assert "not subscribed" in warnings(run)["quote_missing"]
     assert {order.instrument.symbol for order in book.orders} == set(TARGETS)
+    assert_settled(book)
+
+
+def test_what_was_held_before_and_cannot_be_looked_up_any_more_is_not_needed(account, book, gateway, monkeypatch):
+    AccountStanding.objects.create(
+        account=account,
+        seen_at=timezone.now(),
+        total_value_usd=1,
+        cash_usd=0,
+        weights=[["GONE", "0.9"], ["SPY", "0.1"]],
+    )
+    contract_details = Answers.contract_details
+
+    def but_not_that_one(answers, request_id, asked):
+        if asked.symbol == "GONE":
+            answers._send(messages.error(request_id, 321, "Error validating request."))
+        else:
+            contract_details(answers, request_id, asked)
+
+    monkeypatch.setattr(Answers, "contract_details", but_not_that_one)
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book)
     assert_settled(book)
 
 
