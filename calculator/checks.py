@@ -65,13 +65,12 @@ def check_account(account: AccountState, wanted: Container[str], config: Account
             "total_value_not_positive",
             f"The account's value is ${total}. Nothing is traded in an empty account.",
         )
-    short = sorted(
-        position.symbol
-        for position in account.positions
-        if position.quantity < 0 and (config.shorts == "refuse" or (position.tradable and position.symbol in wanted))
-    )
-    if short:
-        raise CalculationRefused("short_position", f"The account is short in {', '.join(short)}. Close it by hand.")
+    short = [position for position in account.positions if position.quantity < 0]
+    refused = [p.symbol for p in short if config.shorts == "refuse" or (p.tradable and p.symbol in wanted)]
+    if refused:
+        raise CalculationRefused(
+            "short_position", f"The account is short in {', '.join(sorted(refused))}. Close it by hand."
+        )
     booked = sum(
         [position.quantity * (position.market_price or NOTHING) for position in account.positions], account.cash_usd
     )

@@ -212,9 +212,9 @@ def _price(micro: int) -> Decimal:
 
 
 def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
-    explained = {item.symbol for item in selection.not_traded} | moved.keys()
+    explained = {item.symbol for item in selection.not_traded}
     for line in selection.free:
-        if line.symbol in explained:
+        if line.symbol in moved or line.symbol in explained:
             continue
         short = line.target - line.value >= line.mark
         if short:
