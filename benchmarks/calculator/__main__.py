@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.calculator.measure import compare, growth
+from benchmarks.calculator.measure import compare, growth, loop_time
 from benchmarks.calculator.report import BEGIN, END, picture, table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -16,10 +16,13 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=950_000, help="seed of the first account (950000)")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/ as it is")
     options = parser.parse_args()
+    loops = [loop_time()]
     grown = growth(SYMBOLS, ACCOUNTS_A_SIZE)
+    loops.append(loop_time())
     found = compare(options.first_seed, options.accounts)
+    loops.append(loop_time())
     command = f"python -m benchmarks.calculator --accounts {options.accounts} --first-seed {options.first_seed}"
-    text = table(found, grown, command)
+    text = table(found, grown, loops, command)
     print(text)
     if options.no_docs:
         return

@@ -17,6 +17,7 @@ from calculator import CalculationRefused, TradeCalculationResult, TradeCalculat
 P = TypeVar("P")
 T = TypeVar("T")
 
+ROUNDS_OF_LOOP = 200_000
 CENT = Decimal("0.01")
 """Errors below it are as good as none."""
 
@@ -106,6 +107,18 @@ def compare(first_seed: int, accounts: int) -> Comparison:
             score.times.append(took)
             score.judge(problem, shares, best)
     return found
+
+
+def loop_time() -> float:
+    """Median milliseconds of a plain loop of so many rounds: how fast the processor is just now, to judge times by."""
+
+    def add_up() -> int:
+        total = 0
+        for i in range(ROUNDS_OF_LOOP):
+            total += i
+        return total
+
+    return statistics.median(_timed(add_up)[0] for _ in range(15))
 
 
 def growth(sizes: list[int], accounts: int) -> dict[int, float]:

@@ -1,14 +1,19 @@
 """The table and the picture of the documents."""
 
-from benchmarks.calculator.measure import Comparison, Score
+from benchmarks.calculator.measure import ROUNDS_OF_LOOP, Comparison, Score
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def table(found: Comparison, grown: dict[int, float], command: str) -> str:
-    """What was measured, as Markdown."""
+def table(found: Comparison, grown: dict[int, float], loops: list[float], command: str) -> str:
+    """What was measured, as Markdown; `loops` are milliseconds of the plain loop, from the beginning to the end."""
+    speed = ", ".join(f"{loop:.1f}" for loop in loops)
+    head = (
+        f"Measured by `{command}`; everything ran one after the other on one core. Times are processor time. A plain Python "
+        f"loop of {ROUNDS_OF_LOOP:,} rounds took {speed} ms: before the growth, after it, and at the end."
+    )
     lines = [
-        f"Measured by `{command}`; everything ran one after the other on one core. Times are processor time.",
+        head,
         "",
         "| Way | Infeasible | Against a rule | Mean | Median | p99 | Worst | Above 1.05 | Time, median | Time, p99 |",
         "|---|---|---|---|---|---|---|---|---|---|",
