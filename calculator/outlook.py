@@ -37,8 +37,11 @@ class Outlooks:
             moved: signed shares by symbol.
             cash: what there is then, in micro-dollars.
         """
-        total = self._holdings.total
-        values = [line.value + moved.get(line.symbol, 0) * line.mark for line in self._holdings.lines]
+        total, lines = self._holdings.total, self._holdings.lines
+        if moved:
+            values = [line.value + moved.get(line.symbol, 0) * line.mark for line in lines]
+        else:
+            values = [line.value for line in lines]
         gone = [i for i in self._not_wanted if not values[i]]
         values.append(cash)
         parts = hundred_millionths(values, total)

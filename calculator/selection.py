@@ -101,11 +101,11 @@ def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
 
 def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) -> set[str]:
     """Targets whose drift is inside the band; none, when together they would hide a deposit or a debit."""
-    # Up to the next whole part, which no whole number lies below: it is quicker to compare with.
-    band = int((holdings.total * holdings.config.band_percent).to_integral_value(ROUND_CEILING))
-    inside = [line for line in targets if abs(line.value - line.target) * 100 < band]
+    # Rounded up: the same whole numbers lie below it, and they are compared sooner.
+    band = int((holdings.total * holdings.config.band_percent / 100).to_integral_value(ROUND_CEILING))
+    inside = [line for line in targets if abs(line.value - line.target) < band]
     together = abs(sum(line.value - line.target for line in inside))
-    if inside and (together * 100 >= band or holdings.cash < 0):
+    if inside and (together >= band or holdings.cash < 0):
         selection.band_lifted = True
         return set()
     return {line.symbol for line in inside}
