@@ -12,8 +12,8 @@ SYMBOLS, ACCOUNTS_A_SIZE = [10, 100, 500, 3000], 9
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=300, help="how many accounts (300)")
-    parser.add_argument("--first-seed", type=int, default=950_000, help="seed of the first account (950000)")
+    parser.add_argument("--accounts", type=int, default=500, help="how many accounts (500)")
+    parser.add_argument("--first-seed", type=int, default=1_100_000, help="seed of the first account (1100000)")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/ as it is")
     options = parser.parse_args()
     loops = [loop_time()]
