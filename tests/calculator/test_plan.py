@@ -230,3 +230,13 @@ def test_a_plan_survives_json_with_its_digest():
 def test_the_policy_is_strict_about_what_it_takes():
     with pytest.raises(ValueError, match="extra"):
         config(cash_reserve="3")
+
+
+def test_below_the_reserve_many_symbols_are_rather_left_alone_than_sold_to_buy_another():
+    names = [f"S{i:03d}" for i in range(160)]
+    state = account(500, *((name, 5 if name == "S000" else 11, "100") for name in names))
+    wanted = targets(**dict.fromkeys(names, "0.00625"))
+    quotes = [quote(name, "99.99", "100.01") for name in names]
+    result = plan(state, wanted, quotes, one_share=False, min_cash_usd=1000)
+    assert traded(result) == {}
+    assert {warning.code for warning in result.warnings} == {"cash_below_reserve"}
