@@ -19,6 +19,8 @@ from brokers.values import ContractFacts, ExchangeDay
 logger = logging.getLogger("rebalancer.brokers")
 
 NO_SUCH_CONTRACT = 200
+RULE_TRIES = 3
+"""So often a market rule is asked for; a contract whose rule does not come is quoted in its least tick."""
 
 
 class Contracts:
@@ -28,7 +30,8 @@ class Contracts:
         self._link = link
         self._cache = cache
         self._known: dict[str, ContractFacts] = {}
-        self._rules: dict[int, tuple[tuple[Decimal, Decimal], ...]] = {}
+        self._rules: dict[int, list[PriceIncrement]] = {}
+        self._asking_rules = asyncio.Lock()
         self._looking = asyncio.Lock()
 
     async def of(self, symbols: Sequence[str]) -> dict[str, ContractFacts]:
@@ -76,14 +79,20 @@ class Contracts:
         rule = mapping.smart_rule(details)
         if rule is None:
             return mapping.tick_steps([], details.minTick)
-        if rule not in self._rules:
+        async with self._asking_rules:  # most symbols have the same one: it is asked for once
+            if rule not in self._rules:
+                self._rules[rule] = await self._ask_rule(rule)
+        return mapping.tick_steps(self._rules[rule], details.minTick)
 
-            async def ask(wire: Wire) -> list[PriceIncrement]:
-                return await wire.reqMarketRuleAsync(rule) or []
+    async def _ask_rule(self, rule: int) -> list[PriceIncrement]:
+        async def ask(wire: Wire) -> list[PriceIncrement]:
+            # The library gives up after a second, also while the question still waits for its turn in the queue.
+            for _ in range(RULE_TRIES):
+                if (increments := await wire.reqMarketRuleAsync(rule)) is not None:
+                    return increments
+            return []
 
-            increments = await self._link.ask(f"market rule {rule}", ask, lock=f"rule {rule}")
-            self._rules[rule] = mapping.tick_steps(increments, details.minTick)
-        return self._rules[rule]
+        return await self._link.ask(f"market rule {rule}", ask)
 
 
 def _hours(symbol: str, details: ContractDetails) -> tuple[tuple[ExchangeDay, ...], tuple[ExchangeDay, ...]]:

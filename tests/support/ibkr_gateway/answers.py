@@ -94,7 +94,8 @@ class Answers:
         self._send(messages.contract_details_end(request_id))
 
     def market_rule(self, rule_id):
-        self._send(messages.market_rule(rule_id, MARKET_RULES[rule_id]))
+        if not self._script.take(Kind.MUTE_RULE):
+            self._send(messages.market_rule(rule_id, MARKET_RULES[rule_id]))
 
     def market_data(self, request_id, asked):
         instrument = self._book.instruments.get(asked.con_id) or self._book.stock(asked.symbol)

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     CROSSED_QUOTE = "crossed_quote"
     ONE_SIDED_QUOTE = "one_sided_quote"
     QUOTE_ERROR = "quote_error"  # an error with `code` in place of ticks
+    MUTE_RULE = "mute_rule"  # a market rule is asked for and not answered
     DELAYED_QUOTE = "delayed_quote"  # 10167, then ticks of the delayed kind
     NO_VALUE = "no_value"  # NetLiquidation is missing from the account's values
     NO_POSITIONS_END = "no_positions_end"  # positions come and are never confirmed
