@@ -26,14 +26,19 @@ QUOTE_SECONDS = 3.0
 """Quotes that are not whole by then are taken as they are: one mute symbol must not hold up an event."""
 
 
-async def make_client(slot: BrokerConnection, policy: FrozenPolicy) -> BrokerClient:
+def read_slot(pk: int) -> tuple[BrokerConnection, tuple[str, ...]]:
+    """The slot and the numbers of its accounts."""
+    slot = BrokerConnection.objects.get(pk=pk)
+    return slot, tuple(slot.accounts.order_by("account_id").values_list("account_id", flat=True))
+
+
+def make_client(slot: BrokerConnection, account_ids: tuple[str, ...], policy: FrozenPolicy) -> BrokerClient:
     """The connector of the slot, not connected yet. Whoever connects it holds the slot's lease."""
-    account_ids = [account_id async for account_id in slot.accounts.values_list("account_id", flat=True)]
     return connector_class(slot.broker)(
         ConnectionSettings(
             environment=slot.environment,
             client_id=slot.client_id,
-            account_ids=tuple(sorted(account_ids)),
+            account_ids=account_ids,
             host=settings.IB_HOST,
             port=settings.IB_PORT,
             connection_timeout_seconds=float(policy.connection_timeout_seconds),
@@ -94,8 +99,8 @@ class BrokerLink:
             await self._close()
 
     async def _open(self, ticket: RunTicket) -> None:
-        slot = await BrokerConnection.objects.aget(pk=self._lease.connection_id)
-        client = await make_client(slot, ticket.policy)
+        slot, account_ids = await sync_to_async(read_slot)(self._lease.connection_id)
+        client = make_client(slot, account_ids, ticket.policy)
         await client.connect()
         # Kept at once: whatever happens next, it is closed with the lease.
         self._client, self._desk = client, OrderDesk(client)

@@ -121,9 +121,12 @@ class RunDoor:
         self, ticket: RunTicket, event_id: int, journal: RunJournal
     ) -> tuple[Link, Beforehand]:
         """The open link; what needs no link is asked for while it is being opened."""
+        return await together(self._link.ready(ticket, event_id), self._meanwhile(ticket, event_id, journal))
+
+    async def _meanwhile(self, ticket: RunTicket, event_id: int, journal: RunJournal) -> Beforehand:
         if ticket.strategy is not None:
             self._link.targets(ticket, event_id).ask_for(ticket.strategy)
-        return await together(self._link.ready(ticket, event_id), journal.beforehand(ticket.account_pk))
+        return await journal.beforehand(ticket.account_pk)
 
     async def _refuse_before_connecting(self, ticket: RunTicket) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""

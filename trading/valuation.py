@@ -12,10 +12,10 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.models import Account, BrokerConnection
+from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.exceptions import BrokerError
-from trading.broker_link import make_client
+from trading.broker_link import make_client, read_slot
 from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
 from trading.journal.standing import keep_total, keep_value
 from trading.market_calendar import MarketCalendar, market_calendar
@@ -86,8 +86,8 @@ async def _read_values(lease: Lease) -> int:
     accounts = [account async for account in due]
     if not accounts:
         return 0
-    slot = await BrokerConnection.objects.aget(pk=lease.connection_id)
-    client = await make_client(slot, await sync_to_async(resolve_policy)(accounts[0]))
+    policy = await sync_to_async(resolve_policy)(accounts[0])
+    client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
     kept = 0
     await client.connect()
     try:

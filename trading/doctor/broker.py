@@ -12,7 +12,7 @@ from accounts.models import Account, BrokerConnection, TargetAllocation
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
-from trading.broker_link import make_client
+from trading.broker_link import make_client, read_slot
 from trading.doctor.findings import Finding, off, ok, problem
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import claim_lease, release_lease
@@ -61,7 +61,8 @@ async def _under_lease(slot: BrokerConnection) -> list[Finding]:
 
 async def _try_link(slot: BrokerConnection) -> list[Finding]:
     accounts = [account async for account in slot.accounts.filter(enabled=True).select_related("policy")]
-    client = await make_client(slot, await sync_to_async(resolve_policy)(accounts[0]))
+    policy = await sync_to_async(resolve_policy)(accounts[0])
+    client = make_client(*await sync_to_async(read_slot)(slot.pk), policy)
     await client.connect()
     try:
         looks = [await _look_at(client, account) for account in accounts]

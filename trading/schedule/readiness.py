@@ -11,13 +11,13 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from accounts.models import Account, BrokerConnection
+from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from brokers.sessions import NEW_YORK
 from brokers.values import PriceKind
-from trading.broker_link import make_client
+from trading.broker_link import make_client, read_slot
 from trading.errors import TradingError
 from trading.guards import check_guards
 from trading.journal import schedule
@@ -112,9 +112,8 @@ async def _look(lease: Lease, due_at: datetime) -> list[str]:
     problems = await sync_to_async(_blocked)(accounts, due_at)
     if not accounts:
         return problems
-    slot = await BrokerConnection.objects.aget(pk=lease.connection_id)
     policy = await sync_to_async(resolve_policy)(accounts[0])
-    client = await make_client(slot, policy)
+    client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
     targets = SharedTargets(float(policy.allocation_timeout_seconds))
     try:
         await client.connect()
