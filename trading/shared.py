@@ -40,7 +40,7 @@ class SharedTargets:
             self._fetches[strategy.pk].add_done_callback(_seen)
 
     def are_at_hand(self, strategy: Strategy) -> bool:
-        """Whether they have come."""
+        """Whether asking has ended, with them or without: nobody has to wait."""
         return strategy.pk in self._fetches and self._fetches[strategy.pk].done()
 
     async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
