@@ -8,9 +8,9 @@ LINE = "[%(asctime)s] %(context)s[%(levelname)s] %(message)s"
 def logging_config(level: str, form: str) -> dict[str, Any]:
     """The `logging.config.dictConfig` of the whole project; lines go to standard error."""
     formatters: dict[str, dict[str, Any]] = {
-        "text": {"()": "trading.log_context.TextFormatter", "fmt": LINE},
+        "text": {"()": "trading.common.log_context.TextFormatter", "fmt": LINE},
         "json": {
-            "()": "trading.log_context.JsonLines",
+            "()": "trading.common.log_context.JsonLines",
             "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s %(run_id)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         },
@@ -20,7 +20,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": formatters,
         "filters": {
-            "context": {"()": "trading.log_context.RunContextFilter"},
+            "context": {"()": "trading.common.log_context.RunContextFilter"},
         },
         "handlers": {
             "stderr": {

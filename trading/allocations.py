@@ -15,8 +15,8 @@ import stamina
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from calculator import AllocationItem
+from trading.common.safe_http import ForbiddenAddress, check_url, guarded_client
 from trading.errors import RunFailed
-from trading.outbound import ForbiddenAddress, check_url, guarded_client
 
 logger = logging.getLogger("rebalancer.trading")
 

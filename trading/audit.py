@@ -11,7 +11,7 @@ from simple_history.models import HistoricalRecords
 from simple_history.signals import post_create_historical_record
 
 from trading.client_address import client_address
-from trading.log_context import redact
+from trading.common.log_context import redact
 from trading.models import AuditEntry, TradingControl
 
 VERBS = {"+": "added", "~": "changed", "-": "deleted"}

@@ -11,8 +11,8 @@ from accounts.policies import FrozenPolicy
 from brokers.base import BrokerClient
 from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
+from trading.common.fail_points import FailPoint, reached
 from trading.contract_cache import DatabaseContractCache
-from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, note_client_id_in_use
 from trading.order_desk import OrderDesk
 from trading.price_cache import DatabasePriceCache

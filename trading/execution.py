@@ -19,7 +19,7 @@ from brokers.exceptions import (
 )
 from brokers.sessions import Session
 from brokers.values import Execution, OrderResult
-from trading.fail_points import FailPoint, reached
+from trading.common.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState

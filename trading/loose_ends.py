@@ -8,9 +8,10 @@ from brokers.base import BrokerClient
 from brokers.exceptions import OrderExecutionError
 from brokers.values import OpenOrder
 from trading.account_state import held_shares, shares_of
+from trading.common.concurrency import together
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
 from trading.execution import OrderPhase
-from trading.fail_points import FailPoint, reached
 from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
@@ -19,7 +20,6 @@ from trading.order_desk import OrderDesk
 from trading.planned import Planned
 from trading.reconciliation import Reconciler
 from trading.run_ticket import RunTicket
-from trading.together import together
 
 logger = logging.getLogger("rebalancer.trading")
 

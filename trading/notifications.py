@@ -9,9 +9,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from trading.common.fail_points import FailPoint, reached
+from trading.common.log_context import redact
 from trading.errors import Refused
-from trading.fail_points import FailPoint, reached
-from trading.log_context import redact
 from trading.models import Notification, NotificationKind, NotificationState
 from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
 

@@ -11,10 +11,10 @@ from brokers.base import BrokerClient
 from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
 from trading.automatic_approval import judge
+from trading.common.concurrency import together
 from trading.market_calendar import MarketCalendar
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
-from trading.together import together
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.values import GuardResult
 

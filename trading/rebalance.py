@@ -33,9 +33,10 @@ from calculator import (
 from trading import approved_plan
 from trading.account_state import account_state, held_shares
 from trading.codes import HELD
+from trading.common.concurrency import together
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
-from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce
 from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView, PlannedOrder
@@ -52,7 +53,6 @@ from trading.report import make_report
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 from trading.sight import Sight
-from trading.together import together
 from trading.trade_guard import needs_executions, window_start
 from trading.values import GuardResult, RunWarning
 

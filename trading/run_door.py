@@ -15,8 +15,10 @@ from brokers.exceptions import (
     WrongEnvironment,
 )
 from trading.broker_link import BrokerLink
+from trading.common.concurrency import together
+from trading.common.fail_points import FailPoint, reached
+from trading.common.log_context import log_context
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
-from trading.fail_points import FailPoint, reached
 from trading.guards import check_guards, enforce
 from trading.journal import leases, runs
 from trading.journal.beforehand import Beforehand
@@ -24,12 +26,10 @@ from trading.journal.leases import Lease
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.journal.scribe import Scribe
-from trading.log_context import log_context
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
 from trading.rebalance import Link, Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
-from trading.together import together
 from trading.values import GuardResult
 
 logger = logging.getLogger("rebalancer.trading")

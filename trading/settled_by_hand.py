@@ -16,10 +16,10 @@ from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from brokers.values import Execution
 from trading.audit import note
+from trading.common.log_context import redact
 from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import by_hand
 from trading.journal.leases import Lease
-from trading.log_context import redact
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.one_time_codes import code_missing, confirm_live
 from trading.settling import slot_held

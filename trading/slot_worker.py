@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from trading import stopping
 from trading.broker_link import BrokerLink
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import LeaseLost
-from trading.fail_points import FailPoint, reached
 from trading.journal import claims, leases
 from trading.journal.leases import Lease
 from trading.lease_keeper import kept

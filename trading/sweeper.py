@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import BrokerConnection
-from trading.clock import MOST_SKEW_SECONDS, skew_seconds
+from trading.common.clock import MOST_SKEW_SECONDS, skew_seconds
 from trading.journal.claims import requeue_due
 from trading.journal.outbox import tell_people
 from trading.market_calendar import market_calendar

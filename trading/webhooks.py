@@ -12,9 +12,9 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from trading.log_context import redact
+from trading.common.log_context import redact
+from trading.common.safe_http import ForbiddenAddress, check_url, guarded_client
 from trading.models import NotificationState, Webhook, WebhookDelivery
-from trading.outbound import ForbiddenAddress, check_url, guarded_client
 from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")

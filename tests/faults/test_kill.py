@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trading.fail_points import FailPoint
+from trading.common.fail_points import FailPoint
 
 pytestmark = pytest.mark.e2e
 

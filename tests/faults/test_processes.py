@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from trading.fail_points import FailPoint
+from trading.common.fail_points import FailPoint
 
 pytestmark = pytest.mark.e2e
 on_postgres = pytest.mark.skipif(

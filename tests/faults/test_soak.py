@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.faults.soak import POINTS_OF_A_RUN, soak, text
-from trading.fail_points import FailPoint
+from trading.common.fail_points import FailPoint
 
 pytestmark = pytest.mark.e2e
 

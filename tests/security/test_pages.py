@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 from pydantic import SecretStr
 
-from trading.log_context import JsonLines, TextFormatter, configured_secrets, redact
+from trading.common.log_context import JsonLines, TextFormatter, configured_secrets, redact
 from trading.pages.redaction import RedactingMiddleware
 from trading.roles import ROLES, sync_roles
 

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from rebalancer_site.logging import logging_config
 from tests.support.makers import carry_out, queue
+from trading.common.log_context import log_context
 from trading.journal.retention import tidy
-from trading.log_context import log_context
 from trading.models import (
     AccountValue,
     ExecutedSession,

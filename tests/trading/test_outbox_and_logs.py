@@ -13,8 +13,8 @@ from django.utils import timezone
 from pydantic import SecretStr
 
 from tests.support.makers import policy, queue, simulated_account
+from trading.common.log_context import TextFormatter, redact
 from trading.journal.outbox import announce
-from trading.log_context import TextFormatter, redact
 from trading.models import Notification, RebalanceRun
 from trading.notifications import deliver_due, targets
 from trading.retrying import MAX_ATTEMPTS

@@ -114,7 +114,7 @@ def test_an_execution_never_uses_cached_prices(make_account, caplog):
 
 
 def test_log_lines_name_account_and_strategy(make_account, caplog):
-    from trading.log_context import RunContextFilter
+    from trading.common.log_context import RunContextFilter
 
     caplog.handler.addFilter(RunContextFilter())
     with caplog.at_level(logging.INFO):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from trading.together import together
+from trading.common.concurrency import together
 
 
 async def give(value):

@@ -9,9 +9,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from trading.admin_parts.read_only import ReadOnlyMixin
+from trading.common.safe_http import ForbiddenAddress
 from trading.models import Webhook, WebhookDelivery
 from trading.models.webhooks import new_key_id
-from trading.outbound import ForbiddenAddress
 from trading.webhooks import check_address, signing_key
 
 

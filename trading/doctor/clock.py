@@ -1,6 +1,6 @@
 """Clocks: leases go by the database's, everything else by the host's."""
 
-from trading.clock import MOST_SKEW_SECONDS, skew_seconds
+from trading.common.clock import MOST_SKEW_SECONDS, skew_seconds
 from trading.doctor.findings import Finding, ok, problem
 
 CHECK = "clock"

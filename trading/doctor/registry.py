@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from trading.common.log_context import redact
 from trading.doctor.findings import Finding, problem
-from trading.log_context import redact
 
 logger = logging.getLogger("rebalancer.trading")
 

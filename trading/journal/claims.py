@@ -5,8 +5,8 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts.models import Account
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fenced
 from trading.journal.runs import end_run, move_run, move_runs, note, note_each, supersede
 from trading.models import RebalanceRun, RunMode, RunState, RunStep, ScheduleState

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from brokers.values import OrderType, TimeInForce
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fenced
 from trading.journal.runs import note_all
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry

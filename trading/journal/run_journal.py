@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import Exists, Q
 
 from brokers.values import Execution
-from trading.fail_points import FailPoint, reached
+from trading.common.fail_points import FailPoint, reached
 from trading.journal import claims, orders, runs, words
 from trading.journal.beforehand import Beforehand, read_beforehand
 from trading.journal.executions import keep_executions

@@ -7,13 +7,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from trading.common.fail_points import FailPoint, reached
+from trading.common.log_context import redact
 from trading.errors import IllegalTransition
-from trading.fail_points import FailPoint, reached
 from trading.journal import schedule
 from trading.journal.leases import Lease, fenced
 from trading.journal.outbox import APPROVED_BY_RULE, announce
 from trading.journal.standing import keep_plan
-from trading.log_context import redact
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {

@@ -11,8 +11,8 @@ from typing import Any
 from django.db.models.functions import Now
 
 from brokers.values import Execution, OrderResult, OrderStatus
+from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.fail_points import FailPoint, reached
 from trading.journal.leases import Lease, fenced
 from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.runs import note_all

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from trading.log_context import LONG_ENOUGH_FOR_PAGES, configured_secrets
+from trading.common.log_context import LONG_ENOUGH_FOR_PAGES, configured_secrets
 
 REDACTED = b"[redacted]"
 
