@@ -7,13 +7,13 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading.audit import note
-from trading.codes import HELD
+from trading.error_codes import HELD
 from trading.errors import Refused
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
+from trading.models.run_documents import ExecCommand
 from trading.one_time_codes import code_missing, confirm_live
 from trading.services import request_run
-from trading.values import ExecCommand
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 VIEW_RIGHT = "accounts.view_account"

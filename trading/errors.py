@@ -18,7 +18,7 @@ class TradingError(Exception):
     """Root of everything that trading raises.
 
     Attributes:
-        code: stable word of `trading.codes`.
+        code: stable word of `trading.error_codes`.
         message: sentence for people.
     """
 

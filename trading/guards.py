@@ -18,8 +18,8 @@ from trading.models import (
     ScheduleState,
     TradingControl,
 )
+from trading.models.run_documents import GuardResult
 from trading.trade_guard import check_trade_guard
-from trading.values import GuardResult
 
 MOST_LATE = timedelta(minutes=15)
 """Nothing that is scheduled starts later than this after its time."""

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime
 
-from trading.values import TradingValue
+from trading.models.run_documents import TradingValue
 
 STOPPED = "stopped"
 """The state of a listener that was told to stop; its row says so and is not judged."""

@@ -13,10 +13,10 @@ from brokers.values import AccountSnapshot
 from trading.automatic_approval import judge
 from trading.common.concurrency import together
 from trading.market_calendar import MarketCalendar
+from trading.models.run_documents import GuardResult
 from trading.planned import Planned
 from trading.run_ticket import RunTicket
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
-from trading.values import GuardResult
 
 TURNOVER = "turnover_limit"
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from brokers.values import AccountSnapshot, OpenOrder
 from calculator import AllocationItem, Quote, TradeCalculationResult
-from trading.values import RunWarning
+from trading.models.run_documents import RunWarning
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from trading.models import RebalanceRun, StrategyEvent
-from trading.results import rebalance_result
+from trading.serializers import rebalance_result
 
 
 def run_text(run: RebalanceRun) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from accounts.policies import FrozenPolicy
 from brokers.values import ContractPrice, PriceKind
 from calculator import Quote
-from trading.values import RunWarning
+from trading.models.run_documents import RunWarning
 
 
 def tradable_quotes(

@@ -32,9 +32,9 @@ from calculator import (
 )
 from trading import approved_plan
 from trading.account_state import account_state, held_shares
-from trading.codes import HELD
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
+from trading.error_codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
 from trading.guards import check_guards, enforce
@@ -44,6 +44,7 @@ from trading.journal.run_journal import RunJournal
 from trading.loose_ends import LooseEnds, refuse_unknown
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep
+from trading.models.run_documents import GuardResult, RunWarning
 from trading.order_desk import OrderDesk
 from trading.plan_checks import PlanChecks
 from trading.planned import Planned
@@ -54,7 +55,6 @@ from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 from trading.sight import Sight
 from trading.trade_guard import needs_executions, window_start
-from trading.values import GuardResult, RunWarning
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -10,7 +10,7 @@ from calculator.outlook import CASH, residual_drift
 from trading.account_state import held_shares
 from trading.journal.orders import OrderView
 from trading.models import OrderState
-from trading.values import RunWarning
+from trading.models.run_documents import RunWarning
 
 PLACES = Decimal("0.00000001")
 

@@ -28,9 +28,9 @@ from trading.journal.run_journal import RunJournal
 from trading.journal.scribe import Scribe
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
+from trading.models.run_documents import GuardResult
 from trading.rebalance import Link, Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
-from trading.values import GuardResult
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -18,7 +18,7 @@ from trading.guards import is_of_another_environment
 from trading.journal.outbox import announce_event
 from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
-from trading.values import EventData, ExecCommand, Unreadable
+from trading.models.run_documents import EventData, ExecCommand, Unreadable
 from trading.wake import wake_slot
 
 LONGEST_CHANNEL, LONGEST_MESSAGE_ID = 64, 160

@@ -21,9 +21,9 @@ from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import by_hand
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
+from trading.models.run_documents import TradingValue
 from trading.one_time_codes import code_missing, confirm_live
 from trading.settling import slot_held
-from trading.values import TradingValue
 
 RIGHT = "trading.settle_order"
 NOTHING = "Nothing has changed."

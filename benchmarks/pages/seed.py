@@ -38,7 +38,7 @@ class Seed:
         from brokers.simulated.books import open_account, set_position
         from brokers.simulated.models import SimulatedMarket
         from tests.support.makers import carry_out, simulated_account
-        from trading.values import ExecCommand
+        from trading.models.run_documents import ExecCommand
 
         SimulatedMarket.objects.update_or_create(
             pk=1, defaults={"fill_latency_seconds": 0, "quote_latency_seconds": 0, "frozen_at": self.now}

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.support.makers import carry_out, policy, queue
 from trading.api_tokens import make_token
 from trading.models import ApiScope, StrategyEvent
-from trading.values import ExecCommand
+from trading.models.run_documents import ExecCommand
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="its answers are the same on either"),

@@ -12,7 +12,7 @@ from brokers.ibkr.errors import CODES as IBKR_CODES
 from brokers.registry import broker_names
 from calculator import codes as calculator_codes
 from rebalancer_site.environment import Environment
-from trading.codes import all_codes
+from trading.error_codes import all_codes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -201,7 +201,7 @@ def test_while_the_database_is_away_nothing_is_lost(ably, listening, inbox, monk
 
 def test_what_breaks_the_inbox_is_kept_unread_and_the_next_is_served(ably, listening, inbox, monkeypatch):
     from trading.listener import intake
-    from trading.values import Unreadable
+    from trading.models.run_documents import Unreadable
 
     receive = intake.receive_event
 

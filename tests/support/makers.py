@@ -6,9 +6,9 @@ from decimal import Decimal
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from trading.models import EventSource
+from trading.models.run_documents import ExecCommand
 from trading.services import request_run
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand
 
 CHEAP = {
     "commission_kind": "per_share",

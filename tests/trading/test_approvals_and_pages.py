@@ -16,7 +16,7 @@ from brokers.simulated import books
 from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
 from trading.models import RebalanceRun, TradingControl
-from trading.results import rebalance_result
+from trading.serializers import rebalance_result
 from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,13 +12,13 @@ from accounts.policies import resolve_policy
 from brokers.sessions import ExchangeCalendar
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
-from trading.codes import all_codes
+from trading.error_codes import all_codes
 from trading.errors import Deferred, Refused
 from trading.guards import check_guards, enforce
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, ExecutedSession, TradingControl
+from trading.models.run_documents import ExecCommand
 from trading.trade_guard import check_trade_guard
-from trading.values import ExecCommand
 
 NEW_YORK = ZoneInfo("America/New_York")
 XNYS = ExchangeCalendar("XNYS")
@@ -212,7 +212,7 @@ def test_a_preview_shows_the_guards_that_would_block_and_plans_all_the_same(make
 
 @pytest.mark.django_db
 def test_every_guard_has_its_place_in_the_documents(account):
-    from trading.codes import all_codes
+    from trading.error_codes import all_codes
 
     run = queue(account)
     guards = check_guards(account.pk, run.pk, resolve_policy(account), at("2026-11-25 10:00"), XNYS)

@@ -13,7 +13,7 @@ from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out
 from trading.management.progress import one_by_one
 from trading.models import RebalanceRun
-from trading.values import ExecCommand
+from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KEYS = {

@@ -22,10 +22,10 @@ from trading.approvals import execute_preview
 from trading.automatic_approval import judge
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
+from trading.models.run_documents import ExecCommand, RunWarning
 from trading.planned import Planned
 from trading.run_ticket import make_ticket
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand, RunWarning
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,8 +16,8 @@ from tests.support.ibkr_gateway.desk import Desk
 from tests.support.makers import carry_out, policy, queue
 from trading.broker_link import BrokerLink
 from trading.models import AccountStanding, RebalanceRun
+from trading.models.run_documents import ExecCommand
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,8 +16,8 @@ from tests.support.makers import policy, queue, simulated_account, strategy
 from trading.journal.claims import requeue_due
 from trading.journal.queueing import queue_runs
 from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
+from trading.models.run_documents import ExecCommand, Unreadable
 from trading.services import receive_event
-from trading.values import ExecCommand, Unreadable
 
 pytestmark = pytest.mark.django_db
 

@@ -27,8 +27,8 @@ from trading.models import (
     RunState,
     StrategyEvent,
 )
+from trading.models.run_documents import ExecCommand
 from trading.sweeper import beat
-from trading.values import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

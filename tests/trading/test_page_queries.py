@@ -30,7 +30,7 @@ from trading.models import (
     WebhookDelivery,
     new_run_id,
 )
-from trading.values import ExecCommand
+from trading.models.run_documents import ExecCommand
 from trading.wake import wake_slot
 
 pytestmark = [

@@ -13,7 +13,7 @@ from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, Simu
 from brokers.values import TimeInForce
 from tests.support.makers import carry_out, cash, held, policy
 from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
-from trading.values import ExecCommand
+from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PREVIEW = ExecCommand.PRINT_REBALANCE

@@ -18,10 +18,10 @@ from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, simulated_account
 from trading.models import ExecutedSession, ScheduleEntry, SeenExecution
+from trading.models.run_documents import ExecCommand
 from trading.trade_guard import check_trade_guard, settled_cash_usd
 from trading.trade_guard.history import Trade, day_trades
 from trading.trade_guard.rules import day_trade_rule, settlement_sessions
-from trading.values import ExecCommand
 
 NEW_YORK = ZoneInfo("America/New_York")
 XNYS = ExchangeCalendar("XNYS")

@@ -17,9 +17,9 @@ from trading.approvals import (
 )
 from trading.errors import EventRejected
 from trading.models import ApiScope, EventSource, EventState
-from trading.results import rebalance_result
+from trading.models.run_documents import ExecCommand, RebalanceResult
+from trading.serializers import rebalance_result
 from trading.services import receive_event
-from trading.values import ExecCommand, RebalanceResult
 
 
 @router.post(

@@ -8,8 +8,8 @@ from ninja import Path, Query
 from pydantic import Field
 
 from trading.models import StrategyEvent
-from trading.results import event_line, strategy_result
-from trading.values import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
+from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
+from trading.serializers import event_line, strategy_result
 
 ERRORS = dict.fromkeys((400, 401, 403, 404, 405, 422, 429), ErrorLine)
 """What any call can be refused with."""

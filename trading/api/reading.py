@@ -27,8 +27,8 @@ from trading.api.answers import (
 from trading.api.bearer import Bearer
 from trading.approvals import VIEW_RIGHT
 from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
-from trading.results import rebalance_result
-from trading.values import RebalanceResult
+from trading.models.run_documents import RebalanceResult
+from trading.serializers import rebalance_result
 
 router = Router(auth=Bearer(ApiScope.READ, VIEW_RIGHT))
 

@@ -11,7 +11,7 @@ from trading.api import acting  # noqa: F401 - adds its operations to the router
 from trading.api.answers import Refusal
 from trading.api.reading import router
 from trading.errors import EventRejected, Refused
-from trading.values import ErrorLine
+from trading.models.run_documents import ErrorLine
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from trading.values import TradingValue
+from trading.models.run_documents import TradingValue
 
 
 class Status(StrEnum):

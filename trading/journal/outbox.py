@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.sessions import NEW_YORK
-from trading.codes import HELD
+from trading.error_codes import HELD
 from trading.models import (
     EventSource,
     EventState,

@@ -3,7 +3,7 @@
 from django.conf import settings
 from pydantic import SecretStr
 
-from trading.values import TradingValue
+from trading.models.run_documents import TradingValue
 
 
 class Timing(TradingValue):

@@ -15,8 +15,8 @@ from trading.listener.config import Timing
 from trading.listener.messages import Received, from_live
 from trading.listener.status import Status
 from trading.models import EventSource
+from trading.models.run_documents import Unreadable
 from trading.services import receive_event
-from trading.values import Unreadable
 
 logger = logging.getLogger("rebalancer.trading")
 

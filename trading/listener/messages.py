@@ -12,7 +12,7 @@ from ably.types.message import Message
 from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trading.values import TradingValue, Unreadable
+from trading.models.run_documents import TradingValue, Unreadable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 YEAR_9999_MS = 253_370_764_800_000

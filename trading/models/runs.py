@@ -4,7 +4,7 @@ from typing import TypeVar
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from trading.codes import HELD
+from trading.error_codes import HELD
 
 RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: people read these aloud
 

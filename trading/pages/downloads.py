@@ -10,7 +10,7 @@ from trading.models import RebalanceRun, RunMode
 from trading.pages.rights import needs
 from trading.pages.run_page import find_run
 from trading.pages.run_report import slippage_bps
-from trading.results import rebalance_result
+from trading.serializers import rebalance_result
 
 PLAN = ("symbol", "quantity", "order_type", "limit_price_usd", "reason", "detail")
 ORDERS = (

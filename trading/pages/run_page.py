@@ -20,7 +20,7 @@ from trading.approvals import (
     request_stop,
     why_not,
 )
-from trading.codes import HELD
+from trading.error_codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.one_time_codes import has_device

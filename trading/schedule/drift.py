@@ -21,8 +21,8 @@ from trading.models import (
     ScheduledJob,
     StrategyEvent,
 )
+from trading.models.run_documents import ExecCommand
 from trading.services import receive_event
-from trading.values import ExecCommand
 
 PREFIX = "drift:"
 

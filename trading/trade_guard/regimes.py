@@ -14,6 +14,7 @@ from accounts.models import Account
 from brokers.sessions import NEW_YORK, Session
 from trading.market_calendar import MarketCalendar
 from trading.models import ExecutedSession
+from trading.models.run_documents import PDTCheckResult, PDTExecutionInfo
 from trading.trade_guard.history import (
     Trade,
     bought_in,
@@ -24,7 +25,6 @@ from trading.trade_guard.history import (
     window,
 )
 from trading.trade_guard.rules import day_trade_rule, settlement_sessions
-from trading.values import PDTCheckResult, PDTExecutionInfo
 
 UNGUARDED, ONCE, PDT, CASH = "none", "once_per_session", "pdt_legacy", "cash_settlement"
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from trading.models import StrategyEvent
 from trading.printing import event_text
-from trading.results import event_line
+from trading.serializers import event_line
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.models import EventSource, EventState
+from trading.models.run_documents import ExecCommand
 from trading.services import receive_event
-from trading.values import ExecCommand
 
 REJECTED = 2
 

@@ -12,12 +12,12 @@ from accounts.models import Account
 from trading.errors import EventRejected
 from trading.management.progress import RunProgress
 from trading.models import EventSource, RebalanceRun, RunState
+from trading.models.run_documents import ExecCommand
 from trading.notifications import deliver_due
 from trading.printing import run_text
-from trading.results import rebalance_result
+from trading.serializers import rebalance_result
 from trading.services import request_run
 from trading.slot_worker import work_slot
-from trading.values import ExecCommand
 
 COMPLETED, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 EXIT_CODES = {

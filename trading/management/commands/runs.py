@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import Account
 from trading.models import RebalanceRun
 from trading.printing import run_text
-from trading.results import rebalance_result
+from trading.serializers import rebalance_result
 
 USAGE = 2
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from django.db.models import prefetch_related_objects
 
 from trading.models import RebalanceRun, RunMode, StrategyEvent
-from trading.values import (
+from trading.models.run_documents import (
     AccountExecutionResult,
     CalculateRebalanceResult,
     ErrorLine,
