@@ -11,8 +11,8 @@ from trading.listener import clients
 from trading.listener.catch_up import CaughtUp, missed
 from trading.listener.config import Timing
 from trading.listener.messages import from_history, from_live
-from trading.listener.positions import reach_and_gap
-from trading.listener.watch import FLAPS, Observation, Watch
+from trading.listener.offsets import reach_and_gap
+from trading.listener.watchdog import FLAPS, Observation, Watch
 from trading.models import ChannelPosition
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)

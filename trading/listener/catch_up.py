@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
 
-from trading.listener import positions
+from trading.listener import offsets
 from trading.listener.config import Timing
 from trading.listener.history import History
 from trading.listener.intake import Intake
 from trading.listener.messages import Received
-from trading.listener.positions import Gap
+from trading.listener.offsets import Gap
 from trading.models import ChannelPosition
 
 
@@ -42,8 +42,8 @@ class CatchUp:
 
     async def begin(self) -> None:
         """Notes the head of a channel that is new. Before it is attached, so that nothing falls between."""
-        if await sync_to_async(positions.position_of)(self._channel) is None:
-            await sync_to_async(positions.begin)(self._channel, await self._history.now())
+        if await sync_to_async(offsets.position_of)(self._channel) is None:
+            await sync_to_async(offsets.begin)(self._channel, await self._history.now())
 
     async def run(self) -> CaughtUp:
         """Stores all that is missing; only then the channel counts as stored up to now.
@@ -52,9 +52,9 @@ class CatchUp:
             HistoryRefused, HistoryUnavailable: the position stays where it is.
         """
         now = await self._history.now()
-        position = await sync_to_async(positions.position_of)(self._channel)
+        position = await sync_to_async(offsets.position_of)(self._channel)
         if position is None:
-            await sync_to_async(positions.begin)(self._channel, now)
+            await sync_to_async(offsets.begin)(self._channel, now)
             return CaughtUp(now)
         reach, gap = await self._reach_and_gap(position, now)
         if gap is not None:
@@ -62,18 +62,18 @@ class CatchUp:
         found: list[Received] = []
         start = max(position.known_from, position.caught_up_to - self._overlap)
         async for page in self._history.pages(self._channel, start):
-            new = await sync_to_async(positions.not_yet_stored)(self._channel, page)
+            new = await sync_to_async(offsets.not_yet_stored)(self._channel, page)
             await self._intake.store(new)
             found += new
-        await sync_to_async(positions.advance)(self._channel, now, reach)
+        await sync_to_async(offsets.advance)(self._channel, now, reach)
         return CaughtUp(now, tuple(found))
 
     async def _reach_and_gap(self, position: ChannelPosition, now: datetime) -> tuple[timedelta, Gap | None]:
-        if now - position.caught_up_to <= positions.KEPT_AT_LEAST:
+        if now - position.caught_up_to <= offsets.KEPT_AT_LEAST:
             return timedelta(seconds=position.history_reach_seconds), None
         oldest = await self._history.oldest(self._channel)
-        newest = await sync_to_async(positions.newest_stored)(self._channel)
-        return positions.reach_and_gap(position, oldest, newest, now)
+        newest = await sync_to_async(offsets.newest_stored)(self._channel)
+        return offsets.reach_and_gap(position, oldest, newest, now)
 
 
 def missed(caught_up: CaughtUp, heard: Container[str], attached_at: datetime, grace: timedelta) -> list[Received]:

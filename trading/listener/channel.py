@@ -22,7 +22,7 @@ from trading.listener.config import Timing
 from trading.listener.endings import end
 from trading.listener.history import History, HistoryRefused, HistoryUnavailable
 from trading.listener.intake import Intake
-from trading.listener.positions import Gap
+from trading.listener.offsets import Gap
 from trading.listener.status import ChannelStatus
 
 logger = logging.getLogger("rebalancer.trading")

@@ -10,12 +10,12 @@ from django.db import Error as DatabaseTrouble
 from django.db import connections
 from django.utils import timezone
 
-from trading.listener import positions
+from trading.listener import offsets
 from trading.listener.alerts import alert
 from trading.listener.config import ListenerConfig
+from trading.listener.connection import KeyRefused, Link
 from trading.listener.endings import end
 from trading.listener.intake import Intake
-from trading.listener.link import KeyRefused, Link
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
 from trading.listener_report import STOPPED, ListenerReport
 from trading.sweeper import beat, sweep
@@ -133,8 +133,8 @@ class Listener:
     async def _follow_strategies(self, link: Link) -> None:
         while True:
             try:
-                names = await sync_to_async(positions.enabled_strategies)()
-                await sync_to_async(positions.forget_all_but)(names)
+                names = await sync_to_async(offsets.enabled_strategies)()
+                await sync_to_async(offsets.forget_all_but)(names)
                 await link.serve(names)
             except DatabaseTrouble:
                 logger.exception("The strategies cannot be read; the channels stay as they are")

@@ -16,7 +16,7 @@ from trading.listener.config import ListenerConfig
 from trading.listener.history import History
 from trading.listener.intake import Intake
 from trading.listener.status import LISTENING, Status
-from trading.listener.watch import FLAPS, Observation, Verdict, Watch
+from trading.listener.watchdog import FLAPS, Observation, Verdict, Watch
 
 logger = logging.getLogger("rebalancer.trading")
 
