@@ -9,11 +9,11 @@ from accounts.models import Account
 from trading.audit import note
 from trading.error_codes import HELD
 from trading.errors import Refused
+from trading.inbox.receive import request_run
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 from trading.one_time_codes import code_missing, confirm_live
-from trading.services import request_run
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 VIEW_RIGHT = "accounts.view_account"

@@ -100,8 +100,8 @@ def _wait_for_work(pipe):
 def act(workers, ids, port, asked="rebalance"):
     """One event for all accounts. Returns when it came, the event, and how many slots carried it out."""
     from accounts.models import BrokerConnection
+    from trading.inbox.receive import receive_event
     from trading.models import EventSource
-    from trading.services import receive_event
 
     slots = list(BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True))
     began = time.time()

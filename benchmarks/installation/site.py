@@ -112,8 +112,8 @@ def make_accounts(ids, symbols, broker="ibkr"):
 
 def send_event(strategy, command="rebalance"):
     """An event as Ably brings it, by the one door."""
+    from trading.inbox.receive import receive_event
     from trading.models import EventSource
-    from trading.services import receive_event
 
     return receive_event(
         source=EventSource.ABLY,

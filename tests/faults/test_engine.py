@@ -22,10 +22,10 @@ from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
 from trading import sweeper
+from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, Notification, Order, RebalanceRun
-from trading.services import receive_event
 from trading.settling import settle_run
 from trading.slot_worker import work_slot
 

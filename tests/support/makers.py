@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
+from trading.inbox.receive import request_run
 from trading.models import EventSource
 from trading.models.run_documents import ExecCommand
-from trading.services import request_run
 from trading.slot_worker import work_slot
 
 CHEAP = {

@@ -13,11 +13,11 @@ from django_q.models import OrmQ
 
 from accounts.models import Strategy
 from tests.support.makers import policy, queue, simulated_account, strategy
+from trading.inbox.receive import receive_event
 from trading.journal.claims import requeue_due
 from trading.journal.queueing import queue_runs
 from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import ExecCommand, Unreadable
-from trading.services import receive_event
 
 pytestmark = pytest.mark.django_db
 
@@ -176,7 +176,7 @@ def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newe
 
 
 def test_the_event_its_runs_and_the_hint_are_one_transaction(account, monkeypatch):
-    monkeypatch.setattr("trading.services.wake_slot", lambda _: 1 / 0)
+    monkeypatch.setattr("trading.inbox.receive.wake_slot", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         receive(GOOD)
     assert not StrategyEvent.objects.exists() and not RebalanceRun.objects.exists()

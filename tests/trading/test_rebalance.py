@@ -404,8 +404,8 @@ def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(m
 def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
     from tests.support.makers import strategy
+    from trading.inbox.receive import receive_event
     from trading.models import EventSource
-    from trading.services import receive_event
     from trading.slot_worker import work_slot
 
     shared = strategy("blend")

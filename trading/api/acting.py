@@ -16,10 +16,10 @@ from trading.approvals import (
     request_stop,
 )
 from trading.errors import EventRejected
+from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState
 from trading.models.run_documents import ExecCommand, RebalanceResult
 from trading.serializers import rebalance_result
-from trading.services import receive_event
 
 
 @router.post(

@@ -11,12 +11,12 @@ from asgiref.sync import sync_to_async
 from django.db import IntegrityError, InterfaceError, OperationalError, connections
 from django.utils import timezone
 
+from trading.inbox.receive import receive_event
 from trading.listener.config import Timing
 from trading.listener.messages import Received, from_live
 from trading.listener.status import Status
 from trading.models import EventSource
 from trading.models.run_documents import Unreadable
-from trading.services import receive_event
 
 logger = logging.getLogger("rebalancer.trading")
 

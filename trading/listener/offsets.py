@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from accounts.models import Strategy
+from trading.inbox.receive import known_messages
 from trading.listener.messages import Received
 from trading.models import ChannelPosition, EventSource, StrategyEvent
-from trading.services import known_messages
 
 KEPT_AT_LEAST = timedelta(minutes=2)
 """How long the service keeps messages of a channel for which nothing more was asked."""

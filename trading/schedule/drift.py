@@ -9,6 +9,7 @@ from django.db import transaction
 from accounts.models import Strategy
 from brokers.sessions import NEW_YORK
 from trading.guards import MOST_LATE
+from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.outbox import tell_people_at_once
 from trading.market_calendar import MarketCalendar
@@ -22,7 +23,6 @@ from trading.models import (
     StrategyEvent,
 )
 from trading.models.run_documents import ExecCommand
-from trading.services import receive_event
 
 PREFIX = "drift:"
 

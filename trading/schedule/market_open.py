@@ -15,13 +15,13 @@ from accounts.policies import FrozenPolicy, resolve_policy
 from brokers.sessions import NEW_YORK
 from trading.errors import IllegalTransition
 from trading.guards import MOST_LATE
+from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.claims import requeue
 from trading.journal.runs import defer_again, supersede
 from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.run_documents import ExecCommand
 from trading.schedule.entries import place_at_next_open
-from trading.services import receive_event
 from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from trading.inbox.receive import receive_event
 from trading.models import EventSource, EventState
 from trading.models.run_documents import ExecCommand
-from trading.services import receive_event
 
 REJECTED = 2
 
