@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from accounts.models import Account, BrokerConnection, Strategy
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
+from trading.actions.kill_switch import set_paused
 from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
-from trading.kill_switch import set_paused
 from trading.models import Notification, ScheduleEntry
 from trading.queue_schedules import sync_schedules
 from trading.sweeper import beat

@@ -18,7 +18,7 @@ from brokers.simulated.models import SimulatedOrder
 from brokers.values import AccountSnapshot
 from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy
-from trading.approvals import execute_preview
+from trading.actions.previews import execute_preview
 from trading.automatic_approval import judge
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun

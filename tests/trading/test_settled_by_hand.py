@@ -17,11 +17,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
+from trading.actions.manual_resolution import Finding, Outcome, close_run, settle_order
 from trading.errors import Refused
 from trading.journal import leases
 from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun
 from trading.roles import sync_roles
-from trading.settled_by_hand import Finding, Outcome, close_run, settle_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COMMENT = "Statement of 2026-11-24, page 2"
@@ -198,7 +198,7 @@ def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was
     def taken(*_):
         BrokerConnection.objects.update(lease_epoch=F("lease_epoch") + 1)
 
-    monkeypatch.setattr("trading.settled_by_hand.confirm_live", taken)
+    monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
     with pytest.raises(Refused, match="taken over") as refusal:
         settle_order(unknown, people("trader"), filled(unknown), COMMENT)
     assert refusal.value.code == "slot_is_busy" and as_it_was(unknown)

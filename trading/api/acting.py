@@ -4,10 +4,7 @@ from django.http import HttpRequest
 from ninja import Status
 
 from accounts.models import Account
-from trading.api.answers import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
-from trading.api.bearer import Bearer, bearer_of, check_scope, owner_of
-from trading.api.reading import find_run, router
-from trading.approvals import (
+from trading.actions.previews import (
     EXECUTE_LIVE_RIGHT,
     EXECUTE_RIGHT,
     PREVIEW_RIGHT,
@@ -15,6 +12,9 @@ from trading.approvals import (
     request_preview,
     request_stop,
 )
+from trading.api.answers import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
+from trading.api.bearer import Bearer, bearer_of, check_scope, owner_of
+from trading.api.reading import find_run, router
 from trading.errors import EventRejected
 from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState

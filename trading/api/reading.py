@@ -5,6 +5,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from accounts.models import Account, Strategy
+from trading.actions.previews import VIEW_RIGHT
 from trading.api.answers import (
     ERRORS,
     AccountId,
@@ -25,7 +26,6 @@ from trading.api.answers import (
     event_answer,
 )
 from trading.api.bearer import Bearer
-from trading.approvals import VIEW_RIGHT
 from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
 from trading.serializers import rebalance_result

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
-from trading.kill_switch import set_paused
+from trading.actions.kill_switch import set_paused
 
 USAGE = 2
 

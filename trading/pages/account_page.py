@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
-from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
+from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
 from trading.market_calendar import market_calendar
 from trading.models import RunMode, RunState, without_documents
 from trading.pages.charts import value_chart

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from calculator.outlook import CASH
-from trading.approvals import PREVIEW_RIGHT, VIEW_RIGHT
+from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
 from trading.pages.frame import framed

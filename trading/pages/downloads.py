@@ -5,7 +5,7 @@ import csv
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_GET
 
-from trading.approvals import VIEW_RIGHT
+from trading.actions.previews import VIEW_RIGHT
 from trading.models import RebalanceRun, RunMode
 from trading.pages.rights import needs
 from trading.pages.run_page import find_run

@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from trading.approvals import VIEW_RIGHT
+from trading.actions.previews import VIEW_RIGHT
 from trading.models import EventState, RebalanceRun, RunState, StrategyEvent, without_documents
 from trading.pages.cursor import cursor_page
 from trading.pages.frame import framed

@@ -12,14 +12,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account
-from trading.approvals import (
-    VIEW_RIGHT,
-    execute_preview,
-    may_execute,
-    request_preview,
-    request_stop,
-    why_not,
-)
+from trading.actions.manual_resolution import can_be_closed, may_settle
+from trading.actions.previews import VIEW_RIGHT, execute_preview, may_execute, request_preview, request_stop, why_not
 from trading.error_codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
@@ -29,7 +23,6 @@ from trading.pages.rights import needs
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 from trading.pages.tables import band_percent, plan_summary, weight_rows
-from trading.settled_by_hand import can_be_closed, may_settle
 
 WAITING_TOO_LONG_SECONDS = 10
 HTMX_UNCHANGED = 204

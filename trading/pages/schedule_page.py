@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.models import Strategy
-from trading.approvals import EXECUTE_RIGHT, VIEW_RIGHT
+from trading.actions.previews import EXECUTE_RIGHT, VIEW_RIGHT
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.frame import framed

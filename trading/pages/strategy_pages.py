@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy, TargetAllocation
+from trading.actions.fetch_targets import fetch_now
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
 from trading.pages.frame import framed, person_of
 from trading.pages.rights import needs
-from trading.strategy_targets import fetch_now
 
 VIEW_STRATEGY = "accounts.view_strategy"
 CHANGE_STRATEGY = "accounts.change_strategy"

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from brokers.sessions import NEW_YORK
-from trading.approvals import may_execute
+from trading.actions.previews import may_execute
 from trading.errors import Refused
 from trading.guards import is_of_another_environment
 from trading.journal import schedule

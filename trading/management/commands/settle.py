@@ -6,9 +6,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
+from trading.actions.manual_resolution import Finding, Outcome, close_run, settle_order
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
-from trading.settled_by_hand import Finding, Outcome, close_run, settle_order
 
 USAGE, REFUSED = 2, 3
 
