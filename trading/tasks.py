@@ -5,11 +5,12 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading import notifications, settling, stopping, sweeper, webhooks
+from trading import notifications, settling, stopping, webhooks
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
 from trading.queue_schedules import SWEEP_MINUTES
+from trading.schedule import sweeper
 from trading.schedule.readiness import probe_slot
 from trading.slot_worker import work_slot
 from trading.valuation import value_slot, wake_due_slots

@@ -21,11 +21,11 @@ from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
-from trading import sweeper
 from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, Notification, Order, RebalanceRun
+from trading.schedule import sweeper
 from trading.settling import settle_run
 from trading.slot_worker import work_slot
 

@@ -11,7 +11,7 @@ from tests.support.ably_server import Fault
 from tests.support.listening import QUICK, Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
 from trading.models import Notification, ProcessHeartbeat, RebalanceRun
-from trading.sweeper import beat
+from trading.schedule.sweeper import beat
 
 PREVIEW = '{"exec":"print-rebalance"}'
 

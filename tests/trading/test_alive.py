@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from trading import tasks
 from trading.models import ProcessHeartbeat
-from trading.sweeper import beat
+from trading.schedule.sweeper import beat
 
 pytestmark = pytest.mark.django_db
 HOST = socket.gethostname()

@@ -291,7 +291,7 @@ def test_no_page_has_an_inline_script_or_style_and_the_policy_forbids_them(log_i
 
 
 def test_health_is_judged_by_rows(client, transactional_db):
-    from trading.sweeper import beat
+    from trading.schedule.sweeper import beat
 
     assert client.get("/healthz").status_code == 503
     beat("worker:test", "worker")

@@ -20,7 +20,7 @@ from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
 from trading.models import Notification, ScheduleEntry
 from trading.queue_schedules import sync_schedules
-from trading.sweeper import beat
+from trading.schedule.sweeper import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -28,7 +28,7 @@ from trading.models import (
     StrategyEvent,
 )
 from trading.models.run_documents import ExecCommand
-from trading.sweeper import beat
+from trading.schedule.sweeper import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,7 +9,7 @@ from django_q.models import OrmQ, Schedule
 from tests.support.makers import policy, queue, simulated_account
 from trading.crash_only import OUT_OF_TIME, RECYCLED, CrashOnlySentinel
 from trading.queue_schedules import SCHEDULES, sync_schedules
-from trading.sweeper import sweep
+from trading.schedule.sweeper import sweep
 
 
 def test_what_the_crash_only_cluster_relies_on():

@@ -18,7 +18,7 @@ from trading.listener.endings import end
 from trading.listener.intake import Intake
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
 from trading.listener_report import STOPPED, ListenerReport
-from trading.sweeper import beat, sweep
+from trading.schedule.sweeper import beat, sweep
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -13,7 +13,7 @@ from trading.pages.frame import framed
 from trading.pages.rights import needs
 from trading.schedule.cadence import coming_open
 from trading.schedule.entries import open_entries
-from trading.schedule.opens import next_open
+from trading.schedule.next_open import next_open
 
 ENTRIES_SHOWN = 100
 PAST_SHOWN = 30

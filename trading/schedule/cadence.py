@@ -10,7 +10,7 @@ from accounts.models import Account, Strategy
 from trading.journal import schedule
 from trading.market_calendar import MarketCalendar
 from trading.models import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.schedule.opens import Open, next_open, open_after
+from trading.schedule.next_open import Open, next_open, open_after
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -15,7 +15,7 @@ from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
 from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.schedule.opens import next_open, open_after
+from trading.schedule.next_open import next_open, open_after
 
 
 def schedule_account(account: Account, person: User | None = None) -> ScheduleEntry:

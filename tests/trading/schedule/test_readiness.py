@@ -11,7 +11,7 @@ from tests.support.makers import strategy
 from trading.journal.leases import claim_lease
 from trading.models import Notification, ScheduledJob
 from trading.schedule.entries import schedule_account
-from trading.sweeper import run_calendar
+from trading.schedule.sweeper import run_calendar
 from trading.tasks import check_readiness
 
 pytestmark = pytest.mark.django_db(transaction=True)

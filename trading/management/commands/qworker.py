@@ -13,7 +13,7 @@ from django_q import cluster
 
 from trading import stopping as stopping_workers
 from trading.crash_only import CRASHED, CrashOnlySentinel
-from trading.sweeper import beat, sweep
+from trading.schedule.sweeper import beat, sweep
 
 WATCH_SECONDS = 0.5
 
