@@ -19,7 +19,7 @@ class TradingConfig(AppConfig):
 
 
 def _sync_schedules(**_: Any) -> None:
-    from trading.queue_schedules import sync_schedules  # noqa: PLC0415 - models are there only now
+    from trading.queue.schedules import sync_schedules  # noqa: PLC0415 - models are there only now
 
     sync_schedules()
 

@@ -22,9 +22,9 @@ from trading.journal.run_journal import RunJournal
 from trading.journal.scribe import Scribe
 from trading.lease_keeper import kept
 from trading.models import OrderState, RebalanceRun, RunState
+from trading.queue.wake import wake_slot
 from trading.reconciliation import Reconciler
 from trading.run_ticket import make_ticket
-from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -14,7 +14,6 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from trading import stopping
 from trading.broker_link import BrokerLink
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import LeaseLost
@@ -22,8 +21,9 @@ from trading.journal import claims, leases
 from trading.journal.leases import Lease
 from trading.lease_keeper import kept
 from trading.market_calendar import MarketCalendar, market_calendar
+from trading.queue import shutdown
+from trading.queue.wake import wake_slot
 from trading.run_door import RunDoor
-from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -48,7 +48,7 @@ def work_slot(connection_id: int) -> bool:
 
 
 async def _work_slot(connection_id: int) -> tuple[bool, bool]:
-    told = stopping.watch()
+    told = shutdown.watch()
     shift = _Shift(connection_id, told.event)
     try:
         await shift.work()

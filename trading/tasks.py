@@ -5,16 +5,17 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading import notifications, settling, stopping, webhooks
+from trading import notifications, settling, webhooks
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
-from trading.queue_schedules import SWEEP_MINUTES
+from trading.queue import shutdown
+from trading.queue.schedules import SWEEP_MINUTES
+from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule import sweeper
 from trading.schedule.readiness import probe_slot
 from trading.slot_worker import work_slot
 from trading.valuation import value_slot, wake_due_slots
-from trading.wake import wake_outbox, wake_slot
 
 
 def advance(connection_id: int) -> str:
@@ -45,7 +46,7 @@ def sweep() -> int:
 
     In plain `qcluster` it is the sign of life, too: nothing of ours runs beside its workers.
     """
-    if not stopping.is_prepared():
+    if not shutdown.is_prepared():
         host = socket.gethostname()
         sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()

@@ -19,7 +19,7 @@ from trading.broker_link import make_client, read_slot
 from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
 from trading.journal.standing import keep_total, keep_value
 from trading.market_calendar import MarketCalendar, market_calendar
-from trading.wake import wake_valuation
+from trading.queue.wake import wake_valuation
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -19,7 +19,7 @@ from trading.actions.kill_switch import set_paused
 from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
 from trading.models import Notification, ScheduleEntry
-from trading.queue_schedules import sync_schedules
+from trading.queue.schedules import sync_schedules
 from trading.schedule.sweeper import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -31,7 +31,7 @@ from trading.models import (
     new_run_id,
 )
 from trading.models.run_documents import ExecCommand
-from trading.wake import wake_slot
+from trading.queue.wake import wake_slot
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

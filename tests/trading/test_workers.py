@@ -7,8 +7,8 @@ from django_q import cluster
 from django_q.models import OrmQ, Schedule
 
 from tests.support.makers import policy, queue, simulated_account
-from trading.crash_only import OUT_OF_TIME, RECYCLED, CrashOnlySentinel
-from trading.queue_schedules import SCHEDULES, sync_schedules
+from trading.queue.schedules import SCHEDULES, sync_schedules
+from trading.queue.sentinel import OUT_OF_TIME, RECYCLED, CrashOnlySentinel
 from trading.schedule.sweeper import sweep
 
 

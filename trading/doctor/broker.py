@@ -16,7 +16,7 @@ from trading.broker_link import make_client, read_slot
 from trading.doctor.findings import Finding, off, ok, problem
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import claim_lease, release_lease
-from trading.wake import wake_slot
+from trading.queue.wake import wake_slot
 
 CHECK = "broker"
 QUOTES = "quotes"

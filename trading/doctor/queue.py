@@ -3,7 +3,7 @@
 from django_q.models import Schedule
 
 from trading.doctor.findings import Finding, ok, problem
-from trading.queue_schedules import SCHEDULES
+from trading.queue.schedules import SCHEDULES
 from trading.vital_signs import overview
 
 CHECK = "queue"

@@ -19,7 +19,7 @@ from trading.journal.outbox import announce_event
 from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import EventData, ExecCommand, Unreadable
-from trading.wake import wake_slot
+from trading.queue.wake import wake_slot
 
 LONGEST_CHANNEL, LONGEST_MESSAGE_ID = 64, 160
 MODES = {ExecCommand.REBALANCE: RunMode.EXECUTE, ExecCommand.PRINT_REBALANCE: RunMode.PREVIEW}

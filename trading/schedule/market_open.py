@@ -21,8 +21,8 @@ from trading.journal.claims import requeue
 from trading.journal.runs import defer_again, supersede
 from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.run_documents import ExecCommand
+from trading.queue.wake import wake_slot
 from trading.schedule.entries import place_at_next_open
-from trading.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -22,11 +22,11 @@ from trading.models import (
     RunState,
     WebhookDelivery,
 )
+from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule.cadence import plan_cadences
 from trading.schedule.drift import follow_checks, start_checks
 from trading.schedule.market_open import run_schedule
 from trading.schedule.readiness import wake_due_probes
-from trading.wake import wake_outbox, wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 

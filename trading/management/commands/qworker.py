@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q import cluster
 
-from trading import stopping as stopping_workers
-from trading.crash_only import CRASHED, CrashOnlySentinel
+from trading.queue import shutdown as stopping_workers
+from trading.queue.sentinel import CRASHED, CrashOnlySentinel
 from trading.schedule.sweeper import beat, sweep
 
 WATCH_SECONDS = 0.5
