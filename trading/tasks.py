@@ -5,7 +5,10 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading import notifications, settling, webhooks
+from trading import notifications, webhooks
+from trading.engine import open_order_recovery
+from trading.engine.daily_valuation import value_slot, wake_due_slots
+from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
@@ -14,8 +17,6 @@ from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule import sweeper
 from trading.schedule.readiness import probe_slot
-from trading.slot_worker import work_slot
-from trading.valuation import value_slot, wake_due_slots
 
 
 def advance(connection_id: int) -> str:
@@ -54,7 +55,7 @@ def sweep() -> int:
 
 def settle_left_behind() -> int:
     """Looks for orders that ended runs have left behind, in the broker's records."""
-    return settling.settle_left_behind()
+    return open_order_recovery.settle_left_behind()
 
 
 def market_open() -> int:

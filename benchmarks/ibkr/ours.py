@@ -89,7 +89,7 @@ def _wait_for_work(pipe):
     from django.conf import settings
 
     import brokers.ibkr.client  # noqa: F401 - a worker has it after its first run
-    from trading.slot_worker import work_slot
+    from trading.engine.slot_worker import work_slot
 
     pipe.send("ready")
     while (work := pipe.recv()) is not None:

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, queue
+from trading.engine.slot_worker import work_slot
 from trading.models import AuditEntry, RebalanceRun, StrategyEvent
 from trading.models.run_documents import ExecCommand
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

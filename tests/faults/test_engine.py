@@ -21,13 +21,13 @@ from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
+from trading.engine.open_order_recovery import settle_run
+from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, Notification, Order, RebalanceRun
 from trading.schedule import sweeper
-from trading.settling import settle_run
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 on_sqlite = pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="SQLite can be given a small disk")
@@ -90,7 +90,7 @@ def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account)
 def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
     from trading import execution
 
-    monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
+    monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
     original = execution.OrderPhase.carry_out
 
     async def trade_by_hand_after(self, orders):
@@ -149,7 +149,7 @@ def test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_perso
 
 
 def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_account, monkeypatch):
-    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     account = make_account(positions={"VTI": "100"}, cash="0")
     set_fault(Kind.DISCONNECT_BEFORE, symbol="SPY")
     connect, away = SimulatedBroker.connect, []
@@ -170,7 +170,7 @@ def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_
 
 
 def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_account, monkeypatch):
-    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     account = make_account(policy=policy(order_timeout_seconds=5))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
@@ -187,7 +187,7 @@ def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_ac
 def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypatch):
     from trading.tasks import settle_left_behind
 
-    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
     run = carry_out(make_account(policy=policy(order_timeout_seconds=5)))
@@ -277,6 +277,6 @@ def test_the_lease_is_renewed_while_a_calendar_is_read(make_account, monkeypatch
             return super().session_of(instant)
 
     monkeypatch.setattr(leases, "renew_lease", telling)
-    monkeypatch.setattr("trading.slot_worker.market_calendar", Slow)
+    monkeypatch.setattr("trading.engine.slot_worker.market_calendar", Slow)
     carry_out(make_account())
     assert in_time == [True], "the calendar was read where nothing else can be written meanwhile"

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
+from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import request_run
 from trading.models import EventSource
 from trading.models.run_documents import ExecCommand
-from trading.slot_worker import work_slot
 
 CHEAP = {
     "commission_kind": "per_share",

@@ -84,7 +84,7 @@ def _look(place, count):
 
 def _settle():
     from trading import tasks
-    from trading.settling import left_behind
+    from trading.engine.open_order_recovery import left_behind
 
     if left_behind():
         tasks.settle_left_behind()

@@ -15,9 +15,9 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from brokers.simulated import books
 from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
+from trading.engine.slot_worker import work_slot
 from trading.models import RebalanceRun, TradingControl
 from trading.serializers import rebalance_result
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RIGHTS = {

@@ -106,7 +106,7 @@ def test_runs_that_are_settled_are_told_of_one_by_one(make_account, stream):
 
 
 def test_exit_codes(make_account, monkeypatch):
-    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     make_account("OK")
     make_account("PAUSED", trading_paused=True)
     make_account("DOWN")

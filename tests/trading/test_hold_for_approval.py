@@ -20,12 +20,12 @@ from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy
 from trading.actions.previews import execute_preview
 from trading.automatic_approval import judge
+from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
 from trading.planned import Planned
 from trading.run_ticket import make_ticket
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,10 +14,10 @@ from tests.support.ibkr_gateway.answers import Answers
 from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.ibkr_gateway.desk import Desk
 from tests.support.makers import carry_out, policy, queue
-from trading.broker_link import BrokerLink
+from trading.engine.connection import BrokerLink
+from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,11 +30,11 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.05)
-    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 1.0)
-    monkeypatch.setattr("trading.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
+    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.05)
+    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 1.0)
+    monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
     monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.3)
-    monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 10)
+    monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 10)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("brokers.ibkr.link.BACK_OFF_SECONDS", 0.1)
@@ -250,7 +250,7 @@ def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, sett
     ],
 )
 def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, monkeypatch, kind, fields, code, words):
-    monkeypatch.setattr("trading.broker_link.QUOTE_SECONDS", 1.0)
+    monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 1.0)
     account = gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"})
     gateway.fault(kind, symbol="GLD", **fields)
     run = carry_out(account)
@@ -294,7 +294,7 @@ def test_what_was_held_before_and_cannot_be_looked_up_any_more_is_not_needed(acc
 
 
 def test_a_symbol_whose_exchange_is_closed_today_is_left_alone_by_name(book, gateway, monkeypatch):
-    monkeypatch.setattr("trading.rebalance.never_closes", lambda _: False)
+    monkeypatch.setattr("trading.engine.rebalance.never_closes", lambda _: False)
     book.stock("GLD").hours = f"{timezone.now().astimezone(NEW_YORK):%Y%m%d}:CLOSED"
     run = carry_out(gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"}))
     assert run.state == "completed", run.error_message
@@ -391,7 +391,7 @@ def test_a_gateway_that_stays_cut_off_leaves_the_run_waiting_and_then_to_a_perso
     run = carry_out(account)
     assert run.state == "running"
     assert_nothing_is_wrong(book)
-    monkeypatch.setattr("trading.run_door.PATIENCE_SECONDS", -1)
+    monkeypatch.setattr("trading.engine.run_supervisor.PATIENCE_SECONDS", -1)
     work_slot(run.connection_id)
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("needs_attention", "broker_silent")
@@ -414,7 +414,7 @@ def test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person(account
     gateway.do(gateway.gateway.sessions.__setitem__, account.connection.client_id, object())
     run = carry_out(account)
     assert run.state in {"queued", "running"}
-    monkeypatch.setattr("trading.run_door.PATIENCE_SECONDS", -1)
+    monkeypatch.setattr("trading.engine.run_supervisor.PATIENCE_SECONDS", -1)
     work_slot(run.connection_id)
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("needs_attention", "client_id_in_use")
@@ -431,7 +431,7 @@ def test_a_link_is_closed_when_it_cannot_be_noted_that_its_client_id_is_free_aga
         raise OperationalError
 
     with monkeypatch.context() as broken:
-        broken.setattr("trading.broker_link.note_client_id_in_use", fail)
+        broken.setattr("trading.engine.connection.note_client_id_in_use", fail)
         run = carry_out(account)
     assert run.state == "running"
     assert gateway.do(gateway.gateway.sessions.copy) == {}

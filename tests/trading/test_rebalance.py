@@ -190,7 +190,7 @@ def test_an_order_that_is_proven_lost_is_planned_anew_under_another_id(make_acco
 
 
 def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention(make_account, monkeypatch):
-    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.5)
+    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.5)
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY", times=9)
@@ -254,7 +254,7 @@ def test_too_much_without_a_quote_is_refused(make_account):
     ],
 )
 def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, code, monkeypatch):
-    monkeypatch.setattr("trading.run_door.BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     account = make_account(policy=policy(request_timeout_seconds=Decimal(1)))
     set_fault(kind, times=9)
     run = carry_out(account)
@@ -276,7 +276,7 @@ def test_open_orders_are_cancelled_before_the_first_order(make_account):
 
 def test_an_account_that_breaks_does_not_stop_the_others(make_account):
     from tests.support.makers import queue
-    from trading.slot_worker import work_slot
+    from trading.engine.slot_worker import work_slot
 
     good, bad = make_account("U1"), make_account("U2")
     set_fault(Kind.INCOMPLETE, account_id="U2")
@@ -353,7 +353,7 @@ def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_
     from django.core.management import call_command
     from django.core.management.base import CommandError
 
-    monkeypatch.setattr("trading.rebalance.CANCEL_SECONDS", 0.3)
+    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
@@ -391,9 +391,9 @@ def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(m
     from django_q.models import OrmQ
 
     from tests.support.makers import queue
-    from trading.slot_worker import work_slot
+    from trading.engine.slot_worker import work_slot
 
-    monkeypatch.setattr("trading.slot_worker.TAKE_UP_SECONDS", -1)
+    monkeypatch.setattr("trading.engine.slot_worker.TAKE_UP_SECONDS", -1)
     run = queue(make_account())
     OrmQ.objects.all().delete()
     assert work_slot(run.connection_id)
@@ -404,9 +404,9 @@ def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(m
 def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
     from tests.support.makers import strategy
+    from trading.engine.slot_worker import work_slot
     from trading.inbox.receive import receive_event
     from trading.models import EventSource
-    from trading.slot_worker import work_slot
 
     shared = strategy("blend")
     allocations.publish("blend", [("SPY", 0.6), ("IEF", 0.4)])
@@ -482,7 +482,8 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
     import time_machine
 
     from brokers.sessions import NEW_YORK, ExchangeCalendar
-    from trading import execution, slot_worker
+    from trading import execution
+    from trading.engine import slot_worker
 
     account = make_account(positions={"VTI": "100"}, cash="0")
     settings.LEASE_TTL_SECONDS = 3600  # SQLite's clock is the host's, and goes on as well
@@ -507,8 +508,8 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
 def test_rows_that_an_interrupted_attempt_left_unsent_are_no_news(make_account):
     from brokers.values import OrderType
     from tests.support.makers import queue
+    from trading.engine.slot_worker import work_slot
     from trading.journal import claims, leases, orders
-    from trading.slot_worker import work_slot
 
     run = queue(make_account())
     lease = leases.claim_lease(run.connection_id, "a worker that dies")

@@ -9,11 +9,11 @@ from django.utils import timezone
 from brokers.sessions import ExchangeCalendar
 from brokers.simulated.models import SimulatedFault
 from tests.support.makers import carry_out
+from trading.engine.daily_valuation import last_close
 from trading.journal.leases import claim_lease
 from trading.models import AccountStanding, AccountValue, TotalValue
 from trading.models.run_documents import ExecCommand
 from trading.tasks import record_values, value_accounts
-from trading.valuation import last_close
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

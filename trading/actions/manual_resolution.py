@@ -17,13 +17,13 @@ from brokers.sessions import NEW_YORK
 from brokers.values import Execution
 from trading.audit import note
 from trading.common.log_context import redact
+from trading.engine.open_order_recovery import slot_held
 from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import by_hand
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.models.run_documents import TradingValue
 from trading.one_time_codes import code_missing, confirm_live
-from trading.settling import slot_held
 
 RIGHT = "trading.settle_order"
 NOTHING = "Nothing has changed."

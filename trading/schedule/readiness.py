@@ -17,7 +17,7 @@ from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from brokers.sessions import NEW_YORK
 from brokers.values import PriceKind
-from trading.broker_link import make_client, read_slot
+from trading.engine.connection import make_client, read_slot
 from trading.errors import TradingError
 from trading.guards import check_guards
 from trading.journal import schedule

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from brokers.sessions import ExchangeCalendar
 from tests.support.makers import carry_out, simulated_account, strategy
+from trading.engine.slot_worker import work_slot
 from trading.models import Notification, RebalanceRun, ScheduledJob, ScheduleEntry, StrategyEvent
 from trading.schedule.cadence import coming_open, first_open
 from trading.schedule.entries import open_entries, unschedule_account
 from trading.schedule.sweeper import run_calendar, sweep
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db
 SENDS = pytest.mark.django_db(transaction=True)

@@ -10,12 +10,12 @@ from django.utils import timezone
 from accounts.models import Account
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy
+from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
 from trading.models import EventSource, Notification, RebalanceRun, ScheduleEntry
 from trading.schedule.entries import clear_schedule, open_entries, schedule_account, unschedule_account
 from trading.schedule.market_open import run_schedule
 from trading.schedule.sweeper import run_calendar, sweep
-from trading.slot_worker import work_slot
 
 pytestmark = pytest.mark.django_db
 SENDS = pytest.mark.django_db(transaction=True)

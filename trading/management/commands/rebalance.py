@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
+from trading.engine.slot_worker import work_slot
 from trading.errors import EventRejected
 from trading.inbox.receive import request_run
 from trading.management.progress import RunProgress
@@ -17,7 +18,6 @@ from trading.models.run_documents import ExecCommand
 from trading.notifications import deliver_due
 from trading.printing import run_text
 from trading.serializers import rebalance_result
-from trading.slot_worker import work_slot
 
 COMPLETED, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 EXIT_CODES = {

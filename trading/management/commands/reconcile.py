@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
+from trading.engine.open_order_recovery import left_behind, settle_run
 from trading.errors import LeaseLost
 from trading.management.progress import one_by_one
-from trading.settling import left_behind, settle_run
 
 USAGE, UNSETTLED = 2, 1
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.exceptions import BrokerError
-from trading.broker_link import make_client, read_slot
+from trading.engine.connection import make_client, read_slot
 from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
 from trading.journal.standing import keep_total, keep_value
 from trading.market_calendar import MarketCalendar, market_calendar

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db import connections
 
 from brokers.exceptions import BrokerError
-from trading.broker_link import BrokerLink
+from trading.engine.connection import BrokerLink
+from trading.engine.lease_heartbeat import kept
 from trading.errors import LeaseLost
 from trading.journal import leases
 from trading.journal.claims import has_ready_runs
@@ -20,7 +21,6 @@ from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, unsettled_of
 from trading.journal.run_journal import RunJournal
 from trading.journal.scribe import Scribe
-from trading.lease_keeper import kept
 from trading.models import OrderState, RebalanceRun, RunState
 from trading.queue.wake import wake_slot
 from trading.reconciliation import Reconciler

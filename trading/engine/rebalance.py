@@ -34,6 +34,8 @@ from trading import approved_plan
 from trading.account_state import account_state, held_shares
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
+from trading.engine.pre_trade import LooseEnds, refuse_unknown
+from trading.engine.report import make_report
 from trading.error_codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.execution import Deadlines, OrderPhase
@@ -41,7 +43,6 @@ from trading.guards import check_guards, enforce
 from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.run_journal import RunJournal
-from trading.loose_ends import LooseEnds, refuse_unknown
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
@@ -50,7 +51,6 @@ from trading.plan_checks import PlanChecks
 from trading.planned import Planned
 from trading.quotes import tradable_quotes
 from trading.reconciliation import Reconciler
-from trading.report import make_report
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 from trading.sight import Sight

@@ -13,10 +13,10 @@ from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
 from trading.common.fail_points import FailPoint, reached
 from trading.contract_cache import DatabaseContractCache
+from trading.engine.rebalance import Link
 from trading.journal.leases import Lease, note_client_id_in_use
 from trading.order_desk import OrderDesk
 from trading.price_cache import DatabasePriceCache
-from trading.rebalance import Link
 from trading.run_ticket import RunTicket
 from trading.shared import SharedQuotes, SharedTargets
 

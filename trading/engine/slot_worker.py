@@ -14,16 +14,16 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from trading.broker_link import BrokerLink
 from trading.common.fail_points import FailPoint, reached
+from trading.engine.connection import BrokerLink
+from trading.engine.lease_heartbeat import kept
+from trading.engine.run_supervisor import RunDoor
 from trading.errors import LeaseLost
 from trading.journal import claims, leases
 from trading.journal.leases import Lease
-from trading.lease_keeper import kept
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.queue import shutdown
 from trading.queue.wake import wake_slot
-from trading.run_door import RunDoor
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -14,10 +14,11 @@ from brokers.exceptions import (
     ClientIdInUse,
     WrongEnvironment,
 )
-from trading.broker_link import BrokerLink
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
+from trading.engine.connection import BrokerLink
+from trading.engine.rebalance import Link, Rebalancer
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.guards import check_guards, enforce
 from trading.journal import leases, runs
@@ -29,7 +30,6 @@ from trading.journal.scribe import Scribe
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
 from trading.models.run_documents import GuardResult
-from trading.rebalance import Link, Rebalancer
 from trading.run_ticket import RunTicket, make_ticket
 
 logger = logging.getLogger("rebalancer.trading")
