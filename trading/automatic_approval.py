@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from trading.account_state import held_shares
-from trading.planned import Planned
-from trading.run_ticket import RunTicket
+from trading.planning.account_state import held_shares
+from trading.planning.proposal import Planned
+from trading.planning.run_context import RunTicket
 
 
 @dataclass(frozen=True)

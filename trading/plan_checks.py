@@ -14,8 +14,8 @@ from trading.automatic_approval import judge
 from trading.common.concurrency import together
 from trading.market_calendar import MarketCalendar
 from trading.models.run_documents import GuardResult
-from trading.planned import Planned
-from trading.run_ticket import RunTicket
+from trading.planning.proposal import Planned
+from trading.planning.run_context import RunTicket
 from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 
 TURNOVER = "turnover_limit"

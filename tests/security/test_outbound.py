@@ -6,9 +6,9 @@ import socket
 import httpx
 import pytest
 
-from trading.allocations import AllocationsClient
 from trading.common.safe_http import ForbiddenAddress, check_addresses, check_url, guarded_client, says_loopback
 from trading.errors import RunFailed
+from trading.planning.allocations import AllocationsClient
 
 SPELLINGS = ("127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost")
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from trading.allocations import MAX_BODY_BYTES, AllocationsClient, check_address
 from trading.errors import RunFailed
+from trading.planning.allocations import MAX_BODY_BYTES, AllocationsClient, check_address
 
 
 def fetch(url, strategy="blend", seconds=3):

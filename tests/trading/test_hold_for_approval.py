@@ -24,8 +24,8 @@ from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
-from trading.planned import Planned
-from trading.run_ticket import make_ticket
+from trading.planning.proposal import Planned
+from trading.planning.run_context import make_ticket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

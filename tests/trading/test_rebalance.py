@@ -453,7 +453,7 @@ def test_an_account_that_was_read_before_its_targets_came_is_read_again(make_acc
         return 200, published
 
     monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", and_half_of_the_cash_is_paid_out)
-    monkeypatch.setattr("trading.sight.ACCOUNT_SECONDS", 0.0)
+    monkeypatch.setattr("trading.planning.inputs.ACCOUNT_SECONDS", 0.0)
     allocations.answer("slow", 200, only_then)
     run = carry_out(account)
     assert run.state == "completed", run.error_message

@@ -9,7 +9,7 @@ import pytest
 
 from brokers.exceptions import BrokerSilent, MarketDataUnavailable
 from brokers.values import ContractPrice
-from trading.shared import SharedQuotes
+from trading.planning.shared_data import SharedQuotes
 
 
 class Broker:
@@ -54,7 +54,7 @@ def test_what_several_accounts_want_at_the_same_time_is_asked_for_once(broker, q
 
 
 def test_quotes_that_were_asked_for_long_ago_are_asked_for_anew(broker, quotes, monkeypatch):
-    monkeypatch.setattr("trading.shared.SHARED_SECONDS", 0.0)
+    monkeypatch.setattr("trading.planning.shared_data.SHARED_SECONDS", 0.0)
 
     async def one_after_the_other():
         first = await quotes.of(["SPY"])

@@ -9,7 +9,7 @@ from django.db import connections
 from accounts.models import Strategy
 from calculator import AllocationItem
 from trading.errors import Refused
-from trading.shared import SharedTargets
+from trading.planning.shared_data import SharedTargets
 
 FETCH_RIGHT = "accounts.preview_account"
 DEADLINE_SECONDS = 10.0

@@ -5,9 +5,9 @@ import asyncio
 from django.conf import settings
 
 from accounts.models import Strategy
-from trading.allocations import AllocationsClient
 from trading.doctor.findings import Finding, off, ok, problem
 from trading.errors import RunFailed
+from trading.planning.allocations import AllocationsClient
 
 CHECK = "allocations"
 DEADLINE_SECONDS = 10.0

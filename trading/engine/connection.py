@@ -12,13 +12,13 @@ from brokers.base import BrokerClient
 from brokers.registry import connector_class
 from brokers.values import ConnectionSettings
 from trading.common.fail_points import FailPoint, reached
-from trading.contract_cache import DatabaseContractCache
 from trading.engine.rebalance import Link
 from trading.journal.leases import Lease, note_client_id_in_use
 from trading.order_desk import OrderDesk
-from trading.price_cache import DatabasePriceCache
-from trading.run_ticket import RunTicket
-from trading.shared import SharedQuotes, SharedTargets
+from trading.planning.contract_cache import DatabaseContractCache
+from trading.planning.price_cache import DatabasePriceCache
+from trading.planning.run_context import RunTicket
+from trading.planning.shared_data import SharedQuotes, SharedTargets
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from brokers.base import BrokerClient
 from brokers.exceptions import OrderExecutionError
 from brokers.values import OpenOrder
-from trading.account_state import held_shares, shares_of
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
@@ -17,9 +16,10 @@ from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
 from trading.order_desk import OrderDesk
-from trading.planned import Planned
+from trading.planning.account_state import held_shares, shares_of
+from trading.planning.proposal import Planned
+from trading.planning.run_context import RunTicket
 from trading.reconciliation import Reconciler
-from trading.run_ticket import RunTicket
 
 logger = logging.getLogger("rebalancer.trading")
 

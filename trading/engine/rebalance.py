@@ -30,8 +30,6 @@ from calculator import (
     TradeCalculationResult,
     TradeCalculator,
 )
-from trading import approved_plan
-from trading.account_state import account_state, held_shares
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.pre_trade import LooseEnds, refuse_unknown
@@ -48,12 +46,14 @@ from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
 from trading.order_desk import OrderDesk
 from trading.plan_checks import PlanChecks
-from trading.planned import Planned
-from trading.quotes import tradable_quotes
+from trading.planning import approved_plan
+from trading.planning.account_state import account_state, held_shares
+from trading.planning.inputs import Sight
+from trading.planning.proposal import Planned
+from trading.planning.quotes import tradable_quotes
+from trading.planning.run_context import RunTicket
+from trading.planning.shared_data import SharedQuotes, SharedTargets
 from trading.reconciliation import Reconciler
-from trading.run_ticket import RunTicket
-from trading.shared import SharedQuotes, SharedTargets
-from trading.sight import Sight
 from trading.trade_guard import needs_executions, window_start
 
 logger = logging.getLogger("rebalancer.trading")

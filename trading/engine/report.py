@@ -7,10 +7,10 @@ from typing import Any
 from brokers.values import AccountSnapshot
 from calculator import TradeCalculationResult
 from calculator.outlook import CASH, residual_drift
-from trading.account_state import held_shares
 from trading.journal.orders import OrderView
 from trading.models import OrderState
 from trading.models.run_documents import RunWarning
+from trading.planning.account_state import held_shares
 
 PLACES = Decimal("0.00000001")
 

@@ -30,7 +30,7 @@ from trading.journal.scribe import Scribe
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
 from trading.models.run_documents import GuardResult
-from trading.run_ticket import RunTicket, make_ticket
+from trading.planning.run_context import RunTicket, make_ticket
 
 logger = logging.getLogger("rebalancer.trading")
 

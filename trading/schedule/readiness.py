@@ -25,8 +25,8 @@ from trading.journal.leases import Lease, claim_lease, release_lease
 from trading.journal.outbox import tell_people_at_once
 from trading.market_calendar import market_calendar
 from trading.models import NotificationKind, ScheduledJob, ScheduleEntry, ScheduleState
+from trading.planning.shared_data import SharedTargets
 from trading.queue.wake import wake_readiness
-from trading.shared import SharedTargets
 
 MINUTES_BEFORE = (30, 5)
 SYMBOLS_LOOKED_AT = 3

@@ -16,9 +16,9 @@ from brokers.base import BrokerClient
 from brokers.exceptions import MarketDataUnavailable
 from brokers.values import ContractPrice
 from calculator import AllocationItem
-from trading.allocations import AllocationsClient, Published, as_json, check_targets
 from trading.errors import RunFailed
 from trading.models import PublishedTargets
+from trading.planning.allocations import AllocationsClient, Published, as_json, check_targets
 
 SHARED_SECONDS = 5.0
 """For so long after they were asked for quotes are shared; who comes later asks anew."""

@@ -8,14 +8,14 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.values import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
-from trading.account_state import held_shares, shares_of
-from trading.allocations import as_json
 from trading.common.concurrency import together
 from trading.errors import Refused
 from trading.journal.run_journal import RunJournal
 from trading.models import RunStep
-from trading.run_ticket import RunTicket
-from trading.shared import SharedQuotes, SharedTargets
+from trading.planning.account_state import held_shares, shares_of
+from trading.planning.allocations import as_json
+from trading.planning.run_context import RunTicket
+from trading.planning.shared_data import SharedQuotes, SharedTargets
 
 ACCOUNT_SECONDS = 2.0
 """An account that was read longer ago is read again before it is planned: cash may have come or gone."""

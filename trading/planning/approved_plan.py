@@ -7,12 +7,12 @@ from decimal import Decimal
 from accounts.policies import FrozenPolicy
 from brokers.values import AccountSnapshot
 from calculator import Quote, TradeCalculationResult
-from trading.account_state import held_shares
-from trading.allocations import as_json
 from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
-from trading.planned import Planned
-from trading.run_ticket import ApprovedPlan
+from trading.planning.account_state import held_shares
+from trading.planning.allocations import as_json
+from trading.planning.proposal import Planned
+from trading.planning.run_context import ApprovedPlan
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 
