@@ -14,11 +14,11 @@ from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.error_codes import all_codes
 from trading.errors import Deferred, Refused
-from trading.guards import check_guards, enforce
+from trading.guards.account import check_guards, enforce
+from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, ExecutedSession, TradingControl
 from trading.models.run_documents import ExecCommand
-from trading.trade_guard import check_trade_guard
 
 NEW_YORK = ZoneInfo("America/New_York")
 XNYS = ExchangeCalendar("XNYS")

@@ -19,9 +19,9 @@ from brokers.values import AccountSnapshot
 from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy
 from trading.actions.previews import execute_preview
-from trading.automatic_approval import judge
 from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
+from trading.guards.auto_approval import judge
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
 from trading.planning.proposal import Planned

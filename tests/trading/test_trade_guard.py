@@ -17,11 +17,11 @@ from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, simulated_account
+from trading.guards.trade_guard import check_trade_guard, settled_cash_usd
+from trading.guards.trade_guard.history import Trade, day_trades
+from trading.guards.trade_guard.rules import day_trade_rule, settlement_sessions
 from trading.models import ExecutedSession, ScheduleEntry, SeenExecution
 from trading.models.run_documents import ExecCommand
-from trading.trade_guard import check_trade_guard, settled_cash_usd
-from trading.trade_guard.history import Trade, day_trades
-from trading.trade_guard.rules import day_trade_rule, settlement_sessions
 
 NEW_YORK = ZoneInfo("America/New_York")
 XNYS = ExchangeCalendar("XNYS")

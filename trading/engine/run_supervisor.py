@@ -20,7 +20,7 @@ from trading.common.log_context import log_context
 from trading.engine.connection import BrokerLink
 from trading.engine.rebalance import Link, Rebalancer
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
-from trading.guards import check_guards, enforce
+from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
 from trading.journal.beforehand import Beforehand
 from trading.journal.leases import Lease

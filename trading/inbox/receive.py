@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from accounts.models import Account, Strategy
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
-from trading.guards import is_of_another_environment
+from trading.guards.account import is_of_another_environment
 from trading.journal.outbox import announce_event
 from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent

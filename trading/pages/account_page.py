@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import Account
 from accounts.policies import resolve_policy
 from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
+from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import market_calendar
 from trading.models import RunMode, RunState, without_documents
 from trading.pages.charts import value_chart
@@ -17,7 +18,6 @@ from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, val
 from trading.pages.rights import needs
 from trading.pages.tables import band_percent, drift_chart, rings, weight_rows
 from trading.schedule.entries import open_entries
-from trading.trade_guard import check_trade_guard
 
 RUNS_SHOWN = 8
 

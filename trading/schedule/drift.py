@@ -8,7 +8,7 @@ from django.db import transaction
 
 from accounts.models import Strategy
 from brokers.sessions import NEW_YORK
-from trading.guards import MOST_LATE
+from trading.guards.account import MOST_LATE
 from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.outbox import tell_people_at_once

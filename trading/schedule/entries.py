@@ -10,7 +10,7 @@ from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from trading.actions.previews import may_execute
 from trading.errors import Refused
-from trading.guards import is_of_another_environment
+from trading.guards.account import is_of_another_environment
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar

@@ -14,7 +14,7 @@ from accounts.models import Account
 from accounts.policies import FrozenPolicy, resolve_policy
 from brokers.sessions import NEW_YORK
 from trading.errors import IllegalTransition
-from trading.guards import MOST_LATE
+from trading.guards.account import MOST_LATE
 from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.claims import requeue

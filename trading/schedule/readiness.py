@@ -19,7 +19,7 @@ from brokers.sessions import NEW_YORK
 from brokers.values import PriceKind
 from trading.engine.connection import make_client, read_slot
 from trading.errors import TradingError
-from trading.guards import check_guards
+from trading.guards.account import check_guards
 from trading.journal import schedule
 from trading.journal.leases import Lease, claim_lease, release_lease
 from trading.journal.outbox import tell_people_at_once

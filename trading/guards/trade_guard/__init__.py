@@ -1,6 +1,6 @@
 """What holds an account back from trading too often: four regimes, counted from executions, by dated rules."""
 
-from trading.trade_guard.regimes import (
+from trading.guards.trade_guard.regimes import (
     check_trade_guard,
     needs_executions,
     settled_cash_usd,

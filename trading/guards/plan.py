@@ -10,13 +10,13 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.sessions import NEW_YORK
 from brokers.values import AccountSnapshot
-from trading.automatic_approval import judge
 from trading.common.concurrency import together
+from trading.guards.auto_approval import judge
+from trading.guards.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.market_calendar import MarketCalendar
 from trading.models.run_documents import GuardResult
 from trading.planning.proposal import Planned
 from trading.planning.run_context import RunTicket
-from trading.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 
 TURNOVER = "turnover_limit"
 

@@ -9,6 +9,7 @@ from accounts.models import Account
 from accounts.policies import FrozenPolicy
 from brokers.sessions import NEW_YORK
 from trading.errors import Deferred, Refused
+from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import MarketCalendar
 from trading.models import (
     EventSource,
@@ -19,7 +20,6 @@ from trading.models import (
     TradingControl,
 )
 from trading.models.run_documents import GuardResult
-from trading.trade_guard import check_trade_guard
 
 MOST_LATE = timedelta(minutes=15)
 """Nothing that is scheduled starts later than this after its time."""

@@ -12,10 +12,7 @@ from decimal import Decimal
 
 from accounts.models import Account
 from brokers.sessions import NEW_YORK, Session
-from trading.market_calendar import MarketCalendar
-from trading.models import ExecutedSession
-from trading.models.run_documents import PDTCheckResult, PDTExecutionInfo
-from trading.trade_guard.history import (
+from trading.guards.trade_guard.history import (
     Trade,
     bought_in,
     bought_with_unsettled_money,
@@ -24,7 +21,10 @@ from trading.trade_guard.history import (
     unsettled_usd,
     window,
 )
-from trading.trade_guard.rules import day_trade_rule, settlement_sessions
+from trading.guards.trade_guard.rules import day_trade_rule, settlement_sessions
+from trading.market_calendar import MarketCalendar
+from trading.models import ExecutedSession
+from trading.models.run_documents import PDTCheckResult, PDTExecutionInfo
 
 UNGUARDED, ONCE, PDT, CASH = "none", "once_per_session", "pdt_legacy", "cash_settlement"
 
