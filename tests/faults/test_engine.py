@@ -88,7 +88,7 @@ def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account)
 
 
 def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
-    from trading import execution
+    from trading.orders import execution
 
     monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
     original = execution.OrderPhase.carry_out
@@ -219,7 +219,7 @@ def _one_share():
 
 
 def test_look_ups_that_fail_prove_nothing_and_are_outlasted(make_account, monkeypatch):
-    monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.1)
     set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # nobody tells of it: it has to be asked for
     set_fault(Kind.SLOW, symbol="SPY", number=0.3)
     set_fault(Kind.UNREADABLE, times=2)

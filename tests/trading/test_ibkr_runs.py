@@ -33,7 +33,7 @@ def _short_waits(monkeypatch, transactional_db):
     monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.05)
     monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 1.0)
     monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
-    monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.3)
+    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.3)
     monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 10)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)

@@ -7,7 +7,7 @@ import pytest
 
 from brokers.exceptions import BrokerConnectionError
 from brokers.values import OrderResult, OrderStatus
-from trading.order_desk import OrderDesk
+from trading.orders.update_router import OrderDesk
 
 WAIT_SECONDS = 5
 

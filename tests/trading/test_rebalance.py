@@ -203,7 +203,7 @@ def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_att
 
 @pytest.mark.parametrize("kind", [Kind.DUPLICATE_UPDATE, Kind.SUPPRESSED_UPDATE])
 def test_updates_that_come_twice_or_never_change_nothing(make_account, kind, monkeypatch):
-    monkeypatch.setattr("trading.execution.QUIET_SECONDS", 0.2)
+    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.2)
     account = make_account()
     set_fault(kind, times=50)
     run = carry_out(account)
@@ -331,7 +331,7 @@ def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
     from django.utils import timezone
 
     account = make_account(positions={"VTI": "100"}, cash="0")
-    from trading import execution
+    from trading.orders import execution
 
     original = execution.OrderPhase.carry_out
 
@@ -371,7 +371,7 @@ def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_
 
 
 def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
-    from trading import execution
+    from trading.orders import execution
 
     account = make_account(positions={"VTI": "100"}, cash="0")
     original = execution.OrderPhase.carry_out
@@ -482,8 +482,8 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
     import time_machine
 
     from brokers.sessions import NEW_YORK, ExchangeCalendar
-    from trading import execution
     from trading.engine import slot_worker
+    from trading.orders import execution
 
     account = make_account(positions={"VTI": "100"}, cash="0")
     settings.LEASE_TTL_SECONDS = 3600  # SQLite's clock is the host's, and goes on as well

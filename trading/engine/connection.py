@@ -14,7 +14,7 @@ from brokers.values import ConnectionSettings
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.rebalance import Link
 from trading.journal.leases import Lease, note_client_id_in_use
-from trading.order_desk import OrderDesk
+from trading.orders.update_router import OrderDesk
 from trading.planning.contract_cache import DatabaseContractCache
 from trading.planning.price_cache import DatabasePriceCache
 from trading.planning.run_context import RunTicket

@@ -22,9 +22,9 @@ from trading.journal.orders import OrderView, unsettled_of
 from trading.journal.run_journal import RunJournal
 from trading.journal.scribe import Scribe
 from trading.models import OrderState, RebalanceRun, RunState
+from trading.orders.reconciliation import Reconciler
 from trading.planning.run_context import make_ticket
 from trading.queue.wake import wake_slot
-from trading.reconciliation import Reconciler
 
 logger = logging.getLogger("rebalancer.trading")
 

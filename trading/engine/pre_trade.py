@@ -10,16 +10,16 @@ from brokers.values import OpenOrder
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
-from trading.execution import OrderPhase
 from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
-from trading.order_desk import OrderDesk
+from trading.orders.execution import OrderPhase
+from trading.orders.reconciliation import Reconciler
+from trading.orders.update_router import OrderDesk
 from trading.planning.account_state import held_shares, shares_of
 from trading.planning.proposal import Planned
 from trading.planning.run_context import RunTicket
-from trading.reconciliation import Reconciler
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -36,7 +36,6 @@ from trading.engine.pre_trade import LooseEnds, refuse_unknown
 from trading.engine.report import make_report
 from trading.error_codes import HELD
 from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
-from trading.execution import Deadlines, OrderPhase
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
@@ -46,7 +45,9 @@ from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
-from trading.order_desk import OrderDesk
+from trading.orders.execution import Deadlines, OrderPhase
+from trading.orders.reconciliation import Reconciler
+from trading.orders.update_router import OrderDesk
 from trading.planning import approved_plan
 from trading.planning.account_state import account_state, held_shares
 from trading.planning.inputs import Sight
@@ -54,7 +55,6 @@ from trading.planning.proposal import Planned
 from trading.planning.quotes import tradable_quotes
 from trading.planning.run_context import RunTicket
 from trading.planning.shared_data import SharedQuotes, SharedTargets
-from trading.reconciliation import Reconciler
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -23,8 +23,8 @@ from trading.common.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
-from trading.order_desk import OrderDesk, Update
-from trading.reconciliation import Reconciler
+from trading.orders.reconciliation import Reconciler
+from trading.orders.update_router import OrderDesk, Update
 
 logger = logging.getLogger("rebalancer.trading")
 
