@@ -18,7 +18,7 @@ from brokers.sessions import NEW_YORK
 from brokers.simulated.books import open_account, set_position
 from brokers.simulated.market import past_prices
 from brokers.simulated.models import SimulatedAccount
-from trading.journal.standing import keep_history
+from trading.journal.account_status import keep_history
 from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only

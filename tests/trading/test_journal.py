@@ -21,10 +21,10 @@ from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeI
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs
+from trading.journal.account_status import keep_value
+from trading.journal.batch_writer import PROOF_SECONDS, Scribe
 from trading.journal.executions import keep_executions
-from trading.journal.scribe import PROOF_SECONDS, Scribe
-from trading.journal.standing import keep_value
-from trading.journal.words import apply_words, mark_order
+from trading.journal.order_updates import apply_words, mark_order
 from trading.models import (
     AccountStanding,
     AccountValue,
@@ -79,7 +79,7 @@ def test_a_database_whose_word_is_old_when_it_comes_ends_the_work_in_place_of_ho
     run, monkeypatch, seconds_an_answer, is_proven
 ):
     looks = count(0.0, seconds_an_answer)
-    monkeypatch.setattr("trading.journal.scribe.time", SimpleNamespace(clock_gettime=lambda _: next(looks)))
+    monkeypatch.setattr("trading.journal.batch_writer.time", SimpleNamespace(clock_gettime=lambda _: next(looks)))
     still_mine = async_to_sync(Scribe(claim(run)).still_mine)
     with nullcontext() if is_proven else pytest.raises(OperationalError, match="whose the slot is"):
         still_mine()

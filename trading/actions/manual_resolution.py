@@ -19,7 +19,7 @@ from trading.audit import note
 from trading.common.log_context import redact
 from trading.engine.open_order_recovery import slot_held
 from trading.errors import IllegalTransition, LeaseLost, Refused
-from trading.journal import by_hand
+from trading.journal import manual
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.models.run_documents import TradingValue
@@ -95,11 +95,11 @@ def settle_order(
             target = _target(order, finding, fill)
             confirm_live(order.account, person, typed_account_id, code)
             with transaction.atomic():
-                by_hand.settle_order(lease, order.pk, target, fill, message)
+                manual.settle_order(lease, order.pk, target, fill, message)
                 what = f"Account {order.account.account_id}, {order.client_order_id}: {_words(finding)}. {comment}"
                 note("settled an order", f"{order} of run {order.run.run_id}", what, person=person)
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
-                    by_hand.close_run(lease, order.run_id, message)
+                    manual.close_run(lease, order.run_id, message)
     except IllegalTransition as moved:
         raise Refused("order_is_settled", f"The order has moved meanwhile; look at it again. {NOTHING}") from moved
     order.refresh_from_db()
@@ -119,7 +119,7 @@ def close_run(run: RebalanceRun, person: User, comment: str) -> None:
         raise Refused("orders_not_settled", f"Settle these orders first: {', '.join(map(str, left))}. {NOTHING}")
     try:
         with _slot(run.connection_id) as lease, transaction.atomic():
-            by_hand.close_run(lease, run.pk, redact(f"{person.get_username()} has closed the run: {comment}"))
+            manual.close_run(lease, run.pk, redact(f"{person.get_username()} has closed the run: {comment}"))
             note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=person)
     except IllegalTransition as moved:
         raise Refused("run_is_closed", f"Somebody else has closed the run meanwhile. {NOTHING}") from moved

@@ -16,8 +16,8 @@ from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
+from trading.journal.account_status import keep_total, keep_value
 from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
-from trading.journal.standing import keep_total, keep_value
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.queue.wake import wake_valuation
 

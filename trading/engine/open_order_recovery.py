@@ -16,11 +16,11 @@ from trading.engine.connection import BrokerLink
 from trading.engine.lease_heartbeat import kept
 from trading.errors import LeaseLost
 from trading.journal import leases
+from trading.journal.batch_writer import Scribe
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, unsettled_of
 from trading.journal.run_journal import RunJournal
-from trading.journal.scribe import Scribe
 from trading.models import OrderState, RebalanceRun, RunState
 from trading.orders.reconciliation import Reconciler
 from trading.planning.run_context import make_ticket

@@ -10,8 +10,8 @@ from brokers.values import OpenOrder
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, RunFailed
-from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView
+from trading.journal.prior_state import Beforehand
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
 from trading.orders.execution import OrderPhase

@@ -39,8 +39,8 @@ from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
-from trading.journal.beforehand import Beforehand
 from trading.journal.orders import OrderView, PlannedOrder
+from trading.journal.prior_state import Beforehand
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep

@@ -22,11 +22,11 @@ from trading.engine.rebalance import Link, Rebalancer
 from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
-from trading.journal.beforehand import Beforehand
+from trading.journal.batch_writer import Scribe
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView
+from trading.journal.prior_state import Beforehand
 from trading.journal.run_journal import RunJournal
-from trading.journal.scribe import Scribe
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
 from trading.models.run_documents import GuardResult

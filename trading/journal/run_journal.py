@@ -10,13 +10,13 @@ from django.db.models import Exists, Q
 
 from brokers.values import Execution
 from trading.common.fail_points import FailPoint, reached
-from trading.journal import claims, orders, runs, words
-from trading.journal.beforehand import Beforehand, read_beforehand
+from trading.journal import claims, order_updates, orders, runs
+from trading.journal.account_status import keep_value
+from trading.journal.batch_writer import Scribe
 from trading.journal.executions import keep_executions
+from trading.journal.order_updates import Word
 from trading.journal.orders import OrderView, PlannedOrder
-from trading.journal.scribe import Scribe
-from trading.journal.standing import keep_value
-from trading.journal.words import Word
+from trading.journal.prior_state import Beforehand, read_beforehand
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
@@ -79,12 +79,12 @@ class RunJournal:
 
     async def apply(self, order: OrderView, *said: Word) -> OrderView:
         """Brings an order to what the broker says, all of it or nothing."""
-        news = [word for word in said if words.says_something(order, word)]
+        news = [word for word in said if order_updates.says_something(order, word)]
         return await self._scribe.words(order.pk, news) if news else order
 
     async def mark(self, order: OrderView, state: OrderState, message: str) -> OrderView:
         """Moves an order to a state that the engine has found."""
-        return await self._scribe.write(words.mark_order, order.pk, state, message)
+        return await self._scribe.write(order_updates.mark_order, order.pk, state, message)
 
     async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""

@@ -11,9 +11,9 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
 from trading.errors import IllegalTransition
 from trading.journal import schedule
+from trading.journal.account_status import keep_plan
 from trading.journal.leases import Lease, fenced
 from trading.journal.outbox import APPROVED_BY_RULE, announce
-from trading.journal.standing import keep_plan
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {

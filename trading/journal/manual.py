@@ -3,10 +3,10 @@
 from brokers.values import Execution
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced
+from trading.journal.order_updates import apply_words, mark_order
 from trading.journal.orders import OrderView
 from trading.journal.outbox import announce
 from trading.journal.runs import move_run, note
-from trading.journal.words import apply_words, mark_order
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
 CODE = "settled_by_hand"

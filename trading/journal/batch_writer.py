@@ -16,8 +16,8 @@ from django.db import InterfaceError, OperationalError
 
 from trading.errors import LeaseLost
 from trading.journal.leases import SURE_SECONDS, Lease, check_lease, fenced
+from trading.journal.order_updates import Word, apply_words
 from trading.journal.orders import OrderView
-from trading.journal.words import Word, apply_words
 
 P = ParamSpec("P")
 T = TypeVar("T")
