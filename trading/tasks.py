@@ -5,13 +5,13 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading import notifications, webhooks
 from trading.engine import open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
+from trading.notify import deliver, webhooks
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox, wake_slot
@@ -75,4 +75,4 @@ def check_readiness(connection_id: int, due_at: str) -> str:
 
 def deliver_notifications() -> int:
     """Sends the messages that are due."""
-    return notifications.deliver_due() + webhooks.deliver_due()
+    return deliver.deliver_due() + webhooks.deliver_due()

@@ -16,8 +16,8 @@ from tests.support.makers import policy, queue, simulated_account
 from trading.common.log_context import TextFormatter, redact
 from trading.journal.outbox import announce
 from trading.models import Notification, RebalanceRun
-from trading.notifications import deliver_due, targets
-from trading.retrying import MAX_ATTEMPTS
+from trading.notify.deliver import deliver_due, targets
+from trading.notify.retry import MAX_ATTEMPTS
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,9 @@ from django.utils import timezone
 from tests.support.makers import policy, queue, simulated_account
 from trading.journal.outbox import announce
 from trading.models import Webhook, WebhookDelivery
-from trading.retrying import MAX_ATTEMPTS
+from trading.notify.retry import MAX_ATTEMPTS
+from trading.notify.webhooks import deliver_due, signing_key
 from trading.tasks import deliver_notifications
-from trading.webhooks import deliver_due, signing_key
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from trading.admin_parts.read_only import ReadOnlyMixin
 from trading.common.safe_http import ForbiddenAddress
 from trading.models import Webhook, WebhookDelivery
 from trading.models.webhooks import new_key_id
-from trading.webhooks import check_address, signing_key
+from trading.notify.webhooks import check_address, signing_key
 
 
 class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]

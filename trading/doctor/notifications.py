@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from trading.doctor.findings import Finding, off, ok, problem
 from trading.models import Notification, NotificationState
-from trading.notifications import targets
+from trading.notify.deliver import targets
 
 CHECK = "notifications"
 OVERDUE = timedelta(minutes=10)

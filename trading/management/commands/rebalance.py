@@ -15,7 +15,7 @@ from trading.inbox.receive import request_run
 from trading.management.progress import RunProgress
 from trading.models import EventSource, RebalanceRun, RunState
 from trading.models.run_documents import ExecCommand
-from trading.notifications import deliver_due
+from trading.notify.deliver import deliver_due
 from trading.printing import run_text
 from trading.serializers import rebalance_result
 

@@ -13,7 +13,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
 from trading.errors import Refused
 from trading.models import Notification, NotificationKind, NotificationState
-from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
+from trading.notify.retry import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")
 

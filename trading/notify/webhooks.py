@@ -15,7 +15,7 @@ from django.utils.crypto import salted_hmac
 from trading.common.log_context import redact
 from trading.common.safe_http import ForbiddenAddress, check_url, guarded_client
 from trading.models import NotificationState, Webhook, WebhookDelivery
-from trading.retrying import MAX_ATTEMPTS, claim, is_last_attempt
+from trading.notify.retry import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")
 
