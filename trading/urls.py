@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from trading.health import healthz
-from trading.metrics import metrics
+from trading.monitoring.healthz import healthz
+from trading.monitoring.metrics import metrics
 from trading.pages import (
     account_page,
     codes,

@@ -10,8 +10,8 @@ from accounts.models import Strategy
 from tests.listener.conftest import REBALANCE
 from tests.support.listening import Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
-from trading.doctor.registry import examine
 from trading.models import ChannelPosition, Notification, RebalanceRun, StrategyEvent
+from trading.monitoring.doctor.registry import examine
 
 TEXT = "eyJleGVjIjoicmViYWxhbmNlIn0="  # {"exec":"rebalance"}
 

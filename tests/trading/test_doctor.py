@@ -16,9 +16,9 @@ from accounts.models import Account, BrokerConnection, Strategy
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.actions.kill_switch import set_paused
-from trading.doctor.registry import CHECKS, examine
 from trading.journal.leases import claim_lease, has_live_lease
 from trading.models import Notification, ScheduleEntry
+from trading.monitoring.doctor.registry import CHECKS, examine
 from trading.queue.schedules import sync_schedules
 from trading.schedule.sweeper import beat
 
@@ -178,7 +178,7 @@ def test_one_thing_is_wrong(well, settings, check, spoil, said):
 
 
 def test_a_disk_without_room(well, monkeypatch):
-    monkeypatch.setattr("trading.doctor.database.LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr("trading.monitoring.doctor.database.LEAST_FREE_BYTES", 10**18)
     assert "Make room" in problems("database")[0].to_do
 
 
@@ -202,6 +202,6 @@ def test_a_check_that_breaks_is_a_problem_and_tells_no_secret(well, settings, mo
     def broken():
         raise RuntimeError(f"with {settings.SECRET_KEY}")
 
-    monkeypatch.setattr("trading.doctor.clock.check", broken)
+    monkeypatch.setattr("trading.monitoring.doctor.clock.check", broken)
     found = problems("clock")
     assert "The check broke" in found[0].message and settings.SECRET_KEY not in found[0].message

@@ -17,7 +17,7 @@ from trading.listener.connection import KeyRefused, Link
 from trading.listener.endings import end
 from trading.listener.intake import Intake
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
-from trading.listener_report import STOPPED, ListenerReport
+from trading.monitoring.listener_report import STOPPED, ListenerReport
 from trading.schedule.sweeper import beat, sweep
 
 logger = logging.getLogger("rebalancer.trading")

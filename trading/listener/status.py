@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading.listener_report import ChannelReport, ListenerReport
+from trading.monitoring.listener_report import ChannelReport, ListenerReport
 
 LISTENING, CONNECTING, WAITING, REFUSED = "listening", "connecting", "waiting", "key refused"
 

@@ -6,9 +6,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django_q.models import Failure, OrmQ, Schedule
 
+from trading.monitoring.status import signs_of
 from trading.pages.frame import framed
 from trading.pages.rights import needs
-from trading.vital_signs import signs_of
 
 A_PAGE = 50
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from trading.vital_signs import site_trouble, this_host_shows
+from trading.monitoring.status import site_trouble, this_host_shows
 
 KINDS = ("web", "worker", "listener")
 UNWELL = 1

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from trading.doctor.findings import Status
-from trading.doctor.registry import CHECKS, examine
+from trading.monitoring.doctor.findings import Status
+from trading.monitoring.doctor.registry import CHECKS, examine
 
 UNWELL, USAGE = 1, 2
 MARKS = {Status.OK: "ok     ", Status.OFF: "off    ", Status.PROBLEM: "PROBLEM"}

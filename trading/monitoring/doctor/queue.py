@@ -2,9 +2,9 @@
 
 from django_q.models import Schedule
 
-from trading.doctor.findings import Finding, ok, problem
+from trading.monitoring.doctor.findings import Finding, ok, problem
+from trading.monitoring.status import overview
 from trading.queue.schedules import SCHEDULES
-from trading.vital_signs import overview
 
 CHECK = "queue"
 MANY_TASKS = 500

@@ -1,7 +1,7 @@
 """Clocks: leases go by the database's, everything else by the host's."""
 
 from trading.common.clock import MOST_SKEW_SECONDS, skew_seconds
-from trading.doctor.findings import Finding, ok, problem
+from trading.monitoring.doctor.findings import Finding, ok, problem
 
 CHECK = "clock"
 

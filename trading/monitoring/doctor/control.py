@@ -3,8 +3,8 @@
 from django.conf import settings
 
 from accounts.models import Account
-from trading.doctor.findings import Finding, off, ok
 from trading.models import TradingControl
+from trading.monitoring.doctor.findings import Finding, off, ok
 
 CHECK = "trading"
 

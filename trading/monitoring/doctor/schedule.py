@@ -4,8 +4,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.sessions import NEW_YORK
-from trading.doctor.findings import Finding, off, ok, problem
 from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.schedule.market_open import ON_TIME
 
 CHECK = "schedule"

@@ -4,7 +4,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from trading.vital_signs import Hearing, broker_signs, hearing, overview, queue_signs
+from trading.monitoring.status import Hearing, broker_signs, hearing, overview, queue_signs
 
 
 @require_GET

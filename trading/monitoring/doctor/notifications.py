@@ -5,8 +5,8 @@ from datetime import timedelta
 import apprise
 from django.utils import timezone
 
-from trading.doctor.findings import Finding, off, ok, problem
 from trading.models import Notification, NotificationState
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.notify.deliver import targets
 
 CHECK = "notifications"

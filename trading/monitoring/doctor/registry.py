@@ -5,22 +5,22 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from trading.common.log_context import redact
-from trading.doctor.findings import Finding, problem
+from trading.monitoring.doctor.findings import Finding, problem
 
 logger = logging.getLogger("rebalancer.trading")
 
 CHECKS = {
-    "database": "trading.doctor.database",
-    "site": "trading.doctor.site",
-    "trading": "trading.doctor.control",
-    "clock": "trading.doctor.clock",
-    "queue": "trading.doctor.queue",
-    "broker": "trading.doctor.broker",
-    "allocations": "trading.doctor.allocations",
-    "listener": "trading.doctor.listener",
-    "notifications": "trading.doctor.notifications",
-    "calendar": "trading.doctor.calendar",
-    "schedule": "trading.doctor.schedule",
+    "database": "trading.monitoring.doctor.database",
+    "site": "trading.monitoring.doctor.site",
+    "trading": "trading.monitoring.doctor.control",
+    "clock": "trading.monitoring.doctor.clock",
+    "queue": "trading.monitoring.doctor.queue",
+    "broker": "trading.monitoring.doctor.broker",
+    "allocations": "trading.monitoring.doctor.allocations",
+    "listener": "trading.monitoring.doctor.listener",
+    "notifications": "trading.monitoring.doctor.notifications",
+    "calendar": "trading.monitoring.doctor.calendar",
+    "schedule": "trading.monitoring.doctor.schedule",
 }
 """By name, in the order in which they are told: the earlier ones explain the later ones."""
 

@@ -12,10 +12,10 @@ from accounts.models import Account, BrokerConnection, TargetAllocation
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
-from trading.doctor.findings import Finding, off, ok, problem
 from trading.engine.connection import make_client, read_slot
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import claim_lease, release_lease
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.queue.wake import wake_slot
 
 CHECK = "broker"

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from accounts.models import BrokerConnection
 from brokers.exceptions import BrokerConnectionError, BrokerSilent, BrokerUnreachable, ClientIdInUse
-from trading.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
 from trading.models import AccountStanding, ProcessHeartbeat, RebalanceRun, RunState, without_documents
+from trading.monitoring.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
 
 SITE_SECONDS = 10.0
 NEWS_FOR = timedelta(days=1)

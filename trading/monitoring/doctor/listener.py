@@ -1,7 +1,7 @@
 """The listener, judged by its heartbeat: its age, and what it tells of connection and channels."""
 
-from trading.doctor.findings import Finding, off, ok, problem
-from trading.vital_signs import Hearing, hearing
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
+from trading.monitoring.status import Hearing, hearing
 
 CHECK = "listener"
 START = "Start `manage.py listen`, under a supervisor that starts it again."

@@ -4,8 +4,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.sessions import NEW_YORK
-from trading.doctor.findings import Finding, ok, problem
 from trading.market_calendar import market_calendar
+from trading.monitoring.doctor.findings import Finding, ok, problem
 
 CHECK = "calendar"
 FORM = "%a %d %b %Y %H:%M"

@@ -24,7 +24,7 @@ from trading.models import (
     TradingControl,
     WebhookDelivery,
 )
-from trading.vital_signs import broker_signs, hearing, queue_signs, signs_of
+from trading.monitoring.status import broker_signs, hearing, queue_signs, signs_of
 
 REFUSAL = "Metrics are for this machine, or for `Authorization: Bearer` with METRICS_TOKEN.\n"
 

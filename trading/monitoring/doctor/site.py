@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from trading.doctor.findings import Finding, ok, problem
+from trading.monitoring.doctor.findings import Finding, ok, problem
 
 CHECK = "site"
 

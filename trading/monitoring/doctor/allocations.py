@@ -5,8 +5,8 @@ import asyncio
 from django.conf import settings
 
 from accounts.models import Strategy
-from trading.doctor.findings import Finding, off, ok, problem
 from trading.errors import RunFailed
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.planning.allocations import AllocationsClient
 
 CHECK = "allocations"

@@ -7,8 +7,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from trading.doctor.findings import Finding, ok, problem
 from trading.models import ProcessHeartbeat
+from trading.monitoring.doctor.findings import Finding, ok, problem
 
 CHECK = "database"
 LEAST_FREE_BYTES = 500_000_000
