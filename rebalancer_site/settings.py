@@ -183,7 +183,7 @@ AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else anybody could keep somebody out for ever
-AXES_CLIENT_IP_CALLABLE = "trading.client_address.client_address"
+AXES_CLIENT_IP_CALLABLE = "trading.access.client_address.client_address"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token"]
 AXES_VERBOSE = False
 AXES_LOCKOUT_TEMPLATE = "trading/locked_out.html"

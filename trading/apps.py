@@ -11,7 +11,7 @@ class TradingConfig(AppConfig):
 
     def ready(self) -> None:
         """Keeps schedules and roles as the code has them, whenever the database is brought up to date."""
-        from trading import audit  # noqa: PLC0415 - models are there only now
+        from trading.access import audit  # noqa: PLC0415 - models are there only now
 
         audit.connect()
         post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
@@ -25,6 +25,6 @@ def _sync_schedules(**_: Any) -> None:
 
 
 def _sync_roles(**_: Any) -> None:
-    from trading.roles import sync_roles  # noqa: PLC0415 - models are there only now
+    from trading.access.roles import sync_roles  # noqa: PLC0415 - models are there only now
 
     sync_roles()

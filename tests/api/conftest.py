@@ -5,7 +5,7 @@ import json
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from trading.api_tokens import make_token
+from trading.access.api_tokens import make_token
 from trading.models import ApiScope
 
 RIGHTS = ("view_account", "preview_account", "execute_account", "execute_live_account")

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.makers import carry_out, policy, queue
-from trading.api_tokens import make_token
+from trading.access.api_tokens import make_token
 from trading.models import ApiScope, StrategyEvent
 from trading.models.run_documents import ExecCommand
 

@@ -11,11 +11,11 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django.utils import timezone
 
+from trading.access.api_tokens import make_token, revoke
+from trading.access.roles import sync_roles
+from trading.access.two_factor import device_to_enrol
 from trading.api.wrong_tokens import A_MINUTE
-from trading.api_tokens import make_token, revoke
 from trading.models import ApiToken, AuditEntry, Notification
-from trading.one_time_codes import device_to_enrol
-from trading.roles import sync_roles
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,8 @@ from django.test import Client
 
 from accounts.models import Strategy
 from tests.support.makers import simulated_account
+from trading.access.roles import sync_roles
 from trading.models import AuditEntry
-from trading.roles import sync_roles
 
 pytestmark = pytest.mark.django_db
 

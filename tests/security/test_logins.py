@@ -10,7 +10,7 @@ from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from trading.client_address import client_address
+from trading.access.client_address import client_address
 from trading.models import AuditEntry
 
 pytestmark = pytest.mark.django_db

@@ -13,9 +13,9 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 from pydantic import SecretStr
 
+from trading.access.roles import ROLES, sync_roles
 from trading.common.log_context import JsonLines, TextFormatter, configured_secrets, redact
 from trading.pages.redaction import RedactingMiddleware
-from trading.roles import ROLES, sync_roles
 
 CANARIES = {
     "ALLOCATIONS_API_KEY": "canary-allocations-key",

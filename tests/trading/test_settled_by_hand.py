@@ -17,11 +17,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
+from trading.access.roles import sync_roles
 from trading.actions.manual_resolution import Finding, Outcome, close_run, settle_order
 from trading.errors import Refused
 from trading.journal import leases
 from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun
-from trading.roles import sync_roles
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COMMENT = "Statement of 2026-11-24, page 2"

@@ -15,7 +15,8 @@ from pydantic import Field
 from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from brokers.values import Execution
-from trading.audit import note
+from trading.access.audit import note
+from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
 from trading.engine.open_order_recovery import slot_held
 from trading.errors import IllegalTransition, LeaseLost, Refused
@@ -23,7 +24,6 @@ from trading.journal import manual
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.models.run_documents import TradingValue
-from trading.one_time_codes import code_missing, confirm_live
 
 RIGHT = "trading.settle_order"
 NOTHING = "Nothing has changed."

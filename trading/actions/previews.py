@@ -6,14 +6,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import Account
-from trading.audit import note
+from trading.access.audit import note
+from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import HELD
 from trading.errors import Refused
 from trading.inbox.receive import request_run
 from trading.journal.runs import ask_to_stop
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
-from trading.one_time_codes import code_missing, confirm_live
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 VIEW_RIGHT = "accounts.view_account"

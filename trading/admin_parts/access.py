@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from trading.access.api_tokens import make_token, may_make, revoke
+from trading.access.audit import note
 from trading.admin_parts.read_only import ReadOnlyMixin
-from trading.api_tokens import make_token, may_make, revoke
-from trading.audit import note
 from trading.models import ApiScope, ApiToken, AuditEntry
 from trading.pages.frame import person_of
 

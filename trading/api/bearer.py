@@ -4,11 +4,11 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from trading.access.api_tokens import count_request, find_token
+from trading.access.two_factor import vouch_for
 from trading.api.answers import Refusal
 from trading.api.wrong_tokens import count_wrong_token
-from trading.api_tokens import count_request, find_token
 from trading.models import ApiScope, ApiToken
-from trading.one_time_codes import vouch_for
 
 
 class Bearer(HttpBearer):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.http import HttpRequest
 from django.utils import timezone
 
-from trading.client_address import client_address
+from trading.access.client_address import client_address
 from trading.journal.outbox import tell_people
 from trading.models import NotificationKind
 

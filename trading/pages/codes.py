@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 from django_otp import login as remember_device
 
-from trading import one_time_codes
-from trading.audit import note
+from trading.access import two_factor
+from trading.access.audit import note
 from trading.pages.frame import framed, person_of
 
 TEMPLATE = "trading/codes.html"
@@ -29,10 +29,10 @@ TITLE = "One-time codes"
 def page(request: HttpRequest) -> HttpResponse:
     """What the person has, or the secret to scan."""
     person = person_of(request)
-    if one_time_codes.has_device(person):
-        left = one_time_codes.backup_codes_left(person)
+    if two_factor.has_device(person):
+        left = two_factor.backup_codes_left(person)
         return framed(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
-    device = one_time_codes.device_to_enrol(person)
+    device = two_factor.device_to_enrol(person)
     secret = base64.b32encode(device.bin_key).decode()
     return framed(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
 
@@ -47,9 +47,9 @@ def enrol(request: HttpRequest) -> HttpResponse:
     given = {"username": person.get_username(), "password": request.POST.get("password", "")}
     if authenticate(request, **given) != person:
         messages.error(request, "This is not your password.")
-    elif one_time_codes.has_device(person):
+    elif two_factor.has_device(person):
         messages.error(request, "You have a device already. Remove it first.")
-    elif done := one_time_codes.enrol(person, request.POST.get("code", "")):
+    elif done := two_factor.enrol(person, request.POST.get("code", "")):
         device, backup_codes = done
         remember_device(request, device)
         note("one-time codes set up", person.get_username())
@@ -65,7 +65,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 @login_required(login_url="admin:login")
 def remove(request: HttpRequest) -> HttpResponse:
     """Takes the device away, for one of its codes."""
-    if one_time_codes.remove(person_of(request), request.POST.get("code", "")):
+    if two_factor.remove(person_of(request), request.POST.get("code", "")):
         note("one-time codes removed", person_of(request).get_username())
         messages.warning(request, "Your device is removed: logins ask for your password only.")
     else:

@@ -7,7 +7,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
 
-from trading.one_time_codes import check_code, has_device
+from trading.access.two_factor import check_code, has_device
 
 WRONG_CODE = "This code is not right, or was used already. Wait for the next one; after wrong ones the wait grows."
 

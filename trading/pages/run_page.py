@@ -12,12 +12,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account
+from trading.access.two_factor import has_device
 from trading.actions.manual_resolution import can_be_closed, may_settle
 from trading.actions.previews import VIEW_RIGHT, execute_preview, may_execute, request_preview, request_stop, why_not
 from trading.error_codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
-from trading.one_time_codes import has_device
 from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
 from trading.pages.rights import needs
 from trading.pages.run_report import order_rows, run_report

@@ -11,11 +11,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import Account
+from trading.access.two_factor import has_device
 from trading.actions.manual_resolution import Finding, Outcome, can_be_settled, close_run, may_settle, settle_order
 from trading.actions.previews import VIEW_RIGHT
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
-from trading.one_time_codes import has_device
 from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
 from trading.pages.rights import needs
 

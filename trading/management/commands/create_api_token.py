@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from trading.api_tokens import make_token
-from trading.audit import note
+from trading.access.api_tokens import make_token
+from trading.access.audit import note
 from trading.models import ApiScope
 
 USAGE = 2

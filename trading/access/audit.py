@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from simple_history.models import HistoricalRecords
 from simple_history.signals import post_create_historical_record
 
-from trading.client_address import client_address
+from trading.access.client_address import client_address
 from trading.common.log_context import redact
 from trading.models import AuditEntry, TradingControl
 

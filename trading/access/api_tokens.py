@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
+from trading.access.two_factor import has_device, is_verified
 from trading.errors import Refused
 from trading.models import ApiScope, ApiToken
-from trading.one_time_codes import has_device, is_verified
 
 PREFIX = "rbt_"
 SHOWN = 10
