@@ -27,7 +27,7 @@ from trading.models import (
     TradingControl,
     without_documents,
 )
-from trading.pages.lists import with_first_runs
+from trading.pages.run_list import with_first_runs
 
 # The parts register themselves.
 from trading.admin_parts import access, webhooks  # isort: skip  # noqa: F401

@@ -14,7 +14,7 @@ from trading.access.api_tokens import make_token, may_make, revoke
 from trading.access.audit import note
 from trading.admin_parts.read_only import ReadOnlyMixin
 from trading.models import ApiScope, ApiToken, AuditEntry
-from trading.pages.frame import person_of
+from trading.pages.layout import person_of
 
 MOST_DAYS, USUAL_DAYS = 365, 90
 

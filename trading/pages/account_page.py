@@ -13,10 +13,10 @@ from trading.market_calendar import market_calendar
 from trading.models import RunMode, RunState, without_documents
 from trading.pages.charts import value_chart
 from trading.pages.dashboard import OLD_AFTER
-from trading.pages.frame import accounts_crumb, framed, person_of
 from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
-from trading.pages.rights import needs
-from trading.pages.tables import band_percent, drift_chart, rings, weight_rows
+from trading.pages.layout import accounts_crumb, framed, person_of
+from trading.pages.permissions import needs
+from trading.pages.plan_tables import band_percent, drift_chart, rings, weight_rows
 from trading.schedule.entries import open_entries
 
 RUNS_SHOWN = 8

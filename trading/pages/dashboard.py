@@ -16,9 +16,9 @@ from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.monitoring.status import hearing, overview, unreachable_broker
 from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
-from trading.pages.frame import framed
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
-from trading.pages.rights import needs
+from trading.pages.layout import framed
+from trading.pages.permissions import needs
 
 CARDS_A_PAGE = 12
 OLD_AFTER = timedelta(days=2)

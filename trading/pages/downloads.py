@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET
 
 from trading.actions.previews import VIEW_RIGHT
 from trading.models import RebalanceRun, RunMode
-from trading.pages.rights import needs
+from trading.pages.permissions import needs
 from trading.pages.run_page import find_run
 from trading.pages.run_report import slippage_bps
 from trading.serializers import rebalance_result

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_GET, require_POST
 from trading.errors import Refused
 from trading.models import Notification, NotificationState, without_documents
 from trading.notify.deliver import channels, send_test
-from trading.pages.cursor import cursor_page
-from trading.pages.frame import framed, person_of
-from trading.pages.rights import needs
+from trading.pages.layout import framed, person_of
+from trading.pages.pagination import cursor_page
+from trading.pages.permissions import needs
 
 VIEW_MESSAGES = "trading.view_notification"
 A_PAGE = 30

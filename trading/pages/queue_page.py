@@ -7,8 +7,8 @@ from django.views.decorators.http import require_GET
 from django_q.models import Failure, OrmQ, Schedule
 
 from trading.monitoring.status import signs_of
-from trading.pages.frame import framed
-from trading.pages.rights import needs
+from trading.pages.layout import framed
+from trading.pages.permissions import needs
 
 A_PAGE = 50
 

@@ -15,8 +15,8 @@ from accounts.policies import resolve_policy
 from accounts.replacement_chains import find_cycle
 from accounts.replacements import replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
-from trading.pages.frame import framed
-from trading.pages.rights import needs
+from trading.pages.layout import framed
+from trading.pages.permissions import needs
 from trading.pages.strategy_pages import targets_of
 
 VIEW_SET = "accounts.view_replacementset"

@@ -18,11 +18,11 @@ from trading.actions.previews import VIEW_RIGHT, execute_preview, may_execute, r
 from trading.error_codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
-from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
-from trading.pages.rights import needs
+from trading.pages.layout import account_crumb, accounts_crumb, framed, person_of
+from trading.pages.permissions import needs
+from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
-from trading.pages.tables import band_percent, plan_summary, weight_rows
 
 WAITING_TOO_LONG_SECONDS = 10
 HTMX_UNCHANGED = 204

@@ -8,8 +8,8 @@ from django.views.decorators.http import require_POST
 from accounts.models import Account
 from brokers.sessions import NEW_YORK
 from trading.errors import Refused
-from trading.pages.frame import person_of
-from trading.pages.rights import needs
+from trading.pages.layout import person_of
+from trading.pages.permissions import needs
 from trading.schedule.entries import schedule_account, unschedule_account
 
 VIEW_RIGHT = "accounts.view_account"

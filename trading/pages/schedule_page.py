@@ -9,8 +9,8 @@ from accounts.models import Strategy
 from trading.actions.previews import EXECUTE_RIGHT, VIEW_RIGHT
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
-from trading.pages.frame import framed
-from trading.pages.rights import needs
+from trading.pages.layout import framed
+from trading.pages.permissions import needs
 from trading.schedule.cadence import coming_open
 from trading.schedule.entries import open_entries
 from trading.schedule.next_open import next_open

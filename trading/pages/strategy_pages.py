@@ -16,8 +16,8 @@ from trading.actions.fetch_targets import fetch_now
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
-from trading.pages.frame import framed, person_of
-from trading.pages.rights import needs
+from trading.pages.layout import framed, person_of
+from trading.pages.permissions import needs
 
 VIEW_STRATEGY = "accounts.view_strategy"
 CHANGE_STRATEGY = "accounts.change_strategy"

@@ -17,7 +17,7 @@ from django_otp import login as remember_device
 
 from trading.access import two_factor
 from trading.access.audit import note
-from trading.pages.frame import framed, person_of
+from trading.pages.layout import framed, person_of
 
 TEMPLATE = "trading/codes.html"
 TITLE = "One-time codes"

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_GET
 
 from trading.actions.previews import VIEW_RIGHT
 from trading.models import EventState, RebalanceRun, RunState, StrategyEvent, without_documents
-from trading.pages.cursor import cursor_page
-from trading.pages.frame import framed
-from trading.pages.rights import needs
+from trading.pages.layout import framed
+from trading.pages.pagination import cursor_page
+from trading.pages.permissions import needs
 
 A_PAGE = 50
 RUNS_OF_AN_EVENT = 5

@@ -16,8 +16,8 @@ from trading.actions.manual_resolution import Finding, Outcome, can_be_settled, 
 from trading.actions.previews import VIEW_RIGHT
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
-from trading.pages.frame import account_crumb, accounts_crumb, framed, person_of
-from trading.pages.rights import needs
+from trading.pages.layout import account_crumb, accounts_crumb, framed, person_of
+from trading.pages.permissions import needs
 
 LABELS = {
     Outcome.FILLED: "It was filled, or a part of it; the rest is gone",
