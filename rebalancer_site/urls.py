@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from trading.api.site import api, nowhere
+from trading.api.api import api, nowhere
 from trading.pages.login import LoginForm
 
 admin.site.login_form = LoginForm

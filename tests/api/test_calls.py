@@ -212,7 +212,7 @@ def test_a_preview_that_is_too_old_is_not_sent(make_account, call):
 
 def test_what_breaks_is_told_as_json_without_details(make_account, call, monkeypatch):
     make_account()
-    monkeypatch.setattr("trading.api.reading._account_line", lambda _: 1 / 0)
+    monkeypatch.setattr("trading.api.read_endpoints._account_line", lambda _: 1 / 0)
     status, body = call().get("/accounts")
     assert (status, body["code"]) == (500, "internal_error")
     assert "ZeroDivision" not in body["message"]

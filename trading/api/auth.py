@@ -6,7 +6,7 @@ from ninja.security import HttpBearer
 
 from trading.access.api_tokens import count_request, find_token
 from trading.access.two_factor import vouch_for
-from trading.api.answers import Refusal
+from trading.api.schemas import Refusal
 from trading.api.wrong_tokens import count_wrong_token
 from trading.models import ApiScope, ApiToken
 

@@ -6,7 +6,8 @@ from ninja import Router
 
 from accounts.models import Account, Strategy
 from trading.actions.previews import VIEW_RIGHT
-from trading.api.answers import (
+from trading.api.auth import Bearer
+from trading.api.schemas import (
     ERRORS,
     AccountId,
     AccountLine,
@@ -25,7 +26,6 @@ from trading.api.answers import (
     TargetLine,
     event_answer,
 )
-from trading.api.bearer import Bearer
 from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
 from trading.serializers import rebalance_result

@@ -12,9 +12,9 @@ from trading.actions.previews import (
     request_preview,
     request_stop,
 )
-from trading.api.answers import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
-from trading.api.bearer import Bearer, bearer_of, check_scope, owner_of
-from trading.api.reading import find_run, router
+from trading.api.auth import Bearer, bearer_of, check_scope, owner_of
+from trading.api.read_endpoints import find_run, router
+from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
 from trading.errors import EventRejected
 from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState

@@ -7,9 +7,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from trading.api import acting  # noqa: F401 - adds its operations to the router
-from trading.api.answers import Refusal
-from trading.api.reading import router
+from trading.api import write_endpoints  # noqa: F401 - adds its operations to the router
+from trading.api.read_endpoints import router
+from trading.api.schemas import Refusal
 from trading.errors import EventRejected, Refused
 from trading.models.run_documents import ErrorLine
 
