@@ -11,7 +11,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
 from accounts.models import Account
-from trading.admin_parts.read_only import ReadOnlyMixin
+from trading.admin.read_only import ReadOnlyMixin
 from trading.models import (
     ChannelPosition,
     ExecutedSession,
@@ -30,7 +30,7 @@ from trading.models import (
 from trading.pages.run_list import with_first_runs
 
 # The parts register themselves.
-from trading.admin_parts import access, webhooks  # isort: skip  # noqa: F401
+from trading.admin import access, webhooks  # isort: skip  # noqa: F401
 
 # Whoever may add a schedule there can run any code, and "resubmit" asks for no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):

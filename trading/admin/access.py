@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from trading.access.api_tokens import make_token, may_make, revoke
 from trading.access.audit import note
-from trading.admin_parts.read_only import ReadOnlyMixin
+from trading.admin.read_only import ReadOnlyMixin
 from trading.models import ApiScope, ApiToken, AuditEntry
 from trading.pages.layout import person_of
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from trading.admin_parts.read_only import ReadOnlyMixin
+from trading.admin.read_only import ReadOnlyMixin
 from trading.common.safe_http import ForbiddenAddress
 from trading.models import Webhook, WebhookDelivery
 from trading.models.webhooks import new_key_id
