@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from trading.demo_data import PASSWORD, USERS, seed
+from trading.management.demo_data import PASSWORD, USERS, seed
 
 STOP_SECONDS = 15
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from trading.management.text_output import event_text
 from trading.models import StrategyEvent
-from trading.printing import event_text
 from trading.serializers import event_line
 
 

@@ -13,10 +13,10 @@ from trading.engine.slot_worker import work_slot
 from trading.errors import EventRejected
 from trading.inbox.receive import request_run
 from trading.management.progress import RunProgress
+from trading.management.text_output import run_text
 from trading.models import EventSource, RebalanceRun, RunState
 from trading.models.run_documents import ExecCommand
 from trading.notify.deliver import deliver_due
-from trading.printing import run_text
 from trading.serializers import rebalance_result
 
 COMPLETED, FAILED, USAGE, REFUSED = 0, 1, 2, 3

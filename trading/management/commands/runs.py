@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
+from trading.management.text_output import run_text
 from trading.models import RebalanceRun
-from trading.printing import run_text
 from trading.serializers import rebalance_result
 
 USAGE = 2
