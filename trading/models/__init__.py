@@ -1,15 +1,16 @@
 """The rows of trading. Only `trading.journal` writes runs, orders, fills and leases."""
 
 from trading.models.access import ApiScope, ApiToken, AuditEntry
+from trading.models.account_values import AccountStanding, AccountValue, TotalValue
+from trading.models.channel_offsets import ChannelPosition
 from trading.models.contracts import CachedContract
-from trading.models.control import TradingControl
 from trading.models.events import EventSource, EventState, StrategyEvent
+from trading.models.fetched_targets import PublishedTargets
 from trading.models.heartbeats import ProcessHeartbeat
-from trading.models.listening import ChannelPosition
+from trading.models.kill_switch import TradingControl
 from trading.models.notifications import Notification, NotificationKind, NotificationState
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
-from trading.models.published import PublishedTargets
 from trading.models.runs import (
     RebalanceRun,
     RunMode,
@@ -21,7 +22,6 @@ from trading.models.runs import (
 )
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession, SeenExecution
-from trading.models.values import AccountStanding, AccountValue, TotalValue
 from trading.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
