@@ -2,8 +2,7 @@
 
 from calculator.errors import CalculationRefused
 from calculator.plan import TradeCalculator
-from calculator.replacements import ReplacementLimits, ReplacementResult, ReplacementRule, apply_replacements
-from calculator.values import (
+from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
@@ -18,6 +17,7 @@ from calculator.values import (
     Trade,
     TradeCalculationResult,
 )
+from calculator.replacements import ReplacementLimits, ReplacementResult, ReplacementRule, apply_replacements
 
 __all__ = [
     "AccountConfig",

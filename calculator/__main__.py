@@ -2,7 +2,7 @@
 
 import sys
 
-from calculator.jsonio import answer_fit_buys, answer_plan
+from calculator.json_lines import answer_fit_buys, answer_plan
 
 COMMANDS = {"plan": answer_plan, "fit-buys": answer_fit_buys}
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 
-from calculator.money import MICRO
-from calculator.values import Commission
+from calculator.fixed_point import MICRO
+from calculator.plan_types import Commission
 
 Charge = Callable[[int, int], int]
 """Commission of an order of so many shares (none cost nothing) that are worth so much; both in micro-dollars."""

@@ -3,11 +3,11 @@
 from decimal import ROUND_FLOOR, Decimal
 
 from calculator.commissions import charge_by
+from calculator.fixed_point import MICRO, to_micro, value_of
 from calculator.holdings import Line
-from calculator.money import MICRO, to_micro, value_of
+from calculator.objective import Money, State, Valuation
+from calculator.plan_types import Plan, PlanLine, Trade
 from calculator.sizing import solve
-from calculator.valuation import Money, State, Valuation
-from calculator.values import Plan, PlanLine, Trade
 
 
 def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from calculator.commissions import Charge, charge_by
 from calculator.errors import CalculationRefused
-from calculator.money import from_micro, to_micro, value_of
-from calculator.values import AccountConfig, AccountState, Position, Quote
+from calculator.fixed_point import from_micro, to_micro, value_of
+from calculator.plan_types import AccountConfig, AccountState, Position, Quote
 
 HUNDRED = Decimal(100)
 NOTHING = Decimal(0)

@@ -4,15 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
 
-from calculator.checks import check_account, check_config, quotes_by_symbol, weights_by_symbol
 from calculator.fit_buys import fit_buys
+from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.money import CENT, ONE_CENT, fraction, from_micro, percents
-from calculator.outlook import Outlooks
-from calculator.selection import Selection, select
-from calculator.sizing import Sizing
-from calculator.valuation import NO_LIMIT, Money, State, Valuation
-from calculator.values import (
+from calculator.objective import NO_LIMIT, Money, State, Valuation
+from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
@@ -23,6 +19,10 @@ from calculator.values import (
     Trade,
     TradeCalculationResult,
 )
+from calculator.projection import Outlooks
+from calculator.selection import Selection, select
+from calculator.sizing import Sizing
+from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
 
 PERCENT_PLACES = Decimal("0.0001")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.values import AllocationItem, CalculationWarning, Number, Value
+from calculator.plan_types import AllocationItem, CalculationWarning, Number, Value
 
 PLACES = Decimal("0.000000000001")
 

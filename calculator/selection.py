@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
 from calculator.errors import CalculationRefused
+from calculator.fixed_point import from_micro, to_micro
 from calculator.holdings import Holdings, Line
-from calculator.money import from_micro, to_micro
-from calculator.values import CalculationWarning, NotTraded
+from calculator.plan_types import CalculationWarning, NotTraded
 
 
 @dataclass

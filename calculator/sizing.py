@@ -7,11 +7,11 @@ exchanges. All sums are whole micro-dollars, so that nothing depends on rounding
 
 from collections.abc import Mapping
 
-from calculator.exchanges import exchange_many, improve
-from calculator.fill import fill
 from calculator.holdings import Line
-from calculator.shortage import affordable_shares, can_be_paid, made_up_by_one
-from calculator.valuation import State, Valuation
+from calculator.leftover_cash import fill
+from calculator.objective import State, Valuation
+from calculator.scale_down import affordable_shares, can_be_paid, made_up_by_one
+from calculator.swaps import exchange_many, improve
 
 DEAREST, IMPROVED = 4, 6
 """So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""

@@ -1,6 +1,6 @@
 """Every code that a run, a guard, an event or a warning of trading can carry, and what it means.
 
-The broker layer's codes stand in `brokers.exceptions`, the calculator's in `calculator.codes`.
+The broker layer's codes stand in `brokers.exceptions`, the calculator's in `calculator.reason_codes`.
 """
 
 EVENT_REJECTIONS = {

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
 from calculator.commissions import charge_by
-from calculator.money import from_micro, to_micro
+from calculator.fixed_point import from_micro, to_micro
 
 FREE = Commission(kind="per_share", per_share=Decimal(0), min_per_order=Decimal(0), max_rate=Decimal(1))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calculator import jsonio
+from calculator import json_lines
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {
@@ -122,7 +122,7 @@ def test_no_line_is_so_bad_that_the_next_goes_unanswered():
 def test_the_example_of_the_document_is_answered_as_the_document_says():
     page = (ROOT / "docs" / "calculator.md").read_text()
     request = json.loads(page.split("```json")[1].split("```")[0])
-    answer = json.loads(jsonio.answer_plan(json.dumps(request)))
+    answer = json.loads(json_lines.answer_plan(json.dumps(request)))
     assert {trade["symbol"]: trade["quantity"] for trade in answer["trades"]} == {"VTI": -81, "BND": 87}
     assert all(f"`{name}`" in page for name in answer)
     assert all(f"`{name}`" in page for row in (*answer["trades"], answer["expected"]) for name in row)
@@ -130,9 +130,9 @@ def test_the_example_of_the_document_is_answered_as_the_document_says():
 
 @pytest.mark.parametrize("field", ["price", "quote_usd", "mark_usd"])
 def test_buys_of_no_price_are_refused(field):
-    planned = json.loads(jsonio.answer_plan(json.dumps(REQUEST)))["plan"]
+    planned = json.loads(json_lines.answer_plan(json.dumps(REQUEST)))["plan"]
     planned["buys"][0][field] = "0"
-    answer = json.loads(jsonio.answer_fit_buys(json.dumps({"plan": planned, "cash": "1"})))
+    answer = json.loads(json_lines.answer_fit_buys(json.dumps({"plan": planned, "cash": "1"})))
     assert answer["error"]["code"] == "invalid_input"
 
 
@@ -140,8 +140,8 @@ def test_what_nobody_foresaw_is_an_answer_too(monkeypatch, capsys):
     def failing(*_):
         raise TypeError("nobody foresaw it")
 
-    monkeypatch.setattr(jsonio, "_result", failing)
-    assert json.loads(jsonio.answer_plan(json.dumps(REQUEST)))["error"]["code"] == "internal_error"
+    monkeypatch.setattr(json_lines, "_result", failing)
+    assert json.loads(json_lines.answer_plan(json.dumps(REQUEST)))["error"]["code"] == "internal_error"
     assert "nobody foresaw it" in capsys.readouterr().err
 
 

@@ -7,10 +7,10 @@ from decimal import ROUND_DOWN, Decimal
 import pytest
 
 from calculator import AccountConfig, Commission, TradeCalculator
-from calculator.checks import quotes_by_symbol, weights_by_symbol
 from calculator.holdings import make_holdings
+from calculator.objective import NO_LIMIT, Money, Valuation
 from calculator.selection import select
-from calculator.valuation import NO_LIMIT, Money, Valuation
+from calculator.validation import quotes_by_symbol, weights_by_symbol
 from tests.calculator.makers import account, quote, targets
 
 REACH = 7

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from calculator import AccountState, CalculationRefused, Commission, PlanLine, Position, TradeCalculator
-from calculator.codes import REASONS, REFUSALS, WARNINGS
+from calculator.reason_codes import REASONS, REFUSALS, WARNINGS
 from tests.calculator.makers import account, config, plan, quote, reasons, targets, traded
 
 
@@ -86,7 +86,7 @@ def test_limits_with_commission_keep_the_floor_in_the_worst_case():
 @pytest.mark.parametrize(("shares", "charged"), [(1, "1.00"), (100, "1.00"), (400, "2.00"), (10_000, "50.00")])
 def test_commission_per_share(shares, charged):
     from calculator.commissions import charge_by
-    from calculator.money import to_micro
+    from calculator.fixed_point import to_micro
 
     charge = charge_by(Commission(kind="per_share"))
     assert charge(shares, to_micro(Decimal(100) * shares)) == to_micro(Decimal(charged))
@@ -94,7 +94,7 @@ def test_commission_per_share(shares, charged):
 
 def test_commission_per_share_is_capped():
     from calculator.commissions import charge_by
-    from calculator.money import to_micro
+    from calculator.fixed_point import to_micro
 
     assert charge_by(Commission(kind="per_share"))(1, to_micro(Decimal(5))) == to_micro(Decimal("0.05"))
 

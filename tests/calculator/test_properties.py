@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calculator import AccountState, CalculationRefused, Commission, Position, Quote, TradeCalculator
-from calculator.codes import REFUSALS
+from calculator.reason_codes import REFUSALS
 from tests.calculator.makers import account, charged, config, executed, quote, targets
 
 CENT = Decimal("0.01")

@@ -10,7 +10,7 @@ from accounts.models import RebalancePolicy
 from brokers.exceptions import BrokerError
 from brokers.ibkr.errors import CODES as IBKR_CODES
 from brokers.registry import broker_names
-from calculator import codes as calculator_codes
+from calculator import reason_codes as calculator_codes
 from rebalancer_site.environment import Environment
 from trading.error_codes import all_codes
 

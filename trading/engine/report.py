@@ -6,7 +6,7 @@ from typing import Any
 
 from brokers.values import AccountSnapshot
 from calculator import TradeCalculationResult
-from calculator.outlook import CASH, residual_drift
+from calculator.projection import CASH, residual_drift
 from trading.journal.orders import OrderView
 from trading.models import OrderState
 from trading.models.run_documents import RunWarning

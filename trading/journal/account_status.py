@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from calculator.outlook import CASH
+from calculator.projection import CASH
 from trading.journal.leases import Lease, fenced
 from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from calculator.outlook import CASH
+from calculator.projection import CASH
 from trading.journal.orders import OrderView, filled_since, left_behind, orders_of
 from trading.models import AccountStanding
 

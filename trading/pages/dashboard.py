@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.models import Account
-from calculator.outlook import CASH
+from calculator.projection import CASH
 from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.monitoring.status import hearing, overview, unreachable_broker

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calculator.outlook import CASH
+from calculator.projection import CASH
 from trading.models import RebalanceRun
 from trading.pages.charts import Slice, colour, geometry, slices
 

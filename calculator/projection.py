@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from operator import sub
 
+from calculator.fixed_point import EIGHT_PLACES, fraction, from_micro, hundred_millionths, plain
 from calculator.holdings import Holdings
-from calculator.money import EIGHT_PLACES, fraction, from_micro, hundred_millionths, plain
-from calculator.values import Outlook
+from calculator.plan_types import Outlook
 
 CASH = "CASH"
 CENT = Decimal("0.01")

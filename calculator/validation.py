@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.values import AccountConfig, AccountState, AllocationItem, Quote
+from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Quote
 
 NOTHING, SUM_TOLERANCE = Decimal(0), Decimal("0.000001")
 

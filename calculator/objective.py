@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from calculator.choices import BUYS, CASH, ERROR, WORST, Choices
 from calculator.commissions import Charge
 from calculator.holdings import Line
+from calculator.share_options import BUYS, CASH, ERROR, WORST, Choices
 
 NO_LIMIT = 1 << 62
 """The most shares of a line that may have any number."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from calculator.choices import CASH, ERROR, WORST
-from calculator.valuation import State, Valuation
+from calculator.objective import State, Valuation
+from calculator.share_options import CASH, ERROR, WORST
 
 ONE = 1 << 40
 """A factor of one: factors are whole numbers of so many parts, so that nothing depends on rounding."""

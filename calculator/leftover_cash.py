@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 
-from calculator.choices import WORST, Choices
-from calculator.valuation import State, Valuation
+from calculator.objective import State, Valuation
+from calculator.share_options import WORST, Choices
 
 WINDOW = 30
 """Shares on each side of the break that are searched."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from calculator.choices import ERROR
-from calculator.valuation import State, Valuation
+from calculator.objective import State, Valuation
+from calculator.share_options import ERROR
 
 ROUNDS = 60
 """Most single steps and exchanges in a row; they come to rest long before."""

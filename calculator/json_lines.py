@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from calculator.errors import CalculationRefused
 from calculator.plan import TradeCalculator
-from calculator.values import (
+from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
