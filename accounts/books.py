@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from accounts.models import Account
-from brokers.simulated.books import open_account
+from brokers.simulated.matching_engine import open_account
 
 
 def ensure_books(account: Account) -> bool:

@@ -9,7 +9,7 @@ from django.forms.models import model_to_dict
 from pydantic import BaseModel, ConfigDict
 
 from accounts.models import Account, RebalancePolicy
-from brokers.values import TimeInForce
+from brokers.broker_types import TimeInForce
 from calculator import AccountConfig, Commission, ReplacementLimits
 
 

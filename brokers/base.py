@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
-from brokers.exceptions import CapabilityMissing
-from brokers.values import (
+from brokers.broker_types import (
     AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
@@ -23,6 +22,7 @@ from brokers.values import (
     OrderType,
     TimeInForce,
 )
+from brokers.exceptions import CapabilityMissing
 
 logger = logging.getLogger("rebalancer.brokers")
 

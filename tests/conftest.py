@@ -66,7 +66,7 @@ def still_market(transactional_db):
 @pytest.fixture
 def make_account(still_market):
     """Makes an account of the simulated broker with books."""
-    from brokers.simulated.books import open_account, set_position
+    from brokers.simulated.matching_engine import open_account, set_position
     from tests.support.makers import simulated_account
 
     def make(account_id="U1", cash="100000", positions=(), targets=(("SPY", "0.6"), ("IEF", "0.4")), **fields):

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from brokers.sessions import NEW_YORK, ExchangeCalendar, Session
+from brokers.exchange_calendar import NEW_YORK, ExchangeCalendar, Session
 
 ALWAYS_OPEN = "always_open"
 

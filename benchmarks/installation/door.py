@@ -14,7 +14,7 @@ INTAKE_SECONDS = 5.0
 
 def pick_up() -> dict[str, float]:
     """Milliseconds from the committed event to the start of its run in an idle worker, median and worst."""
-    from brokers.simulated.books import open_account
+    from brokers.simulated.matching_engine import open_account
 
     put_aside()
     strategy = make_accounts(["SIM-1"], SIMULATED_SYMBOLS, broker="simulated")

@@ -35,7 +35,7 @@ class Seed:
         print(f"{part.__name__.strip('_')}: {time.monotonic() - began:.1f} s", flush=True)
 
     def _templates(self):
-        from brokers.simulated.books import open_account, set_position
+        from brokers.simulated.matching_engine import open_account, set_position
         from brokers.simulated.models import SimulatedMarket
         from tests.support.makers import carry_out, simulated_account
         from trading.models.run_documents import ExecCommand

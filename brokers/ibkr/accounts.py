@@ -9,13 +9,13 @@ from decimal import Decimal
 
 from ib_async import AccountValue, PortfolioItem, Position
 
+from brokers.broker_types import AccountPosition, AccountSnapshot, Execution, SecurityKind
 from brokers.exceptions import IncompleteAccountData
 from brokers.ibkr import mapping
-from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.link import Link
+from brokers.ibkr.connection import Link
+from brokers.ibkr.ib_client import Wire
+from brokers.ibkr.order_tracker import Ledger
 from brokers.ibkr.quotes import Quotes
-from brokers.ibkr.wire import Wire
-from brokers.values import AccountPosition, AccountSnapshot, Execution, SecurityKind
 
 logger = logging.getLogger("rebalancer.brokers")
 

@@ -7,15 +7,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from brokers.base import BrokerClient, ContractCache, PriceCache
-from brokers.exceptions import BrokerConnectionError
-from brokers.ibkr.accounts import Accounts
-from brokers.ibkr.contracts import Contracts
-from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.link import BROKER_BACK_WITHOUT_QUOTES, Link
-from brokers.ibkr.orders import Orders
-from brokers.ibkr.quotes import Quotes
-from brokers.ibkr.wire import MESSAGES_PER_SECOND
-from brokers.values import (
+from brokers.broker_types import (
     AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
@@ -29,6 +21,14 @@ from brokers.values import (
     OrderType,
     TimeInForce,
 )
+from brokers.exceptions import BrokerConnectionError
+from brokers.ibkr.accounts import Accounts
+from brokers.ibkr.connection import BROKER_BACK_WITHOUT_QUOTES, Link
+from brokers.ibkr.contracts import Contracts
+from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
+from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.orders import Orders
+from brokers.ibkr.quotes import Quotes
 
 Update = OrderResult | Execution
 

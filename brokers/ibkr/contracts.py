@@ -10,11 +10,11 @@ from ib_async.wrapper import RequestError
 from pydantic import ValidationError
 
 from brokers.base import ContractCache
+from brokers.broker_types import ContractFacts, ExchangeDay
 from brokers.ibkr import mapping
-from brokers.ibkr.hours import ContractHours
-from brokers.ibkr.link import Link
-from brokers.ibkr.wire import Wire
-from brokers.values import ContractFacts, ExchangeDay
+from brokers.ibkr.connection import Link
+from brokers.ibkr.ib_client import Wire
+from brokers.ibkr.trading_hours import ContractHours
 
 logger = logging.getLogger("rebalancer.brokers")
 

@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from ib_async import Contract, ContractDetails, Order, OrderState, PortfolioItem, PriceIncrement
 from ib_async.util import UNSET_DOUBLE
 
-from brokers.values import Feasibility, OrderStatus, OrderType, PriceKind, SecurityKind, TimeInForce
+from brokers.broker_types import Feasibility, OrderStatus, OrderType, PriceKind, SecurityKind, TimeInForce
 
 KINDS = {
     "STK": SecurityKind.STOCK,

@@ -9,21 +9,7 @@ from decimal import Decimal
 from ib_async import ExecutionFilter, OrderState
 from ib_async.wrapper import RequestError
 
-from brokers.exceptions import (
-    BrokerConnectionError,
-    BrokerSilent,
-    CapabilityMissing,
-    OrderExecutionError,
-    OrderOutcomeUnknown,
-    OrderRejected,
-)
-from brokers.ibkr import mapping
-from brokers.ibkr.contracts import Contracts, to_wire
-from brokers.ibkr.errors import in_words
-from brokers.ibkr.ledger import Ledger, OrderRecord
-from brokers.ibkr.link import Link
-from brokers.ibkr.wire import Wire
-from brokers.values import (
+from brokers.broker_types import (
     ConnectionSettings,
     ContractFacts,
     Execution,
@@ -34,6 +20,20 @@ from brokers.values import (
     OrderType,
     TimeInForce,
 )
+from brokers.exceptions import (
+    BrokerConnectionError,
+    BrokerSilent,
+    CapabilityMissing,
+    OrderExecutionError,
+    OrderOutcomeUnknown,
+    OrderRejected,
+)
+from brokers.ibkr import mapping
+from brokers.ibkr.connection import Link
+from brokers.ibkr.contracts import Contracts, to_wire
+from brokers.ibkr.errors import in_words
+from brokers.ibkr.ib_client import Wire
+from brokers.ibkr.order_tracker import Ledger, OrderRecord
 
 logger = logging.getLogger("rebalancer.brokers")
 

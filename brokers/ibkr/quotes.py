@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from brokers.base import PriceCache
+from brokers.broker_types import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
 from brokers.exceptions import MarketDataUnavailable
 from brokers.ibkr import mapping
+from brokers.ibkr.connection import Link
 from brokers.ibkr.contracts import to_wire
 from brokers.ibkr.errors import Effect, effect_of, in_words
-from brokers.ibkr.link import Link
-from brokers.ibkr.wire import MESSAGES_PER_SECOND
-from brokers.values import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
+from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
 
 logger = logging.getLogger("rebalancer.brokers")
 

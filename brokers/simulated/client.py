@@ -11,21 +11,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.exceptions import (
-    AccountNotManaged,
-    BrokerAPIError,
-    BrokerConnectionError,
-    BrokerSilent,
-    BrokerUnreachable,
-    IncompleteAccountData,
-    OrderExecutionError,
-    OrderOutcomeUnknown,
-)
-from brokers.simulated import books, mapping
-from brokers.simulated.faults import Kind, take_fault
-from brokers.simulated.market import quoted_prices, the_market, true_prices
-from brokers.simulated.models import SimulatedExecution, SimulatedInstrument, SimulatedLink, SimulatedOrder
-from brokers.values import (
+from brokers.broker_types import (
     AccountSnapshot,
     BrokerCapabilities,
     ContractPrice,
@@ -37,6 +23,20 @@ from brokers.values import (
     OrderType,
     TimeInForce,
 )
+from brokers.exceptions import (
+    AccountNotManaged,
+    BrokerAPIError,
+    BrokerConnectionError,
+    BrokerSilent,
+    BrokerUnreachable,
+    IncompleteAccountData,
+    OrderExecutionError,
+    OrderOutcomeUnknown,
+)
+from brokers.simulated import mapping, matching_engine
+from brokers.simulated.faults import Kind, take_fault
+from brokers.simulated.market import quoted_prices, the_market, true_prices
+from brokers.simulated.models import SimulatedExecution, SimulatedInstrument, SimulatedLink, SimulatedOrder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class SimulatedBroker(BrokerClient):
             raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
         order = await self._of_account(
             account_id,
-            books.take_order,
+            matching_engine.take_order,
             account_id,
             symbol,
             quantity,
@@ -131,13 +131,13 @@ class SimulatedBroker(BrokerClient):
 
     async def cancel_order(self, account_id: str, order_id: str) -> None:
         """Asks for a cancel. It is a request: the order can still fill. Moves money: no."""
-        if not await self._of_account(account_id, books.cancel, account_id, order_id):
+        if not await self._of_account(account_id, matching_engine.cancel, account_id, order_id):
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
 
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
         """Every live order of the account, ours or anybody's. Moves money: no."""
         orders = await self._of_account(account_id, _orders, account_id)
-        return [mapping.open_order(order) for order in orders if order.status in books.LIVE]
+        return [mapping.open_order(order) for order in orders if order.status in matching_engine.LIVE]
 
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
         """What the broker says of the order; NOT_FOUND when it knows none. Moves money: no."""
@@ -174,7 +174,7 @@ class SimulatedBroker(BrokerClient):
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
         """Asks whether the broker would take the order. Moves money: no."""
-        words = await self._of_account(account_id, books.would_take, account_id, symbol, quantity, price)
+        words = await self._of_account(account_id, matching_engine.would_take, account_id, symbol, quantity, price)
         return Feasibility(accepted=not words, message=words)
 
     async def _readable(self, account_id: str) -> None:
@@ -204,7 +204,7 @@ class SimulatedBroker(BrokerClient):
 
 
 def _snapshot(account_id: str) -> AccountSnapshot:
-    with books.locked_account(account_id) as account:
+    with matching_engine.locked_account(account_id) as account:
         positions = list(account.positions.all())
         prices = true_prices({position.symbol for position in positions})
         return mapping.snapshot(account, positions, prices)
@@ -221,13 +221,13 @@ def _names(symbols: tuple[str, ...]) -> dict[str, InstrumentName]:
 
 
 def _orders(account_id: str) -> list[SimulatedOrder]:
-    with books.locked_account(account_id) as account:
+    with matching_engine.locked_account(account_id) as account:
         return list(account.orders.select_related("account").order_by("-id"))
 
 
 def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedExecution]:
     for account_id in account_ids:
-        with books.locked_account(account_id):
+        with matching_engine.locked_account(account_id):
             pass  # lets happen what is due
     return list(
         SimulatedExecution.objects.filter(
@@ -238,7 +238,7 @@ def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedEx
 
 def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderResult | Execution]:
     """What has changed since the last look; `seen` remembers it."""
-    known = books.known_accounts(account_ids)
+    known = matching_engine.known_accounts(account_ids)
     updates: list[OrderResult | Execution] = []
     for fill in _executions(known, since):
         if fill.execution_id not in seen:

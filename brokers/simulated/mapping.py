@@ -5,8 +5,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from brokers.simulated.models import SimulatedAccount, SimulatedExecution, SimulatedOrder, SimulatedPosition
-from brokers.values import (
+from brokers.broker_types import (
     AccountPosition,
     AccountSnapshot,
     ContractPrice,
@@ -17,6 +16,7 @@ from brokers.values import (
     OrderType,
     SecurityKind,
 )
+from brokers.simulated.models import SimulatedAccount, SimulatedExecution, SimulatedOrder, SimulatedPosition
 
 
 def snapshot(

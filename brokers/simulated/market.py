@@ -6,10 +6,10 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from brokers.broker_types import ContractPrice
 from brokers.simulated.faults import Kind, take_fault
 from brokers.simulated.models import SimulatedInstrument, SimulatedMarket
-from brokers.simulated.walk import quote_at
-from brokers.values import ContractPrice
+from brokers.simulated.price_model import quote_at
 
 STALE_BY = timedelta(hours=1)
 

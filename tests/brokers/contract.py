@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import sync_to_async
 
+from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from brokers.exceptions import (
     AccountNotManaged,
     BrokerConnectionError,
@@ -17,7 +18,6 @@ from brokers.exceptions import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
-from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 
 WAIT_SECONDS = 10
 

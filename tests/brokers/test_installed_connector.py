@@ -7,7 +7,7 @@ import pytest
 
 from brokers import registry
 from brokers.base import BrokerClient
-from brokers.values import ConnectionSettings
+from brokers.broker_types import ConnectionSettings
 from tests.brokers.contract import ConnectorContract, Harness
 
 PACKAGE = Path(__file__).parent / "toy_package"

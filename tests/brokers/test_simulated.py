@@ -12,15 +12,15 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokers.broker_types import ConnectionSettings, OrderType, TimeInForce
 from brokers.exceptions import BrokerConnectionError, OrderRejected
-from brokers.sessions import NEW_YORK
-from brokers.simulated import books
+from brokers.exchange_calendar import NEW_YORK
+from brokers.simulated import matching_engine
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedAccount, SimulatedMarket, SimulatedOrder
+from brokers.simulated.price_model import quote_at
 from brokers.simulated.universe import instruments
-from brokers.simulated.walk import quote_at
-from brokers.values import ConnectionSettings, OrderType, TimeInForce
 from tests.brokers.contract import ConnectorContract, Harness
 
 FAULTS = {
@@ -64,26 +64,26 @@ def _close_the_loops_connection(request):
 class TestContract(ConnectorContract):
     @pytest.fixture
     def harness(self, still_market):
-        books.open_account("CONTRACT1", cash_usd=Decimal(100_000))
-        books.set_position("CONTRACT1", "SPY", Decimal(10))
+        matching_engine.open_account("CONTRACT1", cash_usd=Decimal(100_000))
+        matching_engine.set_position("CONTRACT1", "SPY", Decimal(10))
         return SimulatedHarness()
 
 
 @pytest.fixture
 def account(still_market):
-    books.open_account("B1", cash_usd=Decimal(10_000))
-    books.set_position("B1", "IEF", Decimal(10))
+    matching_engine.open_account("B1", cash_usd=Decimal(10_000))
+    matching_engine.set_position("B1", "IEF", Decimal(10))
     return SimulatedAccount.objects.get(account_id="B1")
 
 
 def order(symbol="IEF", quantity="1", limit="200", tag="t-1"):
-    return books.take_order(
+    return matching_engine.take_order(
         "B1", symbol, Decimal(quantity), OrderType.LIMIT, limit and Decimal(limit), tag, TimeInForce.DAY
     )
 
 
 def let_happen():
-    with books.locked_account("B1"):
+    with matching_engine.locked_account("B1"):
         pass
 
 

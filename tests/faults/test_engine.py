@@ -14,12 +14,12 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from accounts.models import BrokerConnection
+from brokers.broker_types import OrderType, TimeInForce
 from brokers.exceptions import BrokerUnreachable, ClientIdInUse
-from brokers.simulated.books import set_position, take_order
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
+from brokers.simulated.matching_engine import set_position, take_order
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
-from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, queue
 from trading.engine.open_order_recovery import settle_run
 from trading.engine.slot_worker import work_slot

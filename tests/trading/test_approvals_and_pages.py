@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from brokers.simulated import books
+from brokers.simulated import matching_engine
 from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
 from trading.engine.slot_worker import work_slot
@@ -189,7 +189,7 @@ def test_a_plan_whose_world_has_moved_stops_before_its_first_order(log_in, make_
     if moved == "quotes":
         SimulatedMarket.objects.update(seed=98)
     elif moved == "positions":
-        books.set_position("U1", "GLD", Decimal(1))
+        matching_engine.set_position("U1", "GLD", Decimal(1))
     else:
         account.strategy.targets.filter(symbol="SPY").update(weight=Decimal("0.55"))
     run = finish()

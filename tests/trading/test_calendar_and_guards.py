@@ -9,7 +9,7 @@ from django.utils.html import escape
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
-from brokers.sessions import ExchangeCalendar
+from brokers.exchange_calendar import ExchangeCalendar
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.error_codes import all_codes

@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Strategy, TargetAllocation
-from brokers.sessions import NEW_YORK
+from brokers.broker_types import AccountSnapshot
+from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.models import SimulatedOrder
-from brokers.values import AccountSnapshot
 from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy
 from trading.actions.previews import execute_preview

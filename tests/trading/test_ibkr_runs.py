@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
 from tests.support.ibkr_gateway import Book, GatewayThread, Kind, messages
 from tests.support.ibkr_gateway.answers import Answers
@@ -37,7 +37,7 @@ def _short_waits(monkeypatch, transactional_db):
     monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 10)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("brokers.ibkr.link.BACK_OFF_SECONDS", 0.1)
+    monkeypatch.setattr("brokers.ibkr.connection.BACK_OFF_SECONDS", 0.1)
 
 
 @pytest.fixture

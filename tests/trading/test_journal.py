@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import BrokerConnection
-from brokers.values import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
+from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.broker_types import OrderResult, OrderStatus
 from brokers.exceptions import BrokerConnectionError
-from brokers.values import OrderResult, OrderStatus
 from trading.orders.update_router import OrderDesk
 
 WAIT_SECONDS = 5

@@ -8,9 +8,9 @@ from threading import Event
 import pytest
 
 from accounts.models import Account
+from brokers.broker_types import TimeInForce
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, SimulatedOrder
-from brokers.values import TimeInForce
 from tests.support.makers import carry_out, cash, held, policy
 from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
 from trading.models.run_documents import ExecCommand
@@ -263,8 +263,8 @@ def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, 
 
 
 def test_open_orders_are_cancelled_before_the_first_order(make_account):
-    from brokers.simulated.books import take_order
-    from brokers.values import OrderType
+    from brokers.broker_types import OrderType
+    from brokers.simulated.matching_engine import take_order
 
     account = make_account(cash="50000", positions={"VTI": "10"})
     take_order("U1", "GLD", Decimal(3), OrderType.LIMIT, Decimal("1.00"), "by-hand", TimeInForce.GTC)
@@ -288,7 +288,7 @@ def test_an_account_that_breaks_does_not_stop_the_others(make_account):
 
 
 def test_an_option_with_the_symbol_of_a_target_is_never_sold(make_account):
-    from brokers.simulated.books import set_position
+    from brokers.simulated.matching_engine import set_position
 
     account = make_account(positions={"SPY": "10"}, targets={"IEF": "1"})
     set_position("U1", "SPY", Decimal(3), kind="option", contract_id="OPT:SPY", own_mark_usd=Decimal(5))
@@ -481,7 +481,7 @@ def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_agai
 def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_account, monkeypatch, settings):
     import time_machine
 
-    from brokers.sessions import NEW_YORK, ExchangeCalendar
+    from brokers.exchange_calendar import NEW_YORK, ExchangeCalendar
     from trading.engine import slot_worker
     from trading.orders import execution
 
@@ -506,7 +506,7 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
 
 
 def test_rows_that_an_interrupted_attempt_left_unsent_are_no_news(make_account):
-    from brokers.values import OrderType
+    from brokers.broker_types import OrderType
     from tests.support.makers import queue
     from trading.engine.slot_worker import work_slot
     from trading.journal import claims, leases, orders

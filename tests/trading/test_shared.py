@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.broker_types import ContractPrice
 from brokers.exceptions import BrokerSilent, MarketDataUnavailable
-from brokers.values import ContractPrice
 from trading.planning.shared_data import SharedQuotes
 
 

@@ -10,12 +10,12 @@ import time_machine
 from asgiref.sync import sync_to_async
 
 from accounts.models import Account
-from brokers.sessions import ExchangeCalendar
-from brokers.simulated import books
+from brokers.broker_types import OrderType, TimeInForce
+from brokers.exchange_calendar import ExchangeCalendar
+from brokers.simulated import matching_engine
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
-from brokers.values import OrderType, TimeInForce
 from tests.support.makers import carry_out, held, policy, simulated_account
 from trading.guards.trade_guard import check_trade_guard, settled_cash_usd
 from trading.guards.trade_guard.history import Trade, day_trades
@@ -179,10 +179,10 @@ def test_a_regime_that_is_not_known_is_held_to_all_of_them(account):
 
 def trade_by_hand(account_id, symbol, shares):
     """An order that nobody of ours has sent, filled at once."""
-    books.take_order(
+    matching_engine.take_order(
         account_id, symbol, Decimal(shares), OrderType.MARKET, None, f"by-hand-{symbol}-{shares}", TimeInForce.DAY
     )
-    with books.locked_account(account_id):
+    with matching_engine.locked_account(account_id):
         pass  # lets it fill
 
 
@@ -271,7 +271,7 @@ def test_a_cash_account_buys_with_settled_cash_only_and_the_rest_in_the_next_ses
         second = carry_out(account)
         assert second.state == "completed", second.error_message
         assert set(held("U1")) == {"SPY", "IEF"}
-        assert books.SimulatedAccount.objects.get().cash_usd < Decimal(2000)
+        assert matching_engine.SimulatedAccount.objects.get().cash_usd < Decimal(2000)
 
 
 @SENDS

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from brokers.sessions import ExchangeCalendar
+from brokers.exchange_calendar import ExchangeCalendar
 from brokers.simulated.models import SimulatedFault
 from tests.support.makers import carry_out
 from trading.engine.daily_valuation import last_close

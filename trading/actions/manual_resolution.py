@@ -13,8 +13,8 @@ from django.utils import timezone
 from pydantic import Field
 
 from accounts.models import Account
-from brokers.sessions import NEW_YORK
-from brokers.values import Execution
+from brokers.broker_types import Execution
+from brokers.exchange_calendar import NEW_YORK
 from trading.access.audit import note
 from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact

@@ -9,8 +9,8 @@ from django.conf import settings
 from accounts.models import BrokerConnection
 from accounts.policies import FrozenPolicy
 from brokers.base import BrokerClient
+from brokers.broker_types import ConnectionSettings
 from brokers.registry import connector_class
-from brokers.values import ConnectionSettings
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.rebalance import Link
 from trading.journal.leases import Lease, note_client_id_in_use

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Sequence
 
 from brokers.base import BrokerClient
+from brokers.broker_types import OpenOrder
 from brokers.exceptions import OrderExecutionError
-from brokers.values import OpenOrder
 from trading.common.concurrency import together
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import NeedsAttention, PlanAnew, RunFailed

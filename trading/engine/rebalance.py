@@ -20,8 +20,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.base import BaseRebalancer, BrokerClient
-from brokers.sessions import NEW_YORK
-from brokers.values import AccountSnapshot, OpenOrder, OrderType
+from brokers.broker_types import AccountSnapshot, OpenOrder, OrderType
+from brokers.exchange_calendar import NEW_YORK
 from calculator import (
     AllocationItem,
     CalculationRefused,

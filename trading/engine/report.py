@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from brokers.values import AccountSnapshot
+from brokers.broker_types import AccountSnapshot
 from calculator import TradeCalculationResult
 from calculator.projection import CASH, residual_drift
 from trading.journal.orders import OrderView

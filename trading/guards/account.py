@@ -7,7 +7,7 @@ from django.conf import settings
 
 from accounts.models import Account
 from accounts.policies import FrozenPolicy
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.errors import Deferred, Refused
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import MarketCalendar

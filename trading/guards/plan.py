@@ -8,8 +8,8 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.sessions import NEW_YORK
-from brokers.values import AccountSnapshot
+from brokers.broker_types import AccountSnapshot
+from brokers.exchange_calendar import NEW_YORK
 from trading.common.concurrency import together
 from trading.guards.auto_approval import judge
 from trading.guards.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash

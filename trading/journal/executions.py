@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from brokers.values import Execution
+from brokers.broker_types import Execution
 from trading.journal.leases import Lease, fenced
 from trading.market_calendar import MarketCalendar
 from trading.models import SeenExecution

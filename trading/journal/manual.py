@@ -1,6 +1,6 @@
 """What a person has found out that nothing else could settle, of an order or a run; under the lease of the slot."""
 
-from brokers.values import Execution
+from brokers.broker_types import Execution
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced
 from trading.journal.order_updates import apply_words, mark_order

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from brokers.values import Execution, OrderResult, OrderStatus
+from brokers.broker_types import Execution, OrderResult, OrderStatus
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from brokers.values import OrderType, TimeInForce
+from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced

@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db.models import Exists, Q
 
-from brokers.values import Execution
+from brokers.broker_types import Execution
 from trading.common.fail_points import FailPoint, reached
 from trading.journal import claims, order_updates, orders, runs
 from trading.journal.account_status import keep_value

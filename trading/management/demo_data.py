@@ -14,9 +14,9 @@ from accounts.models import (
     Strategy,
     TargetAllocation,
 )
-from brokers.sessions import NEW_YORK
-from brokers.simulated.books import open_account, set_position
+from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
+from brokers.simulated.matching_engine import open_account, set_position
 from brokers.simulated.models import SimulatedAccount
 from trading.journal.account_status import keep_history
 from trading.models import AccountValue

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
+from brokers.broker_types import Execution, OrderResult
 from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
@@ -17,8 +18,7 @@ from brokers.exceptions import (
     OrderExecutionError,
     OrderRejected,
 )
-from brokers.sessions import Session
-from brokers.values import Execution, OrderResult
+from brokers.exchange_calendar import Session
 from trading.common.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal

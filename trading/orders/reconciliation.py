@@ -8,8 +8,8 @@ from decimal import Decimal
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.sessions import NEW_YORK
-from brokers.values import OrderStatus
+from brokers.broker_types import OrderStatus
+from brokers.exchange_calendar import NEW_YORK
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState

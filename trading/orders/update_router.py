@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 from brokers.base import BrokerClient
+from brokers.broker_types import Execution, OrderResult
 from brokers.exceptions import BrokerConnectionError
-from brokers.values import Execution, OrderResult
 
 logger = logging.getLogger("rebalancer.trading")
 

@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from accounts.models import Account
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.errors import Refused
 from trading.pages.layout import person_of
 from trading.pages.permissions import needs

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from brokers.values import AccountPosition, AccountSnapshot
+from brokers.broker_types import AccountPosition, AccountSnapshot
 from calculator import AccountState, Position
 
 

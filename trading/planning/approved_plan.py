@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from accounts.policies import FrozenPolicy
-from brokers.values import AccountSnapshot
+from brokers.broker_types import AccountSnapshot
 from calculator import Quote, TradeCalculationResult
 from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView

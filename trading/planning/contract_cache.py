@@ -6,8 +6,8 @@ from datetime import datetime, time, timedelta
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from brokers.sessions import NEW_YORK
-from brokers.values import ContractFacts
+from brokers.broker_types import ContractFacts
+from brokers.exchange_calendar import NEW_YORK
 from trading.models import CachedContract
 
 GOOD_FOR = timedelta(hours=12)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.values import AccountSnapshot, ContractPrice
+from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
 from trading.common.concurrency import together
 from trading.errors import Refused

@@ -6,7 +6,7 @@ from datetime import timedelta
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from brokers.values import ContractPrice
+from brokers.broker_types import ContractPrice
 from trading.models import CachedPrice
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from brokers.values import AccountSnapshot, OpenOrder
+from brokers.broker_types import AccountSnapshot, OpenOrder
 from calculator import AllocationItem, Quote, TradeCalculationResult
 from trading.models.run_documents import RunWarning
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from accounts.policies import FrozenPolicy
-from brokers.values import ContractPrice, PriceKind
+from brokers.broker_types import ContractPrice, PriceKind
 from calculator import Quote
 from trading.models.run_documents import RunWarning
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts.models import Strategy, TargetAllocation
 from brokers.base import BrokerClient
+from brokers.broker_types import ContractPrice
 from brokers.exceptions import MarketDataUnavailable
-from brokers.values import ContractPrice
 from calculator import AllocationItem
 from trading.errors import RunFailed
 from trading.models import PublishedTargets

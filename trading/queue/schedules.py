@@ -6,7 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_q.models import Schedule
 
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 
 SWEEP_MINUTES = 1
 SCHEDULES = {

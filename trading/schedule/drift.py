@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Strategy
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.guards.account import MOST_LATE
 from trading.inbox.receive import receive_event
 from trading.journal import schedule

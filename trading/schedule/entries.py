@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.actions.previews import may_execute
 from trading.errors import Refused
 from trading.guards.account import is_of_another_environment

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 
 from accounts.models import Account
 from accounts.policies import FrozenPolicy, resolve_policy
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.errors import IllegalTransition
 from trading.guards.account import MOST_LATE
 from trading.inbox.receive import receive_event

@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
+from brokers.broker_types import PriceKind
 from brokers.exceptions import BrokerError
-from brokers.sessions import NEW_YORK
-from brokers.values import PriceKind
+from brokers.exchange_calendar import NEW_YORK
 from trading.engine.connection import make_client, read_slot
 from trading.errors import TradingError
 from trading.guards.account import check_guards

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from brokers.broker_types import ConnectionSettings
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.values import ConnectionSettings
 from tests.brokers.ibkr.conftest import ACCOUNT
 
 

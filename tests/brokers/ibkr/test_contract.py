@@ -2,8 +2,8 @@
 
 import pytest
 
+from brokers.broker_types import ConnectionSettings
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.values import ConnectionSettings
 from tests.brokers.contract import ConnectorContract, Harness
 from tests.brokers.ibkr.conftest import ACCOUNT
 from tests.support.ibkr_gateway import Kind

@@ -3,8 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+from brokers.broker_types import ConnectionSettings
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.values import ConnectionSettings
 from tests.brokers.ibkr.conftest import ACCOUNT
 from tests.support.ibkr_gateway import Kind
 

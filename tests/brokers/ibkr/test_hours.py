@@ -7,8 +7,8 @@ import pytest
 from ib_async import ContractDetails
 from pydantic import ValidationError
 
-from brokers.ibkr.hours import ContractHours
-from brokers.values import ContractFacts
+from brokers.broker_types import ContractFacts
+from brokers.ibkr.trading_hours import ContractHours
 
 EASTERN, CENTRAL = ZoneInfo("America/New_York"), ZoneInfo("America/Chicago")
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from brokers.broker_types import ConnectionSettings
 from brokers.ibkr import quotes
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.values import ConnectionSettings
 from tests.brokers.ibkr.conftest import ACCOUNT
 from tests.support.ibkr_gateway import Book, GatewayThread, Kind
 

@@ -8,11 +8,11 @@ import pytest
 from ib_async import CommissionReport, Order, OrderState
 from ib_async import Execution as WireExecution
 
+from brokers.broker_types import ConnectionSettings, OrderStatus, OrderType
 from brokers.exceptions import OrderOutcomeUnknown
 from brokers.ibkr import mapping
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.ibkr.ledger import Ledger
-from brokers.values import ConnectionSettings, OrderStatus, OrderType
+from brokers.ibkr.order_tracker import Ledger
 from tests.brokers.ibkr.conftest import ACCOUNT
 
 NAN = float("nan")

@@ -6,15 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from brokers.base import BrokerClient
-from brokers.exceptions import (
-    AccountNotManaged,
-    BrokerConnectionError,
-    BrokerSilent,
-    OrderExecutionError,
-    OrderOutcomeUnknown,
-    OrderRejected,
-)
-from brokers.values import (
+from brokers.broker_types import (
     AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
@@ -25,6 +17,14 @@ from brokers.values import (
     OrderStatus,
     OrderType,
     TimeInForce,
+)
+from brokers.exceptions import (
+    AccountNotManaged,
+    BrokerConnectionError,
+    BrokerSilent,
+    OrderExecutionError,
+    OrderOutcomeUnknown,
+    OrderRejected,
 )
 
 PRICES = {"SPY": Decimal(100), "IEF": Decimal(50)}

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from brokers.sessions import ExchangeCalendar
+from brokers.exchange_calendar import ExchangeCalendar
 from tests.support.makers import carry_out, simulated_account, strategy
 from trading.engine.slot_worker import work_slot
 from trading.models import Notification, RebalanceRun, ScheduledJob, ScheduleEntry, StrategyEvent

@@ -11,7 +11,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 
 from accounts.models import Account
-from brokers.sessions import NEW_YORK, Session
+from brokers.exchange_calendar import NEW_YORK, Session
 from trading.guards.trade_guard.history import (
     Trade,
     bought_in,

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.utils import timezone
 
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.market_calendar import market_calendar
 from trading.monitoring.doctor.findings import Finding, ok, problem
 

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.utils import timezone
 
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.schedule.market_open import ON_TIME

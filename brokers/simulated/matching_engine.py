@@ -12,8 +12,9 @@ from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from brokers.broker_types import OrderStatus, OrderType, TimeInForce
 from brokers.exceptions import AccountNotManaged, OrderRejected
-from brokers.sessions import ExchangeCalendar, Session
+from brokers.exchange_calendar import ExchangeCalendar, Session
 from brokers.simulated.faults import Kind, take_fault
 from brokers.simulated.market import the_market, true_prices
 from brokers.simulated.models import (
@@ -24,7 +25,6 @@ from brokers.simulated.models import (
     SimulatedOrder,
     SimulatedPosition,
 )
-from brokers.values import OrderStatus, OrderType, TimeInForce
 
 MICRO = Decimal("0.000001")
 TRY_AGAIN = timedelta(seconds=1)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ib_async import ContractDetails
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-from brokers.values import ExchangeDay
+from brokers.broker_types import ExchangeDay
 
 _DAY, _TIME = r"\d{8}", r"(?:[01]\d|2[0-3])[0-5]\d|2400"
 _SPAN = rf"(?:{_DAY}:)?(?:{_TIME})-(?:{_DAY}:)?(?:{_TIME})"

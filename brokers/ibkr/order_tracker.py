@@ -9,9 +9,9 @@ from decimal import Decimal
 from ib_async import CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as WireExecution
 
+from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus
 from brokers.ibkr import mapping
 from brokers.ibkr.errors import Effect, effect_of, in_words
-from brokers.values import Execution, OpenOrder, OrderResult, OrderStatus
 
 Publish = Callable[[OrderResult | Execution], None]
 

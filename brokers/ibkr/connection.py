@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ib_async.wrapper import RequestError
 
+from brokers.broker_types import ConnectionSettings
 from brokers.exceptions import (
     AccountNotManaged,
     BrokerAPIError,
@@ -18,10 +19,9 @@ from brokers.exceptions import (
     WrongEnvironment,
 )
 from brokers.ibkr.errors import CODES, in_words
-from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.ib_client import TickListener, Wire
 from brokers.ibkr.mapping import is_paper_account
-from brokers.ibkr.wire import TickListener, Wire
-from brokers.values import ConnectionSettings
+from brokers.ibkr.order_tracker import Ledger
 
 T = TypeVar("T")
 

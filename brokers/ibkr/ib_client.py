@@ -12,7 +12,7 @@ from ib_async.client import Client
 from ib_async.wrapper import RequestError, Wrapper
 
 from brokers.ibkr.errors import Effect, effect_of
-from brokers.ibkr.ledger import Ledger
+from brokers.ibkr.order_tracker import Ledger
 
 MESSAGES_PER_SECOND = 45
 """What the library sends at most; the gateway takes 50."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from brokers.sessions import NEW_YORK
+from brokers.exchange_calendar import NEW_YORK
 
 
 def _zone_aware(value: datetime) -> datetime:
