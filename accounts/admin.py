@@ -10,7 +10,6 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from simple_history.admin import SimpleHistoryAdmin
 
-from accounts.books import ensure_books
 from accounts.models import (
     Account,
     BrokerConnection,
@@ -21,6 +20,7 @@ from accounts.models import (
     TargetAllocation,
 )
 from accounts.replacement_chains import find_cycle
+from accounts.simulated_accounts import ensure_books
 from brokers.registry import broker_choices
 
 

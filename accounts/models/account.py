@@ -100,7 +100,7 @@ class Account(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves it with a connection slot of its broker and type."""
         # Imported here: slots need the models of this package.
-        from accounts.slots import assign_slot  # noqa: PLC0415
+        from accounts.connection_slots import assign_slot  # noqa: PLC0415
 
         assign_slot(self)
         if (fields := kwargs.get("update_fields")) is not None:

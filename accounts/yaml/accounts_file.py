@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError as ModelInvalid
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from accounts.books import ensure_books
 from accounts.models import Account, RebalancePolicy, ReplacementSet, Strategy
+from accounts.simulated_accounts import ensure_books
 from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
 from accounts.yaml.writing import write_yaml
 
