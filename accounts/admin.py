@@ -19,7 +19,7 @@ from accounts.models import (
     Strategy,
     TargetAllocation,
 )
-from accounts.replacement_chains import find_cycle
+from accounts.replacements import find_cycle
 from accounts.simulated_accounts import ensure_books
 from brokers.registry import broker_choices
 

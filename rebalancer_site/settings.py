@@ -93,14 +93,14 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "trading.api.middleware.JsonRefusals",
-    "trading.pages.redaction.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
+    "trading.pages.middleware.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "trading.pages.htmx_login.HtmxLoginMiddleware",
+    "trading.pages.middleware.HtmxLoginMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it turns a lockout into the answer
 ]

@@ -8,7 +8,7 @@ from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from accounts.models import ReplacementRule, ReplacementSet
-from accounts.replacement_chains import find_cycle
+from accounts.replacements import find_cycle
 from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
 from accounts.yaml.writing import write_yaml
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from trading.access.roles import ROLES, sync_roles
 from trading.common.log_context import JsonLines, TextFormatter, configured_secrets, redact
-from trading.pages.redaction import RedactingMiddleware
+from trading.pages.middleware import RedactingMiddleware
 
 CANARIES = {
     "ALLOCATIONS_API_KEY": "canary-allocations-key",

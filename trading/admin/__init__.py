@@ -27,7 +27,7 @@ from trading.models import (
     TradingControl,
     without_documents,
 )
-from trading.pages.run_list import with_first_runs
+from trading.pages.event_list import with_first_runs
 
 # The parts register themselves.
 from trading.admin import access, webhooks  # isort: skip  # noqa: F401

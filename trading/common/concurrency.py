@@ -1,13 +1,16 @@
-"""Steps that go on at the same time, and end together."""
+"""Run, complete and cancel asyncio tasks without leaving one behind."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+
+CANCEL_AGAIN_SECONDS = 0.2
+"""Interval between two cancellations of a task that has not ended, in seconds."""
 
 
 @overload
@@ -38,3 +41,28 @@ async def together(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_to_completion(step: Coroutine[Any, Any, A]) -> A:
+    """Await a step that must not be left half done, also when the awaiting task is cancelled meanwhile."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    finally:
+        if not task.done():
+            await asyncio.wait({task})
+
+
+async def cancel_until_done(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks until they end.
+
+    `asyncio.wait_for` of Python 3.11, which the Ably SDK uses, can swallow a cancellation.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # retrieved, so that asyncio does not log it as never retrieved

@@ -15,11 +15,11 @@ from ably.types.message import Message
 from django.db import Error as DatabaseTrouble
 from django.utils import timezone
 
+from trading.common.concurrency import cancel_until_done
 from trading.listener.alerts import alert
 from trading.listener.catch_up import CatchUp, CaughtUp, missed
 from trading.listener.clients import refuses_key, words
 from trading.listener.config import Timing
-from trading.listener.endings import end
 from trading.listener.history import History, HistoryRefused, HistoryUnavailable
 from trading.listener.intake import Intake
 from trading.listener.offsets import Gap
@@ -70,7 +70,7 @@ class ChannelListener:
 
     async def stop(self, *, detach: bool = False) -> None:
         """Ends the tasks; `detach` when the link stays and only this channel is given up."""
-        await end(self._tasks)
+        await cancel_until_done(self._tasks)
         if detach:
             await self._detach()
 

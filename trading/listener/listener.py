@@ -10,11 +10,11 @@ from django.db import Error as DatabaseTrouble
 from django.db import connections
 from django.utils import timezone
 
+from trading.common.concurrency import cancel_until_done
 from trading.listener import offsets
 from trading.listener.alerts import alert
 from trading.listener.config import ListenerConfig
 from trading.listener.connection import KeyRefused, Link
-from trading.listener.endings import end
 from trading.listener.intake import Intake
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
 from trading.monitoring.listener_report import STOPPED, ListenerReport
@@ -54,13 +54,13 @@ class Listener:
             await self._end(parts, stopped)
 
     async def _end(self, parts: dict[str, "asyncio.Task[None]"], stopped: "asyncio.Task[bool]") -> None:
-        await end([parts["links"], parts["sweeper"], parts["heartbeat"], stopped])
+        await cancel_until_done([parts["links"], parts["sweeper"], parts["heartbeat"], stopped])
         try:
             async with asyncio.timeout(self._timing.drain):
                 await self._intake.drained()
         except TimeoutError:
             logger.exception("%d messages could not be stored; history has them", self._intake.waiting)
-        await end([parts["writer"]])
+        await cancel_until_done([parts["writer"]])
         self.status.link_is_down(STOPPED, "it was told to stop")
         await self._beat()
         await sync_to_async(connections.close_all)()
@@ -128,7 +128,7 @@ class Listener:
                 if loop.time() - well_since >= self._timing.bad:
                     self._failures = 0
         finally:
-            await end([strategies])
+            await cancel_until_done([strategies])
 
     async def _follow_strategies(self, link: Link) -> None:
         while True:

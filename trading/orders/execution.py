@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from brokers.exceptions import (
     OrderRejected,
 )
 from brokers.exchange_calendar import Session
+from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
@@ -44,16 +45,6 @@ class Deadlines:
 
 def _brings_an_end(word: Update) -> bool:
     return isinstance(word, Execution) or word.status.is_terminal
-
-
-async def to_its_end(step: Coroutine[object, object, OrderView]) -> OrderView:
-    """Awaits a step that must not be left half done, also when the waiting task is cancelled meanwhile."""
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    finally:
-        if not task.done():
-            await asyncio.wait({task})
 
 
 class OrderPhase:
@@ -113,7 +104,7 @@ class OrderPhase:
         return "" if self._session_of(now).is_open_at(now) else "the session has closed."
 
     async def _follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
-        order = await to_its_end(self._submit(number, submitting))
+        order = await run_to_completion(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
         if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:

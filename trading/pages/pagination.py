@@ -1,6 +1,6 @@
 """Pages by row number: no counting, no skipping, however many rows there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -8,6 +8,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 Row = TypeVar("Row", bound=Model)
+
+PAGE_SIZE = 50
+"""Rows of a page of runs or events."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,8 @@ def _address(request: HttpRequest, name: str, value: Any) -> str:
         query.pop(known, None)
     query[name] = str(value)
     return f"?{query.urlencode()}"
+
+
+def filter_links(known: Mapping[str, tuple[str, tuple[str, ...]]], chosen: str) -> list[dict[str, object]]:
+    """Return the filters of a list, with the chosen one marked."""
+    return [{"key": key, "label": label, "chosen": key == chosen} for key, (label, _) in known.items()]

@@ -12,8 +12,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account, ReplacementSet, Strategy
 from accounts.policies import resolve_policy
-from accounts.replacement_chains import find_cycle
-from accounts.replacements import replacement_rules
+from accounts.replacements import find_cycle, replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
 from trading.pages.layout import framed
 from trading.pages.permissions import needs

@@ -1,1 +1,0 @@
-"""Parts of the admin: keys, the audit trail, webhooks."""

@@ -1,0 +1,40 @@
+"""The list of events."""
+
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Greatest
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from trading.actions.previews import VIEW_RIGHT
+from trading.models import EventState, RebalanceRun, StrategyEvent, without_documents
+from trading.pages.layout import framed
+from trading.pages.pagination import PAGE_SIZE, cursor_page, filter_links
+from trading.pages.permissions import needs
+
+RUNS_OF_AN_EVENT = 5
+EVENT_FILTERS = {
+    "": ("All", ()),
+    "late": ("Late", (EventState.LATE,)),
+    "rejected": ("Rejected", (EventState.REJECTED,)),
+}
+
+
+@require_GET
+@needs(VIEW_RIGHT)
+def events(request: HttpRequest) -> HttpResponse:
+    """Every message with what became of it."""
+    chosen = request.GET.get("state", "")
+    found = with_first_runs(StrategyEvent.objects.defer("payload"))
+    if states := EVENT_FILTERS.get(chosen, ("", ()))[1]:
+        found = found.filter(state__in=states)
+    context = {"page": cursor_page(found, request, PAGE_SIZE), "filters": filter_links(EVENT_FILTERS, chosen)}
+    return framed(request, "trading/events.html", context, "Events")
+
+
+def with_first_runs(found: QuerySet[StrategyEvent]) -> QuerySet[StrategyEvent]:
+    """The events with the first few runs of each, `first_runs`, and how many there are besides, `runs_left_out`."""
+    of_event = without_documents(RebalanceRun.objects.select_related("account")).order_by("id")
+    counted = RebalanceRun.objects.filter(event=OuterRef("pk")).order_by().values("event").annotate(n=Count("pk"))
+    left_out = Greatest(Coalesce(Subquery(counted.values("n")), 0) - RUNS_OF_AN_EVENT, 0)
+    first = Prefetch("runs", of_event[:RUNS_OF_AN_EVENT], to_attr="first_runs")
+    return found.annotate(runs_left_out=left_out).prefetch_related(first)
