@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 
 KILL, ENGINE, PROCESSES = "tests/faults/test_kill.py", "tests/faults/test_engine.py", "tests/faults/test_processes.py"
-RUNS, IBKR, EVENTS = "tests/trading/test_rebalance.py", "tests/trading/test_ibkr_runs.py", "tests/e2e/test_events.py"
-TARGETS, INBOX, JOURNAL = (
-    "tests/trading/test_allocations.py",
-    "tests/trading/test_inbox.py",
-    "tests/trading/test_journal.py",
+RUNS, IBKR, EVENTS = (
+    "tests/trading/engine/test_rebalance.py",
+    "tests/trading/engine/test_ibkr_runs.py",
+    "tests/e2e/test_events.py",
 )
-LISTENING, GUARDS = "tests/listener/test_listening.py", "tests/trading/test_calendar_and_guards.py"
-OUTBOX, WORKERS = "tests/trading/test_outbox_and_logs.py", "tests/trading/test_workers.py"
+TARGETS, INBOX, JOURNAL = (
+    "tests/trading/planning/test_allocations.py",
+    "tests/trading/inbox/test_receive.py",
+    "tests/trading/journal/test_journal.py",
+)
+LISTENING, GUARDS = "tests/listener/test_listening.py", "tests/trading/guards/test_account_guards.py"
+OUTBOX, WORKERS = "tests/trading/notify/test_deliver.py", "tests/trading/queue/test_workers.py"
 SCHEDULE = "tests/trading/schedule/test_entries.py"
 
 
@@ -266,7 +270,7 @@ MATRIX = (
         (
             f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
             f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
-            "tests/trading/test_trade_guard.py::test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits",
+            "tests/trading/guards/test_trade_guard.py::test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits",
         ),
     ),
     Row(

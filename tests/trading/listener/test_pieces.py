@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ably.types.message import Message
 
-from tests.listener.conftest import REBALANCE
+from tests.trading.listener.conftest import REBALANCE
 from trading.listener import clients
 from trading.listener.catch_up import CaughtUp, missed
 from trading.listener.config import Timing

@@ -3,8 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from tests.support.listening import QUICK, Listening, eventually
+from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from trading.models import RebalanceRun, StrategyEvent
 
 FRAMES, A_FRAME = 20, 50

@@ -7,9 +7,9 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Strategy
-from tests.listener.conftest import REBALANCE
 from tests.support.listening import Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
+from tests.trading.listener.conftest import REBALANCE
 from trading.models import ChannelPosition, Notification, RebalanceRun, StrategyEvent
 from trading.monitoring.doctor.registry import examine
 

@@ -6,10 +6,10 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.listener.conftest import REBALANCE
 from tests.support.ably_server import Fault
 from tests.support.listening import QUICK, Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
+from tests.trading.listener.conftest import REBALANCE
 from trading.models import Notification, ProcessHeartbeat, RebalanceRun
 from trading.schedule.sweeper import beat
 

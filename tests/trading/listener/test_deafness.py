@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from tests.support.ably_server import Fault
 from tests.support.listening import QUICK, Listening, eventually
+from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from trading.listener.config import Timing
 from trading.models import Notification
 

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.listener.conftest import ON_ONE_DATABASE, REBALANCE
 from tests.support.ably_server import AblyServer
+from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
 

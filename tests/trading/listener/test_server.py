@@ -6,8 +6,8 @@ import time
 import pytest
 from ably import AblyException, AblyRealtime, AblyRest
 
-from tests.listener.conftest import ON_ONE_DATABASE
 from tests.support.ably_server import Fault
+from tests.trading.listener.conftest import ON_ONE_DATABASE
 
 pytestmark = ON_ONE_DATABASE
 
