@@ -13,7 +13,7 @@ TARGETS, INBOX, JOURNAL = (
     "tests/trading/inbox/test_receive.py",
     "tests/trading/journal/test_journal.py",
 )
-LISTENING, GUARDS = "tests/listener/test_listening.py", "tests/trading/guards/test_account_guards.py"
+LISTENING, GUARDS = "tests/trading/listener/test_listening.py", "tests/trading/guards/test_account_guards.py"
 OUTBOX, WORKERS = "tests/trading/notify/test_deliver.py", "tests/trading/queue/test_workers.py"
 SCHEDULE = "tests/trading/schedule/test_entries.py"
 
@@ -161,7 +161,7 @@ MATRIX = (
             f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
             f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
             f"{INBOX}::test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded",
-            "tests/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
+            "tests/trading/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
         ),
     ),
     Row(
@@ -179,7 +179,7 @@ MATRIX = (
         "at most one running and one queued; the last wins",
         (
             f"{ENGINE}::test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins",
-            "tests/listener/test_burst.py::test_a_burst_is_stored_whole_while_the_pages_answer",
+            "tests/trading/listener/test_burst.py::test_a_burst_is_stored_whole_while_the_pages_answer",
         ),
     ),
     Row(

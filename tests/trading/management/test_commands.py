@@ -186,7 +186,7 @@ def test_the_wrapper_passes_its_arguments_on(tmp_path):
     import subprocess
     from pathlib import Path
 
-    script = Path(__file__).parents[2] / "tools" / "schedule.sh"
+    script = Path(__file__).parents[3] / "tools" / "schedule.sh"
     copy = tmp_path / "tools" / "schedule.sh"
     copy.parent.mkdir()
     copy.write_text(script.read_text())
