@@ -17,7 +17,7 @@ INTAKE = """
 import sys, time, django
 django.setup()
 from trading.models import EventSource
-from trading.services import receive_event
+from trading.inbox.receive import receive_event
 
 first, step, rate, accounts = map(float, sys.argv[1:])
 began, number = time.monotonic(), int(first)

@@ -234,7 +234,7 @@ def test_without_scripts_one_can_preview_send_and_follow(site, open_page):
 WAITS = """
 from decimal import Decimal
 from accounts.models import Account, RebalancePolicy
-from brokers.simulated.books import open_account
+from brokers.simulated.matching_engine import open_account
 taxable = Account.objects.get(account_id="SIM-1003")
 policy = RebalancePolicy.objects.create(name="careful", commission_kind="per_share", max_turnover_percent=0)
 Account.objects.create(account_id="SIM-2001", name="Held", broker="simulated", strategy=taxable.strategy, policy=policy,

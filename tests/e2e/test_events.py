@@ -13,7 +13,7 @@ SETUP = """
 from decimal import Decimal
 from datetime import datetime, UTC
 from accounts.models import Account, RebalancePolicy, Strategy
-from accounts.books import ensure_books
+from accounts.simulated_accounts import ensure_books
 from brokers.simulated.models import SimulatedMarket
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(
     frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC), fill_latency_seconds=0.1, quote_latency_seconds=0.05))

@@ -17,7 +17,7 @@ SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(frozen_at=datetime(
 """
 TO_SIMULATED = """
 from accounts.models import Account
-from accounts.books import ensure_books
+from accounts.simulated_accounts import ensure_books
 for account in Account.objects.all():
     account.broker = "simulated"
     account.save()

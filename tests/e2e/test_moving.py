@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data"
 PREPARE = """
 from datetime import datetime, UTC
 from accounts.models import Account
-from accounts.books import ensure_books
+from accounts.simulated_accounts import ensure_books
 from brokers.simulated.models import SimulatedMarket
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC)))
 for account in Account.objects.all():
@@ -25,7 +25,7 @@ for account in Account.objects.all():
     ensure_books(account)
 """
 HOLD = """
-from brokers.simulated.books import set_position
+from brokers.simulated.matching_engine import set_position
 from decimal import Decimal
 for symbol, shares in {positions}.items():
     set_position("U123456", symbol, Decimal(shares))
@@ -38,7 +38,7 @@ print(json.dumps([run.quotes, run.snapshot]))
 """
 EVENT = """
 import json
-from trading.services import receive_event
+from trading.inbox.receive import receive_event
 event = receive_event(source="ably", channel="etf-blend-200-35", message_id="older-1", payload={payload!r})
 print(json.dumps([event.state, event.exec, [run.account.account_id for run in event.runs.all()]]))
 """

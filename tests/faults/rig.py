@@ -14,7 +14,7 @@ SETUP = """
 from datetime import datetime, UTC
 from decimal import Decimal
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
-from brokers.simulated.books import open_account, set_position
+from brokers.simulated.matching_engine import open_account, set_position
 from brokers.simulated.models import SimulatedMarket
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(
     frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC), fill_latency_seconds={latency}, quote_latency_seconds=0.0))
@@ -191,7 +191,7 @@ class Workers:
 EVENT = """
 import uuid
 from trading.models import EventSource
-from trading.services import receive_event
+from trading.inbox.receive import receive_event
 event = receive_event(source=EventSource.ABLY, channel="", message_id={message_id!r} or str(uuid.uuid4()),
     payload=dict(exec="rebalance", account_id={account!r}))
 run = event.runs.first()

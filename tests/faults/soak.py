@@ -42,7 +42,7 @@ import uuid
 from decimal import Decimal
 from accounts.models import Strategy, TargetAllocation
 from trading.models import EventSource
-from trading.services import receive_event
+from trading.inbox.receive import receive_event
 strategy = Strategy.objects.get(name={channel!r})
 for symbol, weight in {weights!r}:
     TargetAllocation.objects.update_or_create(strategy=strategy, symbol=symbol, defaults=dict(weight=Decimal(weight)))

@@ -26,8 +26,8 @@ POINTS = OF_A_RUN if os.environ.get("FAULTS") == "full" else REPRESENTATIVE
 EVENTS = "from trading.models import StrategyEvent; answer = StrategyEvent.objects.filter(message_id={!r}).count()"
 BY_HAND = """
 from decimal import Decimal
-from brokers.simulated.books import take_order
-from brokers.values import OrderType, TimeInForce
+from brokers.simulated.matching_engine import take_order
+from brokers.broker_types import OrderType, TimeInForce
 take_order({account!r}, "GLD", Decimal(1), OrderType.LIMIT, Decimal("1.00"), "by-hand", TimeInForce.GTC)
 """
 

@@ -21,7 +21,7 @@ def test_nothing_that_is_written_holds_a_secret(new_installation, form):  # noqa
     site = new_installation(**CANARIES, LOG_LEVEL="DEBUG", LOG_FORMAT=form, ALLOCATIONS_BASE_URL="http://127.0.0.1:9/")
     site.python(
         "from tests.support.makers import strategy, policy; from accounts.models import Account; "
-        "from brokers.simulated.books import open_account; from decimal import Decimal; "
+        "from brokers.simulated.matching_engine import open_account; from decimal import Decimal; "
         "Account.objects.create(account_id='SIM-1', broker='simulated', trade_guard='none', policy=policy(), "
         "strategy=strategy('published')); open_account('SIM-1', cash_usd=Decimal(1000))"
     )

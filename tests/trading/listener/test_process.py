@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
 
 SETUP = """
 from accounts.models import Account, Strategy
-from accounts.books import ensure_books
+from accounts.simulated_accounts import ensure_books
 strategy = Strategy.objects.create(name="blend", source="static")
 ensure_books(Account.objects.create(account_id="U1", broker="simulated", strategy=strategy, trade_guard="none"))
 """
