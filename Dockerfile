@@ -1,15 +1,15 @@
-# One image for every process: the command of a service says which one it is.
+# One image for all processes. The command of a service selects the process.
 
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-# An environment without pip of its own: what is copied from it can install nothing.
+# The virtual environment has no pip, so that nothing can be installed in the final image.
 COPY requirements/main.txt /tmp/main.txt
 RUN python -m venv --without-pip /opt/rebalancer \
     && python -m pip --python /opt/rebalancer/bin/python install --require-hashes -r /tmp/main.txt
 WORKDIR /srv/rebalancer
 COPY . .
-# The static files belong to the image, so that it needs no writable folder. The key is for this one line: it is
-# neither kept nor used for anything that is.
+# Static files are part of the image, so that it needs no writable folder. The key is used for this command only, and is
+# not stored.
 RUN SECRET_KEY=of-this-line-only /opt/rebalancer/bin/python manage.py collectstatic --noinput -v0 \
     && /opt/rebalancer/bin/python -m compileall -q .
 

@@ -1,8 +1,8 @@
-# Each target makes what it needs, and can be run again.
+# Each target creates what it needs, and can be repeated.
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
-# Installs in seconds where pip takes minutes; pip, which alone reads its own configuration, is the way out.
+# uv installs in seconds, pip in minutes. pip is the fallback, because uv does not read pip's configuration.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -11,27 +11,27 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 setup: .venv/.ready
 
 .venv/.ready: requirements/dev.txt requirements/uv.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required: make PYTHON=python3.12 setup")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	$(INSTALL) requirements/dev.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: setup  ## a seeded site on the simulated broker, at http://127.0.0.1:8000/ (or PORT=8001)
+demo: setup  ## Run a demo site with sample data at http://127.0.0.1:8000/ (or PORT=8001)
 	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo --port $(PORT)
 
-test: setup  ## the whole suite, on SQLite and on PostgreSQL
+test: setup  ## Run the test suite on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
 	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2
 
-faults: setup  ## every row of the fault matrix, on SQLite and on PostgreSQL; renews docs/faults.md
+faults: setup  ## Test the fault matrix on SQLite and on PostgreSQL; update docs/faults.md
 	$(BIN)/python -m tests.faults
 
-soak: setup  ## events, broker faults and kills by a seed, then the ledger
+soak: setup  ## Run seeded random events, broker faults and kills; then compare records
 	$(BIN)/python -m tests.faults.soak --database postgres
 	$(BIN)/python -m tests.faults.soak --database sqlite
 
-check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
+check: setup  ## Check format, lint, types, layers, spelling, migrations, vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
@@ -41,7 +41,7 @@ check: setup  ## format, lint, types, layers, spelling, migrations, weaknesses
 	$(BIN)/python manage.py check
 	$(BIN)/python tools/audit.py
 
-bench: setup  ## quality and time beside others, in one run; renews the tables of the documents
+bench: setup  ## Run all benchmarks; update the tables in docs/
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m benchmarks.calculator
 	$(BIN)/python -m benchmarks.ibkr --database sqlite
@@ -49,23 +49,23 @@ bench: setup  ## quality and time beside others, in one run; renews the tables o
 	$(BIN)/python -m benchmarks.installation
 	$(BIN)/python -m benchmarks.pages
 
-lock: setup  ## pins every dependency, with hashes
+lock: setup  ## Pin all dependencies with hashes
 	$(LOCK) pyproject.toml -o requirements/main.txt
 	$(LOCK) pyproject.toml --group dev -c requirements/main.txt -o requirements/dev.txt
 	echo uv | $(LOCK) - -c requirements/dev.txt -o requirements/uv.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
-audit: setup  ## known weaknesses of the pinned dependencies
+audit: setup  ## Check pinned dependencies for known vulnerabilities
 	$(BIN)/python tools/audit.py
 
 clean:
 	rm -rf .venv var
 
-screenshots: setup  ## the pictures of the documents, taken by a browser test
+screenshots: setup  ## Update the screenshots in docs/images with a browser test
 	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py
 
-secrets:  ## ./secrets for docker-compose.yaml; changes nothing that is there
+secrets:  ## Create ./secrets for docker-compose.yaml; existing files are not changed
 	deploy/secrets.sh
 
-image-test: setup  ## builds the image and runs its services; as root, with buildah and debootstrap
+image-test: setup  ## Build the image and run its services (as root, with buildah and debootstrap)
 	$(BIN)/python -m tests.deploy.image_test

@@ -1,6 +1,6 @@
-"""The move from the older system, rehearsed: its files, its environment and its events go in.
+"""Test the migration from ibkr-portfolio-rebalancer with its files, its environment and its events.
 
-The same preview comes out where the older one was right; docs/moving.md lists where it was not.
+Previews are equal where the previous system was correct. docs/migrating.md lists the differences.
 """
 
 import json
