@@ -20,7 +20,7 @@ from accounts.models import (
     TargetAllocation,
 )
 from accounts.replacements import find_cycle
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 from brokers.registry import broker_choices
 
 
@@ -96,7 +96,7 @@ class AccountAdmin(SimpleHistoryAdmin):
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:  # noqa: FBT001
         """Saves it; a simulated account gets books."""
         super().save_model(request, obj, form, change)
-        if ensure_books(obj):
+        if ensure_simulated_account(obj):
             messages.info(request, f"The simulated broker has opened the books of {obj.account_id}.")
 
     @admin.action(description="Pause trading", permissions=["change"])

@@ -6,7 +6,7 @@ from accounts.models import Account
 from brokers.simulated.matching_engine import open_account
 
 
-def ensure_books(account: Account) -> bool:
+def ensure_simulated_account(account: Account) -> bool:
     """Opens the books of a simulated account that has none, with the cash that the installation says.
 
     Returns:

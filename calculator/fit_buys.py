@@ -5,7 +5,7 @@ from decimal import ROUND_FLOOR, Decimal
 from calculator.commissions import charge_by
 from calculator.fixed_point import MICRO, to_micro, value_of
 from calculator.holdings import Line
-from calculator.objective import Money, State, Valuation
+from calculator.objective import Money, Objective, State
 from calculator.plan_types import Plan, PlanLine, Trade
 from calculator.sizing import solve
 
@@ -26,7 +26,7 @@ def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
     lines = [_line(line) for line in plan.buys]
     held = [line.whole_held for line in lines]
     planned = [n + buy.quantity for n, buy in zip(held, plan.buys, strict=True)]
-    valuation = Valuation(lines, held, planned, money, charge_by(plan.commission))
+    valuation = Objective(lines, held, planned, money, charge_by(plan.commission))
     if valuation.is_feasible(valuation.state(valuation.most)):
         return plan.buys
     fitted = _payable(valuation, solve(valuation))
@@ -53,6 +53,6 @@ def _line(buy: PlanLine) -> Line:
     )
 
 
-def _payable(valuation: Valuation, fitted: State) -> State:
+def _payable(valuation: Objective, fitted: State) -> State:
     """The state, or nothing at all: what cannot be paid is not bought."""
     return fitted if valuation.is_feasible(fitted) else valuation.state(valuation.least)

@@ -101,9 +101,9 @@ def _held(account: AccountState) -> dict[str, tuple[Decimal, Decimal]]:
         symbol, quantity, mark = position.symbol, position.quantity, position.market_price or NOTHING
         if symbol in held:
             quantity_before, mark_before = held[symbol]
-            together = quantity_before + quantity
-            mark = (quantity_before * mark_before + quantity * mark) / together if together else mark
-            quantity = together
+            run_concurrently = quantity_before + quantity
+            mark = (quantity_before * mark_before + quantity * mark) / run_concurrently if run_concurrently else mark
+            quantity = run_concurrently
         held[symbol] = quantity, mark
     return held
 

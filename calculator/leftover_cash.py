@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 
-from calculator.objective import State, Valuation
-from calculator.share_options import WORST, Choices
+from calculator.objective import Objective, State
+from calculator.share_options import WORST, ShareOptions
 
 WINDOW = 30
 """Shares on each side of the break that are searched."""
@@ -33,7 +33,9 @@ on the order of rows. Money is in micro-dollars. A plain tuple, since there are 
 """
 
 
-def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below: int, nodes: int) -> State:
+def spend_leftover_cash(
+    valuation: Objective, base: State, forced: Mapping[int, int], *, below: int, nodes: int
+) -> State:
     """Shares of each line after spending the room above the base as well as single shares can.
 
     Args:
@@ -64,7 +66,7 @@ def fill(valuation: Valuation, base: State, forced: Mapping[int, int], *, below:
     return valuation.changed(base, [(i, n) for i, n in enumerate(shares) if n != base.shares[i]])
 
 
-def _offer(items: list[_Item], number: int, choices: Choices, start: int, stop: int) -> None:
+def _offer(items: list[_Item], number: int, choices: ShareOptions, start: int, stop: int) -> None:
     """Adds an item a share up to the target.
 
     A share brings its value nearer to the target, and is worth what it costs itself: what is paid for it, fees as well,

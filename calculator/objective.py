@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from calculator.commissions import Charge
 from calculator.holdings import Line
-from calculator.share_options import BUYS, CASH, ERROR, WORST, Choices
+from calculator.share_options import BUYS, CASH, ERROR, WORST, ShareOptions
 
 NO_LIMIT = 1 << 62
 """The most shares of a line that may have any number."""
@@ -36,7 +36,7 @@ class State(NamedTuple):
     buys: int  # lines that buy
 
 
-class Valuation:
+class Objective:
     """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is.
 
     Lists run by the number of a line.
@@ -49,7 +49,7 @@ class Valuation:
         self.least = least
         self.most = most
         self.money = money
-        self.choices = [Choices(line, charge) for line in lines]
+        self.choices = [ShareOptions(line, charge) for line in lines]
 
     @cached_property
     def wishes(self) -> State:

@@ -7,7 +7,7 @@ from operator import itemgetter
 from calculator.fit_buys import fit_buys
 from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.objective import NO_LIMIT, Money, State, Valuation
+from calculator.objective import NO_LIMIT, Money, Objective, State
 from calculator.plan_types import (
     AccountConfig,
     AccountState,
@@ -19,7 +19,7 @@ from calculator.plan_types import (
     Trade,
     TradeCalculationResult,
 )
-from calculator.projection import Outlooks
+from calculator.projection import Projector
 from calculator.selection import Selection, select
 from calculator.sizing import Sizing
 from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
@@ -72,7 +72,7 @@ def _size(holdings: Holdings, selection: Selection) -> tuple[dict[str, int], int
         floor=holdings.floor,
         cash_target=holdings.cash_target,
     )
-    valuation = Valuation(free, selection.least, [NO_LIMIT] * len(free), money, holdings.charge)
+    valuation = Objective(free, selection.least, [NO_LIMIT] * len(free), money, holdings.charge)
     sized = Sizing(valuation).run()
     if holdings.config.minimum_improvement_bps:
         sized = _unless_too_small(holdings, selection, valuation, sized)
@@ -83,7 +83,7 @@ def _size(holdings: Holdings, selection: Selection) -> tuple[dict[str, int], int
     return moved, sized.cash
 
 
-def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Valuation, sized: State) -> State:
+def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Objective, sized: State) -> State:
     """Drops the band trades if together they improve the account by less than the policy asks for."""
     without = valuation.state(
         [
@@ -109,7 +109,7 @@ def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Valua
 def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], cash: int) -> TradeCalculationResult:
     """All that is told of the trades; `cash` is that after them, in micro-dollars."""
     _explain_the_rest(selection, moved)
-    outlooks = Outlooks(holdings)
+    outlooks = Projector(holdings)
     before, drift_before = outlooks.after({}, holdings.cash)
     expected, drift_expected = outlooks.after(moved, cash)
     sells, buys = _trades(holdings, moved)

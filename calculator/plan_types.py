@@ -191,7 +191,7 @@ class Plan(Value):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Outlook(Value):
+class Projection(Value):
     """Cash, L1 error (a fraction of the value) and weights, cash included as CASH."""
 
     cash: Decimal
@@ -205,8 +205,8 @@ class TradeCalculationResult(Value):
     trades: tuple[Trade, ...]
     not_traded: tuple[NotTraded, ...]
     warnings: tuple[CalculationWarning, ...]
-    before: Outlook
-    expected: Outlook
+    before: Projection
+    expected: Projection
     target_weights: dict[str, Decimal]
     turnover_percent: Decimal
     residual_drift_before: Decimal

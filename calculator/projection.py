@@ -6,13 +6,13 @@ from operator import sub
 
 from calculator.fixed_point import EIGHT_PLACES, fraction, from_micro, hundred_millionths, plain
 from calculator.holdings import Holdings
-from calculator.plan_types import Outlook
+from calculator.plan_types import Projection
 
 CASH = "CASH"
 CENT = Decimal("0.01")
 
 
-class Outlooks:
+class Projector:
     """The account as it is, and as it would be after trades, beside what is wanted.
 
     Lists run by the holdings' lines, and end with cash.
@@ -30,7 +30,7 @@ class Outlooks:
         """What is wanted, by symbol, cash included."""
         return self._weights(self._target_parts, self._not_wanted)
 
-    def after(self, moved: Mapping[str, int], cash: int) -> tuple[Outlook, Decimal]:
+    def after(self, moved: Mapping[str, int], cash: int) -> tuple[Projection, Decimal]:
         """The account and its residual drift once so many signed shares of each symbol are traded.
 
         Args:
@@ -45,7 +45,7 @@ class Outlooks:
         gone = [i for i in self._not_wanted if not values[i]]
         values.append(cash)
         parts = hundred_millionths(values, total)
-        outlook = Outlook.trusted(
+        outlook = Projection.trusted(
             {
                 "cash": plain(from_micro(cash), CENT),
                 "l1_error": fraction(sum(_distances(values, self._targets)), total),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from calculator.objective import State, Valuation
+from calculator.objective import Objective, State
 from calculator.share_options import CASH, ERROR, WORST
 
 ONE = 1 << 40
@@ -14,12 +14,12 @@ _Step = tuple[int, str, int, int]
 """The factor from which a buy takes part, its symbol, and what it adds to the slope and to the money to spend."""
 
 
-def can_be_paid(valuation: Valuation, forced: Mapping[int, int]) -> bool:
+def can_be_paid(valuation: Objective, forced: Mapping[int, int]) -> bool:
     """Whether the money is enough for the forced shares once all else is sold that may be."""
     return valuation.is_feasible(valuation.state([forced.get(i, least) for i, least in enumerate(valuation.least)]))
 
 
-def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+def affordable_shares(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
     """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor.
 
     Args:
@@ -46,7 +46,7 @@ def affordable_shares(valuation: Valuation, wishes: State, forced: Mapping[int, 
     return base
 
 
-def made_up_by_one(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+def made_up_by_one(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
     """The wishes with what is lacking taken from the one line that is best for it; as they are, where none is enough.
 
     Small shares are change for dear ones.
@@ -71,7 +71,7 @@ def made_up_by_one(valuation: Valuation, wishes: State, forced: Mapping[int, int
     return valuation.changed(wishes, best)
 
 
-def _affordable(valuation: Valuation, wishes: State, forced: Mapping[int, int]) -> State:
+def _affordable(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
     buys = [
         i
         for i, (wish, line) in enumerate(zip(wishes.shares, valuation.lines, strict=True))
@@ -89,7 +89,7 @@ def _affordable(valuation: Valuation, wishes: State, forced: Mapping[int, int]) 
     return base if valuation.is_feasible(base) else _with_all_scaled(valuation, base, forced)
 
 
-def _steps(valuation: Valuation, wishes: State, buys: Sequence[int]) -> tuple[int, list[_Step]]:
+def _steps(valuation: Objective, wishes: State, buys: Sequence[int]) -> tuple[int, list[_Step]]:
     """What may be spent on the buys that scale, and those buys by the factor from which each takes part."""
     spare = wishes.worst - valuation.money.floor
     steps = []
@@ -118,7 +118,7 @@ def _factor(spare: int, steps: list[_Step]) -> int:
     return min(max(factor, 0), ONE)
 
 
-def _with_buys_scaled(valuation: Valuation, wishes: State, buys: Sequence[int], factor: int) -> State:
+def _with_buys_scaled(valuation: Objective, wishes: State, buys: Sequence[int], factor: int) -> State:
     scaled = list(wishes.shares)
     for i in buys:
         line, wish = valuation.lines[i], scaled[i]
@@ -128,7 +128,7 @@ def _with_buys_scaled(valuation: Valuation, wishes: State, buys: Sequence[int], 
     return valuation.state(scaled)
 
 
-def _with_all_scaled(valuation: Valuation, base: State, forced: Mapping[int, int]) -> State:
+def _with_all_scaled(valuation: Objective, base: State, forced: Mapping[int, int]) -> State:
     """Where even no buys at all are too much for what is forced: everything else is sold below its target."""
     low, high, best = 0, ONE, base
     for _ in range(BISECTIONS):

@@ -104,8 +104,8 @@ def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) 
     # Rounded up: the same whole numbers lie below it, and they are compared sooner.
     band = int((holdings.total * holdings.config.band_percent / 100).to_integral_value(ROUND_CEILING))
     inside = [line for line in targets if abs(line.value - line.target) < band]
-    together = abs(sum(line.value - line.target for line in inside))
-    if inside and (together >= band or holdings.cash < 0):
+    run_concurrently = abs(sum(line.value - line.target for line in inside))
+    if inside and (run_concurrently >= band or holdings.cash < 0):
         selection.band_lifted = True
         return set()
     return {line.symbol for line in inside}

@@ -3,7 +3,7 @@
 from calculator.commissions import Charge
 from calculator.holdings import Line
 
-Choice = tuple[int, int, int, int]
+ShareOption = tuple[int, int, int, int]
 """Distance from the target and cost, cash at quotes, cash in the worst case (all in micro-dollars), 1 if it buys.
 
 A plain tuple, since a plan makes a hundred of them for each symbol.
@@ -11,7 +11,7 @@ A plain tuple, since a plan makes a hundred of them for each symbol.
 ERROR, CASH, WORST, BUYS = range(4)
 
 
-class Choices(dict[int, Choice]):
+class ShareOptions(dict[int, ShareOption]):
     """The choices of one symbol by whole shares in place of those that are held, each calculated once."""
 
     __slots__ = ("_charge", "line")
@@ -20,13 +20,13 @@ class Choices(dict[int, Choice]):
         self.line = line
         self._charge = charge
 
-    def __missing__(self, shares: int) -> Choice:
+    def __missing__(self, shares: int) -> ShareOption:
         """Calculates a choice that nobody has asked for yet."""
         line, charge = self.line, self._charge
         moved = shares - line.whole_held
         grown = moved * line.mark
         miss = abs(line.value + grown - line.target)
-        choice: Choice
+        choice: ShareOption
         if moved > 0:
             asked, limit = moved * line.ask, moved * line.buy_limit
             cash = -asked - charge(moved, asked)

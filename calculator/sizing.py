@@ -8,10 +8,10 @@ exchanges. All sums are whole micro-dollars, so that nothing depends on rounding
 from collections.abc import Mapping
 
 from calculator.holdings import Line
-from calculator.leftover_cash import fill
-from calculator.objective import State, Valuation
+from calculator.leftover_cash import spend_leftover_cash
+from calculator.objective import Objective, State
 from calculator.scale_down import affordable_shares, can_be_paid, made_up_by_one
-from calculator.swaps import exchange_many, improve
+from calculator.swaps import improve, swap_many
 
 DEAREST, IMPROVED = 4, 6
 """So many lines with the dearest shares are tried one up and one down, and so many of what comes of it are improved."""
@@ -30,7 +30,7 @@ NO_FORCE: Mapping[int, int] = {}
 
 
 def solve(
-    valuation: Valuation,
+    valuation: Objective,
     forced: Mapping[int, int] = NO_FORCE,
     *,
     below: int = 0,
@@ -50,10 +50,10 @@ def solve(
     if forced and not (valuation.is_feasible(wishes) or can_be_paid(valuation, forced)):
         return wishes
     base = affordable_shares(valuation, wishes, forced)
-    filled = fill(valuation, base, forced, below=below, nodes=nodes)
+    filled = spend_leftover_cash(valuation, base, forced, below=below, nodes=nodes)
     if base is wishes or not thorough:
         return filled
-    by_single_shares = fill(valuation, wishes, forced, below=below, nodes=nodes)
+    by_single_shares = spend_leftover_cash(valuation, wishes, forced, below=below, nodes=nodes)
     by_one_line = made_up_by_one(valuation, wishes, forced)
     return min(filled, by_single_shares, by_one_line, key=valuation.rank)
 
@@ -61,7 +61,7 @@ def solve(
 class Sizing:
     """Searches whole shares for each line."""
 
-    def __init__(self, valuation: Valuation) -> None:
+    def __init__(self, valuation: Objective) -> None:
         self._valuation = valuation
         self._lines, self._least = valuation.lines, valuation.least
         self._thorough = len(self._lines) <= MANY_SYMBOLS
@@ -73,7 +73,7 @@ class Sizing:
         if self._thorough:
             best = self._try_dear(improve(self._valuation, best))
         if len(self._lines) <= FEW_FOR_EXCHANGES:
-            best = exchange_many(self._valuation, best)
+            best = swap_many(self._valuation, best)
         return self._or_only_sell(best)
 
     def _start(self) -> State:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
-from calculator.objective import State, Valuation
+from calculator.objective import Objective, State
 from calculator.share_options import ERROR
 
 ROUNDS = 60
@@ -12,9 +12,9 @@ PARTNERS = 12
 """Of each side, so many shares are tried for an exchange."""
 REACH = 24
 """So many shares are exchanged between two symbols at most."""
-EXCHANGES = 300
+SWAPS = 300
 """... and fewer, the more pairs there are, so that the time stays the same."""
-EXCHANGE_ROUNDS = 2
+SWAP_ROUNDS = 2
 
 _Step = tuple[int, int, int, int, int, int]
 """Line, its shares then, and the changes of error, cash, worst cash and number of buying lines."""
@@ -22,7 +22,7 @@ _Changes = tuple[tuple[int, int], ...]
 """Lines and their shares then."""
 
 
-def improve(valuation: Valuation, state: State) -> State:
+def improve(valuation: Objective, state: State) -> State:
     """Takes the best single share or exchange of two shares, until none helps."""
     steps = [_steps(valuation, state, i) for i in range(len(state.shares))]
     for _ in range(ROUNDS):
@@ -35,17 +35,17 @@ def improve(valuation: Valuation, state: State) -> State:
     return state
 
 
-def exchange_many(valuation: Valuation, best: State) -> State:
+def swap_many(valuation: Objective, best: State) -> State:
     """Takes the best exchange of many shares between two symbols, as long as one helps; for few symbols."""
-    for _ in range(EXCHANGE_ROUNDS):
-        better = _best_exchange(valuation, best)
+    for _ in range(SWAP_ROUNDS):
+        better = _best_swap(valuation, best)
         if better is None:
             return best
         best = improve(valuation, better)
     return best
 
 
-def _best_step(valuation: Valuation, state: State, steps: Sequence[tuple[_Step, _Step | None]]) -> _Changes:
+def _best_step(valuation: Objective, state: State, steps: Sequence[tuple[_Step, _Step | None]]) -> _Changes:
     """The single share, or the two, that help most; nothing where none does."""
     ups = [up for up, _ in steps]
     downs = [down for _, down in steps if down]
@@ -75,7 +75,7 @@ def _best_step(valuation: Valuation, state: State, steps: Sequence[tuple[_Step, 
     return best
 
 
-def _steps(valuation: Valuation, state: State, i: int) -> tuple[_Step, _Step | None]:
+def _steps(valuation: Objective, state: State, i: int) -> tuple[_Step, _Step | None]:
     """One share more, and one share less, of a line: what changes."""
     choices, n = valuation.choices[i], state.shares[i]
     error, cash, worst, buys = choices[n]
@@ -87,10 +87,10 @@ def _steps(valuation: Valuation, state: State, i: int) -> tuple[_Step, _Step | N
     return up, (i, n - 1, error_down - error, cash_down - cash, worst_down - worst, buys_down - buys)
 
 
-def _best_exchange(valuation: Valuation, state: State) -> State | None:
+def _best_swap(valuation: Objective, state: State) -> State | None:
     floor, cash_target = valuation.money.floor, valuation.money.cash_target
     pairs = len(valuation.lines) * (len(valuation.lines) - 1)
-    reach = max(1, min(REACH, EXCHANGES // pairs)) if pairs else 0
+    reach = max(1, min(REACH, SWAPS // pairs)) if pairs else 0
     best_value = valuation.objective(state)
     best: _Changes = ()
     partners = _partners(valuation, state)
@@ -119,7 +119,7 @@ def _best_exchange(valuation: Valuation, state: State) -> State | None:
     return valuation.changed(state, best) if best else None
 
 
-def _partners(valuation: Valuation, state: State) -> list[tuple[int, int, int]]:
+def _partners(valuation: Objective, state: State) -> list[tuple[int, int, int]]:
     """For each line the most by which its error can become less, its number, and its most shares below the target."""
     partners = []
     for j, (choices, n, near) in enumerate(zip(valuation.choices, state.shares, valuation.wishes.shares, strict=True)):

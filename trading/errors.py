@@ -5,7 +5,7 @@ TradingError                 has a `code` of trading.codes and a sentence that s
 │   └── Deferred             ... and the run waits for `not_before`
 ├── RunFailed                the run could not be carried out; nothing is left open at the broker
 ├── NeedsAttention           a person has to look: something is unknown, or not as the books say
-├── PlanAnew                 what the plan was made on has changed, or an order was proven lost: start again
+├── AccountChanged                 what the plan was made on has changed, or an order was proven lost: start again
 ├── LeaseLost                another process has the slot: stop before the next effect
 ├── IllegalTransition        a row was not in the state that the move starts from
 └── EventRejected            the inbox does not act on this event
@@ -48,7 +48,7 @@ class NeedsAttention(TradingError):  # noqa: N818
     """Nobody but a person can decide how to go on."""
 
 
-class PlanAnew(TradingError):  # noqa: N818
+class AccountChanged(TradingError):  # noqa: N818
     """What the plan was made on is no longer so; plan again from the books as they are."""
 
     def __init__(self, message: str) -> None:

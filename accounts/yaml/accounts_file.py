@@ -9,7 +9,7 @@ from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from accounts.models import Account, RebalancePolicy, ReplacementSet, Strategy
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
 from accounts.yaml.writing import write_yaml
 
@@ -119,7 +119,7 @@ def _import_one(entry: AccountEntry, report: Report) -> None:
         setattr(account, field, value)
     account.full_clean(exclude=["connection"])
     account.save()
-    ensure_books(account)
+    ensure_simulated_account(account)
     report.created += new
     report.changed += not new
 

@@ -12,9 +12,9 @@ from ib_async import AccountValue, PortfolioItem, Position
 from brokers.broker_types import AccountPosition, AccountSnapshot, Execution, SecurityKind
 from brokers.exceptions import IncompleteAccountData
 from brokers.ibkr import mapping
-from brokers.ibkr.connection import Link
-from brokers.ibkr.ib_client import Wire
-from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.connection import GatewayConnection
+from brokers.ibkr.ib_client import IBClient
+from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.quotes import Quotes
 
 logger = logging.getLogger("rebalancer.brokers")
@@ -42,7 +42,7 @@ class _Base:
 class Accounts:
     """The accounts of a link."""
 
-    def __init__(self, link: Link, ledger: Ledger, quotes: Quotes) -> None:
+    def __init__(self, link: GatewayConnection, ledger: OrderTracker, quotes: Quotes) -> None:
         self._link = link
         self._ledger = ledger
         self._quotes = quotes
@@ -72,7 +72,7 @@ class Accounts:
     async def _ask(self, account_id: str) -> AccountSnapshot:
         """The account as it was pushed."""
 
-        async def ask(wire: Wire) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
+        async def ask(wire: IBClient) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
             if self._asked_last == account_id:
                 wire.client.reqAccountUpdates(False, account_id)  # what is subscribed already is not sent anew
             self._asked_last = account_id
@@ -117,7 +117,7 @@ class Accounts:
         return age_seconds < VALUES_RENEWED_SECONDS and not _adds_up(pushed)
 
     async def _executions_once(self) -> None:
-        async def ask(wire: Wire) -> None:
+        async def ask(wire: IBClient) -> None:
             await wire.reqExecutionsAsync()
 
         async with self._asking_executions:  # of all accounts, whoever asks first

@@ -23,10 +23,10 @@ from brokers.broker_types import (
 )
 from brokers.exceptions import BrokerConnectionError
 from brokers.ibkr.accounts import Accounts
-from brokers.ibkr.connection import BROKER_BACK_WITHOUT_QUOTES, Link
+from brokers.ibkr.connection import BROKER_BACK_WITHOUT_QUOTES, GatewayConnection
 from brokers.ibkr.contracts import Contracts
 from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
-from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
 from brokers.ibkr.quotes import Quotes
 
@@ -60,8 +60,8 @@ class InteractiveBrokers(BrokerClient):
         """A connection is never opened twice: what it knew is forgotten with it."""
         settings = self.settings
         self._quotes = Quotes(settings, self.price_cache)
-        self._ledger = Ledger(settings.client_id, self._publish)
-        self._link = Link(settings, self._ledger, self._quotes, self._hear_error)
+        self._ledger = OrderTracker(settings.client_id, self._publish)
+        self._link = GatewayConnection(settings, self._ledger, self._quotes, self._on_error)
         self._contracts = Contracts(self._link, self.contract_cache)
         self._accounts = Accounts(self._link, self._ledger, self._quotes)
         self._orders = Orders(settings, self._link, self._ledger, self._contracts)
@@ -170,7 +170,7 @@ class InteractiveBrokers(BrokerClient):
         self._listeners.add(queue)
         return self._updates(queue, self._link)
 
-    async def _updates(self, queue: asyncio.Queue[Update], link: Link) -> AsyncIterator[Update]:
+    async def _updates(self, queue: asyncio.Queue[Update], link: GatewayConnection) -> AsyncIterator[Update]:
         ended = asyncio.ensure_future(link.ended.wait())
         try:
             while True:
@@ -192,7 +192,7 @@ class InteractiveBrokers(BrokerClient):
             for queue in self._listeners:
                 queue.put_nowait(update)
 
-    def _hear_error(self, request_id: int, code: int, words: str) -> None:
-        self._quotes.hear_error(request_id, code, words)
+    def _on_error(self, request_id: int, code: int, words: str) -> None:
+        self._quotes.on_error(request_id, code, words)
         if code == BROKER_BACK_WITHOUT_QUOTES:
             self._quotes.forget()

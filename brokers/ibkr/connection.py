@@ -18,10 +18,10 @@ from brokers.exceptions import (
     ClientIdInUse,
     WrongEnvironment,
 )
-from brokers.ibkr.errors import CODES, in_words
-from brokers.ibkr.ib_client import TickListener, Wire
+from brokers.ibkr.errors import CODES, error_text
+from brokers.ibkr.ib_client import IBClient, TickListener
 from brokers.ibkr.mapping import is_paper_account
-from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.order_tracker import OrderTracker
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ BACK_OFF_SECONDS = 0.5
 CLOSE_SECONDS = 2.0
 
 
-class Link:
+class GatewayConnection:
     """One link with the slot's client id. It is opened once; what broke is replaced by a new one."""
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        ledger: Ledger,
+        ledger: OrderTracker,
         ticks: TickListener,
         on_error: Callable[[int, int, str], None],
     ) -> None:
@@ -49,7 +49,7 @@ class Link:
         self._ledger = ledger
         self._ticks = ticks
         self._on_error = on_error
-        self._wire: Wire | None = None
+        self._wire: IBClient | None = None
         self._refusal: asyncio.Future[BrokerConnectionError] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
         self._joined = asyncio.Event()
@@ -80,7 +80,7 @@ class Link:
             else:
                 break
         self._confirming = asyncio.create_task(self._confirm(), name="positions and open orders")
-        self._confirming.add_done_callback(self._hear_confirmation)
+        self._confirming.add_done_callback(self._on_confirmation)
 
     async def _confirm(self) -> None:
         """Follows positions and our own orders from now on."""
@@ -89,7 +89,7 @@ class Link:
             self.ask("our open orders", lambda wire: wire.reqOpenOrdersAsync(), lock="open orders"),
         )
 
-    def _hear_confirmation(self, confirming: asyncio.Task[Any]) -> None:
+    def _on_confirmation(self, confirming: asyncio.Task[Any]) -> None:
         """A link without it is of no use, and another one may do better."""
         if not confirming.cancelled() and isinstance(trouble := confirming.exception(), BrokerConnectionError):
             self._break(trouble)
@@ -105,14 +105,14 @@ class Link:
         _ = self.wire
 
     async def _open_once(self, seconds: float) -> None:
-        wire = Wire(self._ledger, self._ticks)
+        wire = IBClient(self._ledger, self._ticks)
         refusal: asyncio.Future[BrokerConnectionError] = asyncio.get_running_loop().create_future()
         self._refusal = refusal
         self._joined.set()
         self._clear.set()
-        wire.errorEvent += self._hear_error
-        wire.disconnectedEvent += self._hear_end
-        wire.client.conn.disconnected += self._hear_hang_up
+        wire.errorEvent += self._on_gateway_error
+        wire.disconnectedEvent += self._on_end
+        wire.client.conn.disconnected += self._on_disconnect
         wire.client.throttleStart += self._clear.clear
         wire.client.throttleEnd += self._clear.set
         connecting = asyncio.create_task(self._connect(wire, seconds))
@@ -130,7 +130,7 @@ class Link:
             raise
         self._wire = wire
 
-    async def _connect(self, wire: Wire, seconds: float) -> None:
+    async def _connect(self, wire: IBClient, seconds: float) -> None:
         where = f"{self._settings.host}:{self._settings.port}"
         try:
             # The library bounds each of its steps, not their sum.
@@ -148,7 +148,7 @@ class Link:
         except OSError as error:
             raise BrokerUnreachable(f"No gateway answers at {where} ({error}). {CODES[502].what_to_do}") from error
 
-    def _check_environment(self, wire: Wire) -> None:
+    def _check_environment(self, wire: IBClient) -> None:
         """Paper accounts behind a live configuration, or the reverse: the port is the wrong one."""
         wants_paper = self._settings.environment == "paper"
         wrong = [account for account in wire.managedAccounts() if is_paper_account(account) != wants_paper]
@@ -171,7 +171,7 @@ class Link:
     # ---- asking
 
     @property
-    def wire(self) -> Wire:
+    def wire(self) -> IBClient:
         """The library's connection.
 
         Raises:
@@ -201,7 +201,7 @@ class Link:
                 f"{', '.join(managed) or 'none'}. Log in with its user, or correct the account's number."
             )
 
-    async def ask(self, what: str, question: Callable[[Wire], Awaitable[T]], *, lock: str = "") -> T:
+    async def ask(self, what: str, question: Callable[[IBClient], Awaitable[T]], *, lock: str = "") -> T:
         """Asks the gateway, with a deadline. One without an answer is silent: the link counts as broken.
 
         Args:
@@ -219,7 +219,7 @@ class Link:
         async with self._locks.setdefault(lock, asyncio.Lock()):
             return await self._ask(what, question)
 
-    async def _ask(self, what: str, question: Callable[[Wire], Awaitable[T]]) -> T:
+    async def _ask(self, what: str, question: Callable[[IBClient], Awaitable[T]]) -> T:
         wire = self.wire
         seconds = self._settings.request_timeout_seconds
         try:
@@ -230,7 +230,7 @@ class Link:
             self._break(silent)
             raise silent from error
         except RequestError as error:
-            raise BrokerAPIError(in_words(error.code, error.message)) from error
+            raise BrokerAPIError(error_text(error.code, error.message)) from error
         except ConnectionError as error:
             raise BrokerConnectionError(f"The connection broke when the gateway was asked for {what}.") from error
 
@@ -267,20 +267,20 @@ class Link:
 
     # ---- what happens to it
 
-    def _hear_error(self, request_id: int, code: int, words: str, _contract: Any) -> None:
+    def _on_gateway_error(self, request_id: int, code: int, words: str, _contract: Any) -> None:
         if code == CLIENT_ID_TAKEN:
             self._refuse(
                 ClientIdInUse(f"Client id {self._settings.client_id} is taken at the gateway. {CODES[code].what_to_do}")
             )
         elif code in BROKER_LOST:
             self._joined.clear()
-            logger.warning("%s", in_words(code, words))
+            logger.warning("%s", error_text(code, words))
         elif code in {BROKER_BACK, BROKER_BACK_WITHOUT_QUOTES}:
             self._joined.set()
-            logger.warning("%s", in_words(code, words))
+            logger.warning("%s", error_text(code, words))
         self._on_error(request_id, code, words)
 
-    def _hear_hang_up(self, words: str) -> None:
+    def _on_disconnect(self, words: str) -> None:
         self._refuse(
             BrokerUnreachable(
                 f"The gateway at {self._settings.host}:{self._settings.port} closed the connection at once "
@@ -292,7 +292,7 @@ class Link:
         if self._refusal is not None and not self._refusal.done():
             self._refusal.set_result(error)
 
-    def _hear_end(self) -> None:
+    def _on_end(self) -> None:
         self._break(BrokerConnectionError("The connection to the gateway broke."))
 
     def _break(self, error: BrokerConnectionError) -> None:
@@ -305,7 +305,7 @@ class Link:
         self._ledger.wake_all()
 
 
-async def _hang_up(wire: Wire) -> None:
+async def _hang_up(wire: IBClient) -> None:
     """Closes the socket and waits until it is."""
     connection = wire.client.conn
     transport = connection.transport

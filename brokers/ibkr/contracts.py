@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from brokers.base import ContractCache
 from brokers.broker_types import ContractFacts, ExchangeDay
 from brokers.ibkr import mapping
-from brokers.ibkr.connection import Link
-from brokers.ibkr.ib_client import Wire
+from brokers.ibkr.connection import GatewayConnection
+from brokers.ibkr.ib_client import IBClient
 from brokers.ibkr.trading_hours import ContractHours
 
 logger = logging.getLogger("rebalancer.brokers")
@@ -26,7 +26,7 @@ RULE_TRIES = 3
 class Contracts:
     """US stocks and ETFs by symbol."""
 
-    def __init__(self, link: Link, cache: ContractCache) -> None:
+    def __init__(self, link: GatewayConnection, cache: ContractCache) -> None:
         self._link = link
         self._cache = cache
         self._known: dict[str, ContractFacts] = {}
@@ -51,7 +51,7 @@ class Contracts:
             await self._cache.put(fresh)
 
     async def _look_up(self, symbol: str) -> ContractFacts | None:
-        async def ask(wire: Wire) -> list[ContractDetails]:
+        async def ask(wire: IBClient) -> list[ContractDetails]:
             try:
                 return await wire.reqContractDetailsAsync(mapping.smart_stock(symbol))
             except RequestError as error:
@@ -85,7 +85,7 @@ class Contracts:
         return mapping.tick_steps(self._rules[rule], details.minTick)
 
     async def _ask_rule(self, rule: int) -> list[PriceIncrement]:
-        async def ask(wire: Wire) -> list[PriceIncrement]:
+        async def ask(wire: IBClient) -> list[PriceIncrement]:
             # The library gives up after a second, also while the question still waits for its turn in the queue.
             for _ in range(RULE_TRIES):
                 if (increments := await wire.reqMarketRuleAsync(rule)) is not None:

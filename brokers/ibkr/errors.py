@@ -210,7 +210,7 @@ def effect_of(code: int) -> Effect | None:
     return Effect.NOTICE if 2100 <= code < 2170 else None
 
 
-def in_words(code: int, brokers_words: str) -> str:
+def error_text(code: int, brokers_words: str) -> str:
     """The code, the broker's own words, and what to do, where we know."""
     meaning = CODES.get(code)
     words = f"IBKR {code}: {brokers_words.strip()}"

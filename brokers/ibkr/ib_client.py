@@ -12,7 +12,7 @@ from ib_async.client import Client
 from ib_async.wrapper import RequestError, Wrapper
 
 from brokers.ibkr.errors import Effect, effect_of
-from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.order_tracker import OrderTracker
 
 MESSAGES_PER_SECOND = 45
 """What the library sends at most; the gateway takes 50."""
@@ -21,17 +21,17 @@ MESSAGES_PER_SECOND = 45
 class TickListener(Protocol):
     """Whoever follows quotes."""
 
-    def hear_price(self, request_id: int, tick_type: int, price: float) -> None:
+    def on_price(self, request_id: int, tick_type: int, price: float) -> None:
         """One side of a quote."""
 
-    def hear_data_type(self, request_id: int, data_type: int) -> None:
+    def on_data_type(self, request_id: int, data_type: int) -> None:
         """Whether what follows is live, frozen or delayed."""
 
 
 class _Wrapper(Wrapper):
     """Hands on what comes to the ledger and to whoever follows quotes."""
 
-    def __init__(self, ib: IB, ledger: Ledger, ticks: TickListener) -> None:
+    def __init__(self, ib: IB, ledger: OrderTracker, ticks: TickListener) -> None:
         super().__init__(ib)
         self._ledger = ledger
         self._ticks = ticks
@@ -40,7 +40,7 @@ class _Wrapper(Wrapper):
     def openOrder(self, orderId: int, contract: Contract, order: Order, orderState: OrderState) -> None:  # noqa: N802, N803
         super().openOrder(orderId, contract, order, orderState)
         if not order.whatIf:
-            self._ledger.hear_open_order(contract, order, orderState)
+            self._ledger.on_open_order(contract, order, orderState)
 
     def orderStatus(  # noqa: N802, PLR0913, PLR0917
         self,
@@ -56,28 +56,28 @@ class _Wrapper(Wrapper):
         whyHeld: str,  # noqa: N803
         mktCapPrice: float = 0.0,  # noqa: N803
     ) -> None:
-        self._ledger.hear_status(orderId, clientId, permId, status, filled, avgFillPrice)
+        self._ledger.on_status(orderId, clientId, permId, status, filled, avgFillPrice)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str) -> None:  # noqa: N803
         waited_for = reqId in self._futures
-        if not self._ledger.hear_error(reqId, errorCode, errorString) and waited_for and _refuses(errorCode):
+        if not self._ledger.on_error(reqId, errorCode, errorString) and waited_for and _refuses(errorCode):
             # Some refusals count as warnings in the library, and the question would never be answered.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
 
     def execDetails(self, reqId: int, contract: Contract, execution: WireExecution) -> None:  # noqa: N802, N803
         super().execDetails(reqId, contract, execution)
-        self._ledger.hear_execution(contract, execution)
+        self._ledger.on_execution(contract, execution)
 
     def commissionReport(self, commissionReport: CommissionReport) -> None:  # noqa: N802, N803
-        self._ledger.hear_commission(commissionReport)
+        self._ledger.on_commission(commissionReport)
 
     def completedOrder(self, contract: Contract, order: Order, orderState: OrderState) -> None:  # noqa: N802, N803
         super().completedOrder(contract, order, orderState)
-        self._ledger.hear_completed(contract, order, orderState)
+        self._ledger.on_completed(contract, order, orderState)
 
     def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:  # noqa: N802, N803
-        self._ticks.hear_price(reqId, tickType, price)
+        self._ticks.on_price(reqId, tickType, price)
 
     def tickSize(self, reqId: int, tickType: int, size: float) -> None:  # noqa: N802, N803
         """Sizes are not looked at."""
@@ -89,7 +89,7 @@ class _Wrapper(Wrapper):
         """Volatility and the like are not looked at."""
 
     def marketDataType(self, reqId: int, marketDataId: int) -> None:  # noqa: N802, N803
-        self._ticks.hear_data_type(reqId, marketDataId)
+        self._ticks.on_data_type(reqId, marketDataId)
 
     def accountDownloadEnd(self, _account: str) -> None:  # noqa: N802
         # The library ends the question whatever account the end is of.
@@ -97,10 +97,10 @@ class _Wrapper(Wrapper):
             super().accountDownloadEnd(_account)
 
 
-class Wire(IB):
+class IBClient(IB):
     """One connection to a gateway, never used again after it is closed."""
 
-    def __init__(self, ledger: Ledger, ticks: TickListener) -> None:
+    def __init__(self, ledger: OrderTracker, ticks: TickListener) -> None:
         super().__init__()
         self.wrapper: _Wrapper = _Wrapper(self, ledger, ticks)
         self.client = Client(self.wrapper)

@@ -11,7 +11,7 @@ from ib_async import Execution as WireExecution
 
 from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus
 from brokers.ibkr import mapping
-from brokers.ibkr.errors import Effect, effect_of, in_words
+from brokers.ibkr.errors import Effect, effect_of, error_text
 
 Publish = Callable[[OrderResult | Execution], None]
 
@@ -119,7 +119,7 @@ class OrderRecord:
         )
 
 
-class Ledger:
+class OrderTracker:
     """All orders and executions of a connection. It hears the wire and publishes what changes."""
 
     def __init__(self, client_id: int, publish: Publish) -> None:
@@ -183,7 +183,7 @@ class Ledger:
 
     # ---- what the broker says
 
-    def hear_open_order(self, contract: Contract, order: Order, state: OrderState) -> OrderRecord:
+    def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> OrderRecord:
         """An order as it stands, after a change or because it was asked for."""
         record = self._find(order.permId, order.clientId, order.orderId, order.orderRef) or self._new(contract, order)
         record.client_id, record.order_id = order.clientId, order.orderId
@@ -197,7 +197,7 @@ class Ledger:
         self._changed(record)
         return record
 
-    def hear_status(
+    def on_status(
         self, order_id: int, client_id: int, permanent_id: int, word: str, filled: float, average: float
     ) -> None:
         """The broker's word of one order; words that come late do not bring it back to life, and fills only grow."""
@@ -214,13 +214,13 @@ class Ledger:
             record.status_average = mapping.price(average) or record.status_average
         self._changed(record)
 
-    def hear_error(self, order_id: int, code: int, brokers_words: str) -> bool:
+    def on_error(self, order_id: int, code: int, brokers_words: str) -> bool:
         """An error that carries an order's number. Says whether it was about an order of ours."""
         record = self._by_order_id.get((self._client_id, order_id))
         if record is None:
             return False
         effect = effect_of(code)
-        words = in_words(code, brokers_words)
+        words = error_text(code, brokers_words)
         if effect is Effect.ABOUT_CANCEL:
             record.cancel_refusal = words
         else:
@@ -230,7 +230,7 @@ class Ledger:
         self._changed(record)
         return True
 
-    def hear_execution(self, contract: Contract, heard: WireExecution) -> None:
+    def on_execution(self, contract: Contract, heard: WireExecution) -> None:
         """One fill, live or asked for; a correction takes the place of what it corrects."""
         record = self._find(heard.permId, heard.clientId, heard.orderId, heard.orderRef)
         if record is None:
@@ -262,7 +262,7 @@ class Ledger:
             self._publish(execution)
         self._changed(record)
 
-    def hear_commission(self, report: CommissionReport) -> None:
+    def on_commission(self, report: CommissionReport) -> None:
         """What an execution cost; comes after it."""
         key = mapping.execution_key(report.execId)
         record = self._of_execution.get(key)
@@ -275,7 +275,7 @@ class Ledger:
             self._publish(record.executions[key])
             record.heard.set()
 
-    def hear_completed(self, contract: Contract, order: Order, state: OrderState) -> None:
+    def on_completed(self, contract: Contract, order: Order, state: OrderState) -> None:
         """An order that has ended; after a reconnect it has no order id and no total."""
         record = self._find(order.permId, 0, 0, order.orderRef) or self._new(contract, order)
         self._identify(record, order.permId)

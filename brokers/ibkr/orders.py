@@ -29,11 +29,11 @@ from brokers.exceptions import (
     OrderRejected,
 )
 from brokers.ibkr import mapping
-from brokers.ibkr.connection import Link
+from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import Contracts, to_wire
-from brokers.ibkr.errors import in_words
-from brokers.ibkr.ib_client import Wire
-from brokers.ibkr.order_tracker import Ledger, OrderRecord
+from brokers.ibkr.errors import error_text
+from brokers.ibkr.ib_client import IBClient
+from brokers.ibkr.order_tracker import OrderRecord, OrderTracker
 
 logger = logging.getLogger("rebalancer.brokers")
 
@@ -44,7 +44,9 @@ COMMISSIONS_SECONDS = 1.0
 class Orders:
     """The orders of a link."""
 
-    def __init__(self, settings: ConnectionSettings, link: Link, ledger: Ledger, contracts: Contracts) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, link: GatewayConnection, ledger: OrderTracker, contracts: Contracts
+    ) -> None:
         self._settings = settings
         self._link = link
         self._ledger = ledger
@@ -118,7 +120,7 @@ class Orders:
         except TimeoutError as error:
             raise BrokerSilent(f"The gateway did not say whether it would take the order of {symbol}.") from error
         except RequestError as error:
-            return Feasibility(accepted=False, message=in_words(error.code, error.message))
+            return Feasibility(accepted=False, message=error_text(error.code, error.message))
         except ConnectionError as error:
             raise BrokerConnectionError("The connection broke while an order was tried out.") from error
         return mapping.feasibility(state)
@@ -190,7 +192,7 @@ class Orders:
     async def executions(self, account_id: str, since: datetime) -> list[Execution]:
         """The fills of the account, oldest first; commissions are waited for a little. Moves money: no."""
 
-        async def ask(wire: Wire) -> None:
+        async def ask(wire: IBClient) -> None:
             await wire.reqExecutionsAsync(ExecutionFilter(acctCode=account_id))
 
         await self._link.ask("executions", ask, lock="executions")
@@ -208,13 +210,13 @@ class Orders:
         await asyncio.gather(self._open.ask(), self._completed.ask())
 
     async def _ask_open(self) -> None:
-        async def ask(wire: Wire) -> Iterable[int]:
+        async def ask(wire: IBClient) -> Iterable[int]:
             return [trade.order.permId for trade in await wire.reqAllOpenOrdersAsync()]
 
         self._open_ids = frozenset(await self._link.ask("open orders", ask, lock="open orders"))
 
     async def _ask_completed(self) -> None:
-        async def ask(wire: Wire) -> None:
+        async def ask(wire: IBClient) -> None:
             await wire.reqCompletedOrdersAsync(apiOnly=False)
 
         await self._link.ask("completed orders", ask, lock="completed orders")

@@ -11,9 +11,9 @@ from brokers.base import PriceCache
 from brokers.broker_types import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
 from brokers.exceptions import MarketDataUnavailable
 from brokers.ibkr import mapping
-from brokers.ibkr.connection import Link
+from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import to_wire
-from brokers.ibkr.errors import Effect, effect_of, in_words
+from brokers.ibkr.errors import Effect, effect_of, error_text
 from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
 
 logger = logging.getLogger("rebalancer.brokers")
@@ -116,7 +116,7 @@ class Quotes:
 
     # ---- asking
 
-    async def fetch(self, link: Link, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
+    async def fetch(self, link: GatewayConnection, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
         """The quotes of the contracts, as far as they come before the deadline.
 
         Raises:
@@ -158,7 +158,7 @@ class Quotes:
         self._streams.clear()
         self._of_symbol.clear()
 
-    async def _until_complete(self, link: Link, streams: list[Stream]) -> None:
+    async def _until_complete(self, link: GatewayConnection, streams: list[Stream]) -> None:
         async with asyncio.timeout(self._seconds_for(streams)) as deadline:
             looking = asyncio.create_task(self._look_again(link, streams, deadline), name="market data lines")
             try:
@@ -176,7 +176,7 @@ class Quotes:
         """The deadline; later where there is more to ask for, and to let go for it, than the pace allows until then."""
         return max(self._settings.quote_timeout_seconds, 2 * len(streams) / MESSAGES_PER_SECOND)
 
-    async def _look_again(self, link: Link, streams: list[Stream], deadline: asyncio.Timeout) -> None:
+    async def _look_again(self, link: GatewayConnection, streams: list[Stream], deadline: asyncio.Timeout) -> None:
         """Looks for what has no line until it has a quote or a line; with one it has as long as the others had."""
         loop = asyncio.get_running_loop()
         last = loop.time() + max(MOST_FOR_LINES_SECONDS, self._seconds_for(streams))
@@ -207,7 +207,7 @@ class Quotes:
             if is_as_good and price.is_two_sided and (now - price.as_of).total_seconds() < FRESH_SECONDS:
                 by_symbol[symbol].adopt(price)
 
-    def _set_data_type(self, link: Link) -> None:
+    def _set_data_type(self, link: GatewayConnection) -> None:
         wanted = self._settings.market_data_type
         if wanted == 1 and self._settings.allow_delayed_quotes:
             wanted = DELAYED_IF_NOT_LIVE
@@ -215,7 +215,7 @@ class Quotes:
             link.wire.client.reqMarketDataType(wanted)
             self._data_type = wanted
 
-    def _stream(self, link: Link, facts: ContractFacts) -> Stream:
+    def _stream(self, link: GatewayConnection, facts: ContractFacts) -> Stream:
         number = self._of_symbol.get(facts.symbol)
         if number is not None:
             if self._streams[number].waiting or self._streams[number].is_fresh:
@@ -225,7 +225,7 @@ class Quotes:
         self._ask(link, stream)
         return stream
 
-    def _ask(self, link: Link, stream: Stream) -> None:
+    def _ask(self, link: GatewayConnection, stream: Stream) -> None:
         """Asks for the stream under a number of its own, if this client may follow one more."""
         client = link.wire.client
         stream.has_line = self._has_room(link)
@@ -237,7 +237,7 @@ class Quotes:
         if stream.has_line:
             client.reqMktData(number, to_wire(stream.facts), "", False, False, [])
 
-    def _has_room(self, link: Link) -> bool:
+    def _has_room(self, link: GatewayConnection) -> bool:
         """Whether there is a line for one more; the oldest that nobody needs any more is let go for it."""
         following = {number: stream for number, stream in self._streams.items() if stream.has_line}
         if len(following) < MOST_LINES:
@@ -248,7 +248,7 @@ class Quotes:
         self._close(link, number)
         return True
 
-    def _close(self, link: Link, number: int) -> None:
+    def _close(self, link: GatewayConnection, number: int) -> None:
         stream = self._streams[number]
         self._remove(number, stream)
         if (middle := stream.middle()) is not None:
@@ -264,12 +264,12 @@ class Quotes:
         if self._of_symbol.get(stream.facts.symbol) == number:
             del self._of_symbol[stream.facts.symbol]
 
-    def _let_go_later(self, link: Link, seconds: float) -> None:
+    def _let_go_later(self, link: GatewayConnection, seconds: float) -> None:
         if self._letting_go is not None:
             self._letting_go.cancel()
         self._letting_go = asyncio.get_running_loop().call_later(seconds, self._let_go, link)
 
-    def _let_go(self, link: Link) -> None:
+    def _let_go(self, link: GatewayConnection) -> None:
         if not link.is_up:
             return
         unused = [number for number, stream in self._streams.items() if not stream.waiting]
@@ -280,7 +280,7 @@ class Quotes:
 
     # ---- hearing
 
-    def hear_price(self, request_id: int, tick_type: int, price: float) -> None:
+    def on_price(self, request_id: int, tick_type: int, price: float) -> None:
         """One side of a quote; -1 and NaN are no prices."""
         stream = self._streams.get(request_id)
         side = SIDES.get(tick_type)
@@ -293,20 +293,20 @@ class Quotes:
             stream.kind = PriceKind.DELAYED
         stream.heard.set()
 
-    def hear_data_type(self, request_id: int, data_type: int) -> None:
+    def on_data_type(self, request_id: int, data_type: int) -> None:
         """Whether what follows is live, frozen or delayed."""
         if request_id in self._streams:
             self._streams[request_id].kind = mapping.price_kind(data_type)
 
-    def hear_error(self, request_id: int, code: int, words: str) -> None:
+    def on_error(self, request_id: int, code: int, words: str) -> None:
         """What the broker says about a stream: 10167 means delayed quotes, most others that there are none."""
         stream = self._streams.get(request_id)
         if stream is None or effect_of(code) is Effect.NOTICE:
             return
         if code == NO_LINE:
-            stream.has_line, stream.words_of_line = False, in_words(code, words)
+            stream.has_line, stream.words_of_line = False, error_text(code, words)
         else:
-            stream.words = in_words(code, words)
+            stream.words = error_text(code, words)
             stream.refused = code not in mapping.DELAYED_FOLLOWS
         stream.heard.set()
 

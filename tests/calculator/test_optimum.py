@@ -8,7 +8,7 @@ import pytest
 
 from calculator import AccountConfig, Commission, TradeCalculator
 from calculator.holdings import make_holdings
-from calculator.objective import NO_LIMIT, Money, Valuation
+from calculator.objective import NO_LIMIT, Money, Objective
 from calculator.selection import select
 from calculator.validation import quotes_by_symbol, weights_by_symbol
 from tests.calculator.makers import account, quote, targets
@@ -50,7 +50,7 @@ def valued(state, wanted, quotes, config):
     holdings = make_holdings(state, weights_by_symbol(wanted), quotes_by_symbol(quotes), config)
     free = select(holdings).free
     money = Money(holdings.total, holdings.cash, holdings.floor, holdings.cash_target)
-    return Valuation(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)
+    return Objective(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)
 
 
 def best_of_all(valuation):

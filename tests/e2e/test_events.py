@@ -13,7 +13,7 @@ SETUP = """
 from decimal import Decimal
 from datetime import datetime, UTC
 from accounts.models import Account, RebalancePolicy, Strategy
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 from brokers.simulated.models import SimulatedMarket
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(
     frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC), fill_latency_seconds=0.1, quote_latency_seconds=0.05))
@@ -21,7 +21,7 @@ RebalancePolicy.objects.filter(is_default=True).update(allocation_timeout_second
 for name in {names!r}:
     strategy = Strategy.objects.create(name=name)
     account = Account.objects.create(account_id="A-" + name, broker="simulated", strategy=strategy, trade_guard="none")
-    ensure_books(account)
+    ensure_simulated_account(account)
 """
 GOOD = [("SPY", 0.6), ("IEF", 0.4)]
 

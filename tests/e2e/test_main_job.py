@@ -17,11 +17,11 @@ SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(frozen_at=datetime(
 """
 TO_SIMULATED = """
 from accounts.models import Account
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 for account in Account.objects.all():
     account.broker = "simulated"
     account.save()
-    ensure_books(account)
+    ensure_simulated_account(account)
 """
 
 

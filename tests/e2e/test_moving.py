@@ -16,13 +16,13 @@ DATA = Path(__file__).parent / "data"
 PREPARE = """
 from datetime import datetime, UTC
 from accounts.models import Account
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 from brokers.simulated.models import SimulatedMarket
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC)))
 for account in Account.objects.all():
     account.broker = "simulated"
     account.save()
-    ensure_books(account)
+    ensure_simulated_account(account)
 """
 HOLD = """
 from brokers.simulated.matching_engine import set_position

@@ -60,13 +60,13 @@ unfinished = RebalanceRun.objects.filter(state__in=("queued", "running"))
 answer = (unfinished.count(), unfinished.filter(strategy_name={channel!r}).count())
 """
 A_PERSON_CANCELS = """
-from brokers.simulated import books
+from brokers.simulated import matching_engine
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from trading.models import Order
 SimulatedFault.objects.filter(kind="cancel_ignored").delete()
 unknown = Order.objects.filter(state="unknown").values("client_order_id")
 for order in SimulatedOrder.objects.filter(status="WORKING", client_order_id__in=unknown).select_related("account"):
-    books.cancel(order.account.account_id, order.order_id)
+    matching_engine.cancel(order.account.account_id, order.order_id)
 """
 PERSON_COMES_EVERY = 25
 """After so many events somebody cancels at the broker what is unknown here and alive there."""

@@ -21,7 +21,7 @@ from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.matching_engine import set_position, take_order
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from tests.support.makers import carry_out, held, policy, queue
-from trading.engine.open_order_recovery import settle_run
+from trading.engine.open_order_recovery import recover_run
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
@@ -239,7 +239,7 @@ def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(ma
 
 def settle_in_a_thread(run):
     try:
-        return settle_run(run)
+        return recover_run(run)
     finally:
         connection.close()
 

@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from trading.common.safe_http import ForbiddenAddress, check_addresses, check_url, guarded_client, says_loopback
+from trading.common.safe_http import ForbiddenAddress, check_addresses, check_url, guarded_client, is_loopback_name
 from trading.errors import RunFailed
 from trading.planning.allocations import AllocationsClient
 
@@ -77,7 +77,7 @@ def test_what_is_allowed(settings):
     assert check_addresses("inside.example.com", ["10.0.0.1"], allow_loopback=True) == ["10.0.0.1"]
     with pytest.raises(ForbiddenAddress):
         check_addresses("metadata.example.com", ["169.254.169.254"], allow_loopback=True)
-    assert not says_loopback("localhost.example.com")
+    assert not is_loopback_name("localhost.example.com")
 
 
 def test_a_name_that_leads_here_is_not_connected_to(allocations_server, monkeypatch):

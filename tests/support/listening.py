@@ -88,7 +88,7 @@ class Listening:
         def attached():
             return all(
                 name in status.channels
-                and status.channels[name].hearing.state == "attached"
+                and status.channels[name].listener_health.state == "attached"
                 and status.channels[name].last_catch_up_at
                 for name in channels
             )
@@ -103,7 +103,7 @@ class Listening:
         def found():
             if what and what not in status.channels:
                 return False
-            trouble = status.channels[what].hearing if what else status.connection
+            trouble = status.channels[what].listener_health if what else status.connection
             return trouble.state == state and trouble
 
         return eventually(found, f"{what or 'The connection'} {state}")

@@ -26,7 +26,7 @@ def is_verified(person: User) -> bool:
     return getattr(person, "otp_device", None) is not None or getattr(person, "is_vouched_for", False)
 
 
-def vouch_for(person: User) -> None:
+def mark_verified(person: User) -> None:
     """For the bearer of an API token that may execute: it was made by a person who was verified then."""
     person.is_vouched_for = True  # type: ignore[attr-defined]  # of this request's object only
 

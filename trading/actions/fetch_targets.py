@@ -11,7 +11,7 @@ from calculator import AllocationItem
 from trading.errors import Refused
 from trading.planning.shared_data import SharedTargets
 
-FETCH_RIGHT = "accounts.preview_account"
+FETCH_PERMISSION = "accounts.preview_account"
 DEADLINE_SECONDS = 10.0
 
 
@@ -22,7 +22,7 @@ def fetch_now(strategy: Strategy, person: User) -> tuple[AllocationItem, ...]:
         Refused: the person has no right to ask.
         RunFailed: the source has no good answer; the message says why.
     """
-    if not person.has_perm(FETCH_RIGHT):
+    if not person.has_perm(FETCH_PERMISSION):
         raise Refused("not_permitted", "You may not fetch targets. Ask someone with the right to preview.")
     return asyncio.run(_fetch(strategy))
 

@@ -25,7 +25,7 @@ from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.models.run_documents import TradingValue
 
-RIGHT = "trading.settle_order"
+PERMISSION = "trading.resolve_order"
 NOTHING = "Nothing has changed."
 OPENS = time(9, 30)
 
@@ -52,22 +52,22 @@ class Finding(TradingValue):
     day: date | None = None
 
 
-def may_settle(person: User) -> bool:
+def may_resolve(person: User) -> bool:
     """Whether the person may settle orders and close runs."""
-    return person.has_perm(RIGHT)
+    return person.has_perm(PERMISSION)
 
 
-def can_be_settled(order: Order) -> bool:
+def can_be_resolved(order: Order) -> bool:
     """Whether the order may be alive while no worker follows it."""
-    return order.is_unsettled and order.run.is_finished
+    return order.is_open and order.run.is_finished
 
 
 def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
     """Whether the run needs attention, and none of its orders may be alive any more."""
-    return run.state == RunState.NEEDS_ATTENTION and not any(order.is_unsettled for order in orders)
+    return run.state == RunState.NEEDS_ATTENTION and not any(order.is_open for order in orders)
 
 
-def settle_order(
+def resolve_order(
     order: Order, person: User, finding: Finding, comment: str, *, typed_account_id: str = "", code: str | None = ""
 ) -> Order:
     """Settles one order as a person has found it; its run is closed with it when no other order is open.
@@ -95,7 +95,7 @@ def settle_order(
             target = _target(order, finding, fill)
             confirm_live(order.account, person, typed_account_id, code)
             with transaction.atomic():
-                manual.settle_order(lease, order.pk, target, fill, message)
+                manual.resolve_order(lease, order.pk, target, fill, message)
                 what = f"Account {order.account.account_id}, {order.client_order_id}: {_words(finding)}. {comment}"
                 note("settled an order", f"{order} of run {order.run.run_id}", what, person=person)
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
@@ -135,7 +135,7 @@ def _slot(connection_id: int) -> Iterator[Lease]:
 
 
 def _checked(person: User, account: Account, comment: str) -> str:
-    if not may_settle(person):
+    if not may_resolve(person):
         raise Refused("not_permitted", f"You may not settle orders by hand. Ask someone with the right. {NOTHING}")
     if refusal := code_missing(person, account):
         raise refusal
@@ -147,7 +147,7 @@ def _checked(person: User, account: Account, comment: str) -> str:
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
         raise Refused("run_is_alive", f"Run {order.run.run_id} has not ended: its worker settles it. {NOTHING}")
-    if not order.is_unsettled:
+    if not order.is_open:
         raise Refused("order_is_settled", f"{order} is {order.state}: there is nothing to settle. {NOTHING}")
 
 

@@ -16,16 +16,16 @@ from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
-VIEW_RIGHT = "accounts.view_account"
-PREVIEW_RIGHT = "accounts.preview_account"
-EXECUTE_RIGHT = "accounts.execute_account"
-EXECUTE_LIVE_RIGHT = "accounts.execute_live_account"
+VIEW_PERMISSION = "accounts.view_account"
+PREVIEW_PERMISSION = "accounts.preview_account"
+EXECUTE_PERMISSION = "accounts.execute_account"
+EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
 
 
 def may_execute(person: User, account: Account) -> bool:
     """Whether the person may send orders of the account."""
-    right = EXECUTE_LIVE_RIGHT if account.type == Account.Type.LIVE else EXECUTE_RIGHT
-    return person.has_perm(EXECUTE_RIGHT) and person.has_perm(right)
+    right = EXECUTE_LIVE_PERMISSION if account.type == Account.Type.LIVE else EXECUTE_PERMISSION
+    return person.has_perm(EXECUTE_PERMISSION) and person.has_perm(right)
 
 
 def request_preview(account: Account, person: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
@@ -34,7 +34,7 @@ def request_preview(account: Account, person: User, *, source: EventSource = Eve
     Raises:
         Refused: the person has no right to preview.
     """
-    if not person.has_perm(PREVIEW_RIGHT):
+    if not person.has_perm(PREVIEW_PERMISSION):
         raise Refused("not_permitted", "You may not preview this account. Ask someone with the right.")
     return request_run(
         account,

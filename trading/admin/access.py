@@ -14,7 +14,7 @@ from trading.access.api_tokens import make_token, may_make, revoke
 from trading.access.audit import note
 from trading.admin.read_only import ReadOnlyMixin
 from trading.models import ApiScope, ApiToken, AuditEntry
-from trading.pages.layout import person_of
+from trading.pages.layout import user_of
 
 MOST_DAYS, USUAL_DAYS = 365, 90
 
@@ -33,7 +33,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_scopes(self) -> list[str]:
         """Refuses what the person may not make now."""
         scopes: list[str] = self.cleaned_data["scopes"]
-        if refusal := may_make(scopes, person_of(self.request)):
+        if refusal := may_make(scopes, user_of(self.request)):
             raise ValidationError(refusal.message)
         return scopes
 
@@ -51,7 +51,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """Their own, or all."""
         tokens = super().get_queryset(request)
-        person = person_of(request)
+        person = user_of(request)
         return tokens if person.is_superuser else tokens.filter(owner=person)
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
@@ -74,7 +74,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
         """Makes it, and shows it this once."""
         if change:
             return
-        person = person_of(request)
+        person = user_of(request)
         made, token = make_token(
             obj.name, person, form.cleaned_data["scopes"], days=form.cleaned_data["days"], made_by=person
         )

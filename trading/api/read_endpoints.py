@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from accounts.models import Account, Strategy
-from trading.actions.previews import VIEW_RIGHT
+from trading.actions.previews import VIEW_PERMISSION
 from trading.api.auth import Bearer
 from trading.api.schemas import (
     ERRORS,
@@ -30,7 +30,7 @@ from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
 from trading.serializers import rebalance_result
 
-router = Router(auth=Bearer(ApiScope.READ, VIEW_RIGHT))
+router = Router(auth=Bearer(ApiScope.READ, VIEW_PERMISSION))
 
 
 def _accounts() -> QuerySet[Account]:

@@ -5,9 +5,9 @@ from ninja import Status
 
 from accounts.models import Account
 from trading.actions.previews import (
-    EXECUTE_LIVE_RIGHT,
-    EXECUTE_RIGHT,
-    PREVIEW_RIGHT,
+    EXECUTE_LIVE_PERMISSION,
+    EXECUTE_PERMISSION,
+    PREVIEW_PERMISSION,
     execute_preview,
     request_preview,
     request_stop,
@@ -24,7 +24,7 @@ from trading.serializers import rebalance_result
 
 @router.post(
     "/accounts/{account_id}/preview",
-    auth=Bearer(ApiScope.PREVIEW, PREVIEW_RIGHT),
+    auth=Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION),
     response={202: RebalanceResult, **ERRORS, **CONFLICT},
     operation_id="preview",
     tags=["runs"],
@@ -40,7 +40,7 @@ def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResu
 
 @router.post(
     "/runs/{run_id}/execute",
-    auth=Bearer(ApiScope.EXECUTE, EXECUTE_RIGHT),
+    auth=Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION),
     response={202: RebalanceResult, **ERRORS, **CONFLICT},
     operation_id="execute",
     tags=["runs"],
@@ -59,7 +59,7 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
 
 @router.post(
     "/runs/{run_id}/stop",
-    auth=Bearer(ApiScope.EXECUTE, EXECUTE_RIGHT),
+    auth=Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION),
     response={202: RebalanceResult, **ERRORS, **CONFLICT},
     operation_id="stop",
     tags=["runs"],
@@ -73,7 +73,7 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
 
 @router.post(
     "/events",
-    auth=Bearer(ApiScope.EVENTS, PREVIEW_RIGHT),
+    auth=Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION),
     response={200: EventLine, 202: EventLine, **ERRORS, **CONFLICT},
     operation_id="take_in",
     tags=["events"],
@@ -83,8 +83,8 @@ def take_in(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     token = bearer_of(request)
     if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
         # Whatever it is, it is not a preview: it takes what orders take.
-        check_scope(token, ApiScope.EXECUTE, EXECUTE_RIGHT)
-        check_scope(token, ApiScope.EXECUTE, EXECUTE_LIVE_RIGHT if _concerns_live(event) else EXECUTE_RIGHT)
+        check_scope(token, ApiScope.EXECUTE, EXECUTE_PERMISSION)
+        check_scope(token, ApiScope.EXECUTE, EXECUTE_LIVE_PERMISSION if _concerns_live(event) else EXECUTE_PERMISSION)
     stored = receive_event(
         source=EventSource.API,
         channel=event.channel,

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from trading.access.client_address import client_address
-from trading.journal.outbox import tell_people
+from trading.journal.outbox import notify_operators
 from trading.models import NotificationKind
 
 logger = logging.getLogger("rebalancer.trading")
@@ -37,7 +37,7 @@ def count_wrong_token(request: HttpRequest) -> bool:
     if number == A_MINUTE + 1:
         address = client_address(request)
         logger.warning("More than %s wrong API tokens within a minute, the last from %s", A_MINUTE, address)
-        tell_people(
+        notify_operators(
             NotificationKind.WARNING,
             "Many wrong API tokens",
             f"More than {A_MINUTE} requests within a minute carried a token that is not valid, the last from {address}."

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import RebalancePolicy
 
-MOST_SKEW_SECONDS = 2.0
+MAX_SKEW_SECONDS = 2.0
 
 
 def skew_seconds() -> float | None:

@@ -14,13 +14,13 @@ CANCEL_AGAIN_SECONDS = 0.2
 
 
 @overload
-async def together(one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], /) -> tuple[A, B]: ...
+async def run_concurrently(one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], /) -> tuple[A, B]: ...
 @overload
-async def together(
+async def run_concurrently(
     one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], three: Coroutine[Any, Any, C], /
 ) -> tuple[A, B, C]: ...
 @overload
-async def together(
+async def run_concurrently(
     one: Coroutine[Any, Any, A],
     two: Coroutine[Any, Any, B],
     three: Coroutine[Any, Any, C],
@@ -28,8 +28,8 @@ async def together(
     /,
 ) -> tuple[A, B, C, D]: ...
 @overload
-async def together(*steps: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
-async def together(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
+async def run_concurrently(*steps: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
+async def run_concurrently(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
     """What the steps return, in their order; the first failure ends the others before it is passed on.
 
     `asyncio.gather` would leave the others running: they would ask the broker and write on behind a run that has ended.

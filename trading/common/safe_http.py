@@ -34,15 +34,15 @@ def check_url(url: str, *, allow_loopback: bool = True) -> None:
     host = parts.hostname or ""
     if parts.username or parts.password:
         raise ForbiddenAddress("The address holds a user name or password.")
-    if parts.scheme == "https" and host and (allow_loopback or not says_loopback(host)):
+    if parts.scheme == "https" and host and (allow_loopback or not is_loopback_name(host)):
         return
-    if parts.scheme == "http" and host and allow_loopback and says_loopback(host):
+    if parts.scheme == "http" and host and allow_loopback and is_loopback_name(host):
         return
     here = " (plain http to this machine only)" if allow_loopback else ""
     raise ForbiddenAddress(f"The address must be https{here}.")
 
 
-def says_loopback(host: str) -> bool:
+def is_loopback_name(host: str) -> bool:
     """Whether the host, as it is written, is this machine: `localhost`, or any spelling of a loopback address."""
     if host.lower().rstrip(".") == "localhost":
         return True
@@ -86,7 +86,7 @@ def check_addresses(host: str, addresses: Iterable[str], *, allow_loopback: bool
         address = unwrapped(ipaddress.ip_address(text.partition("%")[0]))
         if address.is_loopback:
             # A name that leads here was not written by somebody who meant this machine.
-            allowed = allow_loopback and says_loopback(host)
+            allowed = allow_loopback and is_loopback_name(host)
         elif address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
             allowed = False  # a cloud's metadata service among them
         else:

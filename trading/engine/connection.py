@@ -12,12 +12,12 @@ from brokers.base import BrokerClient
 from brokers.broker_types import ConnectionSettings
 from brokers.registry import connector_class
 from trading.common.fail_points import FailPoint, reached
-from trading.engine.rebalance import Link
+from trading.engine.rebalance import SlotResources
 from trading.journal.leases import Lease, note_client_id_in_use
-from trading.orders.update_router import OrderDesk
+from trading.orders.update_router import OrderUpdateRouter
 from trading.planning.contract_cache import DatabaseContractCache
 from trading.planning.price_cache import DatabasePriceCache
-from trading.planning.run_context import RunTicket
+from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
 
 logger = logging.getLogger("rebalancer.trading")
@@ -52,18 +52,18 @@ def make_client(slot: BrokerConnection, account_ids: tuple[str, ...], policy: Fr
     )
 
 
-class BrokerLink:
+class SlotConnection:
     """Connects with the slot's own client id, always the same."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self._lock = asyncio.Lock()
         self._client: BrokerClient | None = None
-        self._desk: OrderDesk | None = None
+        self._desk: OrderUpdateRouter | None = None
         self._targets: dict[int, SharedTargets] = {}
         self._quotes: dict[tuple[int, bool], SharedQuotes] = {}
 
-    async def ready(self, ticket: RunTicket, event_id: int) -> Link:
+    async def ready(self, context: RunContext, event_id: int) -> SlotResources:
         """The link, open, with what the accounts of the event share.
 
         Raises:
@@ -72,16 +72,16 @@ class BrokerLink:
         async with self._lock:
             if self._client is None or self._desk is None or self._desk.is_broken or not self._client.is_connected:
                 await self._close()
-                await self._open(ticket)
+                await self._open(context)
         if self._client is None or self._desk is None:
             raise AssertionError  # opened above, or an error was raised
-        use_cache = not ticket.executes
+        use_cache = not context.executes
         quotes = self._quotes.setdefault((event_id, use_cache), SharedQuotes(self._client, use_cache=use_cache))
-        return Link(self._client, self._desk, self.targets(ticket, event_id), quotes)
+        return SlotResources(self._client, self._desk, self.targets(context, event_id), quotes)
 
-    def targets(self, ticket: RunTicket, event_id: int) -> SharedTargets:
+    def targets(self, context: RunContext, event_id: int) -> SharedTargets:
         """The targets that the accounts of the event share; no link is needed for them."""
-        return self._targets.setdefault(event_id, SharedTargets(float(ticket.policy.allocation_timeout_seconds)))
+        return self._targets.setdefault(event_id, SharedTargets(float(context.policy.allocation_timeout_seconds)))
 
     def forget_quotes(self, event_id: int) -> None:
         """Lets the next plan ask for quotes anew."""
@@ -98,12 +98,12 @@ class BrokerLink:
         async with self._lock:
             await self._close()
 
-    async def _open(self, ticket: RunTicket) -> None:
+    async def _open(self, context: RunContext) -> None:
         slot, account_ids = await sync_to_async(read_slot)(self._lease.connection_id)
-        client = make_client(slot, account_ids, ticket.policy)
+        client = make_client(slot, account_ids, context.policy)
         await client.connect()
         # Kept at once: whatever happens next, it is closed with the lease.
-        self._client, self._desk = client, OrderDesk(client)
+        self._client, self._desk = client, OrderUpdateRouter(client)
         self._desk.open()
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         if slot.in_use_since is not None:

@@ -16,7 +16,7 @@ from accounts.models import Account
 from accounts.policies import resolve_policy
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
-from trading.journal.account_status import keep_total, keep_value
+from trading.journal.account_status import store_total, store_value
 from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.queue.wake import wake_valuation
@@ -51,7 +51,7 @@ def wake_due_slots(now: datetime) -> int:
     slots = sorted(set(due))
     for connection_id in slots:
         wake_valuation(connection_id)
-    keep_total()
+    store_total()
     return len(slots)
 
 
@@ -88,7 +88,7 @@ async def _read_values(lease: Lease) -> int:
         return 0
     policy = await sync_to_async(resolve_policy)(accounts[0])
     client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
-    kept = 0
+    lease_heartbeat = 0
     await client.connect()
     try:
         for account in accounts:
@@ -98,9 +98,9 @@ async def _read_values(lease: Lease) -> int:
             except BrokerError as error:  # the others' values are good all the same
                 logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
                 continue
-            await sync_to_async(keep_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
-            kept += 1
+            await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+            lease_heartbeat += 1
     finally:
         await client.disconnect()
-    await sync_to_async(keep_total)()
-    return kept
+    await sync_to_async(store_total)()
+    return lease_heartbeat

@@ -17,7 +17,7 @@ logger = logging.getLogger("rebalancer.trading")
 
 
 @asynccontextmanager
-async def kept(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
+async def lease_heartbeat(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
     """Renews the lease until the end of the block.
 
     Yields:

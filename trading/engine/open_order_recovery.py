@@ -12,24 +12,24 @@ from django.conf import settings
 from django.db import connections
 
 from brokers.exceptions import BrokerError
-from trading.engine.connection import BrokerLink
-from trading.engine.lease_heartbeat import kept
+from trading.engine.connection import SlotConnection
+from trading.engine.lease_heartbeat import lease_heartbeat
 from trading.errors import LeaseLost
 from trading.journal import leases
-from trading.journal.batch_writer import Scribe
+from trading.journal.batch_writer import BatchWriter
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
-from trading.journal.orders import OrderView, unsettled_of
+from trading.journal.orders import OrderView, open_orders_of
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState, RebalanceRun, RunState
 from trading.orders.reconciliation import Reconciler
-from trading.planning.run_context import make_ticket
+from trading.planning.run_context import make_run_context
 from trading.queue.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
 
-def settle_run(run: RebalanceRun) -> list[OrderView]:
+def recover_run(run: RebalanceRun) -> list[OrderView]:
     """Brings the unsettled orders of a run that has ended to what the broker's records say.
 
     Returns:
@@ -76,7 +76,7 @@ def settle_left_behind() -> int:
     unsettled = 0
     for run in left_behind():
         try:
-            unsettled += sum(not order.is_settled for order in settle_run(run))
+            unsettled += sum(not order.is_resolved for order in recover_run(run))
         except (BrokerError, LeaseLost, BlockingIOError) as trouble:
             logger.warning("Orders of run %s could not be looked for: %s", run.run_id, trouble)
             unsettled += 1
@@ -85,22 +85,22 @@ def settle_left_behind() -> int:
 
 async def _settle_run(run: RebalanceRun, lease: Lease) -> list[OrderView]:
     try:
-        link = BrokerLink(lease)
+        link = SlotConnection(lease)
         try:
-            async with kept(lease):
-                return await _settle(run, link, RunJournal(Scribe(lease), run.pk))
+            async with lease_heartbeat(lease):
+                return await _settle(run, link, RunJournal(BatchWriter(lease), run.pk))
         finally:
             await link.close()
     finally:
         await sync_to_async(connections.close_all)()
 
 
-async def _settle(run: RebalanceRun, link: BrokerLink, journal: RunJournal) -> list[OrderView]:
-    ticket = await sync_to_async(make_ticket)(run)
-    client = (await link.ready(ticket, run.event_id)).client
-    reconciler = Reconciler(client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
+async def _settle(run: RebalanceRun, link: SlotConnection, journal: RunJournal) -> list[OrderView]:
+    context = await sync_to_async(make_run_context)(run)
+    client = (await link.ready(context, run.event_id)).client
+    reconciler = Reconciler(client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
     settled = []
-    for order in await sync_to_async(unsettled_of)(run.pk):
+    for order in await sync_to_async(open_orders_of)(run.pk):
         try:
             settled.append(await reconciler.settle(order))
         except BrokerError:

@@ -30,30 +30,30 @@ from calculator import (
     TradeCalculationResult,
     TradeCalculator,
 )
-from trading.common.concurrency import together
+from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
-from trading.engine.pre_trade import LooseEnds, refuse_unknown
+from trading.engine.pre_trade import PreTradeSteps, refuse_unknown
 from trading.engine.report import make_report
 from trading.error_codes import HELD
-from trading.errors import NeedsAttention, PlanAnew, Refused, RunFailed
+from trading.errors import AccountChanged, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
 from trading.journal.orders import OrderView, PlannedOrder
-from trading.journal.prior_state import Beforehand
+from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
 from trading.orders.execution import Deadlines, OrderPhase
 from trading.orders.reconciliation import Reconciler
-from trading.orders.update_router import OrderDesk
+from trading.orders.update_router import OrderUpdateRouter
 from trading.planning import approved_plan
 from trading.planning.account_state import account_state, held_shares
-from trading.planning.inputs import Sight
-from trading.planning.proposal import Planned
+from trading.planning.inputs import PlanInputsReader
+from trading.planning.proposal import Proposal
 from trading.planning.quotes import tradable_quotes
-from trading.planning.run_context import RunTicket
+from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
 
 logger = logging.getLogger("rebalancer.trading")
@@ -67,11 +67,11 @@ LAST_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Link:
+class SlotResources:
     """The open connection of the slot, and what its accounts share."""
 
     client: BrokerClient
-    desk: OrderDesk
+    desk: OrderUpdateRouter
     targets: SharedTargets
     quotes: SharedQuotes
 
@@ -80,29 +80,34 @@ class Rebalancer(BaseRebalancer):
     """Carries out one run of one account over an open link."""
 
     def __init__(
-        self, ticket: RunTicket, link: Link, journal: RunJournal, calendar: MarketCalendar, before: Beforehand
+        self,
+        context: RunContext,
+        link: SlotResources,
+        journal: RunJournal,
+        calendar: MarketCalendar,
+        before: PriorState,
     ) -> None:
-        self._ticket = ticket
+        self._ticket = context
         self._before = before
-        self._policy = ticket.policy
+        self._policy = context.policy
         self._client = link.client
         self._link = link
         self._journal = journal
         self._calendar = calendar
-        self._calculator = TradeCalculator(ticket.policy.calculator_config())
-        self._checks = PlanChecks(ticket, link.client, calendar, before.filled_lately)
-        reconciler = Reconciler(link.client, journal, ticket.account_id, settings.ORDER_SETTLE_SECONDS)
+        self._calculator = TradeCalculator(context.policy.calculator_config())
+        self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
+        reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
             desk=link.desk,
             journal=journal,
             reconciler=reconciler,
-            account_id=ticket.account_id,
+            account_id=context.account_id,
             session_of=calendar.session_of,
-            deadlines=Deadlines(order=float(ticket.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
+            deadlines=Deadlines(order=float(context.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = Sight(ticket, link.client, journal, link.targets, link.quotes, before.held)
-        self._loose_ends = LooseEnds(ticket, link.client, link.desk, journal, reconciler, self._phase)
+        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held)
+        self._loose_ends = PreTradeSteps(context, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
         """Previews or rebalances, as the run asks."""
@@ -113,71 +118,73 @@ class Rebalancer(BaseRebalancer):
 
     async def calculate_rebalance(self) -> None:
         """A preview: everything up to the plan, which is kept for a person to approve."""
-        guards, planned = await self._plan()
-        plan_guards, open_orders = await self._look_beside_open_orders(planned)
-        planned = planned.beside(open_orders)
-        await self._keep_plan(planned, guards + plan_guards)
+        guards, proposal = await self._plan()
+        plan_guards, open_orders = await self._look_beside_open_orders(proposal)
+        proposal = proposal.beside(open_orders)
+        await self._keep_plan(proposal, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
-            warnings=[warning.model_dump() for warning in planned.warnings],
+            warnings=[warning.model_dump() for warning in proposal.warnings],
             plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
-            residual_drift=planned.result.residual_drift_expected,
+            residual_drift=proposal.result.residual_drift_expected,
         )
 
     async def rebalance(self) -> None:
         """An execution: the same up to the plan, then sells, buys and the report."""
-        await self._loose_ends.settle_what_was_sent(self._before)
-        guards, planned = await self._plan()
-        plan_guards, open_orders = await self._look_at_plan(planned)
-        planned = planned.beside(open_orders)
+        await self._loose_ends.resolve_sent_orders(self._before)
+        guards, proposal = await self._plan()
+        plan_guards, open_orders = await self._look_at_plan(proposal)
+        proposal = proposal.beside(open_orders)
         enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
-        await self._keep_plan(planned, guards + plan_guards)
-        await self._hold_for_approval(planned, plan_guards)
+        await self._keep_plan(proposal, guards + plan_guards)
+        await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
-        if planned.result.trades and planned.open_orders:
-            await self._loose_ends.clear_open_orders(planned)
-            if await self._last_look(planned):
-                raise PlanAnew("An order of somebody else has come up since the account was read.")
-        sells = await self._sell(planned)
+        if proposal.result.trades and proposal.open_orders:
+            await self._loose_ends.clear_open_orders(proposal)
+            if await self._last_look(proposal):
+                raise AccountChanged("An order of somebody else has come up since the account was read.")
+        sells = await self._sell(proposal)
         reached(FailPoint.SELLS_DONE, self._ticket.account_id)
-        buys = await self._buy(planned, sells)
+        buys = await self._buy(proposal, sells)
         reached(FailPoint.BUYS_DONE, self._ticket.account_id)
-        await self._report(planned, sells + buys)
+        await self._report(proposal, sells + buys)
 
-    async def _look_at_plan(self, planned: Planned) -> tuple[list[GuardResult], list[OpenOrder]]:
+    async def _look_at_plan(self, proposal: Proposal) -> tuple[list[GuardResult], list[OpenOrder]]:
         """What the guards say of the plan; the last look at the account is taken while the broker answers them."""
-        if not planned.result.trades:
-            return await self._look_beside_open_orders(planned)
+        if not proposal.result.trades:
+            return await self._look_beside_open_orders(proposal)
         asked_at = asyncio.get_running_loop().time()
-        plan_guards, open_orders = await together(self._checks.check(planned), self._last_look(planned))
+        plan_guards, open_orders = await run_concurrently(self._checks.check(proposal), self._last_look(proposal))
         if asyncio.get_running_loop().time() - asked_at > LAST_LOOK_SECONDS:
-            open_orders = await self._last_look(planned)
+            open_orders = await self._last_look(proposal)
         return plan_guards, open_orders
 
-    async def _look_beside_open_orders(self, planned: Planned) -> tuple[list[GuardResult], list[OpenOrder]]:
-        return await together(self._checks.check(planned), self._client.get_open_orders(self._ticket.account_id))
+    async def _look_beside_open_orders(self, proposal: Proposal) -> tuple[list[GuardResult], list[OpenOrder]]:
+        return await run_concurrently(
+            self._checks.check(proposal), self._client.get_open_orders(self._ticket.account_id)
+        )
 
-    async def _last_look(self, planned: Planned) -> list[OpenOrder]:
+    async def _last_look(self, proposal: Proposal) -> list[OpenOrder]:
         """Right before the first order everything is read again, executions of others in the meantime included.
 
         Returns:
             The orders that have to be out of the way before it.
         """
-        open_orders, guards = await together(
-            self._loose_ends.open_orders_if_nothing_has_moved(planned), self._check_guards_of(planned)
+        open_orders, guards = await run_concurrently(
+            self._loose_ends.open_orders_if_nothing_has_moved(proposal), self._check_guards_of(proposal)
         )
         enforce(guards, self._ticket.source)
         return open_orders
 
-    async def _check_guards_of(self, planned: Planned) -> list[GuardResult]:
+    async def _check_guards_of(self, proposal: Proposal) -> list[GuardResult]:
         guards = await self._check_guards()  # the executions that the next one counts are read with them
-        return [*guards, await self._checks.trade_guard(planned)]
+        return [*guards, await self._checks.trade_guard(proposal)]
 
-    async def _hold_for_approval(self, planned: Planned, guards: list[GuardResult]) -> None:
+    async def _hold_for_approval(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""
         held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
         if held is None:
-            if rule := self._checks.approved_by_rule(planned, guards):
+            if rule := self._checks.approved_by_rule(proposal, guards):
                 await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
@@ -199,9 +206,9 @@ class Rebalancer(BaseRebalancer):
             return
         since = await sync_to_async(window_start)(timezone.now(), self._calendar)
         executions = await self._client.get_executions(self._ticket.account_id, since=since)
-        await self._journal.keep_executions(self._ticket.account_pk, executions, self._calendar)
+        await self._journal.store_executions(self._ticket.account_pk, executions, self._calendar)
 
-    async def _plan(self) -> tuple[list[GuardResult], Planned]:
+    async def _plan(self) -> tuple[list[GuardResult], Proposal]:
         """What the guards say, and the plan. What it is made from is asked for while the guards are: both only look."""
         seeing = asyncio.create_task(self._sight.see(), name=f"what {self._ticket.account_id} is planned from")
         try:
@@ -215,17 +222,17 @@ class Rebalancer(BaseRebalancer):
         closed = await self._closed(seen.symbols)
         quotes, warnings = tradable_quotes(seen.symbols, seen.prices, closed, self._policy, timezone.now())
         logger.info("Quotes: %d of %d symbols can be traded on", len(quotes), len(seen.symbols))
-        _, result = await together(
+        _, result = await run_concurrently(
             self._journal.record(RunStep.PLAN, instruments=seen.instruments),
             self._calculate(seen.targets, seen.snapshot, quotes),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
-        planned = Planned(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings))
+        proposal = Proposal(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings))
         if self._ticket.approved is not None:
             sent = await self._journal.orders()
-            planned = approved_plan.keep_to(self._ticket.approved, planned, sent, self._policy)
-        return guards, planned
+            proposal = approved_plan.match_approved(self._ticket.approved, proposal, sent, self._policy)
+        return guards, proposal
 
     async def _closed(self, symbols: Sequence[str]) -> Collection[str]:
         """Symbols that are not traded now though the calendar is open; a rehearsal outside of all hours knows none."""
@@ -244,52 +251,52 @@ class Rebalancer(BaseRebalancer):
 
     # ---- the plan
 
-    async def _keep_plan(self, planned: Planned, guards: list[GuardResult]) -> None:
-        trades = planned.result.trades
-        await together(
+    async def _keep_plan(self, proposal: Proposal, guards: list[GuardResult]) -> None:
+        trades = proposal.result.trades
+        await run_concurrently(
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
-                result=planned.result.model_dump(mode="json"),
-                plan_digest=planned.result.plan.digest,
-                quotes=[quote.model_dump(mode="json") for quote in planned.quotes],
-                warnings=[warning.model_dump() for warning in planned.warnings],
+                result=proposal.result.model_dump(mode="json"),
+                plan_digest=proposal.result.plan.digest,
+                quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
+                warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
             self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."),
         )
 
     # ---- the orders
 
-    async def _sell(self, planned: Planned) -> list[OrderView]:
-        sells = [trade for trade in planned.result.trades if trade.quantity < 0]
-        return await self._send(RunStep.SELLS, planned, sells)
+    async def _sell(self, proposal: Proposal) -> list[OrderView]:
+        sells = [trade for trade in proposal.result.trades if trade.quantity < 0]
+        return await self._send(RunStep.SELLS, proposal, sells)
 
-    async def _buy(self, planned: Planned, sells: Sequence[OrderView]) -> list[OrderView]:
+    async def _buy(self, proposal: Proposal, sells: Sequence[OrderView]) -> list[OrderView]:
         """Buys what the plan says, cut to the cash that the sells have really brought."""
-        cash = sum((sell.proceeds_usd for sell in sells), planned.snapshot.cash_usd)
-        spendable = await self._checks.spendable_usd(planned.snapshot, cash)
-        buys = TradeCalculator.fit_buys(planned.result.plan, spendable)
-        if sum(buy.quantity for buy in buys) < sum(line.quantity for line in planned.result.plan.buys):
+        cash = sum((sell.proceeds_usd for sell in sells), proposal.snapshot.cash_usd)
+        spendable = await self._checks.spendable_usd(proposal.snapshot, cash)
+        buys = TradeCalculator.fit_buys(proposal.result.plan, spendable)
+        if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             what = "settled cash" if spendable < cash else "cash there is"
             await self._journal.tell("buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning")
-        return await self._send(RunStep.BUYS, planned, buys)
+        return await self._send(RunStep.BUYS, proposal, buys)
 
-    async def _send(self, step: RunStep, planned: Planned, trades: Sequence[Trade]) -> list[OrderView]:
+    async def _send(self, step: RunStep, proposal: Proposal, trades: Sequence[Trade]) -> list[OrderView]:
         if not trades:
             return []
-        _, orders, _ = await together(
+        _, orders, _ = await run_concurrently(
             self._journal.record(step),
-            self._journal.plan_orders([self._order(trade, planned) for trade in trades]),
+            self._journal.plan_orders([self._order(trade, proposal) for trade in trades]),
             self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),
         )
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         done = await self._phase.carry_out(orders)
         refuse_unknown(done)
         if any(order.state == OrderState.LOST for order in done):
-            raise PlanAnew("An order never reached the broker.")
+            raise AccountChanged("An order never reached the broker.")
         return done
 
-    def _order(self, trade: Trade, planned: Planned) -> PlannedOrder:
-        quote = next(quote for quote in planned.quotes if quote.symbol == trade.symbol)
+    def _order(self, trade: Trade, proposal: Proposal) -> PlannedOrder:
+        quote = next(quote for quote in proposal.quotes if quote.symbol == trade.symbol)
         return PlannedOrder(
             symbol=trade.symbol,
             quantity=Decimal(trade.quantity),
@@ -298,14 +305,14 @@ class Rebalancer(BaseRebalancer):
             decision_price=quote.bid if trade.quantity < 0 else quote.ask,
             time_in_force=self._policy.order_tif,
             reason=trade.reason,
-            position_before=held_shares(planned.snapshot).get(trade.symbol, Decimal(0)),
+            position_before=held_shares(proposal.snapshot).get(trade.symbol, Decimal(0)),
         )
 
     # ---- the end
 
-    async def _report(self, planned: Planned, orders: list[OrderView]) -> None:
+    async def _report(self, proposal: Proposal, orders: list[OrderView]) -> None:
         await self._journal.record(RunStep.REPORT)
-        after = await self._final_snapshot(planned.snapshot, orders)
+        after = await self._final_snapshot(proposal.snapshot, orders)
         all_orders = await self._journal.orders()
         if orders and all(order.state == OrderState.REJECTED for order in orders):
             words = "; ".join(sorted({order.message for order in orders}))
@@ -313,12 +320,12 @@ class Rebalancer(BaseRebalancer):
         # Rows that an interrupted attempt left unsent are planned anew, and no news.
         ours = {order.pk for order in orders}
         told = [order for order in all_orders if order.submitted_at or order.pk in ours]
-        report, warnings = make_report(planned.result, after, told)
+        report, warnings = make_report(proposal.result, after, told)
         await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,
-            warnings=[warning.model_dump() for warning in (*planned.warnings, *warnings)],
+            warnings=[warning.model_dump() for warning in (*proposal.warnings, *warnings)],
             report=report,
             total_value_usd=after.total_value_usd,
             cash_usd=after.cash_usd,

@@ -14,23 +14,23 @@ from brokers.exceptions import (
     ClientIdInUse,
     WrongEnvironment,
 )
-from trading.common.concurrency import together
+from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
-from trading.engine.connection import BrokerLink
-from trading.engine.rebalance import Link, Rebalancer
-from trading.errors import Deferred, LeaseLost, NeedsAttention, PlanAnew, Refused, RunFailed
+from trading.engine.connection import SlotConnection
+from trading.engine.rebalance import Rebalancer, SlotResources
+from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
-from trading.journal.batch_writer import Scribe
+from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView
-from trading.journal.prior_state import Beforehand
+from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
 from trading.models.run_documents import GuardResult
-from trading.planning.run_context import RunTicket, make_ticket
+from trading.planning.run_context import RunContext, make_run_context
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -42,12 +42,12 @@ SETTLED_LATER = frozenset({"orders_unknown"})
 """Guards that the broker's records can still change: not asked before there is a link."""
 
 
-class RunDoor:
+class RunSupervisor:
     """Carries out the runs of one lease."""
 
-    def __init__(self, lease: Lease, link: BrokerLink, calendar: MarketCalendar) -> None:
+    def __init__(self, lease: Lease, link: SlotConnection, calendar: MarketCalendar) -> None:
         self._lease = lease
-        self._scribe = Scribe(lease)
+        self._scribe = BatchWriter(lease)
         self._calendar = calendar
         self._link = link
         self._places: asyncio.Semaphore | None = None
@@ -86,21 +86,21 @@ class RunDoor:
 
     async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
         """Carries the run out; plans again where that is safe, and connects again where the link broke."""
-        ticket = await sync_to_async(make_ticket)(run)
+        context = await sync_to_async(make_run_context)(run)
         if self._places is None:
-            self._places = asyncio.Semaphore(ticket.policy.max_concurrent_accounts)
+            self._places = asyncio.Semaphore(context.policy.max_concurrent_accounts)
         async with self._places:
-            await self._attempts_of(ticket, run, journal)
+            await self._attempts_of(context, run, journal)
 
-    async def _attempts_of(self, ticket: RunTicket, run: RebalanceRun, journal: RunJournal) -> None:
-        await journal.record(policy=ticket.policy.model_dump(mode="json"))
-        if ticket.executes:
-            await self._refuse_before_connecting(ticket)
+    async def _attempts_of(self, context: RunContext, run: RebalanceRun, journal: RunJournal) -> None:
+        await journal.record(policy=context.policy.model_dump(mode="json"))
+        if context.executes:
+            await self._refuse_before_connecting(context)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                link, before = await self._link_and_beforehand(ticket, run.event_id, journal)
-                await Rebalancer(ticket, link, journal, self._calendar, before).carry_out()
-            except PlanAnew as change:
+                link, before = await self._link_and_beforehand(context, run.event_id, journal)
+                await Rebalancer(context, link, journal, self._calendar, before).carry_out()
+            except AccountChanged as change:
                 await journal.tell("plan_anew", f"{change.message} Planning again.", "warning")
                 self._link.forget_quotes(run.event_id)
             except ClientIdInUse as taken:
@@ -118,25 +118,25 @@ class RunDoor:
         raise RunFailed("plan_anew", "The account kept changing while it was planned. No order of this run is open.")
 
     async def _link_and_beforehand(
-        self, ticket: RunTicket, event_id: int, journal: RunJournal
-    ) -> tuple[Link, Beforehand]:
+        self, context: RunContext, event_id: int, journal: RunJournal
+    ) -> tuple[SlotResources, PriorState]:
         """The open link; what needs no link is asked for while it is being opened."""
-        return await together(self._link.ready(ticket, event_id), self._meanwhile(ticket, event_id, journal))
+        return await run_concurrently(self._link.ready(context, event_id), self._meanwhile(context, event_id, journal))
 
-    async def _meanwhile(self, ticket: RunTicket, event_id: int, journal: RunJournal) -> Beforehand:
-        if ticket.strategy is not None:
-            self._link.targets(ticket, event_id).ask_for(ticket.strategy)
-        return await journal.beforehand(ticket.account_pk)
+    async def _meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
+        if context.strategy is not None:
+            self._link.targets(context, event_id).ask_for(context.strategy)
+        return await journal.beforehand(context.account_pk)
 
-    async def _refuse_before_connecting(self, ticket: RunTicket) -> None:
+    async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
-        guards = await sync_to_async(self._guards_before_connecting)(ticket)
-        enforce([guard for guard in guards if guard.code not in SETTLED_LATER], ticket.source)
+        guards = await sync_to_async(self._guards_before_connecting)(context)
+        enforce([guard for guard in guards if guard.code not in SETTLED_LATER], context.source)
 
-    def _guards_before_connecting(self, ticket: RunTicket) -> list[GuardResult]:
-        if runs.has_sent_orders(ticket.pk):
+    def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
+        if runs.has_sent_orders(context.pk):
             return []  # what was sent has to be settled first, whatever the guards say
-        return check_guards(ticket.account_pk, ticket.pk, ticket.policy, timezone.now(), self._calendar)
+        return check_guards(context.account_pk, context.pk, context.policy, timezone.now(), self._calendar)
 
     async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
         """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
@@ -144,7 +144,7 @@ class RunDoor:
         seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
         if seconds > PATIENCE_SECONDS:
             raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
-        await journal.let_go()
+        await journal.release()
         logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
 
     async def _refuse(self, journal: RunJournal, refusal: Refused) -> None:
@@ -164,7 +164,7 @@ class RunDoor:
             await self._fail(journal, trouble.code, trouble.message)
             return
         self.broker_is_away = True
-        seconds = await journal.let_go()
+        seconds = await journal.release()
         if seconds > PATIENCE_SECONDS:
             message = f"{trouble.message} Orders of this run were sent, and the broker is away for {seconds:.0f} s."
             await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, message)
@@ -175,7 +175,7 @@ class RunDoor:
 
     @staticmethod
     async def _in_the_air(journal: RunJournal) -> list[OrderView]:
-        return [order for order in await journal.orders() if order.submitted_at and not order.is_settled]
+        return [order for order in await journal.orders() if order.submitted_at and not order.is_resolved]
 
     async def _fail(self, journal: RunJournal, code: str, message: str) -> None:
         """Failed, if nothing of the run may be alive at the broker; else a person has to look."""

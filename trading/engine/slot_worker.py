@@ -15,9 +15,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
-from trading.engine.connection import BrokerLink
-from trading.engine.lease_heartbeat import kept
-from trading.engine.run_supervisor import RunDoor
+from trading.engine.connection import SlotConnection
+from trading.engine.lease_heartbeat import lease_heartbeat
+from trading.engine.run_supervisor import RunSupervisor
 from trading.errors import LeaseLost
 from trading.journal import claims, leases
 from trading.journal.leases import Lease
@@ -59,7 +59,7 @@ async def _work_slot(connection_id: int) -> tuple[bool, bool]:
         # This connection may be dead while the next one works: lets go rather than let the lease run out.
         await sync_to_async(connections.close_all)()
         with suppress(DatabaseError):
-            await shift.let_go()
+            await shift.release()
     finally:
         await sync_to_async(connections.close_all)()
     return shift.had_it, told.by_signal
@@ -94,7 +94,7 @@ class _Shift:
                 break
         await sync_to_async(wake_slot)(self._connection_id)
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         if self._lease is not None:
             await sync_to_async(leases.release_lease)(self._lease)
             await sync_to_async(wake_slot)(self._connection_id)
@@ -109,9 +109,9 @@ class SlotWorker:
         self._lease = lease
         self._take_up_until = take_up_until
         self._told_to_stop = told_to_stop
-        self._link = BrokerLink(lease)
+        self._link = SlotConnection(lease)
         self._calendar = calendar
-        self._door = RunDoor(lease, self._link, calendar)
+        self._door = RunSupervisor(lease, self._link, calendar)
         self._tasks: set[asyncio.Task[None]] = set()
         self._alone = False
 
@@ -127,7 +127,7 @@ class SlotWorker:
             LeaseLost: another process goes on; nothing more was done after that was known.
             DatabaseError: the database failed; what the runs have done stands in the rows and at the broker.
         """
-        async with kept(self._lease) as heartbeat:
+        async with lease_heartbeat(self._lease) as heartbeat:
             told = asyncio.create_task(self._told_to_stop.wait(), name="told to stop")
             try:
                 while not self._told_to_stop.is_set():

@@ -21,7 +21,7 @@ from trading.models import (
 )
 from trading.models.run_documents import GuardResult
 
-MOST_LATE = timedelta(minutes=15)
+MAX_LATENESS = timedelta(minutes=15)
 """Nothing that is scheduled starts later than this after its time."""
 
 
@@ -183,7 +183,7 @@ def _on_time(context: GuardContext) -> GuardResult:
     at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
     return _result(
         "schedule_late",
-        passed=context.now - entry.due_at <= MOST_LATE,
+        passed=context.now - entry.due_at <= MAX_LATENESS,
         yes=f"It was scheduled for {at}.",
         no=f"It was scheduled for {at} and is more than 15 minutes late. Nothing was sent.",
     )
@@ -223,7 +223,7 @@ def _trade_guard(context: GuardContext) -> GuardResult:
         context.now,
         context.calendar,
         resume=context.resume,
-        but_run=context.run_pk,
+        exclude_run=context.run_pk,
     )
     return GuardResult(
         code="trade_guard", passed=check.allowed, message=check.message, not_before=check.next_allowed_at

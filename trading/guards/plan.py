@@ -10,13 +10,13 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
 from brokers.exchange_calendar import NEW_YORK
-from trading.common.concurrency import together
+from trading.common.concurrency import run_concurrently
 from trading.guards.auto_approval import judge
 from trading.guards.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.market_calendar import MarketCalendar
 from trading.models.run_documents import GuardResult
-from trading.planning.proposal import Planned
-from trading.planning.run_context import RunTicket
+from trading.planning.proposal import Proposal
+from trading.planning.run_context import RunContext
 
 TURNOVER = "turnover_limit"
 
@@ -26,30 +26,30 @@ class PlanChecks:
 
     def __init__(
         self,
-        ticket: RunTicket,
+        context: RunContext,
         client: BrokerClient,
         calendar: MarketCalendar,
         filled_lately: Collection[tuple[str, bool]],
     ) -> None:
-        self._ticket = ticket
-        self._policy = ticket.policy
+        self._ticket = context
+        self._policy = context.policy
         self._client = client
         self._calendar = calendar
         self._filled_lately = filled_lately
 
-    async def check(self, planned: Planned) -> list[GuardResult]:
+    async def check(self, proposal: Proposal) -> list[GuardResult]:
         """What every guard says of the plan, in the order in which they refuse."""
-        age = self._targets_age(planned)
-        feasible, trade_guard = await together(self._orders_feasible(planned), self.trade_guard(planned))
-        return [trade_guard, *feasible, self._turnover(planned, age), age]
+        age = self._targets_age(proposal)
+        feasible, trade_guard = await run_concurrently(self._orders_feasible(proposal), self.trade_guard(proposal))
+        return [trade_guard, *feasible, self._turnover(proposal, age), age]
 
-    def approved_by_rule(self, planned: Planned, guards: list[GuardResult]) -> GuardResult | None:
+    def approved_by_rule(self, proposal: Proposal, guards: list[GuardResult]) -> GuardResult | None:
         """What says that a plan beyond the turnover limit was approved by its strategy's rule; None if it was not."""
         turnover = next(guard for guard in guards if guard.code == TURNOVER)
-        beyond = planned.result.turnover_percent > self._policy.max_turnover_percent
+        beyond = proposal.result.turnover_percent > self._policy.max_turnover_percent
         return turnover if beyond and turnover.passed and self._ticket.approved is None else None
 
-    async def trade_guard(self, planned: Planned) -> GuardResult:
+    async def trade_guard(self, proposal: Proposal) -> GuardResult:
         """Whether what the plan sells may be sold in this session."""
         check = await sync_to_async(check_trade_guard)(
             self._ticket.account_pk,
@@ -57,8 +57,8 @@ class PlanChecks:
             timezone.now(),
             self._calendar,
             resume=self._policy.next_execution_time,
-            but_run=self._ticket.pk,
-            sells={trade.symbol for trade in planned.result.trades if trade.quantity < 0},
+            exclude_run=self._ticket.pk,
+            sells={trade.symbol for trade in proposal.result.trades if trade.quantity < 0},
         )
         return GuardResult(
             code="trade_guard_plan", passed=check.allowed, message=check.message, not_before=check.next_allowed_at
@@ -74,16 +74,16 @@ class PlanChecks:
         told = snapshot.settled_cash_usd  # by the broker, before the sells, which add nothing to it today
         return counted if told is None else min(counted, told)
 
-    def _turnover(self, planned: Planned, age: GuardResult) -> GuardResult:
-        turnover, limit = planned.result.turnover_percent, self._policy.max_turnover_percent
+    def _turnover(self, proposal: Proposal, age: GuardResult) -> GuardResult:
+        turnover, limit = proposal.result.turnover_percent, self._policy.max_turnover_percent
         words = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
         if turnover <= limit or self._ticket.approved is not None:
             return self._unless_approved(TURNOVER, words, passed=turnover <= limit)
-        approval = judge(self._ticket, planned, targets_are_old=not age.passed)
+        approval = judge(self._ticket, proposal, targets_are_old=not age.passed)
         return GuardResult(code=TURNOVER, passed=approval.given, message=f"{words} {approval.reason}".strip())
 
-    def _targets_age(self, planned: Planned) -> GuardResult:
-        limit_days, as_of = self._policy.max_targets_age_days, planned.targets_as_of
+    def _targets_age(self, proposal: Proposal) -> GuardResult:
+        limit_days, as_of = self._policy.max_targets_age_days, proposal.targets_as_of
         if as_of is None:
             return GuardResult(
                 code="targets_old",
@@ -104,15 +104,15 @@ class PlanChecks:
             return GuardResult(code=code, passed=True, message=f"{words} A person has approved this plan.")
         return GuardResult(code=code, passed=passed, message=words)
 
-    async def _orders_feasible(self, planned: Planned) -> list[GuardResult]:
+    async def _orders_feasible(self, proposal: Proposal) -> list[GuardResult]:
         """Asks the broker what it would say of the orders, before any is sent.
 
         Not of those whose like it has lately filled for this account: each question counts against the pace of the
         link. The largest buy is always asked about, for the margin. Sells are asked about whole; buys as far as the
         cash of now reaches, since the broker judges each order by itself and knows nothing of the sells before it.
         """
-        questions = self._questions(planned) if self._client.capabilities.what_if else []
-        answers = await together(
+        questions = self._questions(proposal) if self._client.capabilities.what_if else []
+        answers = await run_concurrently(
             *(
                 self._client.check_feasible(self._ticket.account_id, symbol, shares, price)
                 for symbol, shares, price in questions
@@ -128,17 +128,17 @@ class PlanChecks:
             _feasible("buy", [words for shares, words in refused if shares > 0]),
         ]
 
-    def _questions(self, planned: Planned) -> list[tuple[str, Decimal, Decimal]]:
+    def _questions(self, proposal: Proposal) -> list[tuple[str, Decimal, Decimal]]:
         """Symbol, signed shares and limit of each order to ask about."""
         sells = [
             (trade.symbol, Decimal(trade.quantity), trade.price)
-            for trade in planned.result.trades
+            for trade in proposal.result.trades
             if trade.quantity < 0 and trade.price is not None
         ]
-        cash = planned.snapshot.cash_usd
+        cash = proposal.snapshot.cash_usd
         buys = [
             (buy.symbol, min(Decimal(buy.quantity), cash // buy.price - 1), buy.price)
-            for buy in planned.result.plan.buys
+            for buy in proposal.result.plan.buys
         ]
         possible = [(symbol, shares, price) for symbol, shares, price in buys if shares >= 1]
         largest = max(possible, key=lambda buy: buy[1] * buy[2], default=None)

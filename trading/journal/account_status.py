@@ -14,7 +14,7 @@ from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode,
 UNDONE = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
 
 
-def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
+def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
     """Adds to the history of the account's value, and says where it stands now, fenced."""
     now = timezone.now()
     values = {"account_id": account_pk, "total_value_usd": total_value_usd, "cash_usd": cash_usd}
@@ -28,7 +28,7 @@ def keep_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd
         )
 
 
-def keep_plan(run: RebalanceRun) -> None:
+def store_plan(run: RebalanceRun) -> None:
     """What the account's newest plan, or its outcome, says about drift."""
     if not run.result:
         return
@@ -62,7 +62,7 @@ def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:
     return symbol == CASH, -weight, symbol
 
 
-def keep_total() -> None:
+def store_total() -> None:
     """What all enabled accounts are worth together today, by their latest values."""
     known = AccountStanding.objects.filter(account__enabled=True)
     sums = known.aggregate(total=Sum("total_value_usd"), cash=Sum("cash_usd"), accounts=Count("pk"))
@@ -74,7 +74,7 @@ def keep_total() -> None:
     )
 
 
-def keep_history(values: Sequence[AccountValue]) -> None:
+def store_history(values: Sequence[AccountValue]) -> None:
     """Adds past values of an account, one a day, oldest first, to its history and to that of all accounts."""
     with transaction.atomic():
         AccountValue.objects.bulk_create(values)

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError
 
 from trading.errors import LeaseLost
 from trading.journal.leases import SURE_SECONDS, Lease, check_lease, fenced
-from trading.journal.order_updates import Word, apply_words
+from trading.journal.order_updates import OrderUpdate, apply_updates
 from trading.journal.orders import OrderView
 
 P = ParamSpec("P")
@@ -44,11 +44,11 @@ class _Entry:
 class _Words:
     """What the broker has said of an order, and who waits until it is recorded."""
 
-    said: list[Word] = field(default_factory=list)
+    said: list[OrderUpdate] = field(default_factory=list)
     written: list[asyncio.Future[OrderView]] = field(default_factory=list)
 
 
-class Scribe:
+class BatchWriter:
     """Writes for all runs of one lease; every write fails with `LeaseLost` once another process has the slot."""
 
     def __init__(self, lease: Lease) -> None:
@@ -66,7 +66,7 @@ class Scribe:
         self._wake()
         return await written
 
-    async def words(self, order_pk: int, said: Sequence[Word]) -> OrderView:
+    async def words(self, order_pk: int, said: Sequence[OrderUpdate]) -> OrderView:
         """Brings an order to what the broker says, all of it or nothing; returns when that is committed."""
         written: asyncio.Future[OrderView] = asyncio.get_running_loop().create_future()
         waiting = self._words.setdefault(order_pk, _Words())
@@ -75,7 +75,7 @@ class Scribe:
         self._wake()
         return await written
 
-    async def still_mine(self) -> None:
+    async def check_lease(self) -> None:
         """Makes sure that the slot is ours, right before an effect: by the database, or by its word of a moment ago.
 
         That word is good for as long as it said: nobody can take a lease before it has run out.
@@ -108,7 +108,7 @@ class Scribe:
                 said = {pk: waiting.said for pk, waiting in words.items()}
                 recorded: asyncio.Future[dict[int, OrderView]] = asyncio.get_running_loop().create_future()
                 recorded.add_done_callback(partial(_hand_out, words))
-                entries.insert(0, _Entry(partial(apply_words, self.lease, said), recorded))
+                entries.insert(0, _Entry(partial(apply_updates, self.lease, said), recorded))
             # One thread for all of the engine's statements: they are short, and their order is kept.
             outcomes = await sync_to_async(_write_together)(self.lease, [entry.write for entry in entries])
             for entry, outcome in zip(entries, outcomes, strict=True):

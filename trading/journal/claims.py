@@ -108,7 +108,7 @@ def _take_over(lease: Lease, run: RebalanceRun) -> bool:
     return True
 
 
-def let_go(lease: Lease, pk: int) -> float:
+def release(lease: Lease, pk: int) -> float:
     """Leaves a run to a later lease because the broker cannot be reached now; this does not count as an attempt.
 
     Returns:

@@ -8,7 +8,7 @@ from trading.market_calendar import MarketCalendar
 from trading.models import SeenExecution
 
 
-def keep_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
+def store_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
     """Keeps executions, each in the session that it belongs to; one that is known as it was corrected, fenced.
 
     Returns:

@@ -3,7 +3,7 @@
 from brokers.broker_types import Execution
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced
-from trading.journal.order_updates import apply_words, mark_order
+from trading.journal.order_updates import apply_updates, mark_order
 from trading.journal.orders import OrderView
 from trading.journal.outbox import announce
 from trading.journal.runs import move_run, note
@@ -12,7 +12,7 @@ from trading.models import Order, OrderState, RebalanceRun, RunState
 CODE = "settled_by_hand"
 
 
-def settle_order(lease: Lease, order_pk: int, target: OrderState, fill: Execution | None, message: str) -> OrderView:
+def resolve_order(lease: Lease, order_pk: int, target: OrderState, fill: Execution | None, message: str) -> OrderView:
     """Brings an order to its end as a person has found it, with what was filled and is not recorded yet.
 
     Raises:
@@ -20,10 +20,10 @@ def settle_order(lease: Lease, order_pk: int, target: OrderState, fill: Executio
     """
     with fenced(lease):
         order = Order.objects.select_for_update().get(pk=order_pk)
-        if not order.is_unsettled:
+        if not order.is_open:
             raise IllegalTransition(f"Order {order.client_order_id}", target)
         if fill is not None:
-            apply_words(lease, {order_pk: [fill]})
+            apply_updates(lease, {order_pk: [fill]})
         after = mark_order(lease, order_pk, target, message)
         if after.state != target:
             raise IllegalTransition(f"Order {order.client_order_id}", target)

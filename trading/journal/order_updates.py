@@ -17,9 +17,9 @@ from trading.journal.leases import Lease, fenced
 from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.runs import note_all
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
-from trading.models.orders import trade_in_words
+from trading.models.orders import trade_text
 
-Word = OrderResult | Execution
+OrderUpdate = OrderResult | Execution
 
 FROM_STATUS = {
     OrderStatus.PENDING: None,
@@ -36,7 +36,7 @@ BAD_ENDS = frozenset(
 """States that the run's story tells of."""
 
 
-def says_something(order: OrderView, word: Word) -> bool:
+def changes_order(order: OrderView, word: OrderUpdate) -> bool:
     """Whether a word can change the row at all: brokers repeat themselves, and each write costs."""
     if isinstance(word, Execution):
         return True
@@ -48,7 +48,7 @@ def says_something(order: OrderView, word: Word) -> bool:
     )
 
 
-def apply_words(lease: Lease, words: Mapping[int, Sequence[Word]]) -> dict[int, OrderView]:
+def apply_updates(lease: Lease, words: Mapping[int, Sequence[OrderUpdate]]) -> dict[int, OrderView]:
     """Brings the rows, by their keys, to what the broker says of the orders, fenced.
 
     Returns:
@@ -92,11 +92,11 @@ class _Page:
     def view(self) -> OrderView:
         return view(self.row, self.fills.values())
 
-    def hear(self, word: Word) -> None:
+    def hear(self, word: OrderUpdate) -> None:
         if isinstance(word, Execution):
-            self._hear_execution(word)
+            self._on_execution(word)
         else:
-            self._hear_result(word)
+            self._on_result(word)
 
     def settle(self, target: OrderState | None, message: str = "") -> None:
         """Moves the row to the target, if there is one and it is not there yet and may go there."""
@@ -112,7 +112,7 @@ class _Page:
             words = f": {row.message}" if row.message else "."
             self._note(f"order_{target}", f"{row} is {target}{words}", "warning")
 
-    def _hear_result(self, result: OrderResult) -> None:
+    def _on_result(self, result: OrderResult) -> None:
         row = self.row
         for name, said in (
             ("broker_order_id", result.order_id),
@@ -131,7 +131,7 @@ class _Page:
         is_filled = abs(result.filled_quantity) >= abs(row.quantity)
         self.settle(OrderState.FILLED if is_filled else FROM_STATUS.get(result.status))
 
-    def _hear_execution(self, execution: Execution) -> None:
+    def _on_execution(self, execution: Execution) -> None:
         """Adds one fill, once; a commission that comes later completes it, a correction of the broker replaces it."""
         row, fill = self.row, self.fills.get(execution.execution_id)
         corrects = fill is not None and _corrects(execution, fill)
@@ -165,7 +165,7 @@ class _Page:
         )
         self.fills[execution.execution_id] = fill
         self.new_fills.append(fill)
-        traded = trade_in_words(execution.quantity, self.row.symbol)
+        traded = trade_text(execution.quantity, self.row.symbol)
         self._note("filled", f"{traded} filled at {execution.price_usd.normalize():f}.")
 
     def _change(self, **changes: Any) -> None:

@@ -15,7 +15,7 @@ from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced
 from trading.journal.runs import note_all
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
-from trading.models.orders import trade_in_words
+from trading.models.orders import trade_text
 
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
@@ -54,10 +54,10 @@ class OrderView:
     fills_complete: bool
 
     def __str__(self) -> str:
-        return trade_in_words(self.quantity, self.symbol)
+        return trade_text(self.quantity, self.symbol)
 
     @property
-    def is_settled(self) -> bool:
+    def is_resolved(self) -> bool:
         """Whether nothing more can happen to it at the broker."""
         return self.state not in OrderState.unsettled() and self.state != OrderState.PLANNED
 
@@ -121,7 +121,7 @@ def orders_of(run_pk: int) -> list[OrderView]:
     return _views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
 
 
-def unsettled_of(run_pk: int) -> list[OrderView]:
+def open_orders_of(run_pk: int) -> list[OrderView]:
     """The run's orders that may be alive at the broker, oldest first."""
     return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.unsettled()).order_by("sequence"))
 
@@ -132,10 +132,10 @@ def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
     return {(symbol, quantity < 0) for symbol, quantity in fills.values_list("order__symbol", "quantity").distinct()}
 
 
-def left_behind(account_pk: int, but_run: int) -> list[OrderView]:
+def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
     """Orders of the account's other runs that may be alive at the broker, oldest first."""
     unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.unsettled())
-    return _views(unsettled.exclude(run_id=but_run).order_by("id"))
+    return _views(unsettled.exclude(run_id=exclude_run).order_by("id"))
 
 
 def _views(orders: QuerySet[Order]) -> list[OrderView]:

@@ -53,7 +53,7 @@ def announce_event(event: StrategyEvent) -> None:
     if event.state == EventState.ACCEPTED or event.source in SENDERS_WHO_SEE:
         return
     where = event.channel or event.account_id or "no strategy"
-    tell_people(
+    notify_operators(
         NotificationKind.WARNING,
         f"Event {event.state}: {where} ({event.reason_code})",
         f"{event.reason}\nEvent {event.pk}, message {event.message_id}. Further ones like it within "
@@ -62,12 +62,12 @@ def announce_event(event: StrategyEvent) -> None:
     )
 
 
-def tell_people_at_once(kind: NotificationKind, title: str, body: str) -> None:
+def notify_operators_now(kind: NotificationKind, title: str, body: str) -> None:
     """Writes a message that is about no run, however often."""
     _write(kind, title[:200], body)
 
 
-def tell_people(kind: NotificationKind, title: str, body: str, *, quiet: timedelta) -> bool:
+def notify_operators(kind: NotificationKind, title: str, body: str, *, quiet: timedelta) -> bool:
     """Writes a message that is about no run, unless people were told the same a short while ago.
 
     Returns:

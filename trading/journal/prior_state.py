@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from calculator.projection import CASH
-from trading.journal.orders import OrderView, filled_since, left_behind, orders_of
+from trading.journal.orders import OrderView, filled_since, orders_of, orphaned_orders
 from trading.models import AccountStanding
 
 LATELY = timedelta(days=7)
@@ -14,7 +14,7 @@ LATELY = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Beforehand:
+class PriorState:
     """Read while the link is being opened.
 
     Attributes:
@@ -25,17 +25,17 @@ class Beforehand:
     """
 
     orders: tuple[OrderView, ...]
-    left_behind: tuple[OrderView, ...]
+    orphaned_orders: tuple[OrderView, ...]
     held: frozenset[str]
     filled_lately: frozenset[tuple[str, bool]]
 
 
-def read_beforehand(run_pk: int, account_pk: int) -> Beforehand:
+def read_prior_state(run_pk: int, account_pk: int) -> PriorState:
     """Reads it, now."""
     weights = AccountStanding.objects.filter(account_id=account_pk).values_list("weights", flat=True).first() or []
-    return Beforehand(
+    return PriorState(
         orders=tuple(orders_of(run_pk)),
-        left_behind=tuple(left_behind(account_pk, run_pk)),
+        orphaned_orders=tuple(orphaned_orders(account_pk, run_pk)),
         held=frozenset(symbol for symbol, _ in weights) - {CASH},
         filled_lately=frozenset(filled_since(account_pk, timezone.now() - LATELY)),
     )

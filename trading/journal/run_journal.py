@@ -11,12 +11,12 @@ from django.db.models import Exists, Q
 from brokers.broker_types import Execution
 from trading.common.fail_points import FailPoint, reached
 from trading.journal import claims, order_updates, orders, runs
-from trading.journal.account_status import keep_value
-from trading.journal.batch_writer import Scribe
-from trading.journal.executions import keep_executions
-from trading.journal.order_updates import Word
+from trading.journal.account_status import store_value
+from trading.journal.batch_writer import BatchWriter
+from trading.journal.executions import store_executions
+from trading.journal.order_updates import OrderUpdate
 from trading.journal.orders import OrderView, PlannedOrder
-from trading.journal.prior_state import Beforehand, read_beforehand
+from trading.journal.prior_state import PriorState, read_prior_state
 from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingControl
 
@@ -24,7 +24,7 @@ from trading.models import OrderState, RebalanceRun, RunState, RunStep, TradingC
 class RunJournal:
     """Writes for one run; every write fails with `LeaseLost` once another process has the slot."""
 
-    def __init__(self, scribe: Scribe, run_pk: int) -> None:
+    def __init__(self, scribe: BatchWriter, run_pk: int) -> None:
         self._scribe = scribe
         self.run_pk = run_pk
 
@@ -48,17 +48,19 @@ class RunJournal:
         """Puts the run aside until an instant."""
         await self._scribe.write(runs.defer_run, self.run_pk, code=code, message=message, not_before=not_before)
 
-    async def still_mine(self) -> None:
+    async def check_lease(self) -> None:
         """Makes sure that the slot is ours; to be awaited right before every effect."""
-        await self._scribe.still_mine()
+        await self._scribe.check_lease()
 
     async def orders(self) -> list[OrderView]:
         """The run's orders, oldest first."""
         return await sync_to_async(orders.orders_of)(self.run_pk)
 
-    async def keep_executions(self, account_pk: int, executions: Sequence[Execution], calendar: MarketCalendar) -> None:
+    async def store_executions(
+        self, account_pk: int, executions: Sequence[Execution], calendar: MarketCalendar
+    ) -> None:
         """Keeps what the broker has told of, for the trade guard."""
-        await self._scribe.write(keep_executions, account_pk, executions, calendar)
+        await self._scribe.write(store_executions, account_pk, executions, calendar)
 
     async def stop_requested(self) -> bool:
         """Whether a person has asked to stop the run, its account, or all trading."""
@@ -77,9 +79,9 @@ class RunJournal:
         await sync_to_async(reached)(FailPoint.SUBMITTING_COMMITTED)
         return submitting
 
-    async def apply(self, order: OrderView, *said: Word) -> OrderView:
+    async def apply(self, order: OrderView, *said: OrderUpdate) -> OrderView:
         """Brings an order to what the broker says, all of it or nothing."""
-        news = [word for word in said if order_updates.says_something(order, word)]
+        news = [word for word in said if order_updates.changes_order(order, word)]
         return await self._scribe.words(order.pk, news) if news else order
 
     async def mark(self, order: OrderView, state: OrderState, message: str) -> OrderView:
@@ -88,15 +90,15 @@ class RunJournal:
 
     async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""
-        await self._scribe.write(keep_value, account_pk, total_value_usd, cash_usd)
+        await self._scribe.write(store_value, account_pk, total_value_usd, cash_usd)
 
-    async def let_go(self) -> float:
+    async def release(self) -> float:
         """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""
-        return await self._scribe.write(claims.let_go, self.run_pk)
+        return await self._scribe.write(claims.release, self.run_pk)
 
-    async def beforehand(self, account_pk: int) -> Beforehand:
+    async def beforehand(self, account_pk: int) -> PriorState:
         """What the rows say of the account before the broker is asked."""
-        return await sync_to_async(read_beforehand)(self.run_pk, account_pk)
+        return await sync_to_async(read_prior_state)(self.run_pk, account_pk)
 
     async def age_seconds(self, order: OrderView) -> float:
         """How long ago the order was sent, by the database's clock."""

@@ -11,7 +11,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
 from trading.errors import IllegalTransition
 from trading.journal import schedule
-from trading.journal.account_status import keep_plan
+from trading.journal.account_status import store_plan
 from trading.journal.leases import Lease, fenced
 from trading.journal.outbox import APPROVED_BY_RULE, announce
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
@@ -164,7 +164,7 @@ def end_run(
         note(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
         if state == RunState.COMPLETED:
-            keep_plan(run)
+            store_plan(run)
         schedule.run_ended(run)
         announce(run)
 

@@ -82,7 +82,7 @@ class ChannelListener:
     @property
     def is_refused(self) -> bool:
         """Whether the key has no right to it; new clients would not change that."""
-        return self.status.hearing.state in {DENIED, PUBLISH_ONLY}
+        return self.status.listener_health.state in {DENIED, PUBLISH_ONLY}
 
     # ---- called back by the SDK: these only note
 
@@ -144,18 +144,18 @@ class ChannelListener:
             problem = "attaching takes too long"
         except AblyException as error:
             if refuses_key(error) and self._channel.state == ChannelState.FAILED:
-                self.status.hearing.is_now(DENIED, words(error))
+                self.status.listener_health.is_now(DENIED, words(error))
                 return words(error)
             problem = words(error)
         except TypeError:  # what the SDK raises where the service gave no reason
             problem = "the service gave no reason"
         if self.is_attached:
-            self.status.hearing.is_now("attached", well=True)
+            self.status.listener_health.is_now("attached", well=True)
         elif self._channel.state == ChannelState.ATTACHED:
-            self.status.hearing.is_now(PUBLISH_ONLY)
+            self.status.listener_health.is_now(PUBLISH_ONLY)
             return "the key may publish on it and not subscribe to it"
         else:
-            self.status.hearing.is_now(str(self._channel.state.value), problem)
+            self.status.listener_health.is_now(str(self._channel.state.value), problem)
         return ""
 
     async def _refused(self, reason: str) -> None:

@@ -25,7 +25,7 @@ class KeyRefused(Exception):  # noqa: N818 - it says what is so
     """The service will not have this key."""
 
 
-class Link:
+class AblyConnection:
     """Clients that are connected, or not; made anew rather than mended."""
 
     def __init__(self, config: ListenerConfig, intake: Intake, status: Status) -> None:
@@ -98,7 +98,7 @@ class Link:
         self._look.clear()
         verdict = self._watch.judge(await self._observe(), asyncio.get_running_loop().time())
         state = self._realtime.connection.state.value
-        if verdict.is_well:
+        if verdict.is_healthy:
             self._status.connection.is_now(LISTENING, well=True)
         else:
             self._status.connection.is_now(state, verdict.problem)

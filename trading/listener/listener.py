@@ -14,7 +14,7 @@ from trading.common.concurrency import cancel_until_done
 from trading.listener import offsets
 from trading.listener.alerts import alert
 from trading.listener.config import ListenerConfig
-from trading.listener.connection import KeyRefused, Link
+from trading.listener.connection import AblyConnection, KeyRefused
 from trading.listener.intake import Intake
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
 from trading.monitoring.listener_report import STOPPED, ListenerReport
@@ -79,10 +79,10 @@ class Listener:
         Returns:
             Seconds to wait before the next.
         """
-        link: Link | None = None
+        link: AblyConnection | None = None
         self.status.connection.is_now(CONNECTING, self.status.connection.problem)
         try:
-            link = Link(self._config, self._intake, self.status)
+            link = AblyConnection(self._config, self._intake, self.status)
             reason = await self._listen(link)
         except KeyRefused as refusal:
             self.status.link_is_down(REFUSED, str(refusal))
@@ -105,7 +105,7 @@ class Listener:
         logger.error("Listening anew in %.1f s: %s", pause, reason)
         return pause
 
-    async def _listen(self, link: Link) -> str:
+    async def _listen(self, link: AblyConnection) -> str:
         """Serves the enabled strategies over a link.
 
         Returns:
@@ -121,7 +121,7 @@ class Listener:
                     return verdict.problem
                 if strategies.done():
                     strategies.result()
-                if not verdict.is_well:
+                if not verdict.is_healthy:
                     well_since = None
                     continue
                 well_since = well_since or loop.time()
@@ -130,7 +130,7 @@ class Listener:
         finally:
             await cancel_until_done([strategies])
 
-    async def _follow_strategies(self, link: Link) -> None:
+    async def _follow_strategies(self, link: AblyConnection) -> None:
         while True:
             try:
                 names = await sync_to_async(offsets.enabled_strategies)()

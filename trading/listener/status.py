@@ -30,7 +30,7 @@ class Trouble:
 class ChannelStatus:
     """How one channel stands."""
 
-    hearing: Trouble = field(default_factory=Trouble)
+    listener_health: Trouble = field(default_factory=Trouble)
     history_problem: str = ""
     history_since: datetime | None = None
     last_message_at: datetime | None = None
@@ -44,11 +44,11 @@ class ChannelStatus:
 
     def report(self, name: str) -> ChannelReport:
         """The channel's part of the heartbeat."""
-        since = [instant for instant in (self.hearing.since, self.history_since) if instant is not None]
+        since = [instant for instant in (self.listener_health.since, self.history_since) if instant is not None]
         return ChannelReport(
             name=name,
-            state=self.hearing.state,
-            problem="; ".join(filter(None, (self.hearing.problem, self.history_problem))),
+            state=self.listener_health.state,
+            problem="; ".join(filter(None, (self.listener_health.problem, self.history_problem))),
             trouble_since=min(since, default=None),
             last_message_at=self.last_message_at,
             last_catch_up_at=self.last_catch_up_at,
@@ -85,7 +85,7 @@ class Status:
         """Nothing is heard on any channel."""
         self.connection.is_now(state, problem)
         for channel in self.channels.values():
-            channel.hearing.is_now(WAITING, problem)
+            channel.listener_health.is_now(WAITING, problem)
 
     def report(self, waiting: int) -> ListenerReport:
         """The heartbeat."""

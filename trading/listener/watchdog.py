@@ -28,7 +28,7 @@ class Verdict:
     rebuild: bool = False
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether nothing is amiss."""
         return not self.problem
 

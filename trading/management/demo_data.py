@@ -18,7 +18,7 @@ from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
 from brokers.simulated.matching_engine import open_account, set_position
 from brokers.simulated.models import SimulatedAccount
-from trading.journal.account_status import keep_history
+from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only
@@ -28,7 +28,7 @@ USERS = {
     "viewer": "may look and preview",
 }
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
-RIGHTS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
+PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 
 STRATEGIES = {
     "balanced-60-40": (
@@ -119,7 +119,7 @@ def _history(account_id: str) -> None:
         prices = past_prices(held, close)
         value = books.cash_usd + sum((held[symbol] * price for symbol, price in prices.items()), Decimal(0))
         values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=books.cash_usd))
-    keep_history(values)
+    store_history(values)
 
 
 def _strategy(name: str, title: str, targets: dict[str, str]) -> None:
@@ -134,11 +134,11 @@ def _strategy(name: str, title: str, targets: dict[str, str]) -> None:
 def _users() -> None:
     for name in USERS:
         user, new = User.objects.get_or_create(
-            username=name, defaults={"is_staff": True, "is_superuser": name not in RIGHTS}
+            username=name, defaults={"is_staff": True, "is_superuser": name not in PERMISSIONS}
         )
         if new:
             user.set_password(PASSWORD)
             user.save()
-        if name in RIGHTS:
-            codenames = [*RIGHTS[name], *(f"view_{model}" for model in VIEW_MODELS)]
+        if name in PERMISSIONS:
+            codenames = [*PERMISSIONS[name], *(f"view_{model}" for model in VIEW_MODELS)]
             user.user_permissions.set(Permission.objects.filter(codename__in=codenames))

@@ -23,7 +23,7 @@ class OrderState(models.TextChoices):
         return (cls.SUBMITTING, cls.WORKING, cls.UNKNOWN)
 
 
-def trade_in_words(quantity: Decimal, symbol: str) -> str:
+def trade_text(quantity: Decimal, symbol: str) -> str:
     """A signed number of shares as people say it: `SELL 5 VTI`."""
     return f"{'SELL' if quantity < 0 else 'BUY'} {abs(quantity).normalize():f} {symbol}"
 
@@ -73,7 +73,7 @@ class Order(models.Model):
         constraints = (models.UniqueConstraint(fields=("run", "sequence"), name="order_sequence_once_per_run"),)
 
     def __str__(self) -> str:
-        return trade_in_words(self.quantity, self.symbol)
+        return trade_text(self.quantity, self.symbol)
 
     @property
     def shares(self) -> Decimal:
@@ -96,7 +96,7 @@ class Order(models.Model):
         return self.quantity < 0
 
     @property
-    def is_unsettled(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it may be alive at the broker."""
         return self.state in OrderState.unsettled()
 

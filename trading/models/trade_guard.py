@@ -1,6 +1,6 @@
 from django.db import models
 
-from trading.models.orders import trade_in_words
+from trading.models.orders import trade_text
 
 
 class ExecutedSession(models.Model):
@@ -39,4 +39,4 @@ class SeenExecution(models.Model):
         indexes = (models.Index(fields=("account", "-session_date"), name="seen_by_account"),)
 
     def __str__(self) -> str:
-        return trade_in_words(self.quantity, self.symbol)
+        return trade_text(self.quantity, self.symbol)

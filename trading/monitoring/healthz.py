@@ -4,14 +4,14 @@ from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_GET
 
-from trading.monitoring.status import Hearing, broker_signs, hearing, overview, queue_signs
+from trading.monitoring.status import ListenerHealth, broker_health, listener_health, overview, queue_health
 
 
 @require_GET
 def healthz(_: HttpRequest) -> JsonResponse:
     """`/healthz`: 200 when database, workers and listener are well, 503 when not; no secrets."""
     try:
-        now, events, waiting, broker = overview(), hearing(), queue_signs(), broker_signs()
+        now, events, waiting, broker = overview(), listener_health(), queue_health(), broker_health()
     except DatabaseError:
         return JsonResponse({"database": "unreachable"}, status=503)
     body = {
@@ -25,16 +25,16 @@ def healthz(_: HttpRequest) -> JsonResponse:
         },
         "runs": {"needs_attention": now.needs_attention},
     }
-    return JsonResponse(body, status=200 if now.workers_alive and events.is_well else 503)
+    return JsonResponse(body, status=200 if now.workers_alive and events.is_healthy else 503)
 
 
-def _words(events: Hearing) -> str:
+def _words(events: ListenerHealth) -> str:
     """How the listener stands, without the names of strategies: `doctor` has those."""
-    if not events.is_wanted:
+    if not events.is_enabled:
         return "not configured"
     if events.report is None:
         return "no sign of life"
-    if events.is_well:
+    if events.is_healthy:
         return "ok"
     if events.unheard and events.report.state == "listening":
         return f"{events.unheard} of {len(events.report.channels)} channels not heard"

@@ -24,7 +24,7 @@ from trading.models import (
     TradingControl,
     WebhookDelivery,
 )
-from trading.monitoring.status import broker_signs, hearing, queue_signs, signs_of
+from trading.monitoring.status import broker_health, heartbeats_of, listener_health, queue_health
 
 REFUSAL = "Metrics are for this machine, or for `Authorization: Bearer` with METRICS_TOKEN.\n"
 
@@ -34,11 +34,11 @@ class Installation(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every gauge."""
-        workers = [sign for sign in signs_of("worker") if sign.is_fresh]
+        workers = [sign for sign in heartbeats_of("worker") if sign.is_fresh]
         yield _gauge("workers", "Worker processes with a fresh sign of life", len(workers))
-        heard = hearing()
-        yield _gauge("listener_well", "Whether every channel that is to be heard is heard", float(heard.is_well))
-        waiting = queue_signs()
+        heard = listener_health()
+        yield _gauge("listener_well", "Whether every channel that is to be heard is heard", float(heard.is_healthy))
+        waiting = queue_health()
         yield _gauge("queue_tasks", "Tasks that wait in the queue", waiting.tasks)
         yield _gauge("queue_oldest_seconds", "Age of the oldest task that is due", waiting.oldest_seconds)
         yield _by_state("runs", "Runs by state", RebalanceRun.objects.all())
@@ -49,7 +49,7 @@ class Installation(Collector):
         for name, outbox in (("notifications", Notification), ("webhooks", WebhookDelivery)):
             pending.add_metric([name], outbox.objects.filter(state=NotificationState.PENDING).count())
         yield pending
-        broker = broker_signs()
+        broker = broker_health()
         yield _gauge("slots_in_use_elsewhere", "Connection slots whose client id is taken", broker.in_use_elsewhere)
         if broker.answered_seconds_ago is not None:
             yield _gauge(

@@ -25,7 +25,7 @@ LONGEST_ANSWER = 100_000
 
 
 @dataclass(frozen=True)
-class Sign:
+class HeartbeatAge:
     """The latest sign of life of one process."""
 
     name: str
@@ -42,32 +42,32 @@ class Overview:
     needs_attention: int
 
 
-def signs_of(kind: str) -> list[Sign]:
+def heartbeats_of(kind: str) -> list[HeartbeatAge]:
     """The processes of a kind that have ever shown a sign of life, by name."""
     now = timezone.now()
     return [_sign(row, now) for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name")]
 
 
-def _sign(row: ProcessHeartbeat, now: datetime) -> Sign:
+def _sign(row: ProcessHeartbeat, now: datetime) -> HeartbeatAge:
     age_seconds = (now - row.at).total_seconds()
     # Plain `qcluster` shows one with each of its scheduled sweeps only.
     every_seconds = row.details.get("every_seconds", settings.SWEEP_SECONDS)
-    return Sign(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5)
+    return HeartbeatAge(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5)
 
 
 @dataclass(frozen=True)
-class Hearing:
+class ListenerHealth:
     """Whether the events of the channels are heard, as the best of the listeners tells."""
 
-    is_wanted: bool
+    is_enabled: bool
     listener: str = ""
     report: ListenerReport | None = None
     troubles: tuple[str, ...] = ()
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether every channel is heard that is to be heard."""
-        return not self.is_wanted or not self.troubles
+        return not self.is_enabled or not self.troubles
 
     @property
     def unheard(self) -> int:
@@ -75,54 +75,54 @@ class Hearing:
         return sum(channel.trouble_since is not None for channel in self.report.channels) if self.report else 0
 
 
-def hearing() -> Hearing:
+def listener_health() -> ListenerHealth:
     """How the listeners stand, by their heartbeats: a row that is old, or tells of trouble, is not well."""
     now = timezone.now()
     rows = list(ProcessHeartbeat.objects.filter(kind="listener").order_by("-at"))
     stopped = not rows or rows[0].details.get("state") == STOPPED
     if stopped and not settings.REALTIME_API_KEY.get_secret_value():
-        return Hearing(is_wanted=False)
+        return ListenerHealth(is_enabled=False)
     fresh = [row for row in rows if (now - row.at).total_seconds() <= FRESH_SECONDS]
     heard = [_hearing(row, now) for row in fresh if row.details.get("state") != STOPPED]
-    silent = Hearing(is_wanted=True, troubles=("The listener shows no sign of life.",))
+    silent = ListenerHealth(is_enabled=True, troubles=("The listener shows no sign of life.",))
     return min(heard, key=lambda one: len(one.troubles), default=silent)
 
 
-def _hearing(row: ProcessHeartbeat, now: datetime) -> Hearing:
+def _hearing(row: ProcessHeartbeat, now: datetime) -> ListenerHealth:
     try:
         report = ListenerReport.model_validate(row.details)
     except ValidationError:
-        return Hearing(True, row.name, troubles=("The listener's heartbeat is of another version.",))
-    return Hearing(True, row.name, report, tuple(report.troubles(now)))
+        return ListenerHealth(True, row.name, troubles=("The listener's heartbeat is of another version.",))
+    return ListenerHealth(True, row.name, report, tuple(report.troubles(now)))
 
 
 @dataclass(frozen=True)
-class QueueSigns:
+class QueueHealth:
     """How the queue stands."""
 
     tasks: int
     oldest_seconds: float
 
 
-def queue_signs() -> QueueSigns:
+def queue_health() -> QueueHealth:
     """How many tasks wait, and since when the oldest of those that are due does."""
     now = timezone.now()
     oldest = OrmQ.objects.filter(lock__lte=now).order_by("lock").values_list("lock", flat=True).first()
-    return QueueSigns(OrmQ.objects.count(), (now - oldest).total_seconds() if oldest else 0.0)
+    return QueueHealth(OrmQ.objects.count(), (now - oldest).total_seconds() if oldest else 0.0)
 
 
 @dataclass(frozen=True)
-class BrokerSigns:
+class BrokerHealth:
     """How the brokers stand, as far as runs have found out."""
 
     answered_seconds_ago: float | None
     in_use_elsewhere: int
 
 
-def broker_signs() -> BrokerSigns:
+def broker_health() -> BrokerHealth:
     """When a broker last told of an account, and how many client ids are taken by somebody else."""
     latest = AccountStanding.objects.aggregate(at=Max("seen_at"))["at"]
-    return BrokerSigns(
+    return BrokerHealth(
         answered_seconds_ago=(timezone.now() - latest).total_seconds() if latest else None,
         in_use_elsewhere=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
     )
@@ -146,7 +146,7 @@ def unreachable_broker() -> RebalanceRun | None:
 def overview() -> Overview:
     """The state of the installation now."""
     return Overview(
-        workers_alive=any(sign.is_fresh for sign in signs_of("worker")),
+        workers_alive=any(sign.is_fresh for sign in heartbeats_of("worker")),
         queued_tasks=OrmQ.objects.count(),
         needs_attention=RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count(),
     )
@@ -154,7 +154,7 @@ def overview() -> Overview:
 
 def this_host_shows(kind: str, host: str) -> bool:
     """Whether a process of this kind and host has shown a sign of life lately."""
-    return any(sign.is_fresh and sign.name.startswith(f"{kind}:{host}:") for sign in signs_of(kind))
+    return any(sign.is_fresh and sign.name.startswith(f"{kind}:{host}:") for sign in heartbeats_of(kind))
 
 
 def site_trouble(port: int) -> str:

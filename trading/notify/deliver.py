@@ -17,7 +17,7 @@ from trading.notify.retry import MAX_ATTEMPTS, claim, is_last_attempt
 
 logger = logging.getLogger("rebalancer.trading")
 
-TEST_RIGHT = "accounts.execute_account"
+TEST_PERMISSION = "accounts.execute_account"
 TYPES = {
     NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
     NotificationKind.WARNING: apprise.NotifyType.WARNING,
@@ -74,7 +74,7 @@ def send_test(person: User) -> None:
     Raises:
         Refused: the person has no right, nothing is configured, or a channel did not take it.
     """
-    if not person.has_perm(TEST_RIGHT):
+    if not person.has_perm(TEST_PERMISSION):
         raise Refused("not_permitted", "You may not send test messages. Ask someone with the right to execute.")
     urls = targets()
     if not urls:

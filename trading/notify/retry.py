@@ -8,12 +8,12 @@ from django.utils import timezone
 from trading.models import Notification, NotificationState, WebhookDelivery
 
 MAX_ATTEMPTS = 12
-LONGEST_WAIT_SECONDS = 3600
+MAX_WAIT_SECONDS = 3600
 
 
 def claim(row: Notification | WebhookDelivery) -> bool:
     """Takes a row that is due, by moving its time on, so that two processes do not send it twice."""
-    wait = min(5 * 2**row.attempts, LONGEST_WAIT_SECONDS)
+    wait = min(5 * 2**row.attempts, MAX_WAIT_SECONDS)
     pending = type(row)._default_manager.filter(  # noqa: SLF001 - Django's name for it
         pk=row.pk, state=NotificationState.PENDING, attempts=row.attempts
     )

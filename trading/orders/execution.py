@@ -25,7 +25,7 @@ from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
 from trading.orders.reconciliation import Reconciler
-from trading.orders.update_router import OrderDesk, Update
+from trading.orders.update_router import OrderUpdateRouter, Update
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -54,7 +54,7 @@ class OrderPhase:
         self,
         *,
         client: BrokerClient,
-        desk: OrderDesk,
+        desk: OrderUpdateRouter,
         journal: RunJournal,
         reconciler: Reconciler,
         account_id: str,
@@ -109,7 +109,7 @@ class OrderPhase:
             order = await self._reconciler.settle(order)
         if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
             order = await self._until_settled(order, self._deadlines.order)
-        if not order.is_settled and order.state != OrderState.UNKNOWN:
+        if not order.is_resolved and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)
         order = await self._with_all_fills(order)
         reached(FailPoint.ORDER_ENDED, self._account_id)
@@ -119,7 +119,7 @@ class OrderPhase:
         """From the committed row to the broker's first word, recorded."""
         order = (await submitting)[number]
         # Asked after the commit: a process that was paused before it finds out here that another has gone on.
-        await self._journal.still_mine()
+        await self._journal.check_lease()
         reached(FailPoint.BEFORE_SEND, self._account_id)
         return await self._send(order)
 
@@ -164,7 +164,7 @@ class OrderPhase:
         """Follows the order's updates until its end or the deadline, whichever is first."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while not order.is_settled and (left := deadline - loop.time()) > 0:
+        while not order.is_resolved and (left := deadline - loop.time()) > 0:
             try:
                 async with asyncio.timeout(min(left, QUIET_SECONDS)):
                     updates = await self._desk.next_updates(order.client_order_id)
@@ -183,9 +183,9 @@ class OrderPhase:
             logger.warning("Cancel of %s was not taken: %s", order.client_order_id, error.message)
         reached(FailPoint.CANCEL_REQUESTED, self._account_id)
         order = await self._until_settled(order, self._deadlines.cancel)
-        if not order.is_settled:
+        if not order.is_resolved:
             order = await self.asked(order)
-        if not order.is_settled:
+        if not order.is_resolved:
             order = await self._journal.mark(
                 order, OrderState.UNKNOWN, "The broker did not confirm the cancel: the order may be alive."
             )

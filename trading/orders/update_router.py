@@ -23,7 +23,7 @@ class _Box:
         self.has_news = asyncio.Event()
 
 
-class OrderDesk:
+class OrderUpdateRouter:
     """One per connection: reads its stream of updates, for all accounts of the slot."""
 
     def __init__(self, client: BrokerClient) -> None:

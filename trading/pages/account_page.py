@@ -7,15 +7,15 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
-from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT, may_execute
+from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION, may_execute
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import market_calendar
 from trading.models import RunMode, RunState, without_documents
 from trading.pages.charts import value_chart
 from trading.pages.dashboard import OLD_AFTER
 from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
-from trading.pages.layout import accounts_crumb, framed, person_of
-from trading.pages.permissions import needs
+from trading.pages.layout import accounts_crumb, render_page, user_of
+from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import band_percent, drift_chart, rings, weight_rows
 from trading.schedule.entries import open_entries
 
@@ -23,7 +23,7 @@ RUNS_SHOWN = 8
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
     """Where the account stands and what was done."""
     found = get_object_or_404(
@@ -56,11 +56,11 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "going_on": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
         "waits": runs.filter(state=RunState.DEFERRED).first(),
         "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
-        "may_preview": request.user.has_perm(PREVIEW_RIGHT),
-        "may_schedule": may_execute(person_of(request), found),
+        "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
+        "may_schedule": may_execute(user_of(request), found),
         "scheduled": open_entries().filter(account=found),
     }
-    return framed(request, "trading/account.html", context, found.display_name, accounts_crumb())
+    return render_page(request, "trading/account.html", context, found.display_name, accounts_crumb())
 
 
 def _trade_guard(account: Account) -> object:

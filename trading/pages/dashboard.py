@@ -12,13 +12,13 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from calculator.projection import CASH
-from trading.actions.previews import PREVIEW_RIGHT, VIEW_RIGHT
+from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
-from trading.monitoring.status import hearing, overview, unreachable_broker
+from trading.monitoring.status import listener_health, overview, unreachable_broker
 from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
-from trading.pages.layout import framed
-from trading.pages.permissions import needs
+from trading.pages.layout import render_page
+from trading.pages.permissions import require_permission
 
 CARDS_A_PAGE = 12
 OLD_AFTER = timedelta(days=2)
@@ -38,7 +38,7 @@ class Card:
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def dashboard(request: HttpRequest) -> HttpResponse:
     """All accounts at a glance, the worst first."""
     pages = Paginator(_worst_first(), CARDS_A_PAGE)
@@ -50,15 +50,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "chart": value_chart(total_values(), rebalance_days()),
         "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
         "health": overview(),
-        "hearing": hearing(),
+        "hearing": listener_health(),
         "unreachable": unreachable_broker(),
         "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
         .select_related("account")
         .order_by("due_at")
         .first(),
-        "may_preview": request.user.has_perm(PREVIEW_RIGHT),
+        "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
     }
-    return framed(request, "trading/dashboard.html", context, "Dashboard")
+    return render_page(request, "trading/dashboard.html", context, "Dashboard")
 
 
 def _worst_first() -> QuerySet[Account]:

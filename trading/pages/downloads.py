@@ -5,9 +5,9 @@ import csv
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_GET
 
-from trading.actions.previews import VIEW_RIGHT
+from trading.actions.previews import VIEW_PERMISSION
 from trading.models import RebalanceRun, RunMode
-from trading.pages.permissions import needs
+from trading.pages.permissions import require_permission
 from trading.pages.run_page import find_run
 from trading.pages.run_report import slippage_bps
 from trading.serializers import rebalance_result
@@ -29,7 +29,7 @@ ORDERS = (
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """The trades of a preview, or the orders of a run."""
     run = find_run(run_id)
@@ -65,7 +65,7 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def run_json(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """The run as `rebalance --json` prints it."""
     run = find_run(run_id)

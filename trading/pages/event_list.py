@@ -5,11 +5,11 @@ from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from trading.actions.previews import VIEW_RIGHT
+from trading.actions.previews import VIEW_PERMISSION
 from trading.models import EventState, RebalanceRun, StrategyEvent, without_documents
-from trading.pages.layout import framed
+from trading.pages.layout import render_page
 from trading.pages.pagination import PAGE_SIZE, cursor_page, filter_links
-from trading.pages.permissions import needs
+from trading.pages.permissions import require_permission
 
 RUNS_OF_AN_EVENT = 5
 EVENT_FILTERS = {
@@ -20,7 +20,7 @@ EVENT_FILTERS = {
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def events(request: HttpRequest) -> HttpResponse:
     """Every message with what became of it."""
     chosen = request.GET.get("state", "")
@@ -28,7 +28,7 @@ def events(request: HttpRequest) -> HttpResponse:
     if states := EVENT_FILTERS.get(chosen, ("", ()))[1]:
         found = found.filter(state__in=states)
     context = {"page": cursor_page(found, request, PAGE_SIZE), "filters": filter_links(EVENT_FILTERS, chosen)}
-    return framed(request, "trading/events.html", context, "Events")
+    return render_page(request, "trading/events.html", context, "Events")
 
 
 def with_first_runs(found: QuerySet[StrategyEvent]) -> QuerySet[StrategyEvent]:

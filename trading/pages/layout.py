@@ -82,7 +82,7 @@ def _menu(request: HttpRequest) -> list[dict[str, object]]:
     ]
 
 
-def person_of(request: HttpRequest) -> User:
+def user_of(request: HttpRequest) -> User:
     """Who is logged in."""
     # Behind django-otp's middleware it is a lazy object that says it is a User, and is one.
     if not isinstance(request.user, User):
@@ -100,7 +100,7 @@ def account_crumb(account: Account) -> tuple[str, str]:
     return account.display_name, reverse("trading:account", args=[account.account_id])
 
 
-def framed(
+def render_page(
     request: HttpRequest, template: str, context: dict[str, Any], title: str, *crumbs: tuple[str, str]
 ) -> HttpResponse:
     """A page in the frame; crumbs are labels with addresses, from the outside in."""

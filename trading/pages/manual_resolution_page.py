@@ -12,12 +12,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import Account
 from trading.access.two_factor import has_device
-from trading.actions.manual_resolution import Finding, Outcome, can_be_settled, close_run, may_settle, settle_order
-from trading.actions.previews import VIEW_RIGHT
+from trading.actions.manual_resolution import Finding, Outcome, can_be_resolved, close_run, may_resolve, resolve_order
+from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
-from trading.pages.layout import account_crumb, accounts_crumb, framed, person_of
-from trading.pages.permissions import needs
+from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
+from trading.pages.permissions import require_permission
 
 LABELS = {
     Outcome.FILLED: "It was filled, or a part of it; the rest is gone",
@@ -53,16 +53,16 @@ class FindingForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 @never_cache
 @sensitive_post_parameters()
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
     """The form for one order, and what becomes of it."""
     orders = Order.objects.select_related("run", "account")
     order = get_object_or_404(orders, run__run_id=run_id, sequence=sequence)
-    me = person_of(request)
+    me = user_of(request)
     form = FindingForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            settled = settle_order(
+            settled = resolve_order(
                 order,
                 me,
                 form.finding(),
@@ -81,22 +81,22 @@ def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "run": order.run,
         "account": order.account,
         "form": form,
-        "may_settle": may_settle(me),
-        "can_settle": may_settle(me) and can_be_settled(order),
+        "may_settle": may_resolve(me),
+        "can_settle": may_resolve(me) and can_be_resolved(order),
         "is_live": is_live,
         "needs_code": is_live and has_device(me),
     }
     crumbs = accounts_crumb(), account_crumb(order.account)
-    return framed(request, "trading/settle.html", context, "Settle an order", *crumbs)
+    return render_page(request, "trading/settle.html", context, "Settle an order", *crumbs)
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def close(request: HttpRequest, run_id: str) -> HttpResponse:
     """Closes a run that needed attention."""
     run = get_object_or_404(RebalanceRun.objects.select_related("account"), run_id=run_id)
     try:
-        close_run(run, person_of(request), request.POST.get("comment", ""))
+        close_run(run, user_of(request), request.POST.get("comment", ""))
         messages.success(request, "The run is closed.")
     except Refused as refusal:
         messages.error(request, refusal.message)

@@ -9,16 +9,16 @@ from django.views.decorators.http import require_GET, require_POST
 from trading.errors import Refused
 from trading.models import Notification, NotificationState, without_documents
 from trading.notify.deliver import channels, send_test
-from trading.pages.layout import framed, person_of
+from trading.pages.layout import render_page, user_of
 from trading.pages.pagination import cursor_page
-from trading.pages.permissions import needs
+from trading.pages.permissions import require_permission
 
 VIEW_MESSAGES = "trading.view_notification"
 A_PAGE = 30
 
 
 @require_GET
-@needs(VIEW_MESSAGES)
+@require_permission(VIEW_MESSAGES)
 def notifications(request: HttpRequest) -> HttpResponse:
     """The channels, what goes to them, and the outbox."""
     context = {
@@ -29,15 +29,15 @@ def notifications(request: HttpRequest) -> HttpResponse:
         "pending": Notification.objects.filter(state=NotificationState.PENDING).count(),
         "may_test": request.user.has_perm("accounts.execute_account"),
     }
-    return framed(request, "trading/notifications.html", context, "Notifications")
+    return render_page(request, "trading/notifications.html", context, "Notifications")
 
 
 @require_POST
-@needs(VIEW_MESSAGES)
+@require_permission(VIEW_MESSAGES)
 def send_a_test(request: HttpRequest) -> HttpResponse:
     """Sends one message to every channel."""
     try:
-        send_test(person_of(request))
+        send_test(user_of(request))
         messages.success(request, "A test message was handed to every channel. Look whether it has arrived.")
     except Refused as refusal:
         messages.error(request, refusal.message)

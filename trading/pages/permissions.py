@@ -7,13 +7,13 @@ from typing import Concatenate, ParamSpec
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponseBase
 
-from trading.pages.layout import framed
+from trading.pages.layout import render_page
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
-def needs(right: str) -> Callable[[View[P]], View[P]]:
+def require_permission(right: str) -> Callable[[View[P]], View[P]]:
     """The view is for people with the right; the admin's login would send others away without a word."""
 
     def decorate(view: View[P]) -> View[P]:
@@ -21,7 +21,7 @@ def needs(right: str) -> Callable[[View[P]], View[P]]:
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if request.user.has_perm(right):
                 return view(request, *args, **kwargs)
-            answer = framed(request, "trading/no_right.html", {"right": right}, "Not permitted")
+            answer = render_page(request, "trading/no_right.html", {"right": right}, "Not permitted")
             answer.status_code = 403
             return answer
 

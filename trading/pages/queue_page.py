@@ -6,16 +6,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django_q.models import Failure, OrmQ, Schedule
 
-from trading.monitoring.status import signs_of
-from trading.pages.layout import framed
-from trading.pages.permissions import needs
+from trading.monitoring.status import heartbeats_of
+from trading.pages.layout import render_page
+from trading.pages.permissions import require_permission
 
 A_PAGE = 50
 
 
 @require_GET
 @never_cache
-@needs("trading.view_processheartbeat")
+@require_permission("trading.view_processheartbeat")
 def queue(request: HttpRequest) -> HttpResponse:
     """Workers, what waits, the schedules, and what failed lately."""
     now = timezone.now()
@@ -24,14 +24,14 @@ def queue(request: HttpRequest) -> HttpResponse:
         for row in OrmQ.objects.order_by("lock")[:A_PAGE]
     ]
     context = {
-        "workers": signs_of("worker"),
+        "workers": heartbeats_of("worker"),
         "tasks": tasks,
         "waiting": OrmQ.objects.count(),
         "schedules": Schedule.objects.order_by("name").only("name", "func", "next_run"),
         # Without their results, which are pickles.
         "failures": Failure.objects.order_by("-stopped").only("name", "func", "stopped")[:A_PAGE],
     }
-    return framed(request, "trading/queue.html", context, "Queue")
+    return render_page(request, "trading/queue.html", context, "Queue")
 
 
 def _name(row: OrmQ) -> str:

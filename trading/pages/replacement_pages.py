@@ -14,8 +14,8 @@ from accounts.models import Account, ReplacementSet, Strategy
 from accounts.policies import resolve_policy
 from accounts.replacements import find_cycle, replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
-from trading.pages.layout import framed
-from trading.pages.permissions import needs
+from trading.pages.layout import render_page
+from trading.pages.permissions import require_permission
 from trading.pages.strategy_pages import targets_of
 
 VIEW_SET = "accounts.view_replacementset"
@@ -44,17 +44,17 @@ class Effect:
 
 
 @require_GET
-@needs(VIEW_SET)
+@require_permission(VIEW_SET)
 def replacement_sets(request: HttpRequest) -> HttpResponse:
     """All replacement sets."""
     found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
     shown = Paginator(found.order_by("name"), A_PAGE).get_page(request.GET.get("page"))
     context = {"page": shown, "may_add": request.user.has_perm("accounts.add_replacementset")}
-    return framed(request, "trading/replacement_sets.html", context, "Replacement sets")
+    return render_page(request, "trading/replacement_sets.html", context, "Replacement sets")
 
 
 @require_GET
-@needs(VIEW_SET)
+@require_permission(VIEW_SET)
 def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
     """One replacement set with its effect on each strategy that uses it."""
     found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)
@@ -67,7 +67,7 @@ def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
         "may_change": request.user.has_perm("accounts.change_replacementset"),
     }
     crumb = ("Replacement sets", reverse("trading:replacement_sets"))
-    return framed(request, "trading/replacement_set.html", context, found.name, crumb)
+    return render_page(request, "trading/replacement_set.html", context, found.name, crumb)
 
 
 def _effects(found: ReplacementSet) -> list[Effect]:

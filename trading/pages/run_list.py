@@ -3,11 +3,11 @@
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from trading.actions.previews import VIEW_RIGHT
+from trading.actions.previews import VIEW_PERMISSION
 from trading.models import RebalanceRun, RunState, without_documents
-from trading.pages.layout import framed
+from trading.pages.layout import render_page
 from trading.pages.pagination import PAGE_SIZE, cursor_page, filter_links
-from trading.pages.permissions import needs
+from trading.pages.permissions import require_permission
 
 RUN_FILTERS = {
     "": ("All", ()),
@@ -20,7 +20,7 @@ RUN_FILTERS = {
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def runs(request: HttpRequest) -> HttpResponse:
     """All runs, newest first."""
     chosen = request.GET.get("state", "")
@@ -28,4 +28,4 @@ def runs(request: HttpRequest) -> HttpResponse:
     if states := RUN_FILTERS.get(chosen, ("", ()))[1]:
         found = found.filter(state__in=states)
     context = {"page": cursor_page(found, request, PAGE_SIZE), "filters": filter_links(RUN_FILTERS, chosen)}
-    return framed(request, "trading/runs.html", context, "Runs")
+    return render_page(request, "trading/runs.html", context, "Runs")

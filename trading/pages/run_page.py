@@ -13,13 +13,20 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account
 from trading.access.two_factor import has_device
-from trading.actions.manual_resolution import can_be_closed, may_settle
-from trading.actions.previews import VIEW_RIGHT, execute_preview, may_execute, request_preview, request_stop, why_not
+from trading.actions.manual_resolution import can_be_closed, may_resolve
+from trading.actions.previews import (
+    VIEW_PERMISSION,
+    execute_preview,
+    may_execute,
+    request_preview,
+    request_stop,
+    why_not,
+)
 from trading.error_codes import HELD
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
-from trading.pages.layout import account_crumb, accounts_crumb, framed, person_of
-from trading.pages.permissions import needs
+from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
+from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
@@ -29,12 +36,12 @@ HTMX_UNCHANGED = 204
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def preview(request: HttpRequest, account_id: str) -> HttpResponse:
     """Asks for a preview and leads to its page."""
     found = get_object_or_404(Account, account_id=account_id)
     try:
-        run = request_preview(found, person_of(request))
+        run = request_preview(found, user_of(request))
     except (Refused, EventRejected) as refusal:
         messages.error(request, refusal.message)
         return redirect("trading:account", account_id=account_id)
@@ -51,18 +58,18 @@ def find_run(run_id: str) -> RebalanceRun:
 
 @require_GET
 @never_cache
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """A preview with its confirmation, or a run with its orders and its story."""
     found = find_run(run_id)
     context = _context(request, found)
     title = "Preview" if context["is_preview"] else "Run"
-    return framed(request, "trading/run.html", context, title, accounts_crumb(), account_crumb(found.account))
+    return render_page(request, "trading/run.html", context, title, accounts_crumb(), account_crumb(found.account))
 
 
 @require_GET
 @never_cache
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
     """The moving part of a run's page; nothing when nothing has changed."""
     found = find_run(run_id)
@@ -72,7 +79,7 @@ def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
-    me = person_of(request)
+    me = user_of(request)
     is_preview = run.mode == RunMode.PREVIEW or run.is_held
     plan_is_ready = is_preview and (run.state == RunState.COMPLETED or run.is_held)
     refusal = why_not(run, me) if is_preview else None
@@ -98,8 +105,8 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "is_live": run.account.type == Account.Type.LIVE,
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
-        "may_settle": may_settle(me),
-        "may_close": may_settle(me) and can_be_closed(run, orders),
+        "may_settle": may_resolve(me),
+        "may_close": may_resolve(me) and can_be_closed(run, orders),
         "waits_long": _waits_long(run),
         "version": _version(run),
         "elapsed": _elapsed(run),
@@ -143,13 +150,13 @@ def _version(run: RebalanceRun) -> str:
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def execute(request: HttpRequest, run_id: str) -> HttpResponse:
     """Sends the orders of a preview: exactly those that the person saw."""
     try:
         execution = execute_preview(
             find_run(run_id),
-            person_of(request),
+            user_of(request),
             digest=request.POST.get("digest", ""),
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
@@ -161,11 +168,11 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def stop(request: HttpRequest, run_id: str) -> HttpResponse:
     """Asks a run to send no more orders."""
     try:
-        request_stop(find_run(run_id), person_of(request))
+        request_stop(find_run(run_id), user_of(request))
         messages.info(request, "No more orders are sent. Orders that are at the broker stay as they are.")
     except Refused as refusal:
         messages.error(request, refusal.message)

@@ -27,7 +27,7 @@ class OrderRow:
     message: str
     commission_usd: Decimal
     slippage_bps: Decimal | None
-    is_unsettled: bool = False
+    is_open: bool = False
 
 
 def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
@@ -53,7 +53,7 @@ def _row(order: Order) -> OrderRow:
         message=order.message,
         commission_usd=order.commission_usd,
         slippage_bps=slippage_bps(order),
-        is_unsettled=order.is_unsettled,
+        is_open=order.is_open,
     )
 
 

@@ -8,20 +8,20 @@ from django.views.decorators.http import require_POST
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
 from trading.errors import Refused
-from trading.pages.layout import person_of
-from trading.pages.permissions import needs
+from trading.pages.layout import user_of
+from trading.pages.permissions import require_permission
 from trading.schedule.entries import schedule_account, unschedule_account
 
-VIEW_RIGHT = "accounts.view_account"
+VIEW_PERMISSION = "accounts.view_account"
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def add(request: HttpRequest, account_id: str) -> HttpResponse:
     """Schedules the account for the next market open."""
     account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
     try:
-        entry = schedule_account(account, person_of(request))
+        entry = schedule_account(account, user_of(request))
         at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
         messages.success(request, f"{account.display_name} is rebalanced on {at}.")
     except Refused as refusal:
@@ -30,12 +30,12 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
 
 
 @require_POST
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def remove(request: HttpRequest, account_id: str) -> HttpResponse:
     """Takes the account off the schedule."""
     account = get_object_or_404(Account, account_id=account_id)
     try:
-        unschedule_account(account, person_of(request))
+        unschedule_account(account, user_of(request))
         messages.success(request, f"{account.display_name} is not on the schedule any more.")
     except Refused as refusal:
         messages.error(request, refusal.message)

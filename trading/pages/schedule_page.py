@@ -6,11 +6,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.models import Strategy
-from trading.actions.previews import EXECUTE_RIGHT, VIEW_RIGHT
+from trading.actions.previews import EXECUTE_PERMISSION, VIEW_PERMISSION
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
-from trading.pages.layout import framed
-from trading.pages.permissions import needs
+from trading.pages.layout import render_page
+from trading.pages.permissions import require_permission
 from trading.schedule.cadence import coming_open
 from trading.schedule.entries import open_entries
 from trading.schedule.next_open import next_open
@@ -20,7 +20,7 @@ PAST_SHOWN = 30
 
 
 @require_GET
-@needs(VIEW_RIGHT)
+@require_permission(VIEW_PERMISSION)
 def schedule(request: HttpRequest) -> HttpResponse:
     """What waits, what went wrong, what came of it, and the strategies that come by the calendar."""
     now, calendar = timezone.now(), market_calendar()
@@ -38,6 +38,6 @@ def schedule(request: HttpRequest) -> HttpResponse:
         "past": ScheduleEntry.past_entries().order_by("-due_at", "-id")[:PAST_SHOWN],
         "regular": [{"strategy": one, "opening": coming_open(one, now, calendar)} for one in regular],
         "jobs": ScheduledJob.objects.order_by("-due_at", "key")[:10],
-        "may_remove": request.user.has_perm(EXECUTE_RIGHT),
+        "may_remove": request.user.has_perm(EXECUTE_PERMISSION),
     }
-    return framed(request, "trading/schedule.html", context, "Schedule")
+    return render_page(request, "trading/schedule.html", context, "Schedule")

@@ -16,8 +16,8 @@ from trading.actions.fetch_targets import fetch_now
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
-from trading.pages.layout import framed, person_of
-from trading.pages.permissions import needs
+from trading.pages.layout import render_page, user_of
+from trading.pages.permissions import require_permission
 
 VIEW_STRATEGY = "accounts.view_strategy"
 CHANGE_STRATEGY = "accounts.change_strategy"
@@ -27,7 +27,7 @@ WHOLE = Decimal(100)
 
 
 @require_GET
-@needs(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGY)
 def strategies(request: HttpRequest) -> HttpResponse:
     """All strategies."""
     newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
@@ -44,11 +44,11 @@ def strategies(request: HttpRequest) -> HttpResponse:
     shown = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
     cards = [{"strategy": one, **targets_of(one)} for one in shown]
     context = {"page": shown, "cards": cards, "may_add": request.user.has_perm("accounts.add_strategy")}
-    return framed(request, "trading/strategies.html", context, "Strategies")
+    return render_page(request, "trading/strategies.html", context, "Strategies")
 
 
 @require_GET
-@needs(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGY)
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
     """One strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
@@ -62,16 +62,16 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
         "may_change": request.user.has_perm(CHANGE_STRATEGY),
         "may_fetch": found.source == Strategy.Source.API,
     }
-    return framed(request, "trading/strategy.html", context, found.display_name, ("Strategies", _list()))
+    return render_page(request, "trading/strategy.html", context, found.display_name, ("Strategies", _list()))
 
 
 @require_POST
-@needs(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGY)
 def fetch(request: HttpRequest, name: str) -> HttpResponse:
     """Asks the allocations service for the strategy's targets, now."""
     found = get_object_or_404(Strategy, name=name)
     try:
-        targets = fetch_now(found, person_of(request))
+        targets = fetch_now(found, user_of(request))
         messages.success(request, f"{len(targets)} targets were fetched. Nothing is traded by looking.")
     except (RunFailed, Refused) as failure:
         messages.error(request, failure.message)

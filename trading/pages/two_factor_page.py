@@ -17,7 +17,7 @@ from django_otp import login as remember_device
 
 from trading.access import two_factor
 from trading.access.audit import note
-from trading.pages.layout import framed, person_of
+from trading.pages.layout import render_page, user_of
 
 TEMPLATE = "trading/codes.html"
 TITLE = "One-time codes"
@@ -28,13 +28,13 @@ TITLE = "One-time codes"
 @login_required(login_url="admin:login")
 def page(request: HttpRequest) -> HttpResponse:
     """What the person has, or the secret to scan."""
-    person = person_of(request)
+    person = user_of(request)
     if two_factor.has_device(person):
         left = two_factor.backup_codes_left(person)
-        return framed(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
+        return render_page(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
     device = two_factor.device_to_enrol(person)
     secret = base64.b32encode(device.bin_key).decode()
-    return framed(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
+    return render_page(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
 
 
 @require_POST
@@ -43,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required(login_url="admin:login")
 def enrol(request: HttpRequest) -> HttpResponse:
     """Confirms the device with its first code; the password shows that it is the person who asks."""
-    person = person_of(request)
+    person = user_of(request)
     given = {"username": person.get_username(), "password": request.POST.get("password", "")}
     if authenticate(request, **given) != person:
         messages.error(request, "This is not your password.")
@@ -53,7 +53,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
         device, backup_codes = done
         remember_device(request, device)
         note("one-time codes set up", person.get_username())
-        return framed(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
+        return render_page(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
     else:
         messages.error(request, "This code is not right. Check the clock of your device, and try the next code.")
     return redirect("trading:codes")
@@ -65,8 +65,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
 @login_required(login_url="admin:login")
 def remove(request: HttpRequest) -> HttpResponse:
     """Takes the device away, for one of its codes."""
-    if two_factor.remove(person_of(request), request.POST.get("code", "")):
-        note("one-time codes removed", person_of(request).get_username())
+    if two_factor.remove(user_of(request), request.POST.get("code", "")):
+        note("one-time codes removed", user_of(request).get_username())
         messages.warning(request, "Your device is removed: logins ask for your password only.")
     else:
         messages.error(request, "This code is not right. Nothing has changed.")

@@ -11,13 +11,15 @@ from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
 from trading.planning.account_state import held_shares
 from trading.planning.allocations import as_json
-from trading.planning.proposal import Planned
+from trading.planning.proposal import Proposal
 from trading.planning.run_context import ApprovedPlan
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 
 
-def keep_to(approved: ApprovedPlan, fresh: Planned, sent: Sequence[OrderView], policy: FrozenPolicy) -> Planned:
+def match_approved(
+    approved: ApprovedPlan, fresh: Proposal, sent: Sequence[OrderView], policy: FrozenPolicy
+) -> Proposal:
     """The approved plan in place of a fresh one, if the world is still the one it was made for.
 
     Args:

@@ -8,13 +8,13 @@ from django.utils import timezone
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
-from trading.common.concurrency import together
+from trading.common.concurrency import run_concurrently
 from trading.errors import Refused
 from trading.journal.run_journal import RunJournal
 from trading.models import RunStep
 from trading.planning.account_state import held_shares, shares_of
 from trading.planning.allocations import as_json
-from trading.planning.run_context import RunTicket
+from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
 
 ACCOUNT_SECONDS = 2.0
@@ -22,7 +22,7 @@ ACCOUNT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class PlanInputs:
     """What a plan is made from; `symbols` are those whose quotes were asked for."""
 
     targets: tuple[AllocationItem, ...]
@@ -32,35 +32,37 @@ class Seen:
     instruments: Mapping[str, dict[str, str]]
 
 
-class Sight:
+class PlanInputsReader:
     """Looks on behalf of one run."""
 
     def __init__(
         self,
-        ticket: RunTicket,
+        context: RunContext,
         client: BrokerClient,
         journal: RunJournal,
         targets: SharedTargets,
         quotes: SharedQuotes,
         held_before: Collection[str],
     ) -> None:
-        self._ticket = ticket
+        self._ticket = context
         self._client = client
         self._journal = journal
         self._targets = targets
         self._quotes = quotes
         self._held_before = held_before
 
-    async def see(self) -> Seen:
+    async def see(self) -> PlanInputs:
         """Targets, the account and quotes: asked for at once, as far as one does not need another."""
-        targets, snapshot, _ = await together(
+        targets, snapshot, _ = await run_concurrently(
             self._targets_to_plan(), self._account(), self._ask_for_quotes_of_what_is_held()
         )
         if (timezone.now() - snapshot.as_of).total_seconds() > ACCOUNT_SECONDS:
             snapshot = await self._account()  # the targets were long in coming
         symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
-        prices, names = await together(self._quotes.of(symbols), self._client.describe(symbols))
-        return Seen(targets, snapshot, symbols, prices, {symbol: name.model_dump() for symbol, name in names.items()})
+        prices, names = await run_concurrently(self._quotes.of(symbols), self._client.describe(symbols))
+        return PlanInputs(
+            targets, snapshot, symbols, prices, {symbol: name.model_dump() for symbol, name in names.items()}
+        )
 
     async def _targets_to_plan(self) -> tuple[AllocationItem, ...]:
         """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
@@ -95,7 +97,7 @@ class Sight:
         snapshot = await self._client.get_account_snapshot(
             self._ticket.account_id, use_cached_prices=not self._ticket.executes
         )
-        await together(
+        await run_concurrently(
             self._journal.record(
                 RunStep.QUOTES,
                 total_value_usd=snapshot.total_value_usd,

@@ -10,7 +10,7 @@ from trading.models.run_documents import RunWarning
 
 
 @dataclass(frozen=True)
-class Planned:
+class Proposal:
     """A plan and all that it was made from."""
 
     result: TradeCalculationResult
@@ -21,7 +21,7 @@ class Planned:
     warnings: tuple[RunWarning, ...]
     open_orders: tuple[OpenOrder, ...] = ()
 
-    def beside(self, open_orders: Sequence[OpenOrder]) -> "Planned":
+    def beside(self, open_orders: Sequence[OpenOrder]) -> "Proposal":
         """The plan of an account that has these open orders."""
         if not open_orders:
             return self

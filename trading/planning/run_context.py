@@ -23,7 +23,7 @@ class ApprovedPlan:
 
 
 @dataclass(frozen=True)
-class RunTicket:
+class RunContext:
     """Everything about a run that does not change while it is carried out."""
 
     pk: int
@@ -44,11 +44,11 @@ class RunTicket:
         return self.mode == RunMode.EXECUTE
 
 
-def make_ticket(run: RebalanceRun) -> RunTicket:
+def make_run_context(run: RebalanceRun) -> RunContext:
     """Freezes the account's policy for the run; a run that is taken up again keeps the one it has."""
     account: Account = run.account
     policy = FrozenPolicy.model_validate(run.policy) if run.policy else resolve_policy(account)
-    return RunTicket(
+    return RunContext(
         pk=run.pk,
         run_id=run.run_id,
         account_pk=account.pk,

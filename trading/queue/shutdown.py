@@ -31,28 +31,28 @@ def is_prepared() -> bool:
     return _pipe.read_end is not None
 
 
-def tell_workers() -> None:
+def notify_workers() -> None:
     """Tells every worker, now and from now on: what is written is never read away."""
     if _pipe.write_end is not None:
         os.write(_pipe.write_end, b"stop")
 
 
 @dataclass
-class Told:
+class StopRequest:
     """Whether this process was told to stop, and how."""
 
     event: asyncio.Event
     by_signal: bool = False
 
-    def hear_signal(self) -> None:
+    def on_signal(self) -> None:
         """SIGTERM came."""
         self.by_signal = True
         self.event.set()
 
 
-def watch() -> Told:
+def watch() -> StopRequest:
     """Hears that this process is to stop; for the running loop, until that ends."""
-    told = Told(asyncio.Event())
+    told = StopRequest(asyncio.Event())
     loop = asyncio.get_running_loop()
     if _pipe.read_end is not None:
         read_end = _pipe.read_end
@@ -63,5 +63,5 @@ def watch() -> Told:
 
         loop.add_reader(read_end, hear)
     if threading.current_thread() is threading.main_thread():
-        loop.add_signal_handler(signal.SIGTERM, told.hear_signal)
+        loop.add_signal_handler(signal.SIGTERM, told.on_signal)
     return told

@@ -8,10 +8,10 @@ from django.db import transaction
 
 from accounts.models import Strategy
 from brokers.exchange_calendar import NEW_YORK
-from trading.guards.account import MOST_LATE
+from trading.guards.account import MAX_LATENESS
 from trading.inbox.receive import receive_event
 from trading.journal import schedule
-from trading.journal.outbox import tell_people_at_once
+from trading.journal.outbox import notify_operators_now
 from trading.market_calendar import MarketCalendar
 from trading.models import (
     EventSource,
@@ -41,7 +41,7 @@ def start_checks(now: datetime, calendar: MarketCalendar) -> None:
             job = schedule.claim_job(key, ScheduledJob.Kind.DRIFT, session.day, due_at)
             if job is None:
                 continue
-            if now - due_at > MOST_LATE:
+            if now - due_at > MAX_LATENESS:
                 _report_missed(strategy, job)
             else:
                 _start(strategy, job)
@@ -53,7 +53,7 @@ def _report_missed(strategy: Strategy, job: ScheduledJob) -> None:
         "nor within 15 minutes after. It is checked again in the next session."
     )
     schedule.finish_job(job, succeeded=False, outcome=words)
-    tell_people_at_once(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
+    notify_operators_now(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
 
 
 def _start(strategy: Strategy, job: ScheduledJob) -> None:
@@ -79,7 +79,7 @@ def follow_checks(now: datetime) -> int:
         state=RunState.COMPLETED,
         event__source=EventSource.SCHEDULE,
         event__message_id__startswith=PREFIX,
-        finished_at__gte=now - MOST_LATE,
+        finished_at__gte=now - MAX_LATENESS,
         account__strategy__drift_check=Strategy.DriftCheck.EXECUTE,
     )
     for run in looked_at.select_related("account__strategy", "event"):

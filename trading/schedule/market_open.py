@@ -14,7 +14,7 @@ from accounts.models import Account
 from accounts.policies import FrozenPolicy, resolve_policy
 from brokers.exchange_calendar import NEW_YORK
 from trading.errors import IllegalTransition
-from trading.guards.account import MOST_LATE
+from trading.guards.account import MAX_LATENESS
 from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.claims import requeue
@@ -64,7 +64,7 @@ def _start_or_miss(entry: ScheduleEntry, now: datetime) -> bool:
 
 def allowed_delay(policy: FrozenPolicy) -> timedelta:
     """How late a scheduled run may start."""
-    return MOST_LATE if policy.missed_schedule == "run_late" else ON_TIME
+    return MAX_LATENESS if policy.missed_schedule == "run_late" else ON_TIME
 
 
 def _missed_words(entry: ScheduleEntry, policy: FrozenPolicy) -> str:

@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import BrokerConnection
-from trading.common.clock import MOST_SKEW_SECONDS, skew_seconds
+from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
 from trading.journal.claims import requeue_due
-from trading.journal.outbox import tell_people
+from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import (
     Notification,
@@ -72,10 +72,10 @@ def watch_clocks() -> float:
         The seconds by which they differ.
     """
     skew = skew_seconds() or 0.0
-    if skew > MOST_SKEW_SECONDS:
+    if skew > MAX_SKEW_SECONDS:
         host = socket.gethostname()
         logger.critical("The clock of %s differs from the database's by %.1f s", host, skew)
-        tell_people(
+        notify_operators(
             NotificationKind.FAILURE,
             f"Clock of {host} is wrong",
             f"It differs from the database's by {skew:.1f} s. Leases are safe, since they go by the database's clock; "

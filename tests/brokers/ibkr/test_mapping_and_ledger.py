@@ -12,7 +12,7 @@ from brokers.broker_types import ConnectionSettings, OrderStatus, OrderType
 from brokers.exceptions import OrderOutcomeUnknown
 from brokers.ibkr import mapping
 from brokers.ibkr.client import InteractiveBrokers
-from brokers.ibkr.order_tracker import Ledger
+from brokers.ibkr.order_tracker import OrderTracker
 from tests.brokers.ibkr.conftest import ACCOUNT
 
 NAN = float("nan")
@@ -59,10 +59,10 @@ def test_fills_come_first_then_proof_then_the_last_word(word, filled, refused, e
 
 
 def test_an_order_id_that_is_used_again_after_a_restart_is_another_order():
-    ledger = Ledger(7, lambda _: None)
+    ledger = OrderTracker(7, lambda _: None)
     old = ledger.sent(5, SPY, Order(action="SELL", totalQuantity=10, account=ACCOUNT, orderRef="old"))
-    ledger.hear_status(5, 7, 1001, "Submitted", 0, 0)
-    ledger.hear_open_order(
+    ledger.on_status(5, 7, 1001, "Submitted", 0, 0)
+    ledger.on_open_order(
         SPY,
         Order(orderId=5, clientId=7, permId=1002, action="BUY", totalQuantity=3, account=ACCOUNT, orderRef="new"),
         OrderState(status="Submitted"),
@@ -79,8 +79,8 @@ def test_an_order_id_that_is_used_again_after_a_restart_is_another_order():
         orderId=5,
         orderRef="new",
     )
-    ledger.hear_execution(SPY, fill)
-    ledger.hear_commission(CommissionReport(execId="0001.02.01.01", commission=1.0, currency="USD"))
+    ledger.on_execution(SPY, fill)
+    ledger.on_commission(CommissionReport(execId="0001.02.01.01", commission=1.0, currency="USD"))
     new = ledger.with_client_order_id(ACCOUNT, "new")
     assert (old.filled, new.filled, new.status, new.lacks_commission) == (0, 3, OrderStatus.FILLED, False)
 

@@ -18,7 +18,7 @@ from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
 from trading.access.roles import sync_roles
-from trading.actions.manual_resolution import Finding, Outcome, close_run, settle_order
+from trading.actions.manual_resolution import Finding, Outcome, close_run, resolve_order
 from trading.errors import Refused
 from trading.journal import leases
 from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun
@@ -77,7 +77,7 @@ def test_a_filled_order_is_booked_its_run_closed_and_the_account_free_again(unkn
     Order.objects.filter(pk=unknown.pk).update(submitted_at=timezone.now() - timedelta(days=1))
     SimulatedOrder.objects.filter(symbol="SPY").update(client_order_id="of-yesterday")
     assert carry_out(unknown.account).error_code == "orders_unknown"
-    settle_order(unknown, people("trader"), filled(unknown), COMMENT)
+    resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
     order = Order.objects.get(pk=unknown.pk)
     assert (order.state, order.filled_quantity, order.average_price_usd, order.commission_usd) == (
         "filled",
@@ -107,7 +107,7 @@ def test_a_filled_order_is_booked_its_run_closed_and_the_account_free_again(unkn
     ],
 )
 def test_every_outcome_ends_the_order_as_its_state_machine_allows(unknown, people, finding, state, shares):
-    order = settle_order(unknown, people("trader"), Finding.model_validate(finding), COMMENT)
+    order = resolve_order(unknown, people("trader"), Finding.model_validate(finding), COMMENT)
     assert (order.state, order.filled_quantity, COMMENT in order.message) == (state, shares, True)
     assert order.finished_at is not None
     assert RebalanceRun.objects.get(pk=order.run_id).state == "failed"
@@ -118,7 +118,7 @@ def test_what_is_recorded_already_is_not_booked_again(unknown, people):
         order=unknown, execution_id="x-1", quantity=2, price_usd=649, commission_usd=1, executed_at=timezone.now()
     )
     Order.objects.update(filled_quantity=2)
-    order = settle_order(unknown, people("trader"), filled(unknown, unknown.shares - 2), COMMENT)
+    order = resolve_order(unknown, people("trader"), filled(unknown, unknown.shares - 2), COMMENT)
     assert (order.state, order.filled_quantity, order.commission_usd) == ("filled", order.quantity, Decimal("2.05"))
 
 
@@ -126,12 +126,12 @@ def test_the_run_is_closed_with_the_last_of_its_orders(unknown, people):
     other = unknown.run.orders.get(symbol="IEF")
     forget(other)
     other.refresh_from_db()
-    settle_order(unknown, people("trader"), filled(unknown), COMMENT)
+    resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "needs_attention"
     with pytest.raises(Refused, match="Settle these orders first") as refusal:
         close_run(RebalanceRun.objects.get(pk=unknown.run_id), people("trader"), COMMENT)
     assert refusal.value.code == "orders_not_settled"
-    settle_order(other, people("trader"), filled(other), COMMENT)
+    resolve_order(other, people("trader"), filled(other), COMMENT)
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "failed"
 
 
@@ -189,7 +189,7 @@ def test_what_cannot_be_settled_is_refused_with_a_sentence(unknown, people, spoi
     role = (spoil(unknown) if spoil else None) or "trader"
     order = Order.objects.select_related("run", "account").get(pk=unknown.pk)
     with pytest.raises(Refused, match=said) as refusal:
-        settle_order(order, people(role), finding, comment)
+        resolve_order(order, people(role), finding, comment)
     assert refusal.value.code == code
     assert as_it_was(order)
 
@@ -200,7 +200,7 @@ def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was
 
     monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
     with pytest.raises(Refused, match="taken over") as refusal:
-        settle_order(unknown, people("trader"), filled(unknown), COMMENT)
+        resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
     assert refusal.value.code == "slot_is_busy" and as_it_was(unknown)
 
 
@@ -208,7 +208,7 @@ def test_a_fill_of_another_day_is_booked_on_that_day(unknown, people):
     Order.objects.filter(pk=unknown.pk).update(submitted_at=timezone.now() - timedelta(days=3))
     day = timezone.now().date() - timedelta(days=2)
     finding = filled(unknown).model_copy(update={"day": day})
-    order = settle_order(Order.objects.get(pk=unknown.pk), people("trader"), finding, COMMENT)
+    order = resolve_order(Order.objects.get(pk=unknown.pk), people("trader"), finding, COMMENT)
     assert order.fills.get().executed_at.date() == day
 
 
@@ -272,7 +272,7 @@ def test_a_live_account_wants_its_number_and_a_one_time_code(unknown, people):
     device = StaticDevice.objects.create(user=trader, confirmed=True)
     device.token_set.create(token="a-backup-code")
     with pytest.raises(Refused, match="Log in again"):
-        settle_order(order, trader, filled(order), COMMENT)
+        resolve_order(order, trader, filled(order), COMMENT)
     trader.otp_device = device
     for typed, code, refused in (
         ("", "", "confirmation_missing"),
@@ -280,10 +280,10 @@ def test_a_live_account_wants_its_number_and_a_one_time_code(unknown, people):
         ("U1", "wrong", "code_missing"),
     ):
         with pytest.raises(Refused) as refusal:
-            settle_order(order, trader, filled(order), COMMENT, typed_account_id=typed, code=code)
+            resolve_order(order, trader, filled(order), COMMENT, typed_account_id=typed, code=code)
         assert refusal.value.code == refused and as_it_was(order)
     device.throttle_reset()
-    assert settle_order(order, trader, filled(order), COMMENT, typed_account_id="U1", code="a-backup-code")
+    assert resolve_order(order, trader, filled(order), COMMENT, typed_account_id="U1", code="a-backup-code")
     assert Order.objects.get(pk=order.pk).state == "filled"
 
 

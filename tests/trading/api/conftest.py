@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from trading.access.api_tokens import make_token
 from trading.models import ApiScope
 
-RIGHTS = ("view_account", "preview_account", "execute_account", "execute_live_account")
+PERMISSIONS = ("view_account", "preview_account", "execute_account", "execute_live_account")
 
 
 class Caller:
@@ -37,7 +37,7 @@ class Caller:
 @pytest.fixture
 def owner(db):
     person = User.objects.create(username="robot")
-    person.user_permissions.set(Permission.objects.filter(codename__in=RIGHTS))
+    person.user_permissions.set(Permission.objects.filter(codename__in=PERMISSIONS))
     return person
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from trading.common.concurrency import together
+from trading.common.concurrency import run_concurrently
 
 
 async def give(value):
@@ -13,8 +13,8 @@ async def give(value):
 
 
 def test_what_the_steps_return_comes_in_their_order():
-    assert asyncio.run(together(give(1), give("two"))) == (1, "two")
-    assert asyncio.run(together()) == ()
+    assert asyncio.run(run_concurrently(give(1), give("two"))) == (1, "two")
+    assert asyncio.run(run_concurrently()) == ()
 
 
 def test_a_failure_ends_the_others_before_it_is_passed_on():
@@ -32,5 +32,5 @@ def test_a_failure_ends_the_others_before_it_is_passed_on():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(together(waits_for_ever(), fails()))
+        asyncio.run(run_concurrently(waits_for_ever(), fails()))
     assert over == ["ended"]

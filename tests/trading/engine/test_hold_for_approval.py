@@ -24,8 +24,8 @@ from trading.errors import Refused
 from trading.guards.auto_approval import judge
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
-from trading.planning.proposal import Planned
-from trading.planning.run_context import make_ticket
+from trading.planning.proposal import Proposal
+from trading.planning.run_context import make_run_context
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -213,7 +213,7 @@ def test_the_rule_has_sharp_edges(known, settings):
     def objections(turnover="9.99", without=(), warnings=(), codes="nothing", old=False):
         settings.ONE_TIME_CODES_REQUIRED_FOR = codes
         snapshot = AccountSnapshot.model_validate(preview.snapshot)
-        planned = Planned(
+        planned = Proposal(
             result=TradeCalculationResult.model_validate(preview.result | {"turnover_percent": turnover}),
             targets=(),
             snapshot=snapshot.model_copy(
@@ -224,7 +224,7 @@ def test_the_rule_has_sharp_edges(known, settings):
             open_orders=(),
             targets_as_of=None,
         )
-        approval = judge(make_ticket(preview), planned, targets_are_old=old)
+        approval = judge(make_run_context(preview), planned, targets_are_old=old)
         assert approval.given == ("It approves itself" in approval.reason)
         return "" if approval.given else approval.reason.removeprefix("It does not approve itself: ")
 

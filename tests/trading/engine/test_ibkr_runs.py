@@ -14,7 +14,7 @@ from tests.support.ibkr_gateway.answers import Answers
 from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.ibkr_gateway.desk import Desk
 from tests.support.makers import carry_out, policy, queue
-from trading.engine.connection import BrokerLink
+from trading.engine.connection import SlotConnection
 from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
@@ -370,13 +370,13 @@ def test_a_gateway_that_is_cut_off_for_a_moment_is_waited_for(account, book, gat
 
 def test_a_gateway_that_is_cut_off_when_the_run_comes_is_asked_again(account, book, gateway, monkeypatch):
     gateway.do(gateway.gateway.lose_broker)
-    drop = BrokerLink.drop
+    drop = SlotConnection.drop
 
     async def while_it_comes_back(link):
         await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker)
         await drop(link)
 
-    monkeypatch.setattr(BrokerLink, "drop", while_it_comes_back)
+    monkeypatch.setattr(SlotConnection, "drop", while_it_comes_back)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)

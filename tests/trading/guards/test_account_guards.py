@@ -105,7 +105,7 @@ def test_a_blocked_account_is_taken_up_at_its_policys_time_but_never_before_the_
 @pytest.mark.django_db
 def test_a_run_that_is_taken_up_again_does_not_block_itself(account):
     run = executed(account, "2026-11-25")
-    assert check_trade_guard(account.pk, "once_per_session", at("2026-11-25 15:00"), XNYS, but_run=run.pk).allowed
+    assert check_trade_guard(account.pk, "once_per_session", at("2026-11-25 15:00"), XNYS, exclude_run=run.pk).allowed
 
 
 # ---- guards

@@ -21,10 +21,10 @@ from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderType,
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs
-from trading.journal.account_status import keep_value
-from trading.journal.batch_writer import PROOF_SECONDS, Scribe
-from trading.journal.executions import keep_executions
-from trading.journal.order_updates import apply_words, mark_order
+from trading.journal.account_status import store_value
+from trading.journal.batch_writer import PROOF_SECONDS, BatchWriter
+from trading.journal.executions import store_executions
+from trading.journal.order_updates import apply_updates, mark_order
 from trading.models import (
     AccountStanding,
     AccountValue,
@@ -80,9 +80,9 @@ def test_a_database_whose_word_is_old_when_it_comes_ends_the_work_in_place_of_ho
 ):
     looks = count(0.0, seconds_an_answer)
     monkeypatch.setattr("trading.journal.batch_writer.time", SimpleNamespace(clock_gettime=lambda _: next(looks)))
-    still_mine = async_to_sync(Scribe(claim(run)).still_mine)
+    check_lease = async_to_sync(BatchWriter(claim(run)).check_lease)
     with nullcontext() if is_proven else pytest.raises(OperationalError, match="whose the slot is"):
-        still_mine()
+        check_lease()
     assert next(looks) <= PROOF_SECONDS + 3 * seconds_an_answer
 
 
@@ -153,9 +153,9 @@ def test_what_is_kept_of_an_account_is_fenced_too(run):
     lost = claim(run)
     BrokerConnection.objects.update(lease_epoch=lost.epoch + 1)
     with pytest.raises(LeaseLost):
-        keep_value(lost, run.account_id, Decimal(1000), Decimal(10))
+        store_value(lost, run.account_id, Decimal(1000), Decimal(10))
     with pytest.raises(LeaseLost):
-        keep_executions(lost, run.account_id, [execution(1, 2)], market_calendar())
+        store_executions(lost, run.account_id, [execution(1, 2)], market_calendar())
     assert not AccountValue.objects.exists() and not AccountStanding.objects.exists()
     assert not SeenExecution.objects.exists()
 
@@ -300,7 +300,7 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
         (now,) = orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
         filled = Decimal(0)
         for word in words:
-            now = apply_words(lease, {now.pk: [word]})[now.pk]
+            now = apply_updates(lease, {now.pk: [word]})[now.pk]
             assert now.filled_quantity >= filled
             filled = now.filled_quantity
         assert (now.state, now.filled_quantity, now.commission, now.fills_complete) == ("filled", 10, 3, True)
@@ -321,9 +321,9 @@ def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
         order_id="1",
         client_order_id=planned.client_order_id,
     )
-    apply_words(lease, {planned.pk: [first]})[planned.pk]
+    apply_updates(lease, {planned.pk: [first]})[planned.pk]
     corrected = first.model_copy(update={"quantity": Decimal(9), "price_usd": Decimal(90)})
-    now = apply_words(lease, {planned.pk: [corrected]})[planned.pk]
+    now = apply_updates(lease, {planned.pk: [corrected]})[planned.pk]
     assert (now.filled_quantity, now.average_price, now.commission) == (9, 90, 1)
 
 

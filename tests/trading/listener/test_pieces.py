@@ -135,7 +135,7 @@ def test_the_watchdog(seen, after, rebuilds):
     watch.judge(seen, 0.0)
     verdict = watch.judge(seen, float(after))
     assert verdict.rebuild is rebuilds
-    assert verdict.is_well is (seen in {WELL, Observation("connected", reconnects=FLAPS)})
+    assert verdict.is_healthy is (seen in {WELL, Observation("connected", reconnects=FLAPS)})
 
 
 def test_what_was_well_in_between_begins_anew():

@@ -13,9 +13,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
 
 SETUP = """
 from accounts.models import Account, Strategy
-from accounts.simulated_accounts import ensure_books
+from accounts.simulated_accounts import ensure_simulated_account
 strategy = Strategy.objects.create(name="blend", source="static")
-ensure_books(Account.objects.create(account_id="U1", broker="simulated", strategy=strategy, trade_guard="none"))
+ensure_simulated_account(Account.objects.create(account_id="U1", broker="simulated", strategy=strategy, trade_guard="none"))
 """
 AWAY = """
 from datetime import timedelta

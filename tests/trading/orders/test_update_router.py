@@ -7,7 +7,7 @@ import pytest
 
 from brokers.broker_types import OrderResult, OrderStatus
 from brokers.exceptions import BrokerConnectionError
-from trading.orders.update_router import OrderDesk
+from trading.orders.update_router import OrderUpdateRouter
 
 WAIT_SECONDS = 5
 
@@ -38,7 +38,7 @@ def word(order="rb-1", filled=0):
 def at_the_desk(conversation):
     async def whole():
         stream = Stream()
-        desk = OrderDesk(stream)
+        desk = OrderUpdateRouter(stream)
         desk.watch("rb-1")
         desk.open()
         try:

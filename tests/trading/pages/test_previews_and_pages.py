@@ -20,7 +20,7 @@ from trading.models import RebalanceRun, TradingControl
 from trading.serializers import rebalance_result
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RIGHTS = {
+PERMISSIONS = {
     "viewer": ["view_account"],
     "operator": ["view_account", "preview_account"],
     "trader": ["view_account", "preview_account", "execute_account"],
@@ -33,7 +33,7 @@ def people(transactional_db):
     def person(name):
         user, new = User.objects.get_or_create(username=name, defaults={"is_staff": True})
         if new:
-            user.user_permissions.set(Permission.objects.filter(codename__in=RIGHTS[name]))
+            user.user_permissions.set(Permission.objects.filter(codename__in=PERMISSIONS[name]))
         return user
 
     return person

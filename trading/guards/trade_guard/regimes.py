@@ -38,7 +38,7 @@ class Question:
     now: datetime
     calendar: MarketCalendar
     resume: time = time()
-    but_run: int | None = None
+    exclude_run: int | None = None
     sells: Collection[str] = ()
 
     @property
@@ -70,7 +70,7 @@ def check_trade_guard(
     calendar: MarketCalendar,
     *,
     resume: time = time(),
-    but_run: int | None = None,
+    exclude_run: int | None = None,
     sells: Collection[str] = (),
 ) -> PDTCheckResult:
     """What the trade guard says of an account now.
@@ -81,10 +81,10 @@ def check_trade_guard(
         now: the instant at which orders would be sent.
         calendar: the exchange's sessions.
         resume: New York time before which a blocked account is not taken up again.
-        but_run: a run that does not count, since it is the one that asks (taken up again half-way).
+        exclude_run: a run that does not count: the one that asks, when it is resumed.
         sells: symbols that the plan sells; none when there is no plan yet.
     """
-    question = Question(account_pk, regime, now, calendar, resume, but_run, sells)
+    question = Question(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
     checks: dict[str, Callable[[Question], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
@@ -134,7 +134,7 @@ def _once(question: Question) -> _Answer:
         PDTExecutionInfo(
             run_id=row.run.run_id, session_date=row.session_date.isoformat(), first_order_at=row.first_order_at
         )
-        for row in executed.exclude(run_id=question.but_run).select_related("run")
+        for row in executed.exclude(run_id=question.exclude_run).select_related("run")
     )
     if not executions:
         return _Answer(f"No rebalance was executed in the session of {session.day}.")

@@ -39,7 +39,7 @@ class Command(BaseCommand):
             if not sentinel.is_alive():
                 self.stderr.write(f"The workers have died (exit code {sentinel.exitcode}).")
                 os._exit(CRASHED)  # nothing that is left may hold up the end
-        stopping_workers.tell_workers()
+        stopping_workers.notify_workers()
         workers.stop()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
-from trading.engine.open_order_recovery import left_behind, settle_run
+from trading.engine.open_order_recovery import left_behind, recover_run
 from trading.errors import LeaseLost
 from trading.management.progress import one_by_one
 
@@ -32,13 +32,13 @@ class Command(BaseCommand):
         unsettled = 0
         for run in one_by_one(runs, "Settling", options.get("stderr") or sys.stderr):
             try:
-                orders = settle_run(run)
+                orders = recover_run(run)
             except (BrokerError, LeaseLost, BlockingIOError) as trouble:
                 raise CommandError(f"Run {run.run_id}: {trouble}", returncode=UNSETTLED) from trouble
             for order in orders:
                 words = f": {order.message}" if order.message else ""
                 self.stdout.write(f"{run.run_id} {order.client_order_id} {order.symbol} {order.state}{words}")
-                unsettled += not order.is_settled
+                unsettled += not order.is_resolved
         if not runs:
             self.stdout.write("No order was left behind.")
         if unsettled:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from trading.actions.manual_resolution import Finding, Outcome, close_run, settle_order
+from trading.actions.manual_resolution import Finding, Outcome, close_run, resolve_order
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         if order is None:
             raise CommandError(f"There is no order and no run {options['what']!r}.", returncode=USAGE)
         # Who has a shell on this host needs no code: the rights of the user are what counts.
-        settled = settle_order(
+        settled = resolve_order(
             order, person, _finding(options), options["comment"], typed_account_id=options["confirm"], code=None
         )
         return f"{settled.client_order_id} {settled.symbol} {settled.state}"

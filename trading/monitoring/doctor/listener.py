@@ -1,7 +1,7 @@
 """The listener, judged by its heartbeat: its age, and what it tells of connection and channels."""
 
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
-from trading.monitoring.status import Hearing, hearing
+from trading.monitoring.status import ListenerHealth, listener_health
 
 CHECK = "listener"
 START = "Start `manage.py listen`, under a supervisor that starts it again."
@@ -10,8 +10,8 @@ LOOK = "See docs/operations.md, which says what each state means and what to do.
 
 def check() -> list[Finding]:
     """Whether the events of every channel are heard, where that is configured."""
-    now = hearing()
-    if not now.is_wanted:
+    now = listener_health()
+    if not now.is_enabled:
         return [off(CHECK, "REALTIME_API_KEY is not set: events come in by command, button or API only.")]
     if now.report is None:
         return [problem(CHECK, sentence, START) for sentence in now.troubles]
@@ -19,7 +19,7 @@ def check() -> list[Finding]:
     return troubles + _gaps(now) or [ok(CHECK, _words(now))]
 
 
-def _gaps(now: Hearing) -> list[Finding]:
+def _gaps(now: ListenerHealth) -> list[Finding]:
     to_do = "Publish anew what is not among the events, and switch on persistence of the channel in Ably."
     channels = now.report.channels if now.report else ()
     return [
@@ -29,7 +29,7 @@ def _gaps(now: Hearing) -> list[Finding]:
     ]
 
 
-def _words(now: Hearing) -> str:
+def _words(now: ListenerHealth) -> str:
     report = now.report
     if report is None:
         return ""
