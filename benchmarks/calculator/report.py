@@ -68,9 +68,9 @@ def chart(scores: list[Score]) -> str:
         parts.append(f'<line x1="{left}" y1="{at:.1f}" x2="{width - 20}" y2="{at:.1f}" stroke="#e3e8f0"/>')
         parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{100 * 10.0**power:g} %</text>')
     for name, took, over in points:
-        colour = "#1d55e0" if name == "this calculator" else "#566074"
-        parts.append(f'<circle cx="{x(took):.1f}" cy="{y(over):.1f}" r="5" fill="{colour}"/>')
-        parts.append(f'<text x="{x(took) + 8:.1f}" y="{y(over) - 6:.1f}" fill="{colour}">{name}</text>')
+        color = "#1d55e0" if name == "this calculator" else "#566074"
+        parts.append(f'<circle cx="{x(took):.1f}" cy="{y(over):.1f}" r="5" fill="{color}"/>')
+        parts.append(f'<text x="{x(took) + 8:.1f}" y="{y(over) - 6:.1f}" fill="{color}">{name}</text>')
     parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">time per account, median</text>')
     parts.append('<text x="14" y="14">error above the optimum, mean of feasible accounts</text></svg>')
     return "\n".join(parts) + "\n"
