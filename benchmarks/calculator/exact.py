@@ -1,4 +1,4 @@
-"""The exact optimum of the sizing problem, by mixed-integer programming (HiGHS through scipy)."""
+"""Solve the sizing problem exactly by mixed-integer programming (HiGHS through scipy)."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from benchmarks.calculator.problem import Problem
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best signed shares that were found, and an error in USD below which no trades can come."""
+    """The best signed share quantities found, and a lower bound of the error in USD."""
 
     moved: dict[str, int]
     bound: float
     proven: bool
 
 
-class Programme:
-    """Variables and rows of a mixed-integer programme, one after the other."""
+class Program:
+    """A mixed-integer program that is built one variable and one constraint at a time."""
 
     def __init__(self) -> None:
         self.costs: list[float] = []
@@ -30,7 +30,7 @@ class Programme:
         self.at_least: list[float] = []
 
     def variable(self, cost: float = 0, low: float = 0, high: float = np.inf, *, whole: bool = False) -> int:
-        """A new variable, by its number."""
+        """Add a variable and return its number."""
         self.costs.append(cost)
         self.lower.append(low)
         self.upper.append(high)
@@ -38,19 +38,19 @@ class Programme:
         return len(self.costs) - 1
 
     def binary(self) -> int:
-        """A variable that is 0 or 1."""
+        """Add a variable that is 0 or 1 and return its number."""
         return self.variable(high=1, whole=True)
 
     def constrain(self, at_least: float, *terms: tuple[int, float]) -> None:
-        """The sum of variables times factors is at least so much."""
+        """Require that the sum of the variables times their factors is at least `at_least`."""
         self.terms += [(len(self.at_least), column, factor) for column, factor in terms]
         self.at_least.append(at_least)
 
     def solve(self, seconds: float):  # noqa: ANN201 - scipy's result
-        """Until the optimum is proven without a gap, or time is up."""
+        """Solve until the optimum is proven with a gap of zero, or until the time limit in seconds."""
         rows, columns, factors = zip(*self.terms, strict=True)
         matrix = coo_matrix((factors, (rows, columns)), shape=(len(self.at_least), len(self.costs))).tocsr()
-        for presolve in (True, False):  # with it HiGHS ends in an error now and then
+        for presolve in (True, False):  # HiGHS sometimes fails with presolve
             answer = milp(
                 self.costs,
                 constraints=LinearConstraint(matrix, self.at_least, np.inf),
@@ -64,42 +64,42 @@ class Programme:
 
 
 def optimum(problem: Problem, seconds: float = 10) -> Optimum | None:
-    """The best trades under the rules of the plan; None where the solver found nothing in time."""
-    programme = Programme()
+    """Return the best trades under the rules of the plan, or None when the solver found no solution in time."""
+    program = Program()
     cash = float(problem.cash_after(problem.liquidations, worst=False))
     floor = float(problem.floor)
     sold = [max(0, symbol.whole - problem.least(symbol)) for symbol in problem.free]
     income = sum(shares * float(symbol.bid) for shares, symbol in zip(sold, problem.free, strict=True))
-    any_buy, cash_miss = programme.binary(), programme.variable(cost=1)
+    any_buy, cash_miss = program.binary(), program.variable(cost=1)
     flow: list[tuple[int, float]] = []
     worst: list[tuple[int, float]] = []
     buys, sells = {}, {}
     for symbol, most_sold in zip(problem.free, sold, strict=True):
         needed = max(0, problem.least(symbol) - symbol.whole)
         most = max(needed, int(max(0.0, cash + income - floor) / float(symbol.buy_limit)))
-        bought, sold_now = programme.binary(), programme.binary()
+        bought, sold_now = program.binary(), program.binary()
         ask, bid, mark, limit = (float(price) for price in (symbol.ask, symbol.bid, symbol.mark, symbol.buy_limit))
-        buy = buys[symbol.name] = programme.variable(ask - mark, needed, most, whole=True)
-        sell = sells[symbol.name] = programme.variable(mark - bid, 0, most_sold, whole=True)
-        programme.constrain(0, (bought, most), (buy, -1))
-        programme.constrain(0, (sold_now, most_sold), (sell, -1))
-        programme.constrain(-1, (bought, -1), (sold_now, -1))
-        programme.constrain(0, (any_buy, 1), (bought, -1))
-        miss = programme.variable(cost=1)
-        programme.constrain(float(symbol.drift), (miss, 1), (buy, -mark), (sell, mark))
-        programme.constrain(-float(symbol.drift), (miss, 1), (buy, mark), (sell, -mark))
-        paid = _commission(programme, problem, buy, bought, ask, most, cost=1)
-        paid_at_limit = _commission(programme, problem, buy, bought, limit, most, cost=0)
-        paid_on_sell = _commission(programme, problem, sell, sold_now, bid, most_sold, cost=1)
+        buy = buys[symbol.name] = program.variable(ask - mark, needed, most, whole=True)
+        sell = sells[symbol.name] = program.variable(mark - bid, 0, most_sold, whole=True)
+        program.constrain(0, (bought, most), (buy, -1))
+        program.constrain(0, (sold_now, most_sold), (sell, -1))
+        program.constrain(-1, (bought, -1), (sold_now, -1))
+        program.constrain(0, (any_buy, 1), (bought, -1))
+        miss = program.variable(cost=1)
+        program.constrain(float(symbol.drift), (miss, 1), (buy, -mark), (sell, mark))
+        program.constrain(-float(symbol.drift), (miss, 1), (buy, mark), (sell, -mark))
+        paid = _commission(program, problem, buy, bought, ask, most, cost=1)
+        paid_at_limit = _commission(program, problem, buy, bought, limit, most, cost=0)
+        paid_on_sell = _commission(program, problem, sell, sold_now, bid, most_sold, cost=1)
         flow += [(buy, -ask), (paid, -1), (sell, bid), (paid_on_sell, -1)]
         worst += [(buy, -limit), (paid_at_limit, -1), (sell, bid), (paid_on_sell, -1)]
     off = cash - float(problem.cash_wanted)
-    programme.constrain(off, (cash_miss, 1), *((column, -factor) for column, factor in flow))
-    programme.constrain(-off, (cash_miss, 1), *flow)
-    # Without a buy cash may stay below the floor: by no more than it lacks now and the commissions of all sells.
+    program.constrain(off, (cash_miss, 1), *((column, -factor) for column, factor in flow))
+    program.constrain(-off, (cash_miss, 1), *flow)
+    # Without a buy, cash may stay below the floor: at most by what is missing now plus the commissions of all sells.
     lacks = max(0.0, floor - cash) + income
-    programme.constrain(floor - cash - lacks, *worst, (any_buy, -lacks))
-    answer = programme.solve(seconds)
+    program.constrain(floor - cash - lacks, *worst, (any_buy, -lacks))
+    answer = program.solve(seconds)
     if answer.x is None:
         return None
     moved = {name: round(answer.x[buys[name]]) - round(answer.x[sells[name]]) for name in buys}
@@ -113,18 +113,18 @@ def optimum(problem: Problem, seconds: float = 10) -> Optimum | None:
 
 
 def _commission(
-    programme: Programme, problem: Problem, shares: int, moved: int, price: float, most: int, *, cost: float
+    program: Program, problem: Problem, shares: int, moved: int, price: float, most: int, *, cost: float
 ) -> int:
-    """A variable that is at least what the broker charges for the shares at a price; `moved` is 1 if there are any."""
+    """Add a variable of at least the commission for the shares at a price; `moved` is 1 if any are traded."""
     fee = problem.config.commission
-    paid = programme.variable(cost)
+    paid = program.variable(cost)
     if fee.kind == "rate":
-        programme.constrain(0, (paid, 1), (shares, -float(fee.rate) * price))
+        program.constrain(0, (paid, 1), (shares, -float(fee.rate) * price))
         return paid
-    # The larger of the least fee and the fee of the shares, unless the share of the value that caps both is less.
-    capped, cap = programme.binary(), float(fee.max_rate) * price
+    # The larger of the minimum fee and the per-share fee, unless the cap (a share of the order value) is smaller.
+    capped, cap = program.binary(), float(fee.max_rate) * price
     top = max(cap, float(fee.per_share)) * most + float(fee.min_per_order)
-    programme.constrain(0, (paid, 1), (shares, -float(fee.per_share)), (capped, top))
-    programme.constrain(0, (paid, 1), (moved, -float(fee.min_per_order)), (capped, top))
-    programme.constrain(-top, (paid, 1), (shares, -cap), (capped, -top))
+    program.constrain(0, (paid, 1), (shares, -float(fee.per_share)), (capped, top))
+    program.constrain(0, (paid, 1), (moved, -float(fee.min_per_order)), (capped, top))
+    program.constrain(-top, (paid, 1), (shares, -cap), (capped, -top))
     return paid

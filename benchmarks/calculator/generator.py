@@ -1,7 +1,7 @@
-"""Realistic accounts from a seed: small and large, whole and broken, cheap and dear shares.
+"""Generate realistic accounts from a seed: small and large, valid and damaged, with low-priced and high-priced shares.
 
-With reserves, bands, three kinds of commission, fractions of shares, missing and crossed quotes, debits, what is no target
-any more, and weights that leave something out.
+They have reserves, bands, three commission models, fractional shares, missing and crossed quotes, debit balances, positions
+that are no longer targets, and weights that sum to less than one.
 """
 
 import random
@@ -24,7 +24,7 @@ class Case:
 
 
 def make_case(seed: int, symbols: int | None = None) -> Case:
-    """An account of $1.6k to $5M with 3 to 60 targets and shares of $5 to $7,000."""
+    """Return an account of $1.6k to $5M with 3 to 60 targets and share prices of $5 to $7,000."""
     rng = random.Random(f"account {seed} {symbols}")
     size = symbols or rng.choice([3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 45, 60])
     names = [f"S{i:04d}" for i in range(size)]
@@ -54,7 +54,7 @@ def make_case(seed: int, symbols: int | None = None) -> Case:
     cash = (value * Decimal(str(round(rng.choice([0.003, 0.02, 0.1, 0.4]) * rng.random(), 6)))).quantize(CENT)
     config = _config(rng)
     if rng.random() < 0.03:
-        cash = -cash / 10  # a debit
+        cash = -cash / 10  # a debit balance
     if rng.random() < 0.03:
         crossed = rng.randrange(len(quotes))
         quotes[crossed] = quotes[crossed].model_copy(update={"bid": quotes[crossed].ask + CENT})

@@ -1,4 +1,4 @@
-"""Everybody on the same accounts, one after the other, in one run."""
+"""Run all methods on the same accounts, one method after the other."""
 
 import statistics
 import time
@@ -7,48 +7,48 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
 
+from benchmarks.calculator.alternatives import ALTERNATIVES
 from benchmarks.calculator.exact import Optimum, optimum
 from benchmarks.calculator.generator import Case, make_case
 from benchmarks.calculator.problem import Problem
-from benchmarks.calculator.rivals import RIVALS
 from benchmarks.calculator.rules import broken_rules, is_feasible, keeps_shares
 from calculator import CalculationRefused, TradeCalculationResult, TradeCalculator
 
 P = TypeVar("P")
 T = TypeVar("T")
 
-ROUNDS_OF_LOOP = 200_000
+LOOP_ITERATIONS = 200_000
 CENT = Decimal("0.01")
-"""Errors below it are as good as none."""
+"""Error in USD below which a result counts as exact."""
 
 
 @dataclass
 class Score:
-    """What one way has shown: processor times in milliseconds, and errors as multiples of the optimum's."""
+    """Results of one method: processor times in milliseconds, and errors as multiples of the optimum's error."""
 
     name: str
     times: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     infeasible: int = 0
-    against_rules: int = 0
+    rule_breaks: int = 0
     failed: int = 0
 
     def judge(self, problem: Problem, moved: Mapping[str, int], best: Optimum) -> None:
-        """Errors count only where the trades can be carried out, and leave every target its share."""
+        """Record the error if the trades can be executed and every target keeps its share; count the account otherwise."""
         if not is_feasible(problem, moved):
             self.infeasible += 1
         elif not keeps_shares(problem, moved):
-            self.against_rules += 1
+            self.rule_breaks += 1
         else:
             self.ratios.append(float(max(problem.error(moved), CENT)) / max(best.bound, float(CENT)))
 
     def row(self) -> dict[str, float]:
-        """The figures of the table."""
+        """Return the values of the method's table row."""
         ratios, times = sorted(self.ratios) or [float("nan")], sorted(self.times) or [float("nan")]
         runs = max(1, len(self.times) + self.failed)
         return {
             "infeasible": self.infeasible / runs,
-            "against rules": self.against_rules / runs,
+            "breaks a rule": self.rule_breaks / runs,
             "mean": statistics.mean(ratios),
             "median": statistics.median(ratios),
             "p99": ratios[int(len(ratios) * 0.99)],
@@ -62,7 +62,7 @@ class Score:
 
 @dataclass
 class Comparison:
-    """All ways on the same accounts."""
+    """Results of all methods on the same accounts."""
 
     scores: list[Score]
     refused: int = 0
@@ -72,20 +72,20 @@ class Comparison:
 
 
 def compare(first_seed: int, accounts: int) -> Comparison:
-    """All ways on so many accounts. Where the optimum is not proven in time, the solver's bound stands for it.
+    """Run all methods on the accounts. When the optimum is not proven in time, use the solver's bound instead.
 
-    Each way plans all accounts before the next one does: after seconds of another's work the first milliseconds of any
-    would be those of a processor that has to fill its caches.
+    Each method plans all accounts before the next method starts. Otherwise every measurement would begin with the cold
+    processor caches that another method's work left.
     """
-    ours, exact = Score("ours"), Score("exact (MILP)")
-    others = {name: Score(name) for name in RIVALS}
+    ours, exact = Score("this calculator"), Score("exact (MILP)")
+    others = {name: Score(name) for name in ALTERNATIVES}
     found = Comparison([*others.values(), exact, ours])
     cases = {seed: make_case(seed) for seed in range(first_seed, first_seed + accounts)}
     planned = _all(cases, _plan, CalculationRefused)
     found.refused = len(cases) - len(planned)
     problems = {seed: Problem(cases[seed]) for seed in planned}
-    # A way that fails on an account is counted as failed.
-    moved = {name: _all(problems, way, Exception) for name, way in RIVALS.items()}
+    # A method that raises an error on an account is counted as failed there.
+    moved = {name: _all(problems, method, Exception) for name, method in ALTERNATIVES.items()}
     for seed, problem in problems.items():
         our_time, result = planned[seed]
         if broken := broken_rules(problem, result):
@@ -110,11 +110,11 @@ def compare(first_seed: int, accounts: int) -> Comparison:
 
 
 def loop_time() -> float:
-    """Median milliseconds of a plain loop of so many rounds: how fast the processor is just now, to judge times by."""
+    """Return the median time of a plain loop in milliseconds, as a reference for the current processor speed."""
 
     def add_up() -> int:
         total = 0
-        for i in range(ROUNDS_OF_LOOP):
+        for i in range(LOOP_ITERATIONS):
             total += i
         return total
 
@@ -122,7 +122,7 @@ def loop_time() -> float:
 
 
 def growth(sizes: list[int], accounts: int) -> dict[int, float]:
-    """Median milliseconds of ours by number of symbols; each account counts with the best of three."""
+    """Return the median time of the calculator in milliseconds by number of symbols; each account counts with its best of three."""
     found = {}
     for size in sizes:
         times = []
@@ -140,19 +140,19 @@ def _plan(case: Case) -> TradeCalculationResult:
     return TradeCalculator(case.config).plan(case.account, case.targets, case.quotes)
 
 
-def _all(of: dict[int, P], way: Callable[[P], T], failure: type[Exception]) -> dict[int, tuple[float, T]]:
-    """What a way makes of each, with its milliseconds; those on which it fails are left out."""
+def _all(inputs: dict[int, P], method: Callable[[P], T], failure: type[Exception]) -> dict[int, tuple[float, T]]:
+    """Return the result and the time in milliseconds of a method for each input; leave out those on which it fails."""
     found = {}
-    for seed, one in of.items():
+    for seed, one in inputs.items():
         try:
-            found[seed] = _timed(lambda one=one: way(one))
+            found[seed] = _timed(lambda one=one: method(one))
         except failure:
             continue
     return found
 
 
 def _timed(function: Callable[[], T]) -> tuple[float, T]:
-    """Milliseconds of processor time, which other work on the machine does not add to, and the result."""
+    """Return the processor time in milliseconds, which excludes other work on the machine, and the result."""
     started = time.process_time()
     result = function()
     return (time.process_time() - started) * 1000, result

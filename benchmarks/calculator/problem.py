@@ -1,4 +1,4 @@
-"""The problem that an account poses, told anew from its rules: no line of the calculator takes part in judging it.
+"""The sizing problem of an account, implemented from the rules without the calculator's code.
 
 Money, prices and quantities are decimals, in USD and shares.
 """
@@ -16,7 +16,7 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True)
 class Symbol:
-    """One symbol that is held or wanted; without a valid quote it has no sides."""
+    """One symbol that is held or is a target; without a valid quote it has no bid and no ask."""
 
     name: str
     held: Decimal
@@ -30,22 +30,22 @@ class Symbol:
 
     @property
     def whole(self) -> int:
-        """Whole shares that can be sold."""
+        """Number of whole shares that can be sold."""
         return int(self.held)
 
     @property
     def value(self) -> Decimal:
-        """What is held, at the mark."""
+        """Value of the position at the mark, in USD."""
         return self.held * self.mark
 
     @property
     def drift(self) -> Decimal:
-        """What it is worth above what is wanted."""
+        """Value of the position minus its target value, in USD."""
         return self.value - self.wanted
 
 
 class Problem:
-    """What may be traded, what must be, and what it costs."""
+    """What may be traded, what must be traded, and what it costs."""
 
     def __init__(self, case: Case) -> None:
         self.config = case.config
@@ -94,7 +94,7 @@ class Problem:
 
     @cached_property
     def liquidations(self) -> dict[str, int]:
-        """Signed shares of what is held and is no target."""
+        """Signed quantities that sell the positions that are not targets."""
         return {
             symbol.name: -symbol.whole
             for symbol in self.symbols.values()
@@ -103,7 +103,7 @@ class Problem:
 
     @cached_property
     def inside_band(self) -> set[str]:
-        """Targets that are left alone, but for a first share."""
+        """Targets inside the band, which may get a first share only."""
         band = self.total * self.config.band_percent / 100
         inside = [symbol for symbol in self.targets if abs(symbol.drift) < band]
         lifted = abs(sum(symbol.drift for symbol in inside)) >= band or self.cash < 0
@@ -111,7 +111,7 @@ class Problem:
 
     @cached_property
     def first_shares(self) -> set[str]:
-        """Missing targets that get one share: by weight, as far as the money goes that is there or surely comes."""
+        """Targets without a position that get one share, by weight, as far as present cash and certain proceeds reach."""
         if not self.config.one_share:
             return set()
         money = self.cash - self.floor
@@ -138,23 +138,23 @@ class Problem:
         ]
 
     def least(self, symbol: Symbol) -> int:
-        """The fewest whole shares of a free target that the rules leave or ask for."""
+        """Return the minimum number of whole shares of a free target under the rules."""
         keeps = self.config.one_share and symbol.wanted > 0
         return int(keeps and (symbol.whole >= 1 or symbol.name in self.first_shares))
 
     def commission(self, shares: int, price: Decimal) -> Decimal:
-        """What the broker charges for an order."""
+        """Return the commission of an order in USD."""
         fee: Commission = self.config.commission
         if fee.kind == "rate":
             return fee.rate * shares * price
         return min(max(fee.min_per_order, fee.per_share * shares), fee.max_rate * shares * price)
 
     def proceeds(self, symbol: Symbol, shares: int) -> Decimal:
-        """What a sell brings at the bid."""
+        """Return the proceeds of a sell at the bid in USD, after commission."""
         return shares * symbol.bid - self.commission(shares, symbol.bid)
 
     def cash_after(self, moved: Mapping[str, int], *, worst: bool) -> Decimal:
-        """Cash after the trades: at quotes, or with buys at their limits."""
+        """Return the cash after the trades in USD: at quotes, or (`worst`) with buys at their limits."""
         cash = self.cash
         for name, shares in moved.items():
             symbol = self.symbols[name]
@@ -166,7 +166,7 @@ class Problem:
         return cash
 
     def error(self, moved: Mapping[str, int]) -> Decimal:
-        """What is to be small, in USD: distances from what is wanted, half spreads and commissions."""
+        """Return the objective in USD: distances from the targets, half spreads and commissions."""
         error = abs(self.cash_after(moved, worst=False) - self.cash_wanted)
         for symbol in self.symbols.values():
             shares = moved.get(symbol.name, 0)

@@ -1,4 +1,4 @@
-"""Whether trades can be carried out, and whether a plan keeps every rule; judged without the calculator's code."""
+"""Check whether trades can be executed and whether a plan follows every rule, without the calculator's code."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -7,11 +7,11 @@ from benchmarks.calculator.problem import Problem
 from calculator import Trade, TradeCalculationResult, TradeCalculator
 
 MICRO = Decimal("0.000001")
-"""Commissions are rounded up to it, and the floor is rounded to it."""
+"""Rounding unit in USD: commissions are rounded up to it, and the cash floor is rounded to it."""
 
 
 def is_feasible(problem: Problem, moved: Mapping[str, int]) -> bool:
-    """Whether nothing is sold that is not held, and the reserve holds if every buy fills at its limit."""
+    """Return whether only held shares are sold and cash stays above the floor if every buy fills at its limit."""
     if any(-shares > problem.symbols[name].whole for name, shares in moved.items()):
         return False
     buys = any(shares > 0 for shares in moved.values())
@@ -19,24 +19,27 @@ def is_feasible(problem: Problem, moved: Mapping[str, int]) -> bool:
 
 
 def keeps_shares(problem: Problem, moved: Mapping[str, int]) -> bool:
-    """Whether every target keeps, or gets, the one share that the rules promise."""
+    """Return whether every target keeps or gets the one share that the rules guarantee."""
     return all(symbol.whole + moved.get(symbol.name, 0) >= problem.least(symbol) for symbol in problem.free)
 
 
 def broken_rules(problem: Problem, result: TradeCalculationResult) -> list[str]:
-    """Every rule that a plan breaks, in words."""
+    """Return a description of every rule that a plan breaks."""
     moved = {trade.symbol: trade.quantity for trade in result.trades}
     rules = {
-        "two orders of one symbol": len(moved) == len(result.trades),
-        "sells what is not held, or spends the reserve": is_feasible(problem, moved),
-        "a target is left without its share": keeps_shares(problem, moved),
-        "what is no target is not sold down to its fraction": problem.liquidations.items() <= moved.items(),
-        "a symbol is traded that is inside the band or has no quote": moved.keys() <= _may_move(problem),
-        "an order of no shares, or not at its limit": all(_is_at_limit(problem, trade) for trade in result.trades),
-        "a symbol is traded or left alone without a reason": _all_explained(problem, result),
-        "at quoted fills other buys are made than were planned": _executes_as_planned(problem, result),
+        "two orders for one symbol": len(moved) == len(result.trades),
+        "sells more than is held, or spends the reserve": is_feasible(problem, moved),
+        "a target does not keep its one share": keeps_shares(problem, moved),
+        "a position that is not a target is not sold down to its fraction": problem.liquidations.items()
+        <= moved.items(),
+        "a traded symbol is inside the band or has no quote": moved.keys() <= _may_move(problem),
+        "an order has no shares or another price than its limit": all(
+            _is_at_limit(problem, trade) for trade in result.trades
+        ),
+        "a symbol has no reason for being traded or not traded": _all_explained(problem, result),
+        "fills at the quotes lead to other buys than planned": _executes_as_planned(problem, result),
     }
-    return [rule for rule, is_kept in rules.items() if not is_kept]
+    return [rule for rule, is_followed in rules.items() if not is_followed]
 
 
 def _may_move(problem: Problem) -> set[str]:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ibkr`: from the event to the last fill, beside a client that does nothing but send."""
+"""Measure the time from the event to the last fill beside a client that only sends: `python -m benchmarks.ibkr`."""
 
 import argparse
 import statistics
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from django.conf import settings
 
-from benchmarks.ibkr import bare, ours, phases
-from benchmarks.ibkr.books import HELD, TARGETS, account_ids
+from benchmarks.ibkr import baseline, engine, phases
+from benchmarks.ibkr.accounts import HELD, TARGETS, account_ids
 from benchmarks.ibkr.gateway_process import FILL_SECONDS, ONE_WAY_SECONDS, GatewayProcess
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "execution_time.md"
 BEGIN, END = "<!-- measured {} -->", "<!-- end -->"
-PICTURE = "execution_time_{}.svg"
-MOST_ACCOUNTS = 20
+CHART = "execution_time_{}.svg"
+MAX_ACCOUNTS = 20
 
 
 def with_gateway(accounts, side):
-    """One side against books of its own; returns its seconds to the last fill and what the books say."""
+    """Run one side against its own gateway; return its start time, the gateway's counters and the side's own result."""
     gateway = GatewayProcess(accounts)
     try:
         began, extra = side(gateway.port)
@@ -30,13 +30,13 @@ def with_gateway(accounts, side):
     return began, seen, extra
 
 
-def our_side(workers, accounts):
+def engine_side(workers, accounts):
     ids = account_ids(accounts)
-    ours.make_accounts(ids)
+    engine.make_accounts(ids)
 
     def side(port):
-        ours.act(workers, ids, port, "print-rebalance")  # an account is looked at each day, its holdings are no news
-        began, event, slots = ours.act(workers, ids, port)
+        engine.run_event(workers, ids, port, "print-rebalance")  # holdings are known, as in daily operation
+        began, event, slots = engine.run_event(workers, ids, port)
         runs = list(event.runs.values_list("state", "error_message", "residual_drift"))
         assert {state for state, _, _ in runs} == {"completed"}, runs
         return began, (event, slots, max(drift for _, _, drift in runs))
@@ -45,20 +45,20 @@ def our_side(workers, accounts):
     return phases.moments(event, began, seen.last_fill_at), seen, slots, drift
 
 
-def bare_side(accounts, connections):
-    began, seen, _ = with_gateway(accounts, lambda port: (bare.send(port, accounts, connections), None))
+def baseline_side(accounts, connections):
+    began, seen, _ = with_gateway(accounts, lambda port: (baseline.send(port, accounts, connections), None))
     return seen.last_fill_at - began
 
 
 def rows(workers, rounds, moments):
-    # Contracts are looked up once a day, and what an account has never traded is asked about beforehand.
-    our_side(workers, MOST_ACCOUNTS)
-    for accounts in (1, 5, MOST_ACCOUNTS):
+    # Contracts are looked up once a day, and orders without recent fills are checked first, so run once before measuring.
+    engine_side(workers, MAX_ACCOUNTS)
+    for accounts in (1, 5, MAX_ACCOUNTS):
         measured = []
         for _ in range(rounds):
-            ours_at, seen, slots, drift = our_side(workers, accounts)
-            moments.setdefault(accounts, []).append(ours_at)
-            measured.append((ours_at["filled"], bare_side(accounts, 1), bare_side(accounts, slots)))
+            engine_moments, seen, slots, drift = engine_side(workers, accounts)
+            moments.setdefault(accounts, []).append(engine_moments)
+            measured.append((engine_moments["filled"], baseline_side(accounts, 1), baseline_side(accounts, slots)))
             assert seen.lowest_cash >= 0, seen
         medians = [statistics.median(column) for column in zip(*measured, strict=True)]
         yield accounts, slots, *medians, seen, drift
@@ -67,13 +67,13 @@ def rows(workers, rounds, moments):
 def table(measured, command):
     lines = [
         (
-            f"`{command}`, line {ONE_WAY_SECONDS * 1000:.0f} ms one way, {FILL_SECONDS * 1000:.0f} ms to fill, "
-            f"{len(HELD)} sells and {len(TARGETS)} buys an account, medians:"
+            f"`{command}`; network delay {ONE_WAY_SECONDS * 1000:.0f} ms one way, {FILL_SECONDS * 1000:.0f} ms to fill, "
+            f"{len(HELD)} sells and {len(TARGETS)} buys per account; medians:"
         ),
         "",
         (
-            "| Accounts | Connections | Event to last fill | Bare client | Ratio | As many bare clients | Ratio | Most "
-            "messages a second | Lowest cash | Cash at the end | Residual drift |"
+            "| Accounts | Connections | Event to last fill | One baseline client | Ratio | As many baseline clients | Ratio | "
+            "Peak messages per second | Lowest cash | Final cash | Residual drift |"
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -87,25 +87,27 @@ def table(measured, command):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
-    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite", help="what ours writes to")
+    parser.add_argument("--rounds", type=int, default=3, help="number of measurements of each case (default: 3)")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite", help="database of the engine")
     options = parser.parse_args()
     command = f"python -m benchmarks.ibkr --rounds {options.rounds} --database {options.database}"
     with tempfile.TemporaryDirectory() as folder:
-        ours.prepare(Path(folder), options.database)
-        workers = ours.Workers(settings.Q_CLUSTER["workers"])
+        engine.prepare(Path(folder), options.database)
+        workers = engine.Workers(settings.Q_CLUSTER["workers"])
         try:
             moments = {}
             measured = list(rows(workers, options.rounds, moments))
             text = table(measured, command)
             medians = phases.medians_of(moments)
-            picture = phases.picture(medians, {row[0]: row[3] for row in measured})
-            text += f"\n\nUntil when, medians again:\n\n{phases.table(medians)}"
-            text += f"\n\n![Where the time goes]({PICTURE.format(options.database)})"
+            chart = phases.chart(medians, {row[0]: row[3] for row in measured})
+            text += (
+                f"\n\nTime from the event until the last run finished each phase, medians:\n\n{phases.table(medians)}"
+            )
+            text += f"\n\n![Where the time goes]({CHART.format(options.database)})"
         finally:
             workers.stop()
     print(text)
-    (PAGE.parent / PICTURE.format(options.database)).write_text(picture)
+    (PAGE.parent / CHART.format(options.database)).write_text(chart)
     begin = BEGIN.format(options.database)
     before, rest = PAGE.read_text().split(begin)
     PAGE.write_text(f"{before}{begin}\n{text}\n{END}{rest.partition(END)[2]}")

@@ -1,9 +1,9 @@
-"""The gateway in a process of its own, as it is in life: neither side shares its interpreter."""
+"""Run the gateway in its own process, as in production, so that neither side shares its interpreter."""
 
 import multiprocessing
 from dataclasses import dataclass
 
-from benchmarks.ibkr.books import make_book
+from benchmarks.ibkr.accounts import make_book
 
 ONE_WAY_SECONDS = 0.020
 FILL_SECONDS = 0.100
@@ -11,7 +11,7 @@ FILL_SECONDS = 0.100
 
 @dataclass(frozen=True)
 class Seen:
-    """What the broker's books say after a round."""
+    """Counters and account records of the gateway after a round."""
 
     last_fill_at: float
     orders: int
@@ -25,7 +25,7 @@ class Seen:
 
 
 class GatewayProcess:
-    """Starts with books of so many accounts; tells what it has seen when it is asked."""
+    """A gateway process with the given number of accounts; it reports its counters on request."""
 
     def __init__(self, accounts):
         context = multiprocessing.get_context("spawn")
@@ -50,10 +50,10 @@ def _serve(pipe, accounts):
     with GatewayThread(book, one_way_seconds=ONE_WAY_SECONDS, fill_seconds=FILL_SECONDS) as gateway:
         pipe.send(gateway.port)
         while pipe.recv() == "seen":
-            pipe.send(gateway.do(_look, book, gateway.gateway))
+            pipe.send(gateway.do(_read, book, gateway.gateway))
 
 
-def _look(book, gateway):
+def _read(book, gateway):
     fills = [fill.at.timestamp() for order in book.orders for fill in order.fills]
     refs = [order.ref for order in book.orders]
     values = [book.values(account_id) for account_id in book.accounts]

@@ -1,4 +1,4 @@
-"""Event to last fill over the wire-level gateway, for so many accounts and worker processes."""
+"""Measure event to last fill over the wire-level gateway by number of accounts and worker processes."""
 
 import itertools
 import math
@@ -9,34 +9,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.ibkr import bare
-from benchmarks.ibkr.books import HELD, TARGETS, account_ids
+from benchmarks.ibkr import baseline
+from benchmarks.ibkr.accounts import HELD, TARGETS, account_ids
 from benchmarks.ibkr.gateway_process import GatewayProcess
 from benchmarks.installation.costs import commits, processor_seconds
-from benchmarks.installation.site import Workers, ended, make_accounts, put_aside, send_event, until
+from benchmarks.installation.site import Workers, clear_installation, ended, make_accounts, send_event, until
 from brokers.ibkr.client import InteractiveBrokers
 from tests.support.ibkr_gateway.server import MOST_CLIENTS
 
 ACCOUNTS = (1, 5, 20, 100)
 PROCESSES = (1, 4, 8)
 ACCOUNTS_PER_CONNECTION = InteractiveBrokers.capabilities.accounts_per_connection
-ORDERS_AN_ACCOUNT = len(HELD) + len(TARGETS)
+ORDERS_PER_ACCOUNT = len(HELD) + len(TARGETS)
 WARM_ACCOUNTS = 24
-"""Their previews keep eight slots busy, so that each of up to eight processes has loaded what it needs."""
+"""Number of accounts previewed first: eight slots, so that each of up to eight processes has loaded its modules."""
 STATISTICS_SECONDS = 1.1
-"""PostgreSQL's counters lag by a second."""
+"""Wait for PostgreSQL's counters, which lag by a second, in seconds."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. `seconds` is from before the event to the last fill; None when the time was up before it."""
+    """One measurement. `seconds` is the time from before the event to the last fill, or None when the time limit was reached."""
 
     accounts: int
     processes: int
     seconds: float | None
     filled: int
     connections: int
-    bare_seconds: float
+    baseline_seconds: float
     commits: int
     processor_seconds: float
     load_average: float
@@ -44,14 +44,14 @@ class Cell:
 
 
 def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
-    """One event, and the same orders by a client that only sends them, over as many connections.
+    """Measure one event, and the same orders sent by the baseline client over as many connections.
 
     Raises:
-        AssertionError: an order was sent twice, a position went short, or a run ended in another state than completed.
-        TimeoutError: the workers did not even start, or not one preview came to its end.
+        AssertionError: an order was sent twice, a position went short, or a run did not end as completed.
+        TimeoutError: the workers did not start, or the previews did not finish.
     """
     load_average = os.getloadavg()[0]
-    put_aside()
+    clear_installation()
     with _gateway(max(accounts, WARM_ACCOUNTS)) as gateway, _workers(processes, gateway.port) as workers:
         strategy = make_accounts(account_ids(WARM_ACCOUNTS), TARGETS)
         until(ended(send_event(strategy, "print-rebalance")), cell_seconds, "The end of the previews")
@@ -68,14 +68,14 @@ def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
     assert (seen.sent_twice, seen.went_short) == (0, 0), seen
     if runs is not None:
         assert {run.state for run in runs} == {"completed"}, [(run.state, run.error_message) for run in runs]
-        assert seen.filled == accounts * ORDERS_AN_ACCOUNT, seen
+        assert seen.filled == accounts * ORDERS_PER_ACCOUNT, seen
     return Cell(
         accounts=accounts,
         processes=processes,
         seconds=seen.last_fill_at - began if runs is not None else None,
         filled=seen.filled,
         connections=seen.clients,
-        bare_seconds=_bare_seconds(accounts, min(math.ceil(accounts / ACCOUNTS_PER_CONNECTION), MOST_CLIENTS)),
+        baseline_seconds=_baseline_seconds(accounts, min(math.ceil(accounts / ACCOUNTS_PER_CONNECTION), MOST_CLIENTS)),
         commits=committed,
         processor_seconds=busy,
         load_average=load_average,
@@ -83,9 +83,9 @@ def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
     )
 
 
-def _bare_seconds(accounts: int, connections: int) -> float:
+def _baseline_seconds(accounts: int, connections: int) -> float:
     with _gateway(accounts) as gateway:
-        began = bare.send(gateway.port, accounts, connections)
+        began = baseline.send(gateway.port, accounts, connections)
         return gateway.seen().last_fill_at - began
 
 
@@ -108,5 +108,5 @@ def _workers(processes: int, ib_port: int) -> Iterator[Workers]:
 
 
 def all_cells(accounts: tuple[int, ...], processes: tuple[int, ...]) -> list[tuple[int, int]]:
-    """What is to be measured, the quick ones first."""
+    """Return all combinations to measure, the fastest first."""
     return sorted(itertools.product(accounts, processes), key=lambda cell: (cell[0] / cell[1], cell))

@@ -1,4 +1,4 @@
-"""What an event costs the database and the processor."""
+"""Measure the database and processor cost of an event."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def commits() -> int:
-    """Transactions that the database has committed so far."""
+    """Return the number of transactions that the database has committed."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -17,14 +17,14 @@ def commits() -> int:
 
 
 def processor_seconds(group: int) -> float:
-    """Seconds of the processor that the living processes of a group have used, and their ended children."""
+    """Return the processor seconds used by the running processes of a group and their ended children."""
     return sum(_used(fields) for fields in map(_fields, Path("/proc").glob("[0-9]*/stat")) if _group(fields) == group)
 
 
 def _fields(path: Path) -> list[str]:
     try:
-        return path.read_text().rpartition(")")[2].split()  # the name before it may hold spaces
-    except OSError:  # it has ended since it was listed
+        return path.read_text().rpartition(")")[2].split()  # the process name before it may contain spaces
+    except OSError:  # the process ended after it was listed
         return []
 
 

@@ -1,8 +1,8 @@
-"""The settings of an installation that is measured: as many worker processes as a measurement asks for."""
+"""Settings of the measured installation, with a configurable number of worker processes."""
 
 import os
 
 from rebalancer_site.settings import *  # noqa: F403
 from rebalancer_site.settings import Q_CLUSTER
 
-Q_CLUSTER["workers"] = int(os.environ.get("BENCH_WORKER_PROCESSES", "4"))  # noqa: TID251 - of this benchmark only
+Q_CLUSTER["workers"] = int(os.environ.get("BENCH_WORKER_PROCESSES", "4"))  # noqa: TID251 - used by this benchmark only

@@ -1,4 +1,4 @@
-"""An installation of its own on PostgreSQL, with workers started as an operator would."""
+"""Create an installation on PostgreSQL, with workers started as in production."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 STOP_SECONDS = 10
-LOOK_AGAIN_SECONDS = 0.05
+POLL_SECONDS = 0.05
 SIMULATED_SYMBOLS = ("VTI", "VXUS", "BND", "BNDX", "VNQ", "GLD", "TLT", "IEF", "DBC", "VWO")
 
 
 def prepare(var_dir):
-    """Makes the database, and Django ready in this process."""
+    """Create the database and set up Django in this process."""
     from tests.support.postgres import new_database
 
-    os.environ.update(  # noqa: TID251 - it is the environment of an installation that is made here
+    os.environ.update(  # noqa: TID251 - the environment of the created installation
         REBALANCER_ENV_FILE="",
         VAR_DIR=str(var_dir),
         DATABASE_URL=new_database("bench"),
@@ -39,7 +39,7 @@ def prepare(var_dir):
 
 
 class Workers:
-    """One `qworker` with so many processes, in a process group of its own."""
+    """One `qworker` with the given number of processes, in its own process group."""
 
     def __init__(self, number, ib_port=0):
         from trading.models import ProcessHeartbeat
@@ -57,10 +57,10 @@ class Workers:
             stderr=subprocess.DEVNULL,
         )
         self.group = self._process.pid
-        until(ProcessHeartbeat.objects.filter(kind="worker").exists, START_SECONDS, "A worker")
+        until(ProcessHeartbeat.objects.filter(kind="worker").exists, START_SECONDS, "The start of a worker")
 
     def stop(self):
-        """Asks once, and then does not wait for what hangs: the next measurement starts with nothing of this one."""
+        """Send SIGTERM, then kill what is left, so that no process remains for the next measurement."""
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
@@ -70,21 +70,21 @@ class Workers:
 
 
 def until(condition, seconds, what):
-    """Looks until the condition holds.
+    """Poll the condition until it returns a true value, and return that value.
 
     Raises:
-        TimeoutError: it did not within so many seconds.
+        TimeoutError: the condition was not met within the given seconds.
     """
     end = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not come within {seconds:.0f} seconds.")
-        time.sleep(LOOK_AGAIN_SECONDS)
+            raise TimeoutError(f"{what} was not reached within {seconds:.0f} seconds.")
+        time.sleep(POLL_SECONDS)
     return found
 
 
-def put_aside():
-    """Takes away what earlier measurements have left: events, runs, hints, accounts and slots."""
+def clear_installation():
+    """Delete the events, runs, queued tasks, accounts and slots of earlier measurements."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -94,7 +94,7 @@ def put_aside():
 
 
 def make_accounts(ids, symbols, broker="ibkr"):
-    """Accounts of one broker that follow one strategy of equal targets; no others do."""
+    """Create accounts of one broker that follow one strategy of equal targets, and remove all other followers."""
     from accounts.models import Account, Strategy, TargetAllocation
 
     strategy, _ = Strategy.objects.get_or_create(name=f"bench-{broker}", defaults={"source": Strategy.Source.STATIC})
@@ -111,7 +111,7 @@ def make_accounts(ids, symbols, broker="ibkr"):
 
 
 def send_event(strategy, command="rebalance"):
-    """An event as Ably brings it, by the one door."""
+    """Send an event in the way an Ably message arrives, through the inbox."""
     from trading.inbox.receive import receive_event
     from trading.models import EventSource
 
@@ -124,7 +124,7 @@ def send_event(strategy, command="rebalance"):
 
 
 def ended(event):
-    """A question: the runs of the event, once all have ended."""
+    """Return a condition that gives the runs of the event once all have ended."""
     ends = {"completed", "refused", "failed", "needs_attention"}
 
     def runs():

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pages`: every page of an installation that has been at work for two years."""
+"""Measure every page of an installation with two years of data: `python -m benchmarks.pages`."""
 
 import argparse
 import os
@@ -14,11 +14,11 @@ from benchmarks.pages.site import Intake, Site
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- pages: begin -->", "<!-- pages: end -->"
 LIMIT_MS = 200
-EVENTS_A_SECOND = 200
+EVENTS_PER_SECOND = 200
 
 
 def addresses():
-    """Every page, with a preview and a run that have orders."""
+    """Return the address of every page, with a preview and a run that have orders."""
     from accounts.models import Account
     from tests.support.pages import admin_lists, product_pages
     from trading.models import RebalanceRun
@@ -34,16 +34,16 @@ def addresses():
     )
     middle = RebalanceRun.objects.order_by("id")[RebalanceRun.objects.count() // 2].pk
     pages |= {
-        "dashboard, its last page": "/?page=9999",
-        "runs, in the middle": f"/runs/?before={middle}",
+        "dashboard, last page": "/?page=9999",
+        "runs, middle page": f"/runs/?before={middle}",
         "admin: an account": f"/admin/accounts/account/{account.pk}/change/",
-        "admin: runs, searched": "/admin/trading/rebalancerun/?q=SEED-00500",
+        "admin: runs, search": "/admin/trading/rebalancerun/?q=SEED-00500",
     }
     return pages | admin_lists()
 
 
 def measure(site, pages, rounds):
-    """Milliseconds of every page, page after page, so that all see the same times of day."""
+    """Return the response times of every page in milliseconds; each round opens all pages in turn."""
     took = {name: [] for name in pages}
     for address in pages.values():
         site.open(address)
@@ -62,11 +62,11 @@ def table(alone, beside, rate, options, seeded_seconds):
     lines = [
         f"Measured by `python -m benchmarks.pages --rounds {options.rounds}`: {options.accounts:,} accounts, "
         f"{options.runs:,} runs with their orders and fills, PostgreSQL, gunicorn as in the image, {os.cpu_count()} "
-        f"cores, load average {os.getloadavg()[0]:.1f}; each page {options.rounds} times. Seeding took "
-        f"{seeded_seconds:.0f} s. All requests together: {summary(alone)}; beside events {summary(beside)}. Events: "
-        f"{rate:.0f} a second taken in by two processes ({EVENTS_A_SECOND} offered), each of one account.",
+        f"cores, load average {os.getloadavg()[0]:.1f}; {options.rounds} requests per page. Seeding took "
+        f"{seeded_seconds:.0f} s. All requests: {summary(alone)}; during events {summary(beside)}. Events: "
+        f"{rate:.0f} per second accepted by two processes ({EVENTS_PER_SECOND} sent), each for one account.",
         "",
-        "| Page | Median | Slowest | Median beside events | Slowest beside events |",
+        "| Page | Median | Slowest | Median during events | Slowest during events |",
         "|---|---|---|---|---|",
     ]
     for name in sorted(alone, key=lambda name: (name.startswith("admin"), -statistics.median(alone[name]))):
@@ -96,7 +96,7 @@ def main() -> None:
         pages, site = addresses(), Site()
         try:
             alone = measure(site, pages, options.rounds)
-            intake = Intake(EVENTS_A_SECOND, options.accounts)
+            intake = Intake(EVENTS_PER_SECOND, options.accounts)
             try:
                 beside = measure(site, pages, options.rounds)
             finally:

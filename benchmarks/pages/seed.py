@@ -1,4 +1,4 @@
-"""An installation that has been at work for two years, the same each time."""
+"""Create an installation with two years of data, the same each time."""
 
 import time
 from datetime import timedelta
@@ -13,7 +13,7 @@ OTHER_ROWS = 20_000
 
 
 class Seed:
-    """Fills an empty database with so many accounts and runs."""
+    """Fills an empty database with the given number of accounts and runs."""
 
     def __init__(self, accounts, runs):
         from django.utils import timezone
@@ -22,10 +22,10 @@ class Seed:
         self.now = timezone.now()
 
     def fill(self):
-        """Makes everything; the first preview and the first execution are real ones, copied by all others."""
-        for part in (self._templates, self._people, self._strategies, self._accounts, self._events_and_runs):
+        """Create all rows; the first preview and the first execution are real runs, and the others are copies of them."""
+        for part in (self._templates, self._users, self._strategies, self._accounts, self._events_and_runs):
             self._timed(part)
-        for part in (self._orders, self._stories, self._values, self._around):
+        for part in (self._orders, self._timelines, self._values, self._other_rows):
             self._timed(part)
 
     @staticmethod
@@ -52,7 +52,7 @@ class Seed:
         self.execution = carry_out(account)
         assert self.execution.state == "completed", self.execution.error_message
 
-    def _people(self):
+    def _users(self):
         from django.contrib.auth.models import User
 
         User.objects.create_superuser("bench", password="bench")
@@ -111,7 +111,7 @@ class Seed:
         self.pks = [account.pk for account in made]
 
     def _events_and_runs(self):
-        """A round a week: each strategy has an event, and each of its followers a run of it."""
+        """Create one round per week: an event for each strategy, and a run for each of its accounts."""
         from trading.models import RebalanceRun, StrategyEvent
 
         spread(
@@ -127,7 +127,7 @@ class Seed:
             received_at=f"{self._at}",
             published_at=f"{self._at}",
         )
-        # Two of a hundred went wrong, three of five are previews; plans are copied within the database.
+        # Two percent did not complete, three of five are previews; plans are copied within the database.
         spread(
             RebalanceRun,
             "generate_series(0, %(rounds)s - 1) round, accounts_account a "
@@ -150,7 +150,7 @@ class Seed:
 
     @property
     def _at(self):
-        """When a round was."""
+        """SQL expression for the time of a round."""
         return f"now() - interval '7 days' * ({self.rounds} - round)"
 
     def _runs(self):
@@ -187,7 +187,7 @@ class Seed:
             session_date="r.finished_at::date",
         )
 
-    def _stories(self):
+    def _timelines(self):
         from trading.models import TimelineEntry
 
         spread(
@@ -236,8 +236,8 @@ class Seed:
             for number, day in enumerate(days)
         )
 
-    def _around(self):
-        """What else two years leave behind."""
+    def _other_rows(self):
+        """Create the other rows of two years."""
         from trading.models import (
             AuditEntry,
             Notification,
@@ -247,15 +247,15 @@ class Seed:
             SeenExecution,
         )
 
-        told = self._runs().order_by("pk").values_list("pk", flat=True)[:OTHER_ROWS]
+        run_ids = self._runs().order_by("pk").values_list("pk", flat=True)[:OTHER_ROWS]
         Notification.objects.bulk_create(
             Notification(
                 kind="success", title=f"Rebalance completed: {pk}", body="All filled.", run_id=pk, state="sent"
             )
-            for pk in told
+            for pk in run_ids
         )
         AuditEntry.objects.bulk_create(
-            AuditEntry(person="bench", action="approved", subject=f"Preview {pk}") for pk in told
+            AuditEntry(person="bench", action="approved", subject=f"Preview {pk}") for pk in run_ids
         )
         opens = [self.now - timedelta(days=30 * number) for number in range(-1, OTHER_ROWS // self.accounts)]
         ScheduleEntry.objects.bulk_create(
@@ -292,7 +292,7 @@ class Seed:
 
 
 def spread(model, source, parameters, /, accounts=0, **columns):
-    """Makes rows within the database: of those that are not named, the columns of the row `t` of the source."""
+    """Insert rows within the database; columns that are not named are copied from the row `t` of the source."""
     from django.db import connection
 
     names = [field.column for field in model._meta.concrete_fields if not field.primary_key]

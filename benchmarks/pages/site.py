@@ -1,4 +1,4 @@
-"""The site as it is deployed, a person who opens its pages, and a listener's work beside them."""
+"""Run the site as it is deployed, a logged-in user who opens its pages, and processes that store events meanwhile."""
 
 import os
 import re
@@ -34,7 +34,7 @@ while True:
 
 
 class Site:
-    """gunicorn with the options of the image, and a person who is logged in."""
+    """gunicorn with the options of the image, and a logged-in user."""
 
     def __init__(self):
         with socket.socket() as probe:
@@ -46,40 +46,40 @@ class Site:
             cwd=ROOT,
             start_new_session=True,
         )
-        self._person = httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS, trust_env=False)
-        until(self._answers, START_SECONDS, "The site")
+        self._client = httpx.Client(base_url=self.url, timeout=ANSWER_SECONDS, trust_env=False)
+        until(self._answers, START_SECONDS, "The start of the site")
         self._log_in()
 
     def _answers(self):
         try:
-            return self._person.get("/healthz").status_code < 599
+            return self._client.get("/healthz").status_code < 599
         except httpx.TransportError:
             return False
 
     def _log_in(self):
-        form = self._person.get("/admin/login/").text
+        form = self._client.get("/admin/login/").text
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form).group(1)
-        answer = self._person.post(
+        answer = self._client.post(
             "/admin/login/?next=/", data={"username": "bench", "password": "bench", "csrfmiddlewaretoken": token}
         )
         assert answer.status_code == 302, answer.text
 
     def open(self, address):
-        """Milliseconds until the page is here, whole."""
+        """Return the time until the page is received completely, in milliseconds."""
         began = time.perf_counter()
-        answer = self._person.get(address)
+        answer = self._client.get(address)
         took = (time.perf_counter() - began) * 1000
         assert answer.status_code == 200, (address, answer.status_code)
         return took
 
     def close(self):
-        self._person.close()
+        self._client.close()
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(30)
 
 
 class Intake:
-    """Processes that take so many events a second in, together, each event of one account."""
+    """Processes that together store `rate` events per second, each event for one account."""
 
     def __init__(self, rate, accounts, processes=2):
         self._processes = [
@@ -102,10 +102,10 @@ class Intake:
         return StrategyEvent.objects.count()
 
     def close(self):
-        """Ends it; says how many events a second were taken in."""
-        taken = (self._events() - self._before) / (time.monotonic() - self._began)
+        """Stop the processes and return the number of events stored per second."""
+        rate = (self._events() - self._before) / (time.monotonic() - self._began)
         for process in self._processes:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
             process.stdout.close()
-        return taken
+        return rate

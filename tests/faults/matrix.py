@@ -1,4 +1,4 @@
-"""The fault matrix: each row with what is expected and the tests that inject it."""
+"""The fault matrix: each fault with its expected result and the tests that inject it."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ MATRIX = (
     Row(
         1,
         "kill -9 at every step",
-        "each client order id at the broker once; the run ends; the audit is complete",
+        "each client order id exists once at the broker; the run ends; the audit trail is complete",
         (
             f"{KILL}::test_a_worker_that_is_killed_at_a_step_leaves_a_run_that_another_ends",
             f"{KILL}::test_an_event_whose_receiver_is_killed_is_taken_in_once_when_it_comes_again",
@@ -44,15 +44,15 @@ MATRIX = (
     ),
     Row(
         2,
-        "kill -9 of idle worker, monitor, pusher, sentinel",
-        "the whole cluster ends with exit code 70 and the next one works",
+        "kill -9 of an idle worker, monitor, pusher or sentinel",
+        "the whole cluster exits with code 70 and the next one works",
         (f"{EVENTS}::test_when_an_idle_part_is_killed_the_cluster_ends_whole_and_the_next_works",),
-        "the 5 seconds to the next task are not asserted: no test asserts a time",
+        "the 5 seconds until the next task: no test asserts a time",
     ),
     Row(
         3,
         "socket dropped before the write, after it, after the acknowledgement",
-        "adopted, or planned anew once proven lost",
+        "the order is adopted, or planned again once proven lost",
         (
             f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
             f"{RUNS}::test_an_order_that_is_proven_lost_is_planned_anew_under_another_id",
@@ -62,8 +62,8 @@ MATRIX = (
     ),
     Row(
         4,
-        "the acknowledgement never comes",
-        "found, or one new attempt once proven lost; never two live orders",
+        "the acknowledgement never arrives",
+        "the order is found, or sent once more under a new id when proven lost; never two open orders",
         (
             f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
             f"{IBKR}::test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes",
@@ -73,8 +73,8 @@ MATRIX = (
     ),
     Row(
         5,
-        "a partial fill, then silence",
-        "the rest is cancelled at the deadline, confirmed; buys are cut to real cash; reported",
+        "a partial fill, then no further updates",
+        "the rest is cancelled at the deadline and the cancel confirmed; buys are reduced to the available cash; reported",
         (
             f"{RUNS}::test_a_partial_fill_is_cancelled_at_the_deadline_and_reported",
             f"{RUNS}::test_buys_are_cut_to_the_cash_that_partial_sells_brought",
@@ -85,7 +85,7 @@ MATRIX = (
     Row(
         6,
         "rejections: 201, 200, permission, margin",
-        "said in the broker's words; the others go on; no retry",
+        "the broker's message is shown; the other orders continue; no retry",
         (
             f"{RUNS}::test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on",
             f"{RUNS}::test_when_every_order_is_rejected_the_run_has_failed",
@@ -95,8 +95,8 @@ MATRIX = (
     ),
     Row(
         7,
-        "statuses and executions twice, in another order, late",
-        "quantities equal the broker's; filled never decreases",
+        "statuses and executions duplicated, reordered or late",
+        "quantities equal the broker's; the filled quantity never decreases",
         (
             f"{JOURNAL}::test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities",
             f"{RUNS}::test_updates_that_come_twice_or_never_change_nothing",
@@ -105,14 +105,14 @@ MATRIX = (
     Row(
         8,
         "order ids rolled back and reused",
-        "no mix-up: orders are matched by client order id",
-        # The gateway begins again at 1 when it restarts.
+        "orders are matched by client order id",
+        # The gateway restarts its order ids at 1.
         (f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",),
     ),
     Row(
         9,
         "1100 and 1102, nightly restart, 326",
-        "pause, executions read again, a person after 5 minutes",
+        "the run waits, executions are read again; needs attention after 5 minutes",
         (
             f"{ENGINE}::test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person",
             f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",
@@ -124,7 +124,7 @@ MATRIX = (
     Row(
         10,
         "quotes: NaN, -1, zero, stale, crossed",
-        "no order on that symbol",
+        "no order for that symbol",
         (
             f"{RUNS}::test_a_symbol_without_a_good_quote_is_not_traded",
             f"{RUNS}::test_too_much_without_a_quote_is_refused",
@@ -147,7 +147,7 @@ MATRIX = (
     Row(
         12,
         "targets: sum, negative, NaN, duplicate, unknown symbol, empty",
-        "refused as a whole, by name",
+        "all targets refused, with the reason",
         (
             f"{TARGETS}::test_an_answer_that_nobody_can_have_meant_is_refused_whole",
             f"{EVENTS}::test_targets_that_cannot_be_used_trade_nothing_and_say_why",
@@ -156,7 +156,7 @@ MATRIX = (
     Row(
         13,
         "Ably: duplicate, reordered, malformed, unknown, huge",
-        "one run; quarantined; the listener lives",
+        "one run; bad messages quarantined; the listener continues",
         (
             f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
             f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
@@ -166,8 +166,8 @@ MATRIX = (
     ),
     Row(
         14,
-        "the same id with another payload",
-        "quarantined, and people are told",
+        "the same message id with another payload",
+        "quarantined, with a notification",
         (
             f"{INBOX}::test_the_same_id_with_another_content_is_quarantined",
             f"{INBOX}::test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones",
@@ -176,7 +176,7 @@ MATRIX = (
     Row(
         15,
         "a burst of 1,000 events",
-        "at most one running and one queued; the last wins",
+        "at most one running and one queued run; the last event wins",
         (
             f"{ENGINE}::test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins",
             "tests/trading/listener/test_burst.py::test_a_burst_is_stored_whole_while_the_pages_answer",
@@ -184,8 +184,8 @@ MATRIX = (
     ),
     Row(
         16,
-        "database restart, connections ended in mid-run",
-        "no order without a committed row; goes on within 60 s",
+        "database restart, connections closed during a run",
+        "no order without a committed row; continues within 60 s",
         (
             f"{PROCESSES}::test_connections_that_end_in_mid_run_stop_nothing_for_long",
             f"{PROCESSES}::test_a_database_server_that_crashes_and_comes_back_in_mid_run",
@@ -193,13 +193,13 @@ MATRIX = (
     ),
     Row(
         17,
-        "database away between acknowledgement and commit",
-        "adopted later",
+        "database unavailable between acknowledgement and commit",
+        "the order is adopted later",
         (f"{PROCESSES}::test_a_database_that_is_away_between_acknowledgement_and_commit",),
     ),
     Row(
         18,
-        "two clusters, the same run",
+        "two clusters claim the same run",
         "one owner",
         (
             f"{PROCESSES}::test_two_clusters_race_for_one_schedule_and_each_account_starts_once",
@@ -213,7 +213,7 @@ MATRIX = (
     Row(
         19,
         "a process paused beyond its lease",
-        "fenced: it sends nothing when it wakes",
+        "fenced: it sends nothing when it resumes",
         (
             f"{KILL}::test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes",
             f"{JOURNAL}::test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out",
@@ -222,7 +222,7 @@ MATRIX = (
     Row(
         20,
         "a run that always kills its worker",
-        "a person after 5 leases; other accounts untouched",
+        "needs attention after 5 leases; other accounts are not affected",
         (
             f"{KILL}::test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along",
             f"{ENGINE}::test_dying_after_each_send_is_no_progress",
@@ -231,7 +231,7 @@ MATRIX = (
     Row(
         21,
         "clock skew between hosts",
-        "no lease stolen; alarm",
+        "no lease is taken early; an alarm is raised",
         (
             f"{ENGINE}::test_a_host_whose_clock_is_wrong_steals_no_lease",
             f"{ENGINE}::test_clocks_that_differ_raise_an_alarm_once",
@@ -241,7 +241,7 @@ MATRIX = (
     Row(
         22,
         "daylight saving, holiday, early close, restart on Sunday",
-        "once at 09:30 local; late refused; no order outside hours",
+        "one start at 09:30 New York time; late starts refused; no order outside trading hours",
         (
             f"{GUARDS}::test_the_session_in_which_an_order_executes",
             f"{GUARDS}::test_the_exchange_has_to_be_open",
@@ -252,21 +252,21 @@ MATRIX = (
     ),
     Row(
         23,
-        "SIGTERM in a run",
-        "handed over; taken up by another at once; nothing twice",
+        "SIGTERM during a run",
+        "released; resumed by another worker at once; nothing sent twice",
         (f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",),
     ),
     Row(
         24,
         "disk full",
-        "fails before sending; goes on when there is room",
+        "fails before sending; continues when space is available",
         (f"{ENGINE}::test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room",),
-        "PostgreSQL cannot be given a small disk without rights on the host; the alarm is a worker without a sign of life",
+        "PostgreSQL: a small disk requires permissions on the host; the alarm is a missing worker heartbeat",
     ),
     Row(
         25,
-        "two runs a day, a manual trade between",
-        "trade guard read again right before the sells",
+        "two runs in a day with a manual trade between them",
+        "the trade guard is checked again right before the sells",
         (
             f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
             f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
@@ -276,7 +276,7 @@ MATRIX = (
     Row(
         26,
         "a manual trade or transfer during a run",
-        "planned anew, or a person looks",
+        "planned again, or needs attention",
         (
             f"{ENGINE}::test_a_trade_by_hand_during_a_run_needs_a_person",
             f"{RUNS}::test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again",
@@ -295,8 +295,8 @@ MATRIX = (
     ),
     Row(
         28,
-        "SECRET_KEY rotated, deploy in mid-run",
-        "no run lost",
+        "SECRET_KEY rotated, deployment during a run",
+        "no run is lost",
         (
             f"{PROCESSES}::test_a_secret_key_that_is_rotated_loses_no_run",
             f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",
@@ -305,7 +305,7 @@ MATRIX = (
     Row(
         29,
         "a broken schedule row",
-        "the others fire",
+        "the other schedules run",
         (
             f"{WORKERS}::test_schedules_are_those_of_the_code_and_nothing_else",
             f"{SCHEDULE}::test_an_entry_that_breaks_does_not_hold_up_the_others",
@@ -313,8 +313,8 @@ MATRIX = (
     ),
     Row(
         30,
-        "the notification channel is down",
-        "the outbox tries again; trading never waits",
+        "a notification channel is down",
+        "the outbox retries; trading never waits",
         (f"{OUTBOX}::test_a_channel_that_is_down_is_tried_again_later_each_time_and_given_up_in_the_end",),
     ),
 )

@@ -1,28 +1,36 @@
-"""What happens before the broker is asked: how fast events come in, and how soon a worker takes one up."""
+"""Measure the steps before the broker: how many events are accepted per second, and how soon a worker starts a run."""
 
 import statistics
 import time
 from datetime import timedelta
 
-from benchmarks.installation.site import SIMULATED_SYMBOLS, Workers, ended, make_accounts, put_aside, send_event, until
+from benchmarks.installation.site import (
+    SIMULATED_SYMBOLS,
+    Workers,
+    clear_installation,
+    ended,
+    make_accounts,
+    send_event,
+    until,
+)
 
-PICKED_UP = 15
+STARTED_RUNS = 15
 FOLLOWERS = (1, 20, 100)
 RUN_SECONDS = 30
 INTAKE_SECONDS = 5.0
 
 
-def pick_up() -> dict[str, float]:
-    """Milliseconds from the committed event to the start of its run in an idle worker, median and worst."""
+def start_latency() -> dict[str, float]:
+    """Return the time from the committed event to the start of its run in an idle worker: median and worst, in milliseconds."""
     from brokers.simulated.matching_engine import open_account
 
-    put_aside()
+    clear_installation()
     strategy = make_accounts(["SIM-1"], SIMULATED_SYMBOLS, broker="simulated")
     open_account("SIM-1", cash_usd=10_000)
     workers = Workers(2)
     waited = []
     try:
-        for _ in range(PICKED_UP):
+        for _ in range(STARTED_RUNS):
             (run,) = until(ended(send_event(strategy, "print-rebalance")), RUN_SECONDS, "The end of the run")
             waited.append((run.started_at - run.queued_at) / timedelta(milliseconds=1))
     finally:
@@ -30,11 +38,11 @@ def pick_up() -> dict[str, float]:
     return {"median_ms": statistics.median(waited), "worst_ms": max(waited)}
 
 
-def intake() -> dict[str, float]:
-    """Events a second that one process can take in, by how many accounts follow the strategy."""
-    rates = {}
+def rates() -> dict[str, float]:
+    """Return the events per second that one process accepts, by number of accounts that follow the strategy."""
+    measured = {}
     for followers in FOLLOWERS:
-        put_aside()
+        clear_installation()
         strategy = make_accounts(
             [f"IN-{number:06}" for number in range(followers)], SIMULATED_SYMBOLS, broker="simulated"
         )
@@ -42,5 +50,5 @@ def intake() -> dict[str, float]:
         while time.monotonic() - began < INTAKE_SECONDS:
             send_event(strategy, "print-rebalance")
             events += 1
-        rates[str(followers)] = events / (time.monotonic() - began)
-    return rates
+        measured[str(followers)] = events / (time.monotonic() - began)
+    return measured

@@ -1,4 +1,4 @@
-"""The whole engine: event, rows, lease, link, guards, snapshot, quotes, plan, what-if, sells, buys, report."""
+"""Run the whole engine: event, rows, lease, connection, guards, snapshot, quotes, plan, what-if, sells, buys, report."""
 
 import multiprocessing.connection
 import os
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 
 def prepare(var_dir, database):
-    """Makes an installation of its own, with an empty database (sqlite, postgres) and policies without a band."""
+    """Create an installation with an empty database (sqlite, postgres) and policies without a band."""
     if database == "postgres":
         from tests.support.postgres import new_database
 
@@ -33,9 +33,9 @@ def prepare(var_dir, database):
 
 
 def make_accounts(ids):
-    """Accounts that follow one strategy of ten equal targets; no trade guard, for they are traded again and again."""
+    """Create accounts that follow one strategy of ten equal targets, without a trade guard because they trade repeatedly."""
     from accounts.models import Account, Strategy, TargetAllocation
-    from benchmarks.ibkr.books import TARGETS
+    from benchmarks.ibkr.accounts import TARGETS
 
     strategy, _ = Strategy.objects.get_or_create(name="bench", defaults={"source": Strategy.Source.STATIC})
     for symbol in TARGETS:
@@ -50,7 +50,7 @@ def make_accounts(ids):
 
 
 class Workers:
-    """Processes that wait for a slot to work, as those of the queue do."""
+    """Processes that wait for a slot to work on, like the queue's worker processes."""
 
     def __init__(self, number):
         self._context = multiprocessing.get_context("spawn")
@@ -59,7 +59,7 @@ class Workers:
             pipe.recv()
 
     def work(self, slots, port):
-        """Each slot by the next process that is free; returns when the last has ended."""
+        """Give each slot to the next free process; return when the last one has finished."""
         waiting, free, busy = list(slots), [pipe for _, pipe in self._workers], []
         while waiting or busy:
             while waiting and free:
@@ -88,7 +88,7 @@ def _wait_for_work(pipe):
     django.setup()
     from django.conf import settings
 
-    import brokers.ibkr.client  # noqa: F401 - a worker has it after its first run
+    import brokers.ibkr.client  # noqa: F401 - loaded in every worker after its first run
     from trading.engine.slot_worker import work_slot
 
     pipe.send("ready")
@@ -97,8 +97,8 @@ def _wait_for_work(pipe):
         pipe.send(work_slot(slot))
 
 
-def act(workers, ids, port, asked="rebalance"):
-    """One event for all accounts. Returns when it came, the event, and how many slots carried it out."""
+def run_event(workers, ids, port, command="rebalance"):
+    """Send one event for all accounts. Return its start time, the event, and the number of slots that executed it."""
     from accounts.models import BrokerConnection
     from trading.inbox.receive import receive_event
     from trading.models import EventSource
@@ -106,7 +106,7 @@ def act(workers, ids, port, asked="rebalance"):
     slots = list(BrokerConnection.objects.filter(accounts__account_id__in=ids).distinct().values_list("pk", flat=True))
     began = time.time()
     event = receive_event(
-        source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": asked}
+        source=EventSource.ABLY, channel="bench", message_id=str(uuid.uuid4()), payload={"exec": command}
     )
     workers.work(slots, port)
     return began, event, len(slots)

@@ -1,4 +1,4 @@
-"""The accounts that both sides trade: five positions to be sold, ten targets to be bought."""
+"""The accounts that both sides trade: five positions to sell, ten targets to buy."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ def account_ids(number):
 
 
 def make_book(number):
-    """Every account holds about 100,000 USD, all of it in what is no target."""
+    """Return gateway accounts that each hold about 100,000 USD in symbols that are not targets."""
     book = Book()
     for symbol in (*HELD, *TARGETS):
         book.add_instrument(symbol)
@@ -25,6 +25,6 @@ def make_book(number):
 
 
 def bought_shares():
-    """What a client that knows the prices beforehand would buy of each target."""
+    """Return the shares of each target that a client with known prices would buy."""
     proceeds = Decimal(CASH) + len(HELD) * (SHARES * Decimal("99.99") - 1)
     return int(proceeds * Decimal("0.985") / len(TARGETS) / Decimal("100.01"))

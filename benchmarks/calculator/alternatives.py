@@ -1,4 +1,4 @@
-"""What others would buy and sell: rounding, and PyPortfolioOpt's two ways to whole shares."""
+"""Alternative methods for comparison: rounding, and the two discrete allocation methods of PyPortfolioOpt."""
 
 import warnings
 from collections.abc import Callable
@@ -7,21 +7,21 @@ import pandas as pd
 
 from benchmarks.calculator.problem import Problem
 
-Rival = Callable[[Problem], dict[str, int]]
+Alternative = Callable[[Problem], dict[str, int]]
 
 
 def naive_rounding(problem: Problem) -> dict[str, int]:
-    """Every target to its nearest share."""
+    """Round every target to the nearest whole share."""
     return _moved(problem, {symbol.name: symbol.whole + round(-symbol.drift / symbol.mark) for symbol in problem.free})
 
 
 def pypfopt_greedy(problem: Problem) -> dict[str, int]:
-    """PyPortfolioOpt's greedy allocation of what the targets are worth."""
+    """Allocate the value of the targets with PyPortfolioOpt's greedy method."""
     return _pypfopt(problem, lambda allocation: allocation.greedy_portfolio())
 
 
 def pypfopt_lp(problem: Problem) -> dict[str, int]:
-    """PyPortfolioOpt's linear programme for the same."""
+    """Allocate the value of the targets with PyPortfolioOpt's linear program."""
     return _pypfopt(problem, lambda allocation: allocation.lp_portfolio(solver="HIGHS"))
 
 
@@ -43,7 +43,7 @@ def _moved(problem: Problem, shares: dict[str, int]) -> dict[str, int]:
     return {**problem.liquidations, **{name: n for name, n in moved.items() if n}}
 
 
-RIVALS: dict[str, Rival] = {
+ALTERNATIVES: dict[str, Alternative] = {
     "rounding": naive_rounding,
     "PyPortfolioOpt greedy": pypfopt_greedy,
     "PyPortfolioOpt LP": pypfopt_lp,

@@ -1,17 +1,17 @@
-"""A client that does nothing but send: no rows, no quotes, no plan, no checks; it knows beforehand what to trade."""
+"""A client that only sends fixed orders: no rows, no quotes, no plan, no checks."""
 
 import asyncio
 import time
 
 from ib_async import IB, LimitOrder, StartupFetchNONE, Stock
 
-from benchmarks.ibkr.books import HELD, SHARES, TARGETS, account_ids, bought_shares
+from benchmarks.ibkr.accounts import HELD, SHARES, TARGETS, account_ids, bought_shares
 
 WAIT_SECONDS = 60
 
 
 def send(port, accounts, connections):
-    """Sells everything, then buys the targets, all accounts at once. Returns when it began."""
+    """Sell everything, then buy the targets, all accounts at once. Return the start time."""
     began = time.time()
     asyncio.run(asyncio.wait_for(_send(port, account_ids(accounts), connections), WAIT_SECONDS))
     return began
@@ -43,7 +43,7 @@ async def _phase(ib, account_id, side, symbols, shares, limit):
     trades = [
         ib.placeOrder(
             Stock(symbol, "SMART", "USD"),
-            LimitOrder(side, shares, limit, tif="DAY", account=account_id, orderRef=f"bare-{account_id}-{symbol}"),
+            LimitOrder(side, shares, limit, tif="DAY", account=account_id, orderRef=f"baseline-{account_id}-{symbol}"),
         )
         for symbol in symbols
     ]
