@@ -52,7 +52,7 @@ class AccountChanged(TradingError):  # noqa: N818
     """What the plan was made on is no longer so; plan again from the books as they are."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("plan_anew", message)
+        super().__init__("account_changed", message)
 
 
 class LeaseLost(TradingError):  # noqa: N818

@@ -21,7 +21,7 @@ LOOKED_AT = (
 VIEWER = {f"view_{model}" for model in LOOKED_AT}
 OWN_TOKENS = {"view_apitoken", "add_apitoken", "change_apitoken"}
 OPERATOR = VIEWER | OWN_TOKENS | {"preview_account", "add_tradingcontrol", "change_tradingcontrol"}
-TRADER = OPERATOR | {"execute_account", "execute_live_account", "settle_order"}
+TRADER = OPERATOR | {"execute_account", "execute_live_account", "resolve_order"}
 ADMIN = (
     TRADER
     | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}

@@ -101,7 +101,9 @@ def resolve_order(
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
                     manual.close_run(lease, order.run_id, message)
     except IllegalTransition as moved:
-        raise Refused("order_is_settled", f"The order has moved meanwhile; look at it again. {NOTHING}") from moved
+        raise Refused(
+            "order_already_resolved", f"The order has moved meanwhile; look at it again. {NOTHING}"
+        ) from moved
     order.refresh_from_db()
     return order
 
@@ -114,15 +116,15 @@ def close_run(run: RebalanceRun, person: User, comment: str) -> None:
     """
     comment = _checked(person, run.account, comment)
     if run.state != RunState.NEEDS_ATTENTION:
-        raise Refused("run_is_closed", f"Run {run.run_id} does not need attention. {NOTHING}")
+        raise Refused("run_already_closed", f"Run {run.run_id} does not need attention. {NOTHING}")
     if left := _open_orders(run):
-        raise Refused("orders_not_settled", f"Settle these orders first: {', '.join(map(str, left))}. {NOTHING}")
+        raise Refused("orders_not_resolved", f"Settle these orders first: {', '.join(map(str, left))}. {NOTHING}")
     try:
         with _slot(run.connection_id) as lease, transaction.atomic():
             manual.close_run(lease, run.pk, redact(f"{person.get_username()} has closed the run: {comment}"))
             note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=person)
     except IllegalTransition as moved:
-        raise Refused("run_is_closed", f"Somebody else has closed the run meanwhile. {NOTHING}") from moved
+        raise Refused("run_already_closed", f"Somebody else has closed the run meanwhile. {NOTHING}") from moved
 
 
 @contextmanager
@@ -131,7 +133,7 @@ def _slot(connection_id: int) -> Iterator[Lease]:
         with slot_held(connection_id, "by hand") as lease:
             yield lease
     except (BlockingIOError, LeaseLost) as busy:
-        raise Refused("slot_is_busy", f"{busy} {NOTHING}") from busy
+        raise Refused("connection_busy", f"{busy} {NOTHING}") from busy
 
 
 def _checked(person: User, account: Account, comment: str) -> str:
@@ -146,9 +148,9 @@ def _checked(person: User, account: Account, comment: str) -> str:
 
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
-        raise Refused("run_is_alive", f"Run {order.run.run_id} has not ended: its worker settles it. {NOTHING}")
+        raise Refused("run_not_finished", f"Run {order.run.run_id} has not ended: its worker settles it. {NOTHING}")
     if not order.is_open:
-        raise Refused("order_is_settled", f"{order} is {order.state}: there is nothing to settle. {NOTHING}")
+        raise Refused("order_already_resolved", f"{order} is {order.state}: there is nothing to settle. {NOTHING}")
 
 
 def _open_orders(run: RebalanceRun) -> list[Order]:
@@ -200,7 +202,7 @@ def _executed_at(order: Order, day: date | None) -> datetime:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise Refused("finding_does_not_fit", f"This does not fit: {why}. {NOTHING}")
+    raise Refused("inconsistent_resolution", f"This does not fit: {why}. {NOTHING}")
 
 
 def _words(finding: Finding) -> str:

@@ -101,7 +101,7 @@ class RunSupervisor:
                 link, before = await self._link_and_beforehand(context, run.event_id, journal)
                 await Rebalancer(context, link, journal, self._calendar, before).carry_out()
             except AccountChanged as change:
-                await journal.tell("plan_anew", f"{change.message} Planning again.", "warning")
+                await journal.tell("account_changed", f"{change.message} Planning again.", "warning")
                 self._link.forget_quotes(run.event_id)
             except ClientIdInUse as taken:
                 await self._wait_for_client_id(journal, taken)
@@ -115,7 +115,9 @@ class RunSupervisor:
                 await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:
                 return
-        raise RunFailed("plan_anew", "The account kept changing while it was planned. No order of this run is open.")
+        raise RunFailed(
+            "account_changed", "The account kept changing while it was planned. No order of this run is open."
+        )
 
     async def _link_and_beforehand(
         self, context: RunContext, event_id: int, journal: RunJournal

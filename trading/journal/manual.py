@@ -9,7 +9,7 @@ from trading.journal.outbox import announce
 from trading.journal.runs import move_run, note
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
-CODE = "settled_by_hand"
+CODE = "resolved_manually"
 
 
 def resolve_order(lease: Lease, order_pk: int, target: OrderState, fill: Execution | None, message: str) -> OrderView:

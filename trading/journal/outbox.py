@@ -130,7 +130,7 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
         return HELD_TITLE if run.error_code in HELD else REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
-    if run.error_code == "settled_by_hand":
+    if run.error_code == "resolved_manually":
         return CLOSED_TITLE
     if run.state == RunState.DEFERRED and not run.error_code.startswith("trade_guard"):
         return "Rebalance deferred"

@@ -100,7 +100,7 @@ class RebalanceRun(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        permissions = (("settle_order", "Can settle a run that needs attention"),)
+        permissions = (("resolve_order", "Can resolve orders manually and close runs"),)
         indexes = (
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),

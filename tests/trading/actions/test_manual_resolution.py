@@ -88,7 +88,7 @@ def test_a_filled_order_is_booked_its_run_closed_and_the_account_free_again(unkn
     fill = order.fills.get()
     assert (fill.quantity, fill.execution_id) == (order.quantity, f"by-hand-{order.client_order_id}")
     run = RebalanceRun.objects.get(pk=order.run_id)
-    assert (run.state, run.error_code) == ("failed", "settled_by_hand")
+    assert (run.state, run.error_code) == ("failed", "resolved_manually")
     assert COMMENT in run.error_message and "trader" in run.error_message
     assert COMMENT in " ".join(run.timeline.values_list("message", flat=True))
     entry = AuditEntry.objects.get(action="settled an order")
@@ -130,7 +130,7 @@ def test_the_run_is_closed_with_the_last_of_its_orders(unknown, people):
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "needs_attention"
     with pytest.raises(Refused, match="Settle these orders first") as refusal:
         close_run(RebalanceRun.objects.get(pk=unknown.run_id), people("trader"), COMMENT)
-    assert refusal.value.code == "orders_not_settled"
+    assert refusal.value.code == "orders_not_resolved"
     resolve_order(other, people("trader"), filled(other), COMMENT)
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "failed"
 
@@ -167,20 +167,20 @@ NEVER = Finding(outcome=Outcome.NEVER_ARRIVED)
     [
         (no_right, NEVER, COMMENT, "not_permitted", "may not settle"),
         (None, NEVER, "  ", "comment_missing", "how you know"),
-        (a_run_that_is_alive, NEVER, COMMENT, "run_is_alive", "has not ended"),
-        (an_order_that_is_settled, NEVER, COMMENT, "order_is_settled", "nothing to settle"),
-        (a_slot_that_is_worked, NEVER, COMMENT, "slot_is_busy", "try again in a moment"),
-        (an_order_that_the_broker_knows, NEVER, COMMENT, "finding_does_not_fit", "it did arrive"),
-        (shares_that_were_reported, Finding(outcome="cancelled"), COMMENT, "finding_does_not_fit", "reported 5"),
-        (None, Finding(outcome="filled"), COMMENT, "finding_does_not_fit", "state the shares"),
-        (None, Finding(outcome="filled", shares=1), COMMENT, "finding_does_not_fit", "their price"),
-        (None, Finding(outcome="cancelled", shares=1), COMMENT, "finding_does_not_fit", "has no shares"),
-        (None, Finding(outcome="filled", shares=9999, price_usd=1), COMMENT, "finding_does_not_fit", "more than"),
+        (a_run_that_is_alive, NEVER, COMMENT, "run_not_finished", "has not ended"),
+        (an_order_that_is_settled, NEVER, COMMENT, "order_already_resolved", "nothing to settle"),
+        (a_slot_that_is_worked, NEVER, COMMENT, "connection_busy", "try again in a moment"),
+        (an_order_that_the_broker_knows, NEVER, COMMENT, "inconsistent_resolution", "it did arrive"),
+        (shares_that_were_reported, Finding(outcome="cancelled"), COMMENT, "inconsistent_resolution", "reported 5"),
+        (None, Finding(outcome="filled"), COMMENT, "inconsistent_resolution", "state the shares"),
+        (None, Finding(outcome="filled", shares=1), COMMENT, "inconsistent_resolution", "their price"),
+        (None, Finding(outcome="cancelled", shares=1), COMMENT, "inconsistent_resolution", "has no shares"),
+        (None, Finding(outcome="filled", shares=9999, price_usd=1), COMMENT, "inconsistent_resolution", "more than"),
         (
             None,
             Finding(outcome="filled", shares=1, price_usd=1, day=timezone.now().date() + timedelta(days=3)),
             COMMENT,
-            "finding_does_not_fit",
+            "inconsistent_resolution",
             "cannot have been filled",
         ),
     ],
@@ -201,7 +201,7 @@ def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was
     monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
     with pytest.raises(Refused, match="taken over") as refusal:
         resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
-    assert refusal.value.code == "slot_is_busy" and as_it_was(unknown)
+    assert refusal.value.code == "connection_busy" and as_it_was(unknown)
 
 
 def test_a_fill_of_another_day_is_booked_on_that_day(unknown, people):
@@ -302,7 +302,7 @@ def test_the_command_settles_an_order(unknown, people):
         ((order, "--user", "trader"), 2, "Say --filled"),
         ((order, "--user", "trader", "--filled", "many", "--price", "1"), 2, "shares: "),
         ((order, "--user", "operator", "--cancelled"), 3, "not_permitted"),
-        ((unknown.run.run_id, "--user", "trader"), 3, "orders_not_settled"),
+        ((unknown.run.run_id, "--user", "trader"), 3, "orders_not_resolved"),
     ):
         with pytest.raises(CommandError, match=said) as error:
             settle(*arguments)
@@ -326,7 +326,7 @@ def test_a_run_without_open_orders_is_closed_by_page_or_command(make_account, lo
         else:
             settle(run.run_id, "--user", "trader")
         run.refresh_from_db()
-        assert (run.state, run.error_code) == ("failed", "settled_by_hand")
+        assert (run.state, run.error_code) == ("failed", "resolved_manually")
         with pytest.raises(Refused, match="does not need attention"):
             close_run(run, people("trader"), COMMENT)
     assert AuditEntry.objects.filter(action="closed a run", detail__contains=COMMENT).count() == 2
