@@ -261,7 +261,9 @@ class Rebalancer(BaseRebalancer):
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
-            self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."),
+            self._journal.add_timeline_entry(
+                "planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."
+            ),
         )
 
     # ---- the orders
@@ -277,7 +279,9 @@ class Rebalancer(BaseRebalancer):
         buys = TradeCalculator.fit_buys(proposal.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             what = "settled cash" if spendable < cash else "cash there is"
-            await self._journal.tell("buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning")
+            await self._journal.add_timeline_entry(
+                "buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning"
+            )
         return await self._send(RunStep.BUYS, proposal, buys)
 
     async def _send(self, step: RunStep, proposal: Proposal, trades: Sequence[Trade]) -> list[OrderView]:
@@ -286,7 +290,9 @@ class Rebalancer(BaseRebalancer):
         _, orders, _ = await run_concurrently(
             self._journal.record(step),
             self._journal.plan_orders([self._order(trade, proposal) for trade in trades]),
-            self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),
+            self._journal.add_timeline_entry(
+                str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."
+            ),
         )
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         done = await self._phase.carry_out(orders)

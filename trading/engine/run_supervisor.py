@@ -101,7 +101,7 @@ class RunSupervisor:
                 link, before = await self._link_and_beforehand(context, run.event_id, journal)
                 await Rebalancer(context, link, journal, self._calendar, before).carry_out()
             except AccountChanged as change:
-                await journal.tell("account_changed", f"{change.message} Planning again.", "warning")
+                await journal.add_timeline_entry("account_changed", f"{change.message} Planning again.", "warning")
                 self._link.forget_quotes(run.event_id)
             except ClientIdInUse as taken:
                 await self._wait_for_client_id(journal, taken)
@@ -111,7 +111,7 @@ class RunSupervisor:
                 self._link.forget_quotes(run.event_id)  # of a link that holds they may be what failed
                 if attempt == ATTEMPTS or isinstance(trouble, (AccountNotManaged, WrongEnvironment)):
                     raise  # the latter two do not pass by themselves
-                await journal.tell("connection_lost", f"{trouble.message} Connecting again.", "warning")
+                await journal.add_timeline_entry("connection_lost", f"{trouble.message} Connecting again.", "warning")
                 await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:
                 return
@@ -171,7 +171,7 @@ class RunSupervisor:
             message = f"{trouble.message} Orders of this run were sent, and the broker is away for {seconds:.0f} s."
             await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, message)
             return
-        await journal.tell(
+        await journal.add_timeline_entry(
             "connection_lost", f"{trouble.message} Orders were sent before: the run is taken up again.", "error"
         )
 

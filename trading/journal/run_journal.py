@@ -32,9 +32,9 @@ class RunJournal:
         """Writes facts of the run."""
         await self._scribe.write(runs.record, self.run_pk, step, **fields)
 
-    async def tell(self, code: str, message: str, level: str = "info") -> None:
+    async def add_timeline_entry(self, code: str, message: str, level: str = "info") -> None:
         """Adds a sentence to the run's story."""
-        await self._scribe.write(runs.tell, self.run_pk, code, message, level)
+        await self._scribe.write(runs.add_timeline_entry, self.run_pk, code, message, level)
 
     async def approved_by_rule(self, account_id: str, message: str) -> None:
         """Writes that the plan was approved by a rule and no person."""

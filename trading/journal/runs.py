@@ -123,7 +123,7 @@ def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any)
             raise IllegalTransition(f"Run {pk}", "a run with new facts")
 
 
-def tell(lease: Lease, pk: int, code: str, message: str, level: str = "info") -> None:
+def add_timeline_entry(lease: Lease, pk: int, code: str, message: str, level: str = "info") -> None:
     """Adds a sentence to the story of a running run, fenced."""
     with fenced(lease):
         note(pk, code, message, level)

@@ -176,7 +176,9 @@ class OrderPhase:
 
     async def cancel_and_confirm(self, order: OrderView, why: str = "not filled in time") -> OrderView:
         """Cancels what is left of an order and waits for proof of its end; without it, it is `unknown`."""
-        await self._journal.tell("deadline", f"{order.symbol}: {why}; cancelling what is left.", "warning")
+        await self._journal.add_timeline_entry(
+            "deadline", f"{order.symbol}: {why}; cancelling what is left.", "warning"
+        )
         try:
             await self._client.cancel_order(self._account_id, order.broker_order_id)
         except (OrderExecutionError, BrokerAPIError) as error:

@@ -67,7 +67,7 @@ def test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out(run):
         leases.renew_lease(paused)
     assert leases.claim_lease(run.connection_id, "another")
     with pytest.raises(LeaseLost):
-        runs.tell(paused, run.pk, "x", "from the dead")
+        runs.add_timeline_entry(paused, run.pk, "x", "from the dead")
     with pytest.raises(LeaseLost):
         orders.plan_orders(paused, run.pk, [])
     leases.release_lease(paused)
