@@ -53,9 +53,9 @@ def sweep() -> int:
     return sweeper.sweep()
 
 
-def settle_left_behind() -> int:
+def recover_open_orders() -> int:
     """Looks for orders that ended runs have left behind, in the broker's records."""
-    return open_order_recovery.settle_left_behind()
+    return open_order_recovery.recover_orphaned_orders()
 
 
 def market_open() -> int:

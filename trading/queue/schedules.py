@@ -13,7 +13,7 @@ SCHEDULES = {
     # A worker of ours sweeps more often; this one is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
     # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
-    "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
+    "recover open orders": ("trading.tasks.recover_open_orders", Schedule.MINUTES, 5),
     # Only a wake-up: which accounts start, and whether there is a session at all, the rows and the calendar say.
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
     # Finds nothing to do until a session has closed; often, so that a close that was missed is made up for.
