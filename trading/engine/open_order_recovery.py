@@ -39,12 +39,12 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
         BrokerError: the broker cannot be asked now; nothing has changed.
         BlockingIOError: another process works the slot; try again in a moment.
     """
-    with slot_held(run.connection_id, "reconcile") as lease:
+    with slot_lease(run.connection_id, "reconcile") as lease:
         return asyncio.run(_settle_run(run, lease))
 
 
 @contextmanager
-def slot_held(connection_id: int, purpose: str) -> Iterator[Lease]:
+def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
     """The slot's lease until the end of the block; then whoever waits for the slot is woken.
 
     Raises:
