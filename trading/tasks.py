@@ -54,7 +54,7 @@ def sweep() -> int:
 
 
 def recover_open_orders() -> int:
-    """Looks for orders that ended runs have left behind, in the broker's records."""
+    """Resolve open orders of ended runs from the broker's records."""
     return open_order_recovery.recover_orphaned_orders()
 
 

@@ -1,4 +1,4 @@
-"""Keeps a slot's lease alive while something is done under it."""
+"""Renew a slot's lease while work is done under it."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ logger = logging.getLogger("rebalancer.trading")
 
 @asynccontextmanager
 async def lease_heartbeat(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
-    """Renews the lease until the end of the block.
+    """Renew the lease until the end of the block.
 
     Yields:
-        The heartbeat: it ends only by raising `LeaseLost`. Wait for it beside the work.
+        The heartbeat task. It ends only by raising `LeaseLost`: wait for it together with the work.
     """
-    heartbeat = asyncio.create_task(_keep(lease), name="lease")
+    heartbeat = asyncio.create_task(_renew_until_lost(lease), name="lease heartbeat")
     try:
         yield heartbeat
     finally:
@@ -31,16 +31,16 @@ async def lease_heartbeat(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.gather(heartbeat, return_exceptions=True)
 
 
-async def _keep(lease: Lease) -> None:
-    """Renews the lease; a database that is away for longer than it lives loses it."""
+async def _renew_until_lost(lease: Lease) -> None:
+    """Renew the lease at a quarter of its lifetime. It is lost if the database is unreachable for longer than that."""
     loop = asyncio.get_running_loop()
-    good_until = loop.time() + settings.LEASE_TTL_SECONDS
+    valid_until = loop.time() + settings.LEASE_TTL_SECONDS
     while True:
         await asyncio.sleep(settings.LEASE_TTL_SECONDS / 4)
         try:
             await sync_to_async(leases.renew_lease)(lease)
-            good_until = loop.time() + settings.LEASE_TTL_SECONDS
+            valid_until = loop.time() + settings.LEASE_TTL_SECONDS
         except DatabaseError:
             logger.exception("The lease of slot %s could not be renewed", lease.connection_id)
-            if loop.time() > good_until:
+            if loop.time() > valid_until:
                 raise LeaseLost from None
