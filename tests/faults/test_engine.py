@@ -37,7 +37,7 @@ on_postgres = pytest.mark.skipif(
 
 
 @on_sqlite
-def test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room(make_account):
+def test_full_disk_stops_the_run_before_an_order_is_sent_and_it_resumes_later(make_account):
     run = queue(make_account())
     connection.cursor().execute("VACUUM")  # pages that other tests have left free would be room
     pages = connection.cursor().execute("PRAGMA page_count").fetchone()[0]
@@ -59,7 +59,7 @@ def test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_ther
     assert run.state == "completed", run.error_message
 
 
-def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
+def test_host_with_a_wrong_clock_cannot_claim_a_live_lease(make_account):
     run = queue(make_account())
     owner = leases.claim_lease(run.connection_id, "a host whose clock is right")
     for hours in (-3, 3):
@@ -69,7 +69,7 @@ def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
 
 
 @on_postgres
-def test_clocks_that_differ_raise_an_alarm_once(make_account):
+def test_clock_difference_notifies_once(make_account):
     make_account()
     assert sweeper.watch_clocks() < 2
     with time_machine.travel(timezone.now() + timedelta(seconds=30)):
@@ -79,7 +79,7 @@ def test_clocks_that_differ_raise_an_alarm_once(make_account):
 
 
 @on_postgres
-def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account):
+def test_order_age_ignores_the_clock_of_the_host(make_account):
     from trading.journal.orders import age_seconds
 
     run = carry_out(make_account())
@@ -87,7 +87,7 @@ def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account)
         assert age_seconds(run.orders.first().pk) < 60
 
 
-def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
+def test_manual_trade_during_a_run_needs_attention(make_account, monkeypatch):
     from trading.orders import execution
 
     monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
@@ -106,7 +106,7 @@ def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
 
 
 @pytest.mark.timeout(600)  # a thousand in `make faults`
-def test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins(make_account):
+def test_burst_of_events_leaves_one_running_and_the_newest_queued(make_account):
     account = make_account()
     events = 1000 if os.environ.get("FAULTS") == "full" else 60
     began = datetime(2026, 11, 24, 15, tzinfo=UTC)
@@ -136,7 +136,7 @@ def lease_after(run):
     return run
 
 
-def test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person(make_account, monkeypatch):
+def test_run_whose_client_id_is_in_use_waits_and_then_needs_attention(make_account, monkeypatch):
     async def taken(_):
         raise ClientIdInUse("Client id 101 is in use.")
 
@@ -148,7 +148,7 @@ def test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_perso
     assert (lease_after(run).state, run.error_code) == ("needs_attention", "client_id_in_use")
 
 
-def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_account, monkeypatch):
+def test_run_that_has_sold_waits_for_an_unreachable_broker_and_then_buys(make_account, monkeypatch):
     monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     account = make_account(positions={"VTI": "100"}, cash="0")
     set_fault(Kind.DISCONNECT_BEFORE, symbol="SPY")
@@ -169,7 +169,7 @@ def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
-def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_account, monkeypatch):
+def test_open_order_of_an_earlier_run_is_looked_up_before_the_next(make_account, monkeypatch):
     monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     account = make_account(policy=policy(order_timeout_seconds=5))
     set_fault(Kind.NO_FILL, symbol="SPY")
@@ -184,7 +184,7 @@ def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_ac
     assert first.orders.get(symbol="SPY").state == "cancelled"
 
 
-def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypatch):
+def test_open_orders_of_ended_runs_are_resolved_by_the_task(make_account, monkeypatch):
     from trading.tasks import recover_open_orders
 
     monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
@@ -197,7 +197,7 @@ def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypa
     assert run.orders.get(symbol="SPY").state == "cancelled"
 
 
-def test_dying_after_each_send_is_no_progress(make_account):
+def test_worker_that_dies_after_each_send_makes_no_progress(make_account):
     from trading.journal import orders
 
     run = queue(make_account())
@@ -218,7 +218,7 @@ def _one_share():
     return PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
 
 
-def test_look_ups_that_fail_prove_nothing_and_are_outlasted(make_account, monkeypatch):
+def test_failed_lookups_prove_nothing_and_are_retried(make_account, monkeypatch):
     monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.1)
     set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # nobody tells of it: it has to be asked for
     set_fault(Kind.SLOW, symbol="SPY", number=0.3)
@@ -228,7 +228,7 @@ def test_look_ups_that_fail_prove_nothing_and_are_outlasted(make_account, monkey
     assert not SimulatedFault.objects.filter(kind=Kind.UNREADABLE, remaining__gt=0).exists()
 
 
-def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(make_account):
+def test_open_order_that_cannot_be_cancelled_fails_the_run_at_its_deadline(make_account):
     account = make_account(policy=policy(request_timeout_seconds=Decimal("0.5")))
     set_fault(Kind.CANCEL_IGNORED)
     take_order("U1", "GLD", Decimal(1), OrderType.LIMIT, Decimal(1), "by-hand", TimeInForce.GTC)
@@ -244,7 +244,7 @@ def settle_in_a_thread(run):
         connection.close()
 
 
-def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account, settings):
+def test_recovery_longer_than_the_lease_renews_it(make_account, settings):
     run = carry_out(make_account())
     order = run.orders.get(symbol="SPY")
     order.fills.all().delete()
@@ -262,7 +262,7 @@ def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account,
     assert len(ends) > 2, "the lease was renewed while it waited for longer than a lease lives"
 
 
-def test_the_lease_is_renewed_while_a_calendar_is_read(make_account, monkeypatch, settings):
+def test_lease_is_renewed_while_the_calendar_is_read(make_account, monkeypatch, settings):
     settings.LEASE_TTL_SECONDS = 2
     renewed, renew, in_time = threading.Event(), leases.renew_lease, []
 

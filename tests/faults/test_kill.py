@@ -61,7 +61,7 @@ def prepare(rig, point, account):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_worker_that_is_killed_at_a_step_leaves_a_run_that_another_ends(rig, workers, point):
+def test_worker_killed_at_a_step_leaves_a_run_that_another_completes(rig, workers, point):
     account, before = f"K-{point}", len(workers.deaths())
     deaths = prepare(rig, point, account)
     armed = rig.arm(point)
@@ -75,7 +75,7 @@ def test_a_worker_that_is_killed_at_a_step_leaves_a_run_that_another_ends(rig, w
 
 
 @pytest.mark.parametrize("point", OF_THE_DOOR)
-def test_an_event_whose_receiver_is_killed_is_taken_in_once_when_it_comes_again(rig, workers, point):
+def test_event_whose_receiver_is_killed_is_stored_once_when_redelivered(rig, workers, point):
     from tests.faults.rig import EVENT
 
     rig.arm(point)
@@ -87,7 +87,7 @@ def test_an_event_whose_receiver_is_killed_is_taken_in_once_when_it_comes_again(
     rig.assert_all_is_well()
 
 
-def test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes(rig, workers):
+def test_worker_paused_beyond_its_lease_sends_nothing_when_it_resumes(rig, workers):
     rig.arm(FailPoint.SUBMITTING_COMMITTED, "stop")
     run_id = rig.event("K-paused")
     asleep = workers.stopped_child()
@@ -101,7 +101,7 @@ def test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes(ri
     rig.assert_all_is_well()
 
 
-def test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along(rig, workers):
+def test_run_that_always_kills_its_worker_needs_attention_and_affects_no_other(rig, workers):
     for _ in range(9):
         rig.arm(FailPoint.RUN_STARTED, account="K-deadly")
     deadly, beside = rig.event("K-deadly"), rig.event("K-beside")
@@ -113,7 +113,7 @@ def test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along
     rig.assert_all_is_well()
 
 
-def test_every_step_is_a_point_that_is_killed_somewhere_here(rig):
+def test_every_fail_point_is_reached_and_tested(rig):
     code = "\n".join(path.read_text() for path in Path("trading").rglob("*.py"))
     for point in FailPoint:
         assert re.search(rf"\breached\)?\(FailPoint\.{point.name}\b", code), point

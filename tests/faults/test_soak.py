@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.timeout(300)
-def test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree(new_rig):
+def test_soak_leaves_broker_records_and_journal_in_agreement(new_rig):
     clusters = 2 if os.environ.get("TEST_DATABASE") == "postgres" else 1
     result = soak(new_rig(), seed=20261125, events=16, accounts=10, clusters=clusters, kill_every=3)
     assert result["wrong"] == {}, text(result)
@@ -20,5 +20,5 @@ def test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree(n
     assert set(result["codes"]) == {-9}, "workers die by being killed, and by nothing else"
 
 
-def test_a_soak_kills_at_steps_that_there_are():
+def test_soak_uses_existing_fail_points():
     assert set(POINTS_OF_A_RUN) < set(FailPoint)

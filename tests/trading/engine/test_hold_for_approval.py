@@ -43,7 +43,7 @@ def account(make_account):
     return make_account(positions={"VTI": "250"}, cash="100", policy=policy(max_turnover_percent=Decimal(20)))
 
 
-def test_an_event_beyond_the_limit_is_held_and_people_are_told(account, trader, client):
+def test_run_above_the_turnover_limit_is_held_and_users_are_notified(account, trader, client):
     run = carry_out(account, source=EventSource.SCHEDULE)
     assert (run.state, run.error_code) == ("refused", "turnover_limit")
     assert "waits for a person to approve it" in run.error_message
@@ -55,7 +55,7 @@ def test_an_event_beyond_the_limit_is_held_and_people_are_told(account, trader, 
     assert "Held for approval" in client.get(reverse("trading:runs")).content.decode()
 
 
-def test_a_person_sends_exactly_the_plan_that_is_held_once(account, trader):
+def test_held_plan_when_approved_is_executed_unchanged_and_once(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
     approved = execute_preview(run, trader, digest=run.plan_digest)
     assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_digest) == approved
@@ -65,7 +65,7 @@ def test_a_person_sends_exactly_the_plan_that_is_held_once(account, trader):
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
-def test_what_is_too_old_is_previewed_anew_and_can_be_sent_then(account, trader):
+def test_held_plan_that_has_expired_is_refused_until_a_new_preview(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
     RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
@@ -79,7 +79,7 @@ def test_what_is_too_old_is_previewed_anew_and_can_be_sent_then(account, trader)
     assert approved.state == "completed", approved.error_message
 
 
-def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(account, trader, client, settings):
+def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, client, settings):
     settings.SITE_URL = "https://rebalancer.test"
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
@@ -98,7 +98,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     assert "Send " not in late
 
 
-def test_nobody_without_the_right_approves(account):
+def test_held_plan_without_permission_cannot_be_approved(account):
     run = carry_out(account, source=EventSource.SCHEDULE)
     with pytest.raises(Refused) as refused:
         execute_preview(run, User.objects.create_user("vera"), digest=run.plan_digest)
@@ -112,7 +112,7 @@ def edited(days_ago):
     TargetAllocation.history.update(history_date=timezone.now() - timedelta(days=days_ago))
 
 
-def test_a_plan_on_targets_that_nobody_has_touched_for_long_waits_for_a_person(make_account, trader, client):
+def test_plan_with_old_targets_is_held_for_approval(make_account, trader, client):
     account = make_account()
     edited(366)
     run = carry_out(account, source=EventSource.SCHEDULE)
@@ -132,7 +132,7 @@ def age_guard(run):
     return guard["passed"], guard["message"]
 
 
-def test_saving_a_target_makes_them_new_and_a_policy_may_allow_any_age(make_account):
+def test_targets_age_is_reset_by_saving_and_unlimited_by_policy(make_account):
     account = make_account()
     edited(800)
     assert not age_guard(carry_out(account, ExecCommand.PRINT_REBALANCE))[0]
@@ -147,7 +147,7 @@ def test_saving_a_target_makes_them_new_and_a_policy_may_allow_any_age(make_acco
 @pytest.mark.parametrize(
     ("name", "days_ago", "passed"), [("as_of", 20, True), ("updated_at", 400, False), ("", 0, True)]
 )
-def test_a_service_may_say_how_old_its_targets_are(make_account, allocations, name, days_ago, passed):
+def test_targets_age_comes_from_the_service_if_it_reports_one(make_account, allocations, name, days_ago, passed):
     account = make_account(targets=())
     told = (timezone.now() - timedelta(days=days_ago)).isoformat()
     weights = [{"symbol": "SPY", "allocation": 0.6}, {"symbol": "IEF", "allocation": 0.4}]
@@ -172,7 +172,7 @@ def let_approve(percent):
     Strategy.objects.update(auto_approve_turnover_percent=percent)
 
 
-def test_a_small_plan_of_known_symbols_approves_itself_where_the_strategy_says_so(known, trader, client):
+def test_auto_approval_of_a_small_plan_of_held_symbols_executes_it(known, trader, client):
     preview = carry_out(known, ExecCommand.PRINT_REBALANCE)
     turnover = Decimal(preview.result["turnover_percent"])
     assert [guard["message"] for guard in preview.guards if not guard["passed"]] == [
@@ -191,7 +191,7 @@ def test_a_small_plan_of_known_symbols_approves_itself_where_the_strategy_says_s
     assert "It approves itself" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
 
 
-def test_what_the_rule_does_not_cover_waits_for_a_person_and_says_why(account, trader, client):
+def test_auto_approval_that_does_not_apply_holds_the_plan_with_the_reason(account, trader, client):
     let_approve(Decimal(1000))
     run = carry_out(account, source=EventSource.SCHEDULE)
     assert (run.state, run.error_code) == ("refused", "turnover_limit")
@@ -205,7 +205,7 @@ def test_what_the_rule_does_not_cover_waits_for_a_person_and_says_why(account, t
     assert not SimulatedOrder.objects.exists()
 
 
-def test_the_rule_has_sharp_edges(known, settings):
+def test_auto_approval_at_each_limit_gives_its_objection(known, settings):
     let_approve(Decimal(10))
     preview = carry_out(known, ExecCommand.PRINT_REBALANCE)
     known.refresh_from_db()

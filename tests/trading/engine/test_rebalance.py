@@ -42,7 +42,7 @@ def assert_books_agree(run):
     assert all(count == 1 for count in orders_per_client_id().values())
 
 
-def test_a_preview_plans_and_sends_nothing(make_account):
+def test_preview_makes_a_plan_and_sends_nothing(make_account):
     run = carry_out(make_account(), PREVIEW)
     assert (run.state, run.error_code) == ("completed", "")
     assert {trade["symbol"] for trade in run.result["trades"]} == {"SPY", "IEF"}
@@ -50,7 +50,7 @@ def test_a_preview_plans_and_sends_nothing(make_account):
     assert not SimulatedOrder.objects.exists() and not Order.objects.exists()
 
 
-def test_an_execution_ends_at_its_targets_and_agrees_with_the_books(make_account):
+def test_execution_ends_at_its_targets_and_matches_the_broker_records(make_account):
     run = carry_out(make_account(positions={"VTI": "100"}, cash="50000"))
     assert run.state == "completed", run.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
@@ -60,7 +60,7 @@ def test_an_execution_ends_at_its_targets_and_agrees_with_the_books(make_account
     assert_books_agree(run)
 
 
-def test_at_quoted_fills_what_is_executed_is_what_was_previewed(make_account):
+def test_execution_filled_at_the_quotes_equals_its_preview(make_account):
     account = make_account(positions={"VTI": "40", "SPY": "20"}, cash="9000")
     preview = carry_out(account, PREVIEW)
     run = carry_out(account)
@@ -69,7 +69,7 @@ def test_at_quoted_fills_what_is_executed_is_what_was_previewed(make_account):
     assert sent == {trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]}
 
 
-def test_sells_are_done_before_the_first_buy_is_sent(make_account):
+def test_buys_are_sent_after_the_last_sell_is_resolved(make_account):
     run = carry_out(make_account(positions={"VTI": "100"}, cash="100"))
     sells = [order for order in run.orders.all() if order.quantity < 0]
     buys = [order for order in run.orders.all() if order.quantity > 0]
@@ -77,26 +77,26 @@ def test_sells_are_done_before_the_first_buy_is_sent(make_account):
     assert max(order.finished_at for order in sells) <= min(order.submitted_at for order in buys)
 
 
-def test_the_cash_reserve_is_kept(make_account):
+def test_execution_keeps_the_cash_reserve(make_account):
     run = carry_out(make_account(cash_reserve_percent=Decimal(5), policy=policy(minimum_cash_reserve_usd=Decimal(0))))
     assert run.state == "completed"
     assert cash("U1") >= Decimal("0.05") * Decimal(run.snapshot["total_value_usd"])
 
 
-def test_an_account_inside_its_band_sends_nothing(make_account):
+def test_account_inside_its_band_sends_nothing(make_account):
     account = make_account()
     carry_out(account)
     run = carry_out(account)
     assert (run.state, run.result["trades"], run.orders.count()) == ("completed", [], 0)
 
 
-def test_every_row_is_older_than_its_order_at_the_broker(make_account):
+def test_order_row_is_committed_before_its_order_is_sent(make_account):
     carry_out(make_account())
     for order in SimulatedOrder.objects.all():
         assert Order.objects.get(client_order_id=order.client_order_id).created_at < order.submitted_at
 
 
-def test_a_second_preview_uses_cached_prices(make_account, caplog):
+def test_second_preview_uses_cached_prices(make_account, caplog):
     account = make_account()
     carry_out(account, PREVIEW)
     with caplog.at_level(logging.INFO):
@@ -105,7 +105,7 @@ def test_a_second_preview_uses_cached_prices(make_account, caplog):
     assert any(line.startswith("Using cached price for SPY (age ") and line.endswith("s)") for line in lines)
 
 
-def test_an_execution_never_uses_cached_prices(make_account, caplog):
+def test_execution_never_uses_cached_prices(make_account, caplog):
     account = make_account()
     carry_out(account, PREVIEW)
     with caplog.at_level(logging.INFO):
@@ -126,7 +126,7 @@ def test_log_lines_name_account_and_strategy(make_account, caplog):
 # ---- what a broker does wrong
 
 
-def test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on(make_account):
+def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue(make_account):
     account = make_account()
     set_fault(Kind.REJECT, symbol="SPY", message="201 - Order rejected: no permission")
     run = carry_out(account)
@@ -137,7 +137,7 @@ def test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on(make
     assert SimulatedOrder.objects.filter(symbol="SPY").count() == 0
 
 
-def test_when_every_order_is_rejected_the_run_has_failed(make_account):
+def test_run_with_every_order_rejected_fails(make_account):
     account = make_account()
     set_fault(Kind.REJECT, times=9, message="The account is restricted")
     run = carry_out(account)
@@ -145,7 +145,7 @@ def test_when_every_order_is_rejected_the_run_has_failed(make_account):
     assert "restricted" in run.error_message
 
 
-def test_a_partial_fill_is_cancelled_at_the_deadline_and_reported(make_account):
+def test_partial_fill_at_the_deadline_is_cancelled_and_reported(make_account):
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.PARTIAL, symbol="IEF", number=0.5)
     run = carry_out(account)
@@ -158,7 +158,7 @@ def test_a_partial_fill_is_cancelled_at_the_deadline_and_reported(make_account):
     assert_books_agree(run)
 
 
-def test_buys_are_cut_to_the_cash_that_partial_sells_brought(make_account):
+def test_buys_after_partial_sells_are_reduced_to_the_cash(make_account):
     account = make_account(positions={"VTI": "200"}, cash="0", policy=policy(order_timeout_seconds=1))
     set_fault(Kind.PARTIAL, symbol="VTI", number=0.5)
     run = carry_out(account)
@@ -169,7 +169,7 @@ def test_buys_are_cut_to_the_cash_that_partial_sells_brought(make_account):
 
 
 @pytest.mark.parametrize("kind", [Kind.SILENT, Kind.DISCONNECT_AFTER])
-def test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again(make_account, kind):
+def test_order_accepted_without_acknowledgement_is_found_and_not_resent(make_account, kind):
     account = make_account()
     set_fault(kind, symbol="SPY")
     run = carry_out(account)
@@ -179,7 +179,7 @@ def test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again(ma
 
 
 @pytest.mark.parametrize("kind", [Kind.LOST, Kind.DISCONNECT_BEFORE])
-def test_an_order_that_is_proven_lost_is_planned_anew_under_another_id(make_account, kind):
+def test_order_marked_lost_is_planned_again_under_another_id(make_account, kind):
     account = make_account()
     set_fault(kind, symbol="SPY")
     run = carry_out(account)
@@ -189,7 +189,7 @@ def test_an_order_that_is_proven_lost_is_planned_anew_under_another_id(make_acco
     assert_books_agree(run)
 
 
-def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention(make_account, monkeypatch):
+def test_cancel_without_confirmation_leaves_an_unknown_order_and_needs_attention(make_account, monkeypatch):
     monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.5)
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
@@ -202,7 +202,7 @@ def test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_att
 
 
 @pytest.mark.parametrize("kind", [Kind.DUPLICATE_UPDATE, Kind.SUPPRESSED_UPDATE])
-def test_updates_that_come_twice_or_never_change_nothing(make_account, kind, monkeypatch):
+def test_updates_duplicated_or_lost_do_not_change_the_result(make_account, kind, monkeypatch):
     monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.2)
     account = make_account()
     set_fault(kind, times=50)
@@ -221,7 +221,7 @@ def test_updates_that_come_twice_or_never_change_nothing(make_account, kind, mon
         (Kind.STALE_QUOTE, "quote_stale"),
     ],
 )
-def test_a_symbol_without_a_good_quote_is_not_traded(make_account, kind, code):
+def test_symbol_without_a_valid_quote_is_not_traded(make_account, kind, code):
     account = make_account(targets={"SPY": "0.92", "GLD": "0.08"})
     set_fault(kind, symbol="GLD")
     run = carry_out(account)
@@ -230,7 +230,7 @@ def test_a_symbol_without_a_good_quote_is_not_traded(make_account, kind, code):
     assert set(held("U1")) == {"SPY"}
 
 
-def test_a_symbol_whose_spread_is_too_wide_is_not_traded(make_account):
+def test_symbol_with_a_wide_spread_is_not_traded(make_account):
     account = make_account(targets={"SPY": "0.92", "GLD": "0.08"})
     SimulatedInstrument.objects.filter(symbol="GLD").update(spread_bps=600)
     run = carry_out(account)
@@ -238,7 +238,7 @@ def test_a_symbol_whose_spread_is_too_wide_is_not_traded(make_account):
     assert (run.state, set(held("U1"))) == ("completed", {"SPY"})
 
 
-def test_too_much_without_a_quote_is_refused(make_account):
+def test_plan_with_too_large_a_share_without_quotes_is_refused(make_account):
     account = make_account()
     set_fault(Kind.MISSING_QUOTE, symbol="SPY")
     run = carry_out(account)
@@ -253,7 +253,7 @@ def test_too_much_without_a_quote_is_refused(make_account):
         (Kind.INCOMPLETE, "incomplete_account_data"),
     ],
 )
-def test_a_broker_that_cannot_be_used_fails_the_run_by_name(make_account, kind, code, monkeypatch):
+def test_broker_that_cannot_be_used_fails_the_run_by_code(make_account, kind, code, monkeypatch):
     monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     account = make_account(policy=policy(request_timeout_seconds=Decimal(1)))
     set_fault(kind, times=9)
@@ -274,7 +274,7 @@ def test_open_orders_are_cancelled_before_the_first_order(make_account):
     assert "open_orders_cancelled" in [warning["code"] for warning in run.warnings]
 
 
-def test_an_account_that_breaks_does_not_stop_the_others(make_account):
+def test_account_that_fails_does_not_stop_the_others(make_account):
     from tests.support.makers import queue
     from trading.engine.slot_worker import work_slot
 
@@ -287,7 +287,7 @@ def test_an_account_that_breaks_does_not_stop_the_others(make_account):
     assert states == {"U1": "completed", "U2": "failed"}
 
 
-def test_an_option_with_the_symbol_of_a_target_is_never_sold(make_account):
+def test_option_with_the_symbol_of_a_target_is_never_sold(make_account):
     from brokers.simulated.matching_engine import set_position
 
     account = make_account(positions={"SPY": "10"}, targets={"IEF": "1"})
@@ -299,13 +299,13 @@ def test_an_option_with_the_symbol_of_a_target_is_never_sold(make_account):
     assert kept.quantity == 3
 
 
-def test_the_executed_session_is_written_with_the_first_order(make_account):
+def test_executed_session_is_stored_with_the_first_order(make_account):
     account = make_account(trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
     run = carry_out(account)
     assert ExecutedSession.objects.get(account=account).run == run
 
 
-def test_a_second_execution_in_a_session_is_deferred_to_the_next(make_account):
+def test_second_execution_in_a_session_is_deferred_to_the_next(make_account):
     account = make_account(trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
     first, second = carry_out(account), carry_out(account)
     assert (first.state, second.state, second.error_code) == ("completed", "deferred", "trade_guard")
@@ -315,19 +315,19 @@ def test_a_second_execution_in_a_session_is_deferred_to_the_next(make_account):
 
 
 @pytest.mark.parametrize("share", ["U1", "U7"])
-def test_notifications_leave_account_values_out_unless_asked(make_account, settings, share):
+def test_notifications_include_account_values_only_if_enabled(make_account, settings, share):
     settings.USER_NOTIFICATIONS_INCLUDE_VALUES = share == "U7"
     carry_out(make_account(share))
     body = Notification.objects.get().body
     assert ("Account value $" in body) == (share == "U7")
 
 
-def test_what_is_unmanaged_is_sold_and_the_turnover_limit_holds(make_account):
+def test_sale_of_unmanaged_positions_counts_for_the_turnover_limit(make_account):
     run = carry_out(make_account(positions={"VTI": "250"}, cash="100", policy=policy(max_turnover_percent=Decimal(20))))
     assert (run.state, run.error_code, run.orders.count()) == ("refused", "turnover_limit", 0)
 
 
-def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
+def test_stop_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
     from django.utils import timezone
 
     account = make_account(positions={"VTI": "100"}, cash="0")
@@ -347,7 +347,7 @@ def test_a_stop_keeps_the_buys_from_being_sent(make_account, monkeypatch):
     assert set(run.orders.filter(quantity__gt=0).values_list("state", flat=True)) == {"cancelled"}
 
 
-def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_trade_again(make_account, monkeypatch):
+def test_unknown_order_is_resolved_by_reconcile_and_unblocks_the_account(make_account, monkeypatch):
     from io import StringIO
 
     from django.core.management import call_command
@@ -370,7 +370,7 @@ def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
-def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
+def test_pause_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
     from trading.orders import execution
 
     account = make_account(positions={"VTI": "100"}, cash="0")
@@ -387,7 +387,7 @@ def test_pausing_the_account_between_sells_and_buys_sends_no_buy(make_account, m
     assert not SimulatedOrder.objects.filter(quantity__gt=0).exists()
 
 
-def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(make_account, monkeypatch):
+def test_worker_after_its_claim_window_leaves_runs_to_the_next_wake_up(make_account, monkeypatch):
     from django_q.models import OrmQ
 
     from tests.support.makers import queue
@@ -401,7 +401,7 @@ def test_a_worker_that_has_taken_up_enough_leaves_the_rest_to_the_next_wake_up(m
     assert (run.state, OrmQ.objects.count()) == ("queued", 1)
 
 
-def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account, allocations, monkeypatch):
+def test_accounts_of_one_event_share_connection_targets_and_quotes(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
     from tests.support.makers import strategy
     from trading.engine.slot_worker import work_slot
@@ -432,7 +432,7 @@ def test_accounts_of_one_event_share_a_link_a_fetch_and_the_quotes(make_account,
     assert links == [accounts[0].connection.client_id]
 
 
-def test_an_account_that_was_read_before_its_targets_came_is_read_again(make_account, allocations, monkeypatch):
+def test_account_read_long_before_its_targets_is_read_again(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
     from tests.support.makers import strategy
 
@@ -461,7 +461,7 @@ def test_an_account_that_was_read_before_its_targets_came_is_read_again(make_acc
     assert cash("U1") >= 0
 
 
-def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again(make_account, monkeypatch):
+def test_shares_sold_manually_during_planning_are_not_sold_again(make_account, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
     from brokers.simulated.models import SimulatedPosition
 
@@ -478,7 +478,7 @@ def test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_agai
     assert held("U1").get("VTI", 0) in {0, 40}
 
 
-def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_account, monkeypatch, settings):
+def test_buys_after_the_close_are_not_sent(make_account, monkeypatch, settings):
     import time_machine
 
     from brokers.exchange_calendar import NEW_YORK, ExchangeCalendar
@@ -505,7 +505,7 @@ def test_buys_are_not_sent_when_the_sells_took_until_after_the_close(make_accoun
     assert {"order_not_sent"} <= {warning["code"] for warning in run.warnings}
 
 
-def test_rows_that_an_interrupted_attempt_left_unsent_are_no_news(make_account):
+def test_unsent_orders_of_an_interrupted_attempt_are_not_reported(make_account):
     from brokers.broker_types import OrderType
     from tests.support.makers import queue
     from trading.engine.slot_worker import work_slot

@@ -50,7 +50,7 @@ def at_the_desk(conversation):
     return asyncio.run(whole())
 
 
-def test_words_that_come_together_are_told_together_and_those_of_other_orders_are_not():
+def test_updates_received_together_are_returned_together_without_other_orders():
     async def conversation(desk, updates):
         for update in (word(filled=1), word("rb-2", filled=5), word(filled=2)):
             updates.put_nowait(update)
@@ -60,7 +60,7 @@ def test_words_that_come_together_are_told_together_and_those_of_other_orders_ar
 
 
 @pytest.mark.parametrize("moments", range(6))
-def test_who_gives_up_waiting_has_taken_nothing(moments):
+def test_next_updates_when_cancelled_takes_nothing(moments):
     async def conversation(desk, updates):
         waiting = asyncio.ensure_future(desk.next_updates("rb-1"))
         updates.put_nowait(word(filled=1))
@@ -74,7 +74,7 @@ def test_who_gives_up_waiting_has_taken_nothing(moments):
     assert [update.filled_quantity for update in at_the_desk(conversation)] == [1]
 
 
-def test_what_came_before_the_link_broke_is_told_first_and_then_that_it_is_broken_as_often_as_it_is_asked():
+def test_updates_before_a_lost_connection_are_returned_before_the_error():
     async def conversation(desk, updates):
         updates.put_nowait(word(filled=1))
         updates.put_nowait(BrokerConnectionError("The link is gone."))

@@ -43,7 +43,7 @@ def quotes(broker):
     return SharedQuotes(broker, use_cache=False)
 
 
-def test_what_several_accounts_want_at_the_same_time_is_asked_for_once(broker, quotes):
+def test_quotes_of_concurrent_accounts_are_requested_once(broker, quotes):
     async def both():
         quotes.ask_for(["SPY"])
         return await asyncio.gather(quotes.of(["SPY", "IEF"]), quotes.of(["IEF", "SPY"]))
@@ -53,7 +53,7 @@ def test_what_several_accounts_want_at_the_same_time_is_asked_for_once(broker, q
     assert broker.asked == [["SPY"], ["IEF"]]
 
 
-def test_quotes_that_were_asked_for_long_ago_are_asked_for_anew(broker, quotes, monkeypatch):
+def test_quotes_older_than_the_maximum_age_are_requested_again(broker, quotes, monkeypatch):
     monkeypatch.setattr("trading.planning.shared_data.SHARED_SECONDS", 0.0)
 
     async def one_after_the_other():
@@ -65,7 +65,7 @@ def test_quotes_that_were_asked_for_long_ago_are_asked_for_anew(broker, quotes, 
     assert broker.asked == [["SPY"], ["SPY"]]
 
 
-def test_what_is_refused_by_itself_says_so_beside_the_others(broker, quotes):
+def test_quotes_refused_for_one_symbol_carry_the_brokers_message(broker, quotes):
     broker.refused = {"VTI"}
 
     async def in_pieces():
@@ -77,7 +77,7 @@ def test_what_is_refused_by_itself_says_so_beside_the_others(broker, quotes):
     assert (found["VTI"].bid, found["VTI"].message) == (None, "Not subscribed.")
 
 
-def test_a_broker_that_refuses_to_quote_anything_is_heard(broker, quotes):
+def test_quotes_refused_for_every_symbol_raise(broker, quotes):
     broker.refused = {"SPY", "VTI"}
 
     async def in_pieces():
@@ -88,7 +88,7 @@ def test_a_broker_that_refuses_to_quote_anything_is_heard(broker, quotes):
         asyncio.run(in_pieces())
 
 
-def test_nobody_is_troubled_by_quotes_that_nobody_waits_for_any_more(broker, quotes):
+def test_quotes_that_fail_without_a_waiting_run_are_not_logged(broker, quotes):
     broker.trouble = BrokerSilent("It says nothing.")
     heard = []
 
