@@ -1,19 +1,23 @@
-"""Runs over the gateway on loopback: each way in which it has cost somebody money ends well, or with a person."""
+"""Runs over the gateway on loopback: each known fault ends with a completed run or one that needs attention."""
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
 from brokers.exchange_calendar import NEW_YORK
+from tests.support import makers
 from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
 from tests.support.ibkr_gateway import Book, GatewayThread, Kind, messages
 from tests.support.ibkr_gateway.answers import Answers
 from tests.support.ibkr_gateway.book import BookedOrder
 from tests.support.ibkr_gateway.desk import Desk
-from tests.support.makers import carry_out, policy, queue
+from tests.support.makers import policy, queue, work_run
+from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
@@ -23,6 +27,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 DU = "DU1000001"
 TARGETS = {"SPY": "0.5", "IEF": "0.3", "GLD": "0.2"}
+TIMINGS = Timings(
+    reconnect_delay_seconds=0.05,
+    cancel_seconds=1.0,
+    positions_seconds=2.0,
+    order_silence_seconds=0.3,
+    quotes_seconds=10.0,
+)
+NO_PATIENCE = replace(TIMINGS, broker_wait_seconds=-1)
+carry_out = partial(makers.carry_out, timings=TIMINGS)
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +43,6 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.05)
-    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 1.0)
-    monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
-    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.3)
-    monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 10)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
     monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr("brokers.ibkr.connection.BACK_OFF_SECONDS", 0.1)
@@ -63,7 +71,7 @@ def account(gateway):
 
 
 def log_in_with(gateway, *account_ids):
-    """Another login: it manages these accounts and no others."""
+    """Let the gateway's login manage only these accounts."""
     for account_id in account_ids:
         if account_id not in gateway.book.accounts:
             gateway.book.add_account(account_id)
@@ -112,7 +120,9 @@ def test_preview_sends_nothing(account, book, gateway):
     ],
 )
 @pytest.mark.parametrize("symbol", ["VTI", "IEF"])
-def test_order_without_acknowledgement_is_found_or_marked_lost_and_the_run_completes(account, book, gateway, kind, symbol):
+def test_order_without_acknowledgement_is_found_or_marked_lost_and_the_run_completes(
+    account, book, gateway, kind, symbol
+):
     gateway.fault(kind, symbol=symbol)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
@@ -191,9 +201,7 @@ def test_open_order_of_another_client_fails_the_run(account, book, gateway):
     assert_nothing_is_wrong(book)
 
 
-def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_again(
-    account, book, gateway, monkeypatch
-):
+def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_again(account, book, gateway, monkeypatch):
     open_orders = Answers.open_orders
     order = BookedOrder(
         client_id=account.connection.client_id,
@@ -210,12 +218,12 @@ def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_agai
         status="Submitted",
     )
 
-    def and_another_share_is_filled(answers, *, own):
+    def then_fill_another_share(answers, *, own):
         open_orders(answers, own=own)
         if order.is_live and not own:
             gateway.gateway.desk._tell_fill(order, book.fill(order, Decimal(1), order.limit))
 
-    monkeypatch.setattr(Answers, "open_orders", and_another_share_is_filled)
+    monkeypatch.setattr(Answers, "open_orders", then_fill_another_share)
     gateway.do(book.take, order)
     gateway.gateway.next_order_id = 2
     run = carry_out(account)
@@ -249,11 +257,10 @@ def test_account_values_that_lag_behind_fills_do_not_affect_the_next_run(book, s
         (Kind.QUOTE_ERROR, {"code": 10197}, "quote_missing", "competing session"),
     ],
 )
-def test_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, monkeypatch, kind, fields, code, words):
-    monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 1.0)
+def test_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, kind, fields, code, words):
     account = gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"})
     gateway.fault(kind, symbol="GLD", **fields)
-    run = carry_out(account)
+    run = carry_out(account, timings=replace(TIMINGS, quotes_seconds=1.0))
     assert run.state == "completed", run.error_message
     assert words in warnings(run)[code]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
@@ -280,13 +287,13 @@ def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(acco
     )
     contract_details = Answers.contract_details
 
-    def but_not_that_one(answers, request_id, asked):
+    def without_the_unknown_symbol(answers, request_id, asked):
         if asked.symbol == "GONE":
             answers._send(messages.error(request_id, 321, "Error validating request."))
         else:
             contract_details(answers, request_id, asked)
 
-    monkeypatch.setattr(Answers, "contract_details", but_not_that_one)
+    monkeypatch.setattr(Answers, "contract_details", without_the_unknown_symbol)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
@@ -294,11 +301,11 @@ def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(acco
 
 
 def test_symbol_whose_exchange_is_closed_is_not_traded_and_named(book, gateway, monkeypatch):
-    monkeypatch.setattr("trading.engine.rebalance.never_closes", lambda _: False)
+    monkeypatch.setattr("trading.planning.inputs.never_closes", lambda _: False)
     book.stock("GLD").hours = f"{timezone.now().astimezone(NEW_YORK):%Y%m%d}:CLOSED"
     run = carry_out(gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"}))
     assert run.state == "completed", run.error_message
-    assert "the exchange of GLD is closed" in warnings(run)["exchange_closed"]
+    assert "GLD" in warnings(run)["exchange_closed"]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
     assert_settled(book)
 
@@ -338,7 +345,7 @@ def test_gateway_restart_during_a_run_loses_no_order_and_repeats_none(account, b
 def test_commission_lost_with_the_connection_is_looked_up(account, book, gateway, monkeypatch):
     tell_fill = Desk._tell_fill
 
-    def and_break_before_its_commission(desk, order, fill):
+    def then_disconnect_before_the_commission(desk, order, fill):
         commission, fill.commission = fill.commission, None
         tell_fill(desk, order, fill)
         fill.commission = commission
@@ -347,7 +354,7 @@ def test_commission_lost_with_the_connection_is_looked_up(account, book, gateway
         else:
             desk._tell(order, messages.commission_report(fill))
 
-    monkeypatch.setattr(Desk, "_tell_fill", and_break_before_its_commission)
+    monkeypatch.setattr(Desk, "_tell_fill", then_disconnect_before_the_commission)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
@@ -370,20 +377,20 @@ def test_gateway_offline_during_a_run_is_waited_for(account, book, gateway, code
 
 def test_gateway_offline_at_the_start_is_retried(account, book, gateway, monkeypatch):
     gateway.do(gateway.gateway.lose_broker)
-    drop = SlotConnection.drop
+    close_if_broken = SlotConnection.close_if_broken
 
-    async def while_it_comes_back(link):
+    async def after_the_gateway_is_back(connection):
         await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker)
-        await drop(link)
+        await close_if_broken(connection)
 
-    monkeypatch.setattr(SlotConnection, "drop", while_it_comes_back)
+    monkeypatch.setattr(SlotConnection, "close_if_broken", after_the_gateway_is_back)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
     assert_settled(book)
 
 
-def test_gateway_that_stays_offline_makes_the_run_wait_and_then_need_attention(account, book, gateway, monkeypatch):
+def test_gateway_that_stays_offline_makes_the_run_wait_and_then_need_attention(account, book, gateway):
     async def cut():
         gateway.gateway.lose_broker()
 
@@ -391,9 +398,7 @@ def test_gateway_that_stays_offline_makes_the_run_wait_and_then_need_attention(a
     run = carry_out(account)
     assert run.state == "running"
     assert_nothing_is_wrong(book)
-    monkeypatch.setattr("trading.engine.run_supervisor.PATIENCE_SECONDS", -1)
-    work_slot(run.connection_id)
-    run.refresh_from_db()
+    work_run(run, NO_PATIENCE)
     assert (run.state, run.error_code) == ("needs_attention", "broker_silent")
     assert_nothing_is_wrong(book)
 
@@ -410,13 +415,11 @@ def test_dropped_connection_whose_client_id_is_held_is_retried_with_the_same_id(
     assert_settled(book)
 
 
-def test_client_id_in_use_makes_the_run_wait_and_then_need_attention(account, book, gateway, monkeypatch):
+def test_client_id_in_use_makes_the_run_wait_and_then_need_attention(account, book, gateway):
     gateway.do(gateway.gateway.sessions.__setitem__, account.connection.client_id, object())
     run = carry_out(account)
     assert run.state in {"queued", "running"}
-    monkeypatch.setattr("trading.engine.run_supervisor.PATIENCE_SECONDS", -1)
-    work_slot(run.connection_id)
-    run.refresh_from_db()
+    work_run(run, NO_PATIENCE)
     assert (run.state, run.error_code) == ("needs_attention", "client_id_in_use")
     assert f"Client id {account.connection.client_id} is taken" in run.error_message
     gateway.do(gateway.gateway.sessions.clear)
@@ -435,9 +438,7 @@ def test_connection_is_closed_when_the_client_id_status_cannot_be_stored(account
         run = carry_out(account)
     assert run.state == "running"
     assert gateway.do(gateway.gateway.sessions.copy) == {}
-    work_slot(run.connection_id)
-    run.refresh_from_db()
-    assert run.state == "completed"
+    assert work_run(run, TIMINGS).state == "completed"
 
 
 def test_non_stock_with_the_symbol_of_a_stock_is_never_sold(account, book):
@@ -510,9 +511,7 @@ def test_account_in_another_base_currency_fails_with_its_currency(account, book)
 
 
 @pytest.mark.parametrize(("symbol", "code"), [("IEF", "buy_not_feasible"), ("VTI", "sell_not_feasible")])
-def test_order_that_is_not_feasible_refuses_the_run_before_the_first_sell(
-    account, book, gateway, symbol, code
-):
+def test_order_that_is_not_feasible_refuses_the_run_before_the_first_sell(account, book, gateway, symbol, code):
     book.accounts[DU].cash = book.accounts[DU].lowest_cash = Decimal(20_000)
     gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, words="MARGIN EXCEEDED")
     run = carry_out(account)
@@ -541,7 +540,7 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
     assert sorted(slots.count(slot) for slot in set(slots)) == [2, 3, 3, 3]
     runs = [queue(account) for account in accounts]
     for slot in sorted(set(slots)):
-        assert work_slot(slot)
+        assert work_slot(slot, TIMINGS)
     states = {RebalanceRun.objects.get(pk=run.pk).state for run in runs}
     assert states == {"completed"}
     assert gateway.gateway.peak_rate <= 50

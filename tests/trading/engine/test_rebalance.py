@@ -1,6 +1,7 @@
-"""Runs from the request to the broker's books, in this process."""
+"""Runs from the request to the simulated broker's records, in this process."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from threading import Event
@@ -11,7 +12,7 @@ from accounts.models import Account
 from brokers.broker_types import TimeInForce
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, SimulatedOrder
-from tests.support.makers import carry_out, cash, held, policy
+from tests.support.makers import QUICK_TIMINGS, carry_out, cash, held, policy, queue, strategy, work_run
 from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
@@ -28,8 +29,8 @@ def orders_per_client_id():
     return {client_id: ids.count(client_id) for client_id in ids}
 
 
-def assert_books_agree(run):
-    """Fills of the journal and executions of the broker are the same, to the share and the cent."""
+def assert_matches_broker(run):
+    """Assert that the fills of the journal are the broker's executions, to the share and the cent."""
     ours = sorted(
         Fill.objects.filter(order__run=run).values_list("execution_id", "quantity", "price_usd", "commission_usd")
     )
@@ -57,7 +58,7 @@ def test_execution_ends_at_its_targets_and_matches_the_broker_records(make_accou
     assert abs(weights(run)["SPY"] - Decimal("0.6")) < Decimal("0.01")
     assert abs(weights(run)["IEF"] - Decimal("0.4")) < Decimal("0.01")
     assert cash("U1") >= 0
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
 def test_execution_filled_at_the_quotes_equals_its_preview(make_account):
@@ -123,7 +124,7 @@ def test_log_lines_name_account_and_strategy(make_account, caplog):
     assert started.context == "[ACCOUNT:U1] [STRATEGY:strategy-of-u1] "
 
 
-# ---- what a broker does wrong
+# ---- broker faults
 
 
 def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue(make_account):
@@ -155,7 +156,7 @@ def test_partial_fill_at_the_deadline_is_cancelled_and_reported(make_account):
     assert held("U1")["IEF"] == order.filled_quantity
     assert "order_not_filled" in [warning["code"] for warning in run.warnings]
     assert not SimulatedOrder.objects.filter(status="WORKING").exists()
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
 def test_buys_after_partial_sells_are_reduced_to_the_cash(make_account):
@@ -165,7 +166,7 @@ def test_buys_after_partial_sells_are_reduced_to_the_cash(make_account):
     assert run.state == "completed", run.error_message
     assert held("U1")["VTI"] == 100
     assert cash("U1") >= 0
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
 @pytest.mark.parametrize("kind", [Kind.SILENT, Kind.DISCONNECT_AFTER])
@@ -175,7 +176,7 @@ def test_order_accepted_without_acknowledgement_is_found_and_not_resent(make_acc
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
 @pytest.mark.parametrize("kind", [Kind.LOST, Kind.DISCONNECT_BEFORE])
@@ -186,15 +187,14 @@ def test_order_marked_lost_is_planned_again_under_another_id(make_account, kind)
     assert run.state == "completed", run.error_message
     assert sorted(run.orders.filter(symbol="SPY").values_list("state", flat=True)) == ["filled", "lost"]
     assert set(held("U1")) == {"SPY", "IEF"}
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
-def test_cancel_without_confirmation_leaves_an_unknown_order_and_needs_attention(make_account, monkeypatch):
-    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.5)
+def test_cancel_without_confirmation_leaves_an_unknown_order_and_needs_attention(make_account):
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY", times=9)
-    run = carry_out(account)
+    run = carry_out(account, timings=QUICK_TIMINGS)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
     assert run.orders.get(symbol="SPY").state == "unknown"
     again = carry_out(account)
@@ -202,14 +202,13 @@ def test_cancel_without_confirmation_leaves_an_unknown_order_and_needs_attention
 
 
 @pytest.mark.parametrize("kind", [Kind.DUPLICATE_UPDATE, Kind.SUPPRESSED_UPDATE])
-def test_updates_duplicated_or_lost_do_not_change_the_result(make_account, kind, monkeypatch):
-    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.2)
+def test_updates_duplicated_or_lost_do_not_change_the_result(make_account, kind):
     account = make_account()
     set_fault(kind, times=50)
-    run = carry_out(account)
+    run = carry_out(account, timings=QUICK_TIMINGS)
     assert run.state == "completed", run.error_message
     assert all(order.state == "filled" for order in run.orders.all())
-    assert_books_agree(run)
+    assert_matches_broker(run)
 
 
 @pytest.mark.parametrize(
@@ -253,11 +252,10 @@ def test_plan_with_too_large_a_share_without_quotes_is_refused(make_account):
         (Kind.INCOMPLETE, "incomplete_account_data"),
     ],
 )
-def test_broker_that_cannot_be_used_fails_the_run_by_code(make_account, kind, code, monkeypatch):
-    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
+def test_broker_that_cannot_be_used_fails_the_run_by_code(make_account, kind, code):
     account = make_account(policy=policy(request_timeout_seconds=Decimal(1)))
     set_fault(kind, times=9)
-    run = carry_out(account)
+    run = carry_out(account, timings=QUICK_TIMINGS)
     assert (run.state, run.error_code) == ("failed", code)
     assert not SimulatedOrder.objects.exists()
 
@@ -275,7 +273,6 @@ def test_open_orders_are_cancelled_before_the_first_order(make_account):
 
 
 def test_account_that_fails_does_not_stop_the_others(make_account):
-    from tests.support.makers import queue
     from trading.engine.slot_worker import work_slot
 
     good, bad = make_account("U1"), make_account("U2")
@@ -333,34 +330,34 @@ def test_stop_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
     account = make_account(positions={"VTI": "100"}, cash="0")
     from trading.orders import execution
 
-    original = execution.OrderPhase.carry_out
+    original = execution.OrderPhase.execute
 
     async def stop_after(self, orders):
         done = await original(self, orders)
         await RebalanceRun.objects.filter(account=account).aupdate(stop_requested_at=timezone.now())
         return done
 
-    monkeypatch.setattr(execution.OrderPhase, "carry_out", stop_after)
+    monkeypatch.setattr(execution.OrderPhase, "execute", stop_after)
     run = carry_out(account)
     assert run.state == "completed"
     assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
     assert set(run.orders.filter(quantity__gt=0).values_list("state", flat=True)) == {"cancelled"}
 
 
-def test_unknown_order_is_resolved_by_reconcile_and_unblocks_the_account(make_account, monkeypatch):
+def test_unknown_order_is_resolved_by_reconcile_and_unblocks_the_account(make_account):
     from io import StringIO
 
     from django.core.management import call_command
     from django.core.management.base import CommandError
 
-    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     account = make_account(policy=policy(order_timeout_seconds=1))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
-    run = carry_out(account)
+    run = carry_out(account, timings=QUICK_TIMINGS)
     assert run.error_code == "orders_unknown"
-    with pytest.raises(CommandError, match="not settled"):  # it is alive at the broker: found, and still open
+    with pytest.raises(CommandError) as still_open:  # the broker has it, and it is still open
         call_command("reconcile", run.run_id, stdout=StringIO())
+    assert still_open.value.returncode == 1
     SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
     out = StringIO()
     call_command("reconcile", stdout=out)
@@ -374,36 +371,30 @@ def test_pause_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
     from trading.orders import execution
 
     account = make_account(positions={"VTI": "100"}, cash="0")
-    original = execution.OrderPhase.carry_out
+    original = execution.OrderPhase.execute
 
     async def pause_after(self, orders):
         done = await original(self, orders)
         await Account.objects.filter(pk=account.pk).aupdate(trading_paused=True)
         return done
 
-    monkeypatch.setattr(execution.OrderPhase, "carry_out", pause_after)
+    monkeypatch.setattr(execution.OrderPhase, "execute", pause_after)
     run = carry_out(account)
     assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
     assert not SimulatedOrder.objects.filter(quantity__gt=0).exists()
 
 
-def test_worker_after_its_claim_window_leaves_runs_to_the_next_wake_up(make_account, monkeypatch):
+def test_worker_after_its_claim_window_leaves_runs_to_the_next_wake_up(make_account):
     from django_q.models import OrmQ
 
-    from tests.support.makers import queue
-    from trading.engine.slot_worker import work_slot
-
-    monkeypatch.setattr("trading.engine.slot_worker.TAKE_UP_SECONDS", -1)
     run = queue(make_account())
     OrmQ.objects.all().delete()
-    assert work_slot(run.connection_id)
-    run.refresh_from_db()
+    work_run(run, replace(QUICK_TIMINGS, claim_window_seconds=-1))
     assert (run.state, OrmQ.objects.count()) == ("queued", 1)
 
 
 def test_accounts_of_one_event_share_connection_targets_and_quotes(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
-    from tests.support.makers import strategy
     from trading.engine.slot_worker import work_slot
     from trading.inbox.receive import receive_event
     from trading.models import EventSource
@@ -411,15 +402,15 @@ def test_accounts_of_one_event_share_connection_targets_and_quotes(make_account,
     shared = strategy("blend")
     allocations.publish("blend", [("SPY", 0.6), ("IEF", 0.4)])
     accounts = [make_account(f"U{i}", strategy=shared, targets=()) for i in range(4)]
-    asked, links = [], []
+    requested, connected = [], []
     fetch, connect = SimulatedBroker._fetch_prices, SimulatedBroker.connect
 
     async def counting_fetch(self, symbols):
-        asked.extend(symbols)
+        requested.extend(symbols)
         return await fetch(self, symbols)
 
     async def counting_connect(self):
-        links.append(self.settings.client_id)
+        connected.append(self.settings.client_id)
         await connect(self)
 
     monkeypatch.setattr(SimulatedBroker, "_fetch_prices", counting_fetch)
@@ -428,34 +419,32 @@ def test_accounts_of_one_event_share_connection_targets_and_quotes(make_account,
     assert work_slot(accounts[0].connection_id)
     assert set(event.runs.values_list("state", flat=True)) == {"completed"}
     assert allocations.requests == [("/blend/allocations", "test-allocations-key")]
-    assert sorted(asked) == ["IEF", "SPY"]
-    assert links == [accounts[0].connection.client_id]
+    assert sorted(requested) == ["IEF", "SPY"]
+    assert connected == [accounts[0].connection.client_id]
 
 
 def test_account_read_long_before_its_targets_is_read_again(make_account, allocations, monkeypatch):
     from brokers.simulated.client import SimulatedBroker
-    from tests.support.makers import strategy
 
     account = make_account(strategy=strategy("slow"), targets=(), cash="100000")
     allocations.publish("slow", [("SPY", 0.6), ("IEF", 0.4)])
     _, published, _ = allocations.answers["slow"]
     was_read = Event()
-    honest = SimulatedBroker.get_account_snapshot
+    original = SimulatedBroker.get_account_snapshot
 
-    async def and_half_of_the_cash_is_paid_out(self, account_id, **options):
-        snapshot = await honest(self, account_id, **options)
+    async def then_withdraw_half_of_the_cash(self, account_id, **options):
+        snapshot = await original(self, account_id, **options)
         await SimulatedAccount.objects.filter(account_id=account_id, cash_usd=100_000).aupdate(cash_usd=50_000)
         was_read.set()
         return snapshot
 
-    def only_then():
+    def after_the_account_was_read():
         assert was_read.wait(10)
         return 200, published
 
-    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", and_half_of_the_cash_is_paid_out)
-    monkeypatch.setattr("trading.planning.inputs.ACCOUNT_SECONDS", 0.0)
-    allocations.answer("slow", 200, only_then)
-    run = carry_out(account)
+    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", then_withdraw_half_of_the_cash)
+    allocations.answer("slow", 200, after_the_account_was_read)
+    run = carry_out(account, timings=replace(QUICK_TIMINGS, account_age_seconds=0.0))
     assert run.state == "completed", run.error_message
     assert Decimal(run.snapshot["cash_usd"]) == 50_000
     assert cash("U1") >= 0
@@ -466,13 +455,13 @@ def test_shares_sold_manually_during_planning_are_not_sold_again(make_account, m
     from brokers.simulated.models import SimulatedPosition
 
     account = make_account(positions={"VTI": "100"}, cash="50000")
-    honest = SimulatedBroker.get_multiple_market_prices
+    original = SimulatedBroker.get_multiple_market_prices
 
-    async def while_somebody_sells(self, symbols, **options):
+    async def while_another_client_sells(self, symbols, **options):
         await SimulatedPosition.objects.filter(symbol="VTI", quantity=100).aupdate(quantity=40)
-        return await honest(self, symbols, **options)
+        return await original(self, symbols, **options)
 
-    monkeypatch.setattr(SimulatedBroker, "get_multiple_market_prices", while_somebody_sells)
+    monkeypatch.setattr(SimulatedBroker, "get_multiple_market_prices", while_another_client_sells)
     run = carry_out(account)
     assert [int(order.quantity) for order in run.orders.filter(symbol="VTI")] in ([], [-40])
     assert held("U1").get("VTI", 0) in {0, 40}
@@ -486,17 +475,17 @@ def test_buys_after_the_close_are_not_sent(make_account, monkeypatch, settings):
     from trading.orders import execution
 
     account = make_account(positions={"VTI": "100"}, cash="0")
-    settings.LEASE_TTL_SECONDS = 3600  # SQLite's clock is the host's, and goes on as well
+    settings.LEASE_TTL_SECONDS = 3600  # SQLite's clock is the host's, and moves as well
     monkeypatch.setattr(slot_worker, "market_calendar", lambda: ExchangeCalendar("XNYS"))
     with time_machine.travel(datetime(2026, 11, 25, 15, 52, tzinfo=NEW_YORK)) as clock:
         sent = execution.OrderPhase._submit
 
-        async def then_the_clock_goes_on(self, number, submitting):
+        async def then_move_the_clock(self, number, submitting):
             ended = await sent(self, number, submitting)
             clock.shift(600)
             return ended
 
-        monkeypatch.setattr(execution.OrderPhase, "_submit", then_the_clock_goes_on)
+        monkeypatch.setattr(execution.OrderPhase, "_submit", then_move_the_clock)
         run = carry_out(account)
     assert {order.symbol: order.state for order in run.orders.all() if order.quantity > 0} == {
         "SPY": "cancelled",
@@ -507,8 +496,6 @@ def test_buys_after_the_close_are_not_sent(make_account, monkeypatch, settings):
 
 def test_unsent_orders_of_an_interrupted_attempt_are_not_reported(make_account):
     from brokers.broker_types import OrderType
-    from tests.support.makers import queue
-    from trading.engine.slot_worker import work_slot
     from trading.journal import claims, leases, orders
 
     run = queue(make_account())
@@ -517,7 +504,6 @@ def test_unsent_orders_of_an_interrupted_attempt_are_not_reported(make_account):
     left = orders.PlannedOrder("GLD", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
     orders.plan_orders(lease, run.pk, [left])
     leases.release_lease(lease)
-    work_slot(run.connection_id)
-    run.refresh_from_db()
+    work_run(run)
     assert (run.state, run.warnings) == ("completed", [])
     assert run.orders.get(symbol="GLD").state == "cancelled"
