@@ -1,4 +1,4 @@
-"""The history of values: at each look of a run, and once after each close."""
+"""The history of account values: one entry at each run, and one after each close."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -79,6 +79,6 @@ def test_valuation_of_a_busy_slot_or_unreachable_broker_stores_nothing(make_acco
     account = make_account()
     SimulatedFault.objects.create(kind="connect_refused")
     assert value_accounts(account.connection_id) == 0
-    claim_lease(account.connection_id, "somebody else")
+    claim_lease(account.connection_id, "another worker")
     assert value_accounts(account.connection_id) == 0
     assert not AccountValue.objects.exists()

@@ -1,4 +1,4 @@
-"""The allocations client against a real HTTP server."""
+"""The client of the allocations service against a real HTTP server."""
 
 import asyncio
 import json
@@ -126,9 +126,9 @@ def test_check_address_refuses_addresses_that_may_not_get_the_key(address):
     assert caught.value.code == "allocations_not_configured"
 
 
-@pytest.mark.parametrize("told", ["yesterday", "2026-11-24T10:00:00", "[]"])
-def test_fetch_with_an_invalid_as_of_is_refused_by_name(allocations, told):
-    body = {"data": {"as_of": told, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
+@pytest.mark.parametrize("as_of", ["yesterday", "2026-11-24T10:00:00", "[]"])
+def test_fetch_with_an_invalid_as_of_is_refused_by_name(allocations, as_of):
+    body = {"data": {"as_of": as_of, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
     allocations.answer("blend", 200, json.dumps(body))
     with pytest.raises(RunFailed, match=r"wrong shape at data\.as_of") as caught:
         fetch(allocations.url)
