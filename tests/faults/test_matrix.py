@@ -1,4 +1,4 @@
-"""The matrix is whole, its tests exist, and the drawings of the state machines are the tables."""
+"""The matrix is complete, its tests exist, and the documented state machines equal the tables in the code."""
 
 import ast
 import re
