@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import socket
 from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
@@ -14,10 +12,12 @@ from django.utils import timezone
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
+from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
+from trading.engine.lease_heartbeat import slot_lease
 from trading.journal.account_status import store_total, store_value
-from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
+from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.queue.wake import wake_valuation
 
@@ -63,46 +63,42 @@ def value_slot(connection_id: int) -> int:
     Returns:
         The number of values stored.
     """
-    return asyncio.run(_value_slot(connection_id))
-
-
-async def _value_slot(connection_id: int) -> int:
     try:
-        lease = await sync_to_async(claim_lease)(connection_id, f"{socket.gethostname()}:{os.getpid()}:values")
-        if lease is None:
+        with slot_lease(connection_id, "values") as lease:
+            return asyncio.run(_read_values(lease))
+    except BlockingIOError:
+        return 0
+    except BrokerError as error:
+        logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)
+        return 0
+
+
+async def _read_values(lease: Lease) -> int:
+    try:
+        since = last_close(market_calendar(), timezone.now())
+        due = due_accounts(since).filter(connection_id=lease.connection_id).select_related("policy")
+        accounts = [account async for account in due.order_by("account_id")]
+        if not accounts:
             return 0
+        policy = await sync_to_async(resolve_policy)(accounts[0])
+        client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
+        await client.connect()
         try:
-            return await _read_values(lease)
-        except BrokerError as error:
-            logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)
-            return 0
+            stored = [await _read_value(client, lease, account) for account in accounts]
         finally:
-            await sync_to_async(release_lease)(lease)
+            await client.disconnect()
+        await sync_to_async(store_total)()
+        return sum(stored)
     finally:
         await sync_to_async(connections.close_all)()
 
 
-async def _read_values(lease: Lease) -> int:
-    since = last_close(market_calendar(), timezone.now())
-    due = due_accounts(since).filter(connection_id=lease.connection_id).select_related("policy").order_by("account_id")
-    accounts = [account async for account in due]
-    if not accounts:
-        return 0
-    policy = await sync_to_async(resolve_policy)(accounts[0])
-    client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
-    stored = 0
-    await client.connect()
+async def _read_value(client: BrokerClient, lease: Lease, account: Account) -> bool:
+    await sync_to_async(renew_lease)(lease)
     try:
-        for account in accounts:
-            await sync_to_async(renew_lease)(lease)
-            try:
-                snapshot = await client.get_account_snapshot(account.account_id)
-            except BrokerError as error:  # the values of the other accounts are still read
-                logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
-                continue
-            await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
-            stored += 1
-    finally:
-        await client.disconnect()
-    await sync_to_async(store_total)()
-    return stored
+        snapshot = await client.get_account_snapshot(account.account_id)
+    except BrokerError as error:  # the values of the other accounts are still read
+        logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
+        return False
+    await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+    return True

@@ -1,9 +1,11 @@
-"""Renew a slot's lease while work is done under it."""
+"""Hold a slot's lease, and renew it while work is done under it."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -11,9 +13,29 @@ from django.db import DatabaseError
 
 from trading.errors import LeaseLost
 from trading.journal import leases
+from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
+from trading.queue.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
+
+
+@contextmanager
+def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
+    """Hold the slot's lease until the end of the block. Then wake a worker if runs are waiting for the slot.
+
+    Raises:
+        BlockingIOError: another process uses the slot; try again in a moment.
+    """
+    lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
+    if lease is None:
+        raise BlockingIOError("Another process uses the connection slot. Try again in a moment.")
+    try:
+        yield lease
+    finally:
+        leases.release_lease(lease)
+        if has_ready_runs(connection_id):  # queued while this process had the lease
+            wake_slot(connection_id)
 
 
 @asynccontextmanager

@@ -2,10 +2,6 @@
 
 import asyncio
 import logging
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -13,18 +9,15 @@ from django.db import connections
 
 from brokers.exceptions import BrokerError
 from trading.engine.connection import SlotConnection
-from trading.engine.lease_heartbeat import lease_heartbeat
+from trading.engine.lease_heartbeat import lease_heartbeat, slot_lease
 from trading.errors import LeaseLost
-from trading.journal import leases
 from trading.journal.batch_writer import BatchWriter
-from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, open_orders_of
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState, RebalanceRun, RunState
 from trading.orders.reconciliation import Reconciler
 from trading.planning.run_context import make_run_context
-from trading.queue.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -41,24 +34,6 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
     """
     with slot_lease(run.connection_id, "reconcile") as lease:
         return asyncio.run(_recover_with_lease(run, lease))
-
-
-@contextmanager
-def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
-    """Hold the slot's lease until the end of the block. Then wake a worker if runs are waiting for the slot.
-
-    Raises:
-        BlockingIOError: another process uses the slot; try again in a moment.
-    """
-    lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
-    if lease is None:
-        raise BlockingIOError("Another process uses the connection slot. Try again in a moment.")
-    try:
-        yield lease
-    finally:
-        leases.release_lease(lease)
-        if has_ready_runs(connection_id):  # queued while this process had the lease
-            wake_slot(connection_id)
 
 
 def ended_runs_with_open_orders() -> list[RebalanceRun]:

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from brokers.base import BrokerClient
 from brokers.broker_types import OpenOrder
 from brokers.exceptions import OrderExecutionError
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
-from trading.engine.connection import SlotResources
 from trading.errors import AccountChanged, NeedsAttention, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
@@ -25,7 +26,8 @@ from trading.models import OrderState
 from trading.models.run_documents import GuardResult
 from trading.orders.execution import OrderPhase
 from trading.orders.reconciliation import Reconciler
-from trading.planning.account_state import held_shares, shares_of
+from trading.orders.update_router import OrderUpdateRouter
+from trading.planning.account_state import held_shares
 from trading.planning.proposal import Proposal
 from trading.planning.run_context import RunContext
 
@@ -35,29 +37,19 @@ OPEN_ORDERS_POLL_SECONDS = 0.2
 """Interval between two reads of the open orders, in seconds: brokers send no updates for orders of other clients."""
 
 
+@dataclass(frozen=True)
 class PreTradeSteps:
     """The checks and preparations of one run."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        resources: SlotResources,
-        journal: RunJournal,
-        calendar: MarketCalendar,
-        plan_checks: PlanChecks,
-        reconciler: Reconciler,
-        phase: OrderPhase,
-        timings: Timings,
-    ) -> None:
-        self._context = context
-        self._client = resources.client
-        self._updates = resources.updates
-        self._journal = journal
-        self._calendar = calendar
-        self._plan_checks = plan_checks
-        self._reconciler = reconciler
-        self._phase = phase
-        self._timings = timings
+    context: RunContext
+    client: BrokerClient
+    updates: OrderUpdateRouter
+    journal: RunJournal
+    calendar: MarketCalendar
+    plan_checks: PlanChecks
+    reconciler: Reconciler
+    phase: OrderPhase
+    timings: Timings
 
     async def resolve_sent_orders(self, prior: PriorState) -> None:
         """Resolve every order that an interrupted attempt of the run has sent, and read its missing fills.
@@ -69,19 +61,19 @@ class PreTradeSteps:
         """
         for order in prior.orders:
             if order.state == OrderState.PLANNED:
-                await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
+                await self.journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
         open_orders = [order for order in prior.orders if order.submitted_at and not order.is_resolved]
         refuse_unknown(await run_concurrently(*(self._resolve(order) for order in open_orders)))
         incomplete = [order for order in prior.orders if order.is_resolved and not order.fills_complete]
-        await run_concurrently(*(self._phase.look_up(order) for order in incomplete))
-        await run_concurrently(*(self._reconciler.resolve(order) for order in prior.orphaned_orders))
-        reached(FailPoint.ORDERS_RESOLVED, self._context.account_id)
+        await run_concurrently(*(self.phase.look_up(order) for order in incomplete))
+        await run_concurrently(*(self.reconciler.resolve(order) for order in prior.orphaned_orders))
+        reached(FailPoint.ORDERS_RESOLVED, self.context.account_id)
 
     async def _resolve(self, order: OrderView) -> OrderView:
-        self._updates.watch(order.client_order_id)
-        order = await self._reconciler.resolve(order)
+        self.updates.watch(order.client_order_id)
+        order = await self.reconciler.resolve(order)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
-            order = await self._phase.cancel_and_confirm(order, "left by an interrupted run")
+            order = await self.phase.cancel_and_confirm(order, "left by an interrupted run")
         return order
 
     async def check_guards(self) -> list[GuardResult]:
@@ -90,18 +82,18 @@ class PreTradeSteps:
         Raises:
             BrokerError: the executions cannot be read, so that no order may be sent.
         """
-        if needs_executions(self._context.policy.trade_guard):
-            since = await sync_to_async(window_start)(timezone.now(), self._calendar)
-            executions = await self._client.get_executions(self._context.account_id, since=since)
-            await self._journal.store_executions(self._context.account_pk, executions, self._calendar)
+        if needs_executions(self.context.policy.trade_guard):
+            since = await sync_to_async(window_start)(timezone.now(), self.calendar)
+            executions = await self.client.get_executions(self.context.account_id, since=since)
+            await self.journal.store_executions(self.context.account_pk, executions, self.calendar)
         return await sync_to_async(check_guards)(
-            self._context.account_pk, self._context.pk, self._context.policy, timezone.now(), self._calendar
+            self.context.account_pk, self.context.pk, self.context.policy, timezone.now(), self.calendar
         )
 
     async def check_plan_and_open_orders(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
         """Check the plan and read the account's open orders."""
         return await run_concurrently(
-            self._plan_checks.check(proposal), self._client.get_open_orders(self._context.account_id)
+            self.plan_checks.check(proposal), self.client.get_open_orders(self.context.account_id)
         )
 
     async def check_plan_and_account(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
@@ -111,9 +103,9 @@ class PreTradeSteps:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         plan_guards, open_orders = await run_concurrently(
-            self._plan_checks.check(proposal), self.recheck_account(proposal)
+            self.plan_checks.check(proposal), self.recheck_account(proposal)
         )
-        if loop.time() - started_at > self._timings.recheck_age_seconds:
+        if loop.time() - started_at > self.timings.recheck_age_seconds:
             open_orders = await self.recheck_account(proposal)
         return plan_guards, open_orders
 
@@ -130,19 +122,19 @@ class PreTradeSteps:
         open_orders, guards = await run_concurrently(
             self._open_orders_if_positions_unchanged(proposal), self._recheck_guards(proposal)
         )
-        enforce(guards, self._context.source)
+        enforce(guards, self.context.source)
         return open_orders
 
     async def _recheck_guards(self, proposal: Proposal) -> list[GuardResult]:
         guards = await self.check_guards()  # it stores the executions that the trade guard counts
-        return [*guards, await self._plan_checks.trade_guard(proposal)]
+        return [*guards, await self.plan_checks.trade_guard(proposal)]
 
     async def _open_orders_if_positions_unchanged(self, proposal: Proposal) -> Sequence[OpenOrder]:
         # With open orders the positions may have changed: an order that is filled in small parts changes them as long
         # as it is open, and no plan would ever match. It is cancelled first; then everything is read again.
-        open_orders = await self._client.get_open_orders(self._context.account_id)
-        positions = await self._client.get_positions(self._context.account_id)
-        if not open_orders and shares_of(positions) != held_shares(proposal.snapshot):
+        open_orders = await self.client.get_open_orders(self.context.account_id)
+        positions = await self.client.get_positions(self.context.account_id)
+        if not open_orders and held_shares(positions) != held_shares(proposal.snapshot.positions):
             raise AccountChanged("The account's positions have changed since it was read.")
         return open_orders
 
@@ -152,28 +144,28 @@ class PreTradeSteps:
         Raises:
             RunFailed: an order is still open after the request timeout.
         """
-        account_id = self._context.account_id
+        account_id = self.context.account_id
         for order in proposal.open_orders:
-            await self._journal.check_lease()
+            await self.journal.check_lease()
             try:
-                await self._client.cancel_order(account_id, order.order_id)
+                await self.client.cancel_order(account_id, order.order_id)
             except OrderExecutionError as error:
                 logger.warning("Cancel request for open order %s was not accepted: %s", order.order_id, error.message)
         reached(FailPoint.OPEN_ORDERS_CANCELLED, account_id)
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
-        await self._journal.add_timeline_entry(
+        await self.journal.add_timeline_entry(
             "open_orders_cancelled", f"Cancelled {len(proposal.open_orders)} open orders."
         )
 
     async def _open_orders_left(self) -> Sequence[OpenOrder]:
-        left = await self._client.get_open_orders(self._context.account_id)
+        left = await self.client.get_open_orders(self.context.account_id)
         try:
-            async with asyncio.timeout(float(self._context.policy.request_timeout_seconds)):
+            async with asyncio.timeout(float(self.context.policy.request_timeout_seconds)):
                 while left:
                     await asyncio.sleep(OPEN_ORDERS_POLL_SECONDS)
-                    left = await self._client.get_open_orders(self._context.account_id)
+                    left = await self.client.get_open_orders(self.context.account_id)
         except TimeoutError:
             pass
         return left

@@ -62,39 +62,47 @@ class Rebalancer(BaseRebalancer):
         prior: PriorState,
         timings: Timings,
     ) -> None:
-        client = resources.client
+        client, account_id, policy = resources.client, context.account_id, context.policy
         self._context = context
-        self._policy = context.policy
+        self._policy = policy
         self._prior = prior
         self._client = client
         self._targets = resources.targets
         self._journal = journal
         self._timings = timings
-        self._calculator = TradeCalculator(context.policy.calculator_config())
+        self._calculator = TradeCalculator(policy.calculator_config())
         self._plan_checks = PlanChecks(context, client, calendar, prior.filled_lately)
-        reconciler = Reconciler(client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
+        reconciler = Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=client,
             updates=resources.updates,
             journal=journal,
             reconciler=reconciler,
-            account_id=context.account_id,
+            account_id=account_id,
             session_of=calendar.session_of,
-            order_timeout_seconds=float(context.policy.order_timeout_seconds),
+            order_timeout_seconds=float(policy.order_timeout_seconds),
             timings=timings,
         )
         self._inputs = PlanInputsReader(
-            context,
-            client,
-            journal,
-            calendar,
-            resources.targets,
-            resources.quotes,
-            prior.held,
+            context=context,
+            client=client,
+            journal=journal,
+            calendar=calendar,
+            targets=resources.targets,
+            quotes=resources.quotes,
+            previously_held=prior.held,
             account_age_seconds=timings.account_age_seconds,
         )
         self._pre_trade = PreTradeSteps(
-            context, resources, journal, calendar, self._plan_checks, reconciler, self._phase, timings
+            context=context,
+            client=client,
+            updates=resources.updates,
+            journal=journal,
+            calendar=calendar,
+            plan_checks=self._plan_checks,
+            reconciler=reconciler,
+            phase=self._phase,
+            timings=timings,
         )
 
     async def run(self) -> None:

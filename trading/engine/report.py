@@ -32,7 +32,7 @@ async def snapshot_after(
     Raises:
         NeedsAttention: the positions do not match the fills within the timeout.
     """
-    expected = held_shares(before)
+    expected = held_shares(before.positions)
     for order in orders:
         expected[order.symbol] = expected.get(order.symbol, Decimal(0)) + order.filled_quantity
     expected = {symbol: quantity for symbol, quantity in expected.items() if quantity}
@@ -40,7 +40,7 @@ async def snapshot_after(
     deadline = loop.time() + timeout_seconds
     while True:
         after = await client.get_account_snapshot(account_id)
-        if held_shares(after) == expected:
+        if held_shares(after.positions) == expected:
             return after
         if loop.time() > deadline:
             raise NeedsAttention(
@@ -77,7 +77,7 @@ def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
     marks = {position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock}
     weights = {
         symbol: (quantity * (marks[symbol] or Decimal(0)) / total).quantize(PLACES)
-        for symbol, quantity in sorted(held_shares(snapshot).items())
+        for symbol, quantity in sorted(held_shares(snapshot.positions).items())
     }
     weights[CASH] = (snapshot.cash_usd / total).quantize(PLACES)
     return weights

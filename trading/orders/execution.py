@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
@@ -31,29 +32,18 @@ from trading.orders.update_router import OrderUpdateRouter
 logger = logging.getLogger("rebalancer.trading")
 
 
+@dataclass(frozen=True)
 class OrderPhase:
     """Sends the orders of one phase concurrently and follows each to a final state."""
 
-    def __init__(
-        self,
-        *,
-        client: BrokerClient,
-        updates: OrderUpdateRouter,
-        journal: RunJournal,
-        reconciler: Reconciler,
-        account_id: str,
-        session_of: Callable[[datetime], Session],
-        order_timeout_seconds: float,
-        timings: Timings,
-    ) -> None:
-        self._client = client
-        self._updates = updates
-        self._journal = journal
-        self._reconciler = reconciler
-        self._account_id = account_id
-        self._session_of = session_of
-        self._order_timeout_seconds = order_timeout_seconds
-        self._timings = timings
+    client: BrokerClient
+    updates: OrderUpdateRouter
+    journal: RunJournal
+    reconciler: Reconciler
+    account_id: str
+    session_of: Callable[[datetime], Session]
+    order_timeout_seconds: float
+    timings: Timings
 
     async def execute(self, orders: Sequence[OrderView]) -> list[OrderView]:
         """Send the orders and wait until each is resolved. One that fails does not stop the others.
@@ -66,12 +56,12 @@ class OrderPhase:
             LeaseLost: another process has claimed the slot.
         """
         if reason := await self._reason_not_to_send():
-            return [await self._journal.mark(order, OrderState.CANCELLED, f"Not sent: {reason}") for order in orders]
+            return [await self.journal.mark(order, OrderState.CANCELLED, f"Not sent: {reason}") for order in orders]
         for order in orders:
-            self._updates.watch(order.client_order_id)
+            self.updates.watch(order.client_order_id)
         # One transaction marks all orders as submitting; it is committed before the first is sent.
-        day = self._session_of(timezone.now()).day
-        submitting = asyncio.create_task(self._journal.submitting(orders, day), name="submitting")
+        day = self.session_of(timezone.now()).day
+        submitting = asyncio.create_task(self.journal.submitting(orders, day), name="submitting")
         outcomes = await asyncio.gather(
             *(self._send_and_follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )
@@ -84,32 +74,32 @@ class OrderPhase:
 
     async def _reason_not_to_send(self) -> str:
         # Checked for each phase: sells can take until after the close.
-        if await self._journal.stop_requested():
+        if await self.journal.stop_requested():
             return "a user stopped the run."
         now = timezone.now()
-        return "" if self._session_of(now).is_open_at(now) else "the session has closed."
+        return "" if self.session_of(now).is_open_at(now) else "the session has closed."
 
     async def _send_and_follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
         order = await run_to_completion(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
-            order = await self._reconciler.resolve(order)
+            order = await self.reconciler.resolve(order)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
-            order = await self._follow(order, self._order_timeout_seconds)
+            order = await self._follow(order, self.order_timeout_seconds)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)
         order = await self._wait_for_fills(order)
-        reached(FailPoint.ORDER_ENDED, self._account_id)
+        reached(FailPoint.ORDER_ENDED, self.account_id)
         return order
 
     async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
         """Send a committed order and store the broker's first answer."""
         order = (await submitting)[number]
         # Checked after the commit: a process that was paused before it learns here that it has lost the slot.
-        await self._journal.check_lease()
-        reached(FailPoint.BEFORE_SEND, self._account_id)
+        await self.journal.check_lease()
+        reached(FailPoint.BEFORE_SEND, self.account_id)
         try:
-            result = await self._client.place_order(
-                self._account_id,
+            result = await self.client.place_order(
+                self.account_id,
                 order.symbol,
                 order.quantity,
                 order.order_type,
@@ -119,29 +109,29 @@ class OrderPhase:
             )
         except (OrderRejected, CapabilityMissing) as error:
             logger.warning("Order %s (%s) was rejected: %s", order.client_order_id, order.symbol, error.message)
-            return await self._journal.mark(order, OrderState.REJECTED, error.message)
+            return await self.journal.mark(order, OrderState.REJECTED, error.message)
         except BrokerError as error:
             # After any other error the order may exist at the broker.
             logger.warning("Order %s (%s): status unknown: %s", order.client_order_id, order.symbol, error.message)
-            return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
-        reached(FailPoint.SENT, self._account_id)
+            return await self.journal.mark(order, OrderState.UNKNOWN, error.message)
+        reached(FailPoint.SENT, self.account_id)
         order = await self._store_acknowledgement(order, result)
-        reached(FailPoint.ACKNOWLEDGED, self._account_id)
+        reached(FailPoint.ACKNOWLEDGED, self.account_id)
         return order
 
     async def _store_acknowledgement(self, order: OrderView, result: OrderResult) -> OrderView:
         """Store the acknowledgement, together with the fill that usually follows at once."""
         updates: list[OrderUpdate] = [result]
         try:
-            async with asyncio.timeout(self._timings.first_fill_seconds):
+            async with asyncio.timeout(self.timings.first_fill_seconds):
                 while not any(_is_fill_or_final(update) for update in updates):
-                    updates += await self._updates.next_updates(order.client_order_id)
+                    updates += await self.updates.next_updates(order.client_order_id)
         except TimeoutError:
             pass
         except BrokerConnectionError:
-            await self._journal.apply(order, *updates)
+            await self.journal.apply(order, *updates)
             raise
-        return await self._journal.apply(order, *updates)
+        return await self.journal.apply(order, *updates)
 
     async def _follow(self, order: OrderView, timeout_seconds: float) -> OrderView:
         """Apply the order's updates until it is resolved or the time is over."""
@@ -149,29 +139,29 @@ class OrderPhase:
         deadline = loop.time() + timeout_seconds
         while not order.is_resolved and (left := deadline - loop.time()) > 0:
             try:
-                async with asyncio.timeout(min(left, self._timings.order_silence_seconds)):
-                    updates = await self._updates.next_updates(order.client_order_id)
+                async with asyncio.timeout(min(left, self.timings.order_silence_seconds)):
+                    updates = await self.updates.next_updates(order.client_order_id)
             except TimeoutError:
                 order = await self.look_up(order)
             else:
-                order = await self._journal.apply(order, *updates)
+                order = await self.journal.apply(order, *updates)
         return order
 
     async def cancel_and_confirm(self, order: OrderView, reason: str = "not filled in time") -> OrderView:
         """Cancel the open part of an order and wait for confirmation. Without it, the order is `unknown`."""
-        await self._journal.add_timeline_entry(
+        await self.journal.add_timeline_entry(
             "deadline", f"{order.symbol}: {reason}. Cancelling the open quantity.", "warning"
         )
         try:
-            await self._client.cancel_order(self._account_id, order.broker_order_id)
+            await self.client.cancel_order(self.account_id, order.broker_order_id)
         except (OrderExecutionError, BrokerAPIError) as error:
             logger.warning("Cancel request for %s was not accepted: %s", order.client_order_id, error.message)
-        reached(FailPoint.CANCEL_REQUESTED, self._account_id)
-        order = await self._follow(order, self._timings.cancel_seconds)
+        reached(FailPoint.CANCEL_REQUESTED, self.account_id)
+        order = await self._follow(order, self.timings.cancel_seconds)
         if not order.is_resolved:
             order = await self.look_up(order)
         if not order.is_resolved:
-            order = await self._journal.mark(
+            order = await self.journal.mark(
                 order, OrderState.UNKNOWN, "The broker did not confirm the cancellation. The order may be open."
             )
         return order
@@ -181,10 +171,10 @@ class OrderPhase:
         if order.fills_complete or order.state == OrderState.UNKNOWN:
             return order
         try:
-            async with asyncio.timeout(self._timings.fills_seconds):
+            async with asyncio.timeout(self.timings.fills_seconds):
                 while not order.fills_complete:
-                    updates = await self._updates.next_updates(order.client_order_id)
-                    order = await self._journal.apply(order, *updates)
+                    updates = await self.updates.next_updates(order.client_order_id)
+                    order = await self.journal.apply(order, *updates)
         except TimeoutError:
             order = await self.look_up(order)
         return order
@@ -192,7 +182,7 @@ class OrderPhase:
     async def look_up(self, order: OrderView) -> OrderView:
         """Return the order as in the broker's records, or unchanged if the lookup fails, which proves nothing."""
         try:
-            return await self._reconciler.refresh(order)
+            return await self.reconciler.refresh(order)
         except BrokerAPIError as error:
             logger.warning("Order %s could not be looked up: %s", order.client_order_id, error.message)
             return order

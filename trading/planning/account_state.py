@@ -26,12 +26,7 @@ def account_state(snapshot: AccountSnapshot) -> AccountState:
     )
 
 
-def held_shares(snapshot: AccountSnapshot) -> dict[str, Decimal]:
-    """Return signed shares by symbol, of US stocks and ETFs only."""
-    return shares_of(snapshot.positions)
-
-
-def shares_of(positions: Iterable[AccountPosition]) -> dict[str, Decimal]:
+def held_shares(positions: Iterable[AccountPosition]) -> dict[str, Decimal]:
     """Return signed shares by symbol, of the US stocks and ETFs among the positions."""
     held: dict[str, Decimal] = {}
     for position in positions:

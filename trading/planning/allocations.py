@@ -80,11 +80,9 @@ class AllocationsClient:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 body = await self._get(url, failures)
-        except _TemporaryFailure as failure:
-            raise RunFailed(failure.code, failure.message) from failure
         except TimeoutError as error:
             if failures:  # an earlier response explains more than the timeout
-                raise RunFailed(failures[-1].code, failures[-1].message) from error
+                raise failures[-1] from error
             raise RunFailed(
                 "allocations_timeout",
                 f"The allocations service did not answer within {self._timeout_seconds:g} seconds.",
@@ -124,11 +122,8 @@ class AllocationsClient:
                 ) from error
 
 
-class _TemporaryFailure(Exception):  # noqa: N818 - retried, not an error yet
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+class _TemporaryFailure(RunFailed):
+    """A failure that is worth a retry."""
 
 
 def check_address(base_url: str) -> None:
@@ -197,25 +192,17 @@ def parse_allocations(body: bytes, strategy: str) -> StrategyTargets:
             "allocations_wrong_strategy",
             f"The allocations service answered for {response.data.strategy!r}, not {strategy!r}.",
         )
-    items = [
-        AllocationItem(symbol=_symbol(item.symbol), weight=item.allocation)
-        for item in response.data.allocations
-        if _not_negative(item)
-    ]
+    items = [_item(item) for item in response.data.allocations]
     return StrategyTargets(check_targets(items), response.data.as_of)
 
 
-def _not_negative(item: _Allocation) -> bool:
+def _item(item: _Allocation) -> AllocationItem:
     if item.allocation < 0:
         raise RunFailed("allocations_negative", f"The allocation of {item.symbol} is {item.allocation}.")
-    return True
-
-
-def _symbol(text: str) -> str:
-    symbol = text.strip().upper()
+    symbol = item.symbol.strip().upper()
     if not SYMBOL.fullmatch(symbol):
-        raise RunFailed("allocations_wrong_shape", f"{text[:40]!r} is not a symbol.")
-    return symbol
+        raise RunFailed("allocations_wrong_shape", f"{item.symbol[:40]!r} is not a symbol.")
+    return AllocationItem(symbol=symbol, weight=item.allocation)
 
 
 def check_targets(items: list[AllocationItem]) -> tuple[AllocationItem, ...]:

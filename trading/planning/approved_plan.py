@@ -42,7 +42,9 @@ def match_approved(
         raise Refused("plan_digest_mismatch", f"The stored plan is not the approved one. {NEW_PREVIEW}")
     if approved.targets != as_json(current.targets):
         raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
-    if held_shares(AccountSnapshot.model_validate(approved.snapshot)) != held_shares(current.snapshot):
+    if held_shares(AccountSnapshot.model_validate(approved.snapshot).positions) != held_shares(
+        current.snapshot.positions
+    ):
         raise Refused("preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}")
     previewed = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
     quotes = current.quotes_by_symbol

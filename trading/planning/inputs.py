@@ -13,7 +13,7 @@ from trading.errors import Refused
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import RunStep
-from trading.planning.account_state import held_shares, shares_of
+from trading.planning.account_state import held_shares
 from trading.planning.allocations import as_json
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
@@ -37,29 +37,18 @@ class PlanInputs:
     instruments: Mapping[str, dict[str, str]]
 
 
+@dataclass(frozen=True)
 class PlanInputsReader:
     """Reads the inputs of one run's plan."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        client: BrokerClient,
-        journal: RunJournal,
-        calendar: MarketCalendar,
-        targets: SharedTargets,
-        quotes: SharedQuotes,
-        previously_held: Collection[str],
-        *,
-        account_age_seconds: float,
-    ) -> None:
-        self._context = context
-        self._client = client
-        self._journal = journal
-        self._calendar = calendar
-        self._targets = targets
-        self._quotes = quotes
-        self._previously_held = previously_held
-        self._account_age_seconds = account_age_seconds
+    context: RunContext
+    client: BrokerClient
+    journal: RunJournal
+    calendar: MarketCalendar
+    targets: SharedTargets
+    quotes: SharedQuotes
+    previously_held: Collection[str]
+    account_age_seconds: float
 
     async def read(self) -> PlanInputs:
         """Read targets, account and quotes, concurrently where they do not depend on each other.
@@ -72,57 +61,57 @@ class PlanInputsReader:
         targets, snapshot, _ = await run_concurrently(
             self._read_targets(), self._read_account(), self._prefetch_quotes_of_positions()
         )
-        if (timezone.now() - snapshot.as_of).total_seconds() > self._account_age_seconds:
+        if (timezone.now() - snapshot.as_of).total_seconds() > self.account_age_seconds:
             snapshot = await self._read_account()  # the targets took long
-        symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
-        prices, names = await run_concurrently(self._quotes.of(symbols), self._client.describe(symbols))
+        symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot.positions))))
+        prices, names = await run_concurrently(self.quotes.of(symbols), self.client.describe(symbols))
         # A rehearsal calendar that never closes has no exchange hours to check against.
-        closed = () if never_closes(self._calendar) else await self._client.closed_symbols(symbols, timezone.now())
+        closed = () if never_closes(self.calendar) else await self.client.closed_symbols(symbols, timezone.now())
         instruments = {symbol: name.model_dump() for symbol, name in names.items()}
         return PlanInputs(targets, snapshot, symbols, prices, closed, instruments)
 
     async def _read_targets(self) -> tuple[AllocationItem, ...]:
         """Return the targets after replacements, and request the quotes that they will need."""
         targets = await self._replaced_targets()
-        self._quotes.prefetch([item.symbol for item in targets])
+        self.quotes.prefetch([item.symbol for item in targets])
         # In a request of their own: quotes of symbols that are not held any more are not waited for.
-        self._quotes.prefetch(sorted(self._previously_held))
-        await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
+        self.quotes.prefetch(sorted(self.previously_held))
+        await self.journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
         return targets
 
     async def _prefetch_quotes_of_positions(self) -> None:
         # Positions usually arrive before account values.
-        self._quotes.prefetch(sorted(shares_of(await self._client.get_positions(self._context.account_id))))
+        self.quotes.prefetch(sorted(held_shares(await self.client.get_positions(self.context.account_id))))
 
     async def _replaced_targets(self) -> tuple[AllocationItem, ...]:
-        strategy = self._context.strategy
+        strategy = self.context.strategy
         if strategy is None:
-            raise Refused("no_strategy", f"Account {self._context.account_id} has no strategy. Assign one.")
-        if not self._targets.are_available(strategy):
-            await self._journal.record(RunStep.TARGETS)
-        published = await self._targets.of(strategy)
+            raise Refused("no_strategy", f"Account {self.context.account_id} has no strategy. Assign one.")
+        if not self.targets.are_available(strategy):
+            await self.journal.record(RunStep.TARGETS)
+        published = await self.targets.of(strategy)
         try:
             replaced = apply_replacements(
-                published, self._context.replacement_rules, self._context.policy.replacement_limits()
+                published, self.context.replacement_rules, self.context.policy.replacement_limits()
             )
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
-        if unknown := await self._client.unknown_symbols(symbols):
+        if unknown := await self.client.unknown_symbols(symbols):
             raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
         return tuple(replaced.items)
 
     async def _read_account(self) -> AccountSnapshot:
-        snapshot = await self._client.get_account_snapshot(
-            self._context.account_id, use_cached_prices=not self._context.executes
+        snapshot = await self.client.get_account_snapshot(
+            self.context.account_id, use_cached_prices=not self.context.executes
         )
         await run_concurrently(
-            self._journal.record(
+            self.journal.record(
                 RunStep.QUOTES,
                 total_value_usd=snapshot.total_value_usd,
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self._journal.value(self._context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.value(self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

@@ -50,5 +50,5 @@ class Proposal:
             decision_price=quote.bid if trade.quantity < 0 else quote.ask,
             time_in_force=time_in_force,
             reason=trade.reason,
-            position_before=held_shares(self.snapshot).get(trade.symbol, Decimal(0)),
+            position_before=held_shares(self.snapshot.positions).get(trade.symbol, Decimal(0)),
         )

@@ -39,19 +39,15 @@ def tradable_quotes(
         if price is None:
             warnings.append(RunWarning(code="quote_missing", message=f"There is no quote for {symbol}."))
             continue
-        synthetic = _with_synthetic_ask(price, policy)
-        problem = _problem(synthetic, policy, now)
-        if problem is not None:
-            warnings.append(problem)
+        usable = _with_synthetic_ask(price, policy)
+        if problem := _problem(usable, policy, now):
+            code, text = problem
+            warnings.append(RunWarning(code=code, message=text))
             continue
-        if synthetic is not price:
-            warnings.append(
-                RunWarning(
-                    code="quote_synthetic",
-                    message=f"The ask of {symbol} is synthetic: its bid or last price plus the policy's offset.",
-                )
-            )
-        quotes.append(Quote(symbol=symbol, bid=synthetic.bid, ask=synthetic.ask, tick_usd=price.tick_usd))
+        if usable is not price:
+            text = f"The ask of {symbol} is synthetic: its bid or last price plus the policy's offset."
+            warnings.append(RunWarning(code="quote_synthetic", message=text))
+        quotes.append(Quote(symbol=symbol, bid=usable.bid, ask=usable.ask, tick_usd=price.tick_usd))
     return quotes, warnings
 
 
@@ -63,32 +59,20 @@ def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractP
     return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
 
 
-def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWarning | None:
+def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> tuple[str, str] | None:
+    """Return the code and the text of the warning about a price that may not be traded on."""
     symbol, bid, ask = price.symbol, price.bid, price.ask
     age_seconds = (now - price.as_of).total_seconds()
-    if age_seconds > policy.quote_max_age_seconds:
-        return RunWarning(
-            code="quote_stale",
-            message=(
-                f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {policy.quote_max_age_seconds} s."
-            ),
-        )
+    if (limit := policy.quote_max_age_seconds) < age_seconds:
+        return "quote_stale", f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {limit} s."
     reason = f" {price.message}" if price.message else ""
     if bid is None and ask is None and reason:
-        return RunWarning(code="quote_missing", message=f"There is no quote for {symbol}:{reason}")
+        return "quote_missing", f"There is no quote for {symbol}:{reason}"
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
-        return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.{reason}")
+        return "quote_delayed", f"The quote of {symbol} is {price.kind}, not live.{reason}"
     if bid is None or ask is None or not price.is_two_sided:
-        return RunWarning(
-            code="quote_crossed",
-            message=f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask}).",
-        )
+        return "quote_crossed", f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask})."
     spread_percent = (ask - bid) / ((ask + bid) / 2) * Decimal(100)
-    if spread_percent > policy.max_spread_percent:
-        return RunWarning(
-            code="quote_spread",
-            message=(
-                f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {policy.max_spread_percent} %."
-            ),
-        )
+    if spread_percent > (most := policy.max_spread_percent):
+        return "quote_spread", f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {most} %."
     return None
