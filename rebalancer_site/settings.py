@@ -92,7 +92,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "trading.api.middleware.JsonRefusals",
+    "trading.api.middleware.JsonErrors",
     "trading.pages.middleware.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
