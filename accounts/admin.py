@@ -256,85 +256,9 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "is_default")}),
-        ("Cash", {"fields": ("minimum_cash_reserve_usd", "max_account_utilization")}),
-        (
-            "Commission",
-            {
-                "fields": (
-                    "commission_kind",
-                    "commission_rate",
-                    "commission_per_share_usd",
-                    "commission_minimum_usd",
-                    "commission_max_rate",
-                )
-            },
-        ),
-        (
-            "Sizing",
-            {
-                "fields": (
-                    "allocation_threshold_percent",
-                    "minimum_improvement_bps",
-                    "one_share",
-                    "one_share_max_overshoot_percent",
-                    "unmanaged",
-                    "shorts",
-                )
-            },
-        ),
-        (
-            "Orders",
-            {
-                "fields": (
-                    "buy_slippage_percent",
-                    "sell_slippage_percent",
-                    "order_tif",
-                    "order_timeout_seconds",
-                )
-            },
-        ),
-        (
-            "Replacements",
-            {
-                "fields": (
-                    "normalization_trigger_threshold",
-                    "normalization_failure_threshold",
-                    "minimal_non_replaced_allocation_percent",
-                )
-            },
-        ),
-        (
-            "Guards",
-            {
-                "fields": (
-                    "max_turnover_percent",
-                    "max_targets_age_days",
-                    "max_frozen_percent",
-                    "max_data_mismatch_percent",
-                    "quote_max_age_seconds",
-                    "max_spread_percent",
-                    "allow_delayed_quotes",
-                    "synthetic_ask_enabled",
-                    "synthetic_ask_offset_usd",
-                    "minutes_before_close",
-                    "preview_valid_seconds",
-                    "max_price_move_percent",
-                )
-            },
-        ),
-        ("Schedule", {"fields": ("next_execution_time", "missed_schedule", "schedule_retries")}),
-        (
-            "Connections",
-            {
-                "fields": (
-                    "price_cache_ttl_seconds",
-                    "market_data_type",
-                    "connection_timeout_seconds",
-                    "request_timeout_seconds",
-                    "allocation_timeout_seconds",
-                    "max_concurrent_accounts",
-                )
-            },
+        *(
+            (group.title, {"fields": fields, "description": group.description})
+            for group, fields in RebalancePolicy.grouped_fields()
         ),
     )
 
