@@ -84,7 +84,7 @@ class PlanInputsReader:
         published = await self._targets.of(self._ticket.strategy)
         try:
             replaced = apply_replacements(
-                published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()
+                published, self._ticket.replacement_rules, self._ticket.policy.replacements
             )
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
