@@ -129,9 +129,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = (
-    "Lax"  # keeps users logged in when they follow a link in a notification
-)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # keeps users logged in when they follow an external link
 CSRF_COOKIE_HTTPONLY = True  # forms contain the token; no script needs the cookie
 SESSION_COOKIE_AGE = 12 * 3600
 
