@@ -58,7 +58,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "trading.api.middleware.JsonRefusals",
+    "trading.api.middleware.JsonErrors",
     "trading.pages.middleware.RedactingMiddleware",  # outside all views, inside CommonMiddleware (Content-Length)
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

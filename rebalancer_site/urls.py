@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from trading.api.api import api, nowhere
+from trading.api.api import api, unknown_path
 from trading.pages.login import LoginForm
 
 admin.site.login_form = LoginForm
@@ -14,6 +14,6 @@ admin.site.site_url = None  # no link "View site": the admin is part of the site
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),
-    path("api/<path:path>", nowhere),
+    path("api/<path:path>", unknown_path),
     path("", include("trading.urls")),
 ]

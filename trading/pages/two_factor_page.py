@@ -32,7 +32,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if two_factor.has_device(person):
         left = two_factor.backup_codes_left(person)
         return render_page(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
-    device = two_factor.device_to_enrol(person)
+    device = two_factor.pending_device(person)
     secret = base64.b32encode(device.bin_key).decode()
     return render_page(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
 
