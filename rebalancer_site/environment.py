@@ -187,7 +187,7 @@ class Environment(BaseSettings):
     def _is_address(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
-            message = "SITE_URL must be an address such as https://rebalancer.example.org."
+            message = "Use an address such as https://rebalancer.example.org"
             raise ValueError(message)
         return value.rstrip("/")
 
@@ -281,5 +281,5 @@ def load() -> Environment:
 
 
 def _message(problem: ErrorDetails) -> str:
-    name = ".".join(map(str, problem["loc"])).upper()
-    return f"{name}: {problem['msg']}." if name else problem["msg"].removeprefix("Value error, ")
+    name, text = ".".join(map(str, problem["loc"])).upper(), problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name}: {text}." if name else f"{text}."
