@@ -1,4 +1,4 @@
-"""The addresses of the site."""
+"""URLs of the site."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -9,7 +9,7 @@ from trading.pages.login import LoginForm
 admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "Rebalancer"
 admin.site.index_title = "System"
-admin.site.site_url = None  # the pages are one site already
+admin.site.site_url = None  # no link "View site": the admin is part of the site
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -94,7 +94,7 @@ class Rebalancer(BaseRebalancer):
         self._link = link
         self._journal = journal
         self._calendar = calendar
-        self._calculator = TradeCalculator(context.policy.calculator_config())
+        self._calculator = TradeCalculator(context.policy.sizing)
         self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(

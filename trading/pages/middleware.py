@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import resolve_url
 
-from trading.common.log_context import LONG_ENOUGH_FOR_PAGES, configured_secrets
+from trading.common.log_context import SHORTEST_SECRET_IN_PAGES, configured_secrets
 
 NOTHING_TO_SWAP = 204
 REDACTED = b"[redacted]"
@@ -42,7 +42,7 @@ class RedactingMiddleware:
         response = self._get_response(request)
         if not response.streaming:  # what streams here is static files
             body: bytes = response.content  # type: ignore[attr-defined]
-            for secret in configured_secrets(LONG_ENOUGH_FOR_PAGES):
+            for secret in configured_secrets(SHORTEST_SECRET_IN_PAGES):
                 if (found := secret.encode()) in body:
                     body = body.replace(found, REDACTED)
             response.content = body  # type: ignore[attr-defined]

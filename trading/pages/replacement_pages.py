@@ -92,7 +92,7 @@ def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effe
     shown = targets_of(strategy)["targets"]
     items = [AllocationItem(symbol=target["symbol"], weight=target["percent"] / 100) for target in shown]
     try:
-        result = apply_replacements(items, rules, resolve_policy(accounts[0]).replacement_limits())
+        result = apply_replacements(items, rules, resolve_policy(accounts[0]).replacements)
     except CalculationRefused as refusal:
         return Effect(strategy, accounts, [], refusal.message, is_known=bool(items))
     before = {item.symbol: item.weight * 100 for item in items}
