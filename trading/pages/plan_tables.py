@@ -179,15 +179,18 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
 def plan_summary(run: RebalanceRun, rows: list[WeightRow]) -> dict[str, Any]:
     """The figures above a plan."""
     sells, buys = trade_rows(run, sells=True), trade_rows(run, sells=False)
+    turnover, limit = Decimal(run.result["turnover_percent"]), Decimal(str(run.policy["max_turnover_percent"]))
     return {
         "sells": sells,
         "buys": buys,
+        "trades_anything": bool(sells or buys),
         "sell_value": sum((row.value for row in sells), Decimal(0)),
         "buy_value": sum((row.value for row in buys), Decimal(0)),
         "cash_before": Decimal(run.result["before"]["cash"]),
         "cash_after": Decimal(run.result["expected"]["cash"]),
-        "turnover": Decimal(run.result["turnover_percent"]),
-        "turnover_limit": Decimal(str(run.policy["max_turnover_percent"])),
+        "turnover": turnover,
+        "turnover_limit": limit,
+        "exceeds_turnover_limit": turnover > limit,
         "drift_before": max((abs(row.drift_before) for row in rows), default=Decimal(0)),
         "drift_after": max((abs(row.drift_after) for row in rows), default=Decimal(0)),
         "not_traded": run.result["not_traded"],

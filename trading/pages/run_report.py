@@ -96,8 +96,7 @@ def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
         Decimal(0),
     )
     return {
-        "slippage_usd": cost,
-        "slippage_abs": abs(cost),
+        "gain_usd": -cost,
         "commission_usd": Decimal(run.report["commission_usd"]),
         "cash_usd": Decimal(run.report["cash_usd"]),
         "total_value_usd": Decimal(run.report["total_value_usd"]),
