@@ -156,7 +156,7 @@ def test_edit_preview_send_and_watch(site, open_page):
     for name in ("Retirement (IRA)", "Taxable"):
         page.goto(site.url)
         page.click(f"button[aria-label='Preview {name}']")
-        page.wait_for_selector("text=Nothing has been traded")
+        page.wait_for_selector("#plan-notes")
     page.goto(site.url)
     assert page.locator("main .rb-chip.rb-good").count() >= 1
     picture(page, "dashboard", 1200, 740)

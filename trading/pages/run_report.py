@@ -49,7 +49,7 @@ def _row(order: Order) -> OrderRow:
         quote=order.decision_price_usd,
         is_estimate=order.average_price_usd is None,
         state=order.state,
-        label="waiting" if order.state == "planned" else order.state,
+        label="Waiting" if order.state == "planned" else order.get_state_display(),
         message=order.message,
         commission_usd=order.commission_usd,
         slippage_bps=slippage_bps(order),
@@ -69,7 +69,7 @@ def _waiting(line: dict[str, Any]) -> OrderRow:
         quote=quote,
         is_estimate=True,
         state="planned",
-        label="waiting",
+        label="Waiting",
         message="",
         commission_usd=Decimal(0),
         slippage_bps=None,
@@ -96,7 +96,7 @@ def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
         Decimal(0),
     )
     return {
-        "gain_usd": -cost,
+        "slippage_usd": cost,
         "commission_usd": Decimal(run.report["commission_usd"]),
         "cash_usd": Decimal(run.report["cash_usd"]),
         "total_value_usd": Decimal(run.report["total_value_usd"]),

@@ -20,7 +20,7 @@ def money(value: Any, decimals: int = 2) -> str:
 
 @register.filter
 def signed_money(value: Any, decimals: int = 2) -> str:
-    """Write a gain or a loss in US dollars with its sign, a minus sign for a loss."""
+    """Write an amount in US dollars with its sign: +$3.00."""
     if value is None:
         return NO_VALUE
     amount = Decimal(str(value))
