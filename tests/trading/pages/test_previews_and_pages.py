@@ -153,8 +153,8 @@ def test_a_live_run_wants_the_right_and_the_account_number_typed(log_in, make_ac
     assert "not trade it" in messages(send(log_in("trader"), preview))
     client = log_in("live_trader")
     assert "rb-confirm-live" in page(client, preview)
-    assert "Type the account number" in messages(send(client, preview))
-    assert "Type the account number" in messages(send(client, preview, account_id="U2"))
+    assert "type its account number" in messages(send(client, preview))
+    assert "type its account number" in messages(send(client, preview, account_id="U2"))
     send(client, preview, account_id="U1")
     assert finish().state == "completed"
 
@@ -165,7 +165,7 @@ def test_a_live_run_asks_for_the_one_time_code_of_who_has_a_device(client, peopl
     device = TOTPDevice.objects.create(user=person, name="Phone", confirmed=True)
     client.force_login(person)
     preview = previewed(client, account)
-    assert "You have logged in without a one-time code" in page(client, preview)
+    assert "logged in without a two-factor code" in page(client, preview)
     session = client.session
     session["otp_device_id"] = device.persistent_id
     session.save()
@@ -173,7 +173,7 @@ def test_a_live_run_asks_for_the_one_time_code_of_who_has_a_device(client, peopl
     code = f"{TOTP(device.bin_key).token():06d}"
     wrong = f"{(int(code) + 1) % 1_000_000:06d}"
     for given in ("", wrong):
-        assert "one-time code is missing, wrong or used" in messages(send(client, preview, account_id="U1", code=given))
+        assert "code is missing, invalid or expired" in messages(send(client, preview, account_id="U1", code=given))
         TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     assert not RebalanceRun.objects.filter(mode="execute").exists()
     send(client, preview, account_id="U1", code=code)
