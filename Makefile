@@ -36,6 +36,8 @@ check: setup  ## Check format, lint, types, layers, spelling, migrations, vulner
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/djlint --quiet --check templates
+	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/codespell
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
