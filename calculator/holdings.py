@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
-from calculator.errors import CalculationRefused
-from calculator.fixed_point import from_micro, to_micro, value_of
+from calculator.fixed_point import to_micro, value_of
 from calculator.plan_types import AccountConfig, AccountState, Position, Quote
 
-HUNDRED = Decimal(100)
 ZERO = Decimal(0)
 NOT_HELD = ZERO, ZERO
 
@@ -73,17 +72,11 @@ def make_holdings(
             quantity, mark_usd = held.pop(symbol)
             ignored += value_of(quantity, to_micro(mark_usd))
     total = to_micro(account.total_value_usd) - ignored
-    cash_floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
-    if total <= cash_floor:
-        raise CalculationRefused(
-            "reserve_exceeds_value",
-            f"The cash reserve of ${from_micro(cash_floor):.2f} is at least the account value of "
-            f"${from_micro(total):.2f}. Lower the reserve.",
-        )
-    lines = _lines(held, weights, quotes, Limits(config), Decimal(total - cash_floor))
+    floor = cash_floor(total, config)
+    lines = _lines(held, weights, quotes, Limits(config), Decimal(total - floor))
     return Holdings(
         total=total,
-        cash_floor=cash_floor,
+        cash_floor=floor,
         cash=to_micro(account.cash_usd),
         cash_target=total - sum([line.target for line in lines]),
         lines=tuple(lines),
