@@ -70,7 +70,7 @@ class Rebalancer(BaseRebalancer):
         self._targets = resources.targets
         self._journal = journal
         self._timings = timings
-        self._calculator = TradeCalculator(policy.calculator_config())
+        self._calculator = TradeCalculator(policy.sizing)
         self._plan_checks = PlanChecks(context, client, calendar, prior.filled_lately)
         reconciler = Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(

@@ -91,9 +91,7 @@ class PlanInputsReader:
             await self.journal.record(RunStep.TARGETS)
         published = await self.targets.of(strategy)
         try:
-            replaced = apply_replacements(
-                published, self.context.replacement_rules, self.context.policy.replacement_limits()
-            )
+            replaced = apply_replacements(published, self.context.replacement_rules, self.context.policy.replacements)
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
