@@ -243,8 +243,8 @@ MATRIX = (
         "daylight saving, holiday, early close, restart on Sunday",
         "one start at 09:30 New York time; late starts refused; no order outside trading hours",
         (
-            f"{GUARDS}::test_the_session_in_which_an_order_executes",
-            f"{GUARDS}::test_the_exchange_has_to_be_open",
+            f"{GUARDS}::test_session_of_returns_the_session_in_which_an_order_executes",
+            f"{GUARDS}::test_guards_outside_the_session_fail",
             f"{SCHEDULE}::test_the_time_in_utc_follows_the_clocks_of_new_york",
             f"{SCHEDULE}::test_a_cluster_that_comes_back_on_sunday_trades_on_monday",
             f"{SCHEDULE}::test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next_open",
@@ -268,7 +268,7 @@ MATRIX = (
         "two runs in a day with a manual trade between them",
         "the trade guard is checked again right before the sells",
         (
-            f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
+            f"{GUARDS}::test_trade_guard_after_a_rebalance_blocks_until_the_next_session_opens",
             f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
             "tests/trading/guards/test_trade_guard.py::test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits",
         ),
@@ -290,7 +290,7 @@ MATRIX = (
         (
             f"{IBKR}::test_a_live_account_behind_a_paper_gateway_is_not_even_connected",
             f"{IBKR}::test_a_gateway_that_cannot_be_trusted_sends_nothing_and_says_why",
-            f"{GUARDS}::test_live_needs_both_keys",
+            f"{GUARDS}::test_live_account_needs_setting_and_arming",
         ),
     ),
     Row(

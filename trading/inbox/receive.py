@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from accounts.models import Account, Strategy
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
-from trading.guards.account import is_of_another_environment
+from trading.guards.account import check_enabled, check_environment
 from trading.journal.outbox import announce_event
 from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
@@ -212,11 +212,11 @@ def _lateness(event: StrategyEvent, mode: RunMode) -> RunMode:
 
 def _cannot_even_wait(account: Account, mode: RunMode) -> Refusal | None:
     """What skips an account of an event: visible as a refused run, and no news to anybody."""
-    if not account.enabled:
-        message = f"Account {account.account_id} is disabled; enable it in the admin."
-        return Refusal(account, "account_disabled", message)
-    if mode == RunMode.EXECUTE and (problem := is_of_another_environment(account)):
-        return Refusal(account, "wrong_environment", problem)
+    enabled, environment = check_enabled(account), check_environment(account)
+    if not enabled.passed:
+        return Refusal(account, enabled.code, enabled.message)
+    if mode == RunMode.EXECUTE and not environment.passed:
+        return Refusal(account, environment.code, environment.message)
     return None
 
 

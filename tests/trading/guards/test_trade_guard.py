@@ -205,7 +205,7 @@ def test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits(
     assert [guard["code"] for guard in preview.guards if not guard["passed"]] == ["trade_guard_plan"]
     run = carry_out(account)
     assert (run.state, run.error_code) == ("deferred", "trade_guard_plan"), run.error_message
-    assert "Selling VTI" in run.error_message
+    assert "VTI" in run.error_message and "PDT protection" in run.error_message
     assert not SimulatedOrder.objects.filter(client_order_id__startswith="rb-").exists()
     entry = ScheduleEntry.objects.get()
     assert (entry.due_at, entry.run) == (at("2026-11-27 09:30"), run)

@@ -139,7 +139,7 @@ def test_an_event_takes_as_many_queries_for_many_accounts_as_for_few_and_each_is
         (f"N{number}", "account_disabled", "done") for number in range(1, 20, 2)
     }
     assert all(
-        run.finished_at and run.timeline.get().message == f"Account {run.account} is disabled; enable it in the admin."
+        run.finished_at and run.timeline.get().message == f"Account {run.account} is disabled. Enable it in the admin."
         for run in refused
     )
     assert event.runs.filter(state="queued").count() == 11
