@@ -131,8 +131,8 @@ class RunSupervisor:
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
-        guards = await sync_to_async(self._guards_before_connecting)(context)
-        enforce([guard for guard in guards if guard.guard.stage is Stage.DATABASE], context.source)
+        results = await sync_to_async(self._guards_before_connecting)(context)
+        enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
 
     def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
         if runs.has_sent_orders(context.pk):

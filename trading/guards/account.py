@@ -91,15 +91,8 @@ def enforce(results: list[GuardResult], source: str) -> None:
         raise Refused(result.code, result.message)
 
 
-def _result(
-    code: str, *, passed: bool, if_passed: str, if_failed: str, not_before: datetime | None = None
-) -> GuardResult:
-    return GuardResult(
-        code=code,
-        passed=passed,
-        message=if_passed if passed else if_failed,
-        not_before=None if passed else not_before,
-    )
+def _result(code: str, if_passed: str, if_failed: str, *, passed: bool) -> GuardResult:
+    return GuardResult(code=code, passed=passed, message=if_passed if passed else if_failed)
 
 
 @account_guard
@@ -111,9 +104,9 @@ def check_enabled(account: Account) -> GuardResult:
     """Check that the account is enabled."""
     return _result(
         "account_disabled",
+        "The account is enabled.",
+        f"Account {account.account_id} is disabled. Enable it in the admin.",
         passed=account.enabled,
-        if_passed="The account is enabled.",
-        if_failed=f"Account {account.account_id} is disabled. Enable it in the admin.",
     )
 
 
@@ -122,9 +115,9 @@ def _strategy_enabled(context: GuardContext) -> GuardResult:
     strategy = context.account.strategy
     return _result(
         "no_strategy",
+        f"The account follows the strategy {strategy.name if strategy else ''}.",
+        f"Account {context.account.account_id} follows no enabled strategy. Assign one in the admin.",
         passed=strategy is not None and strategy.enabled,
-        if_passed=f"The account follows the strategy {strategy.name if strategy else ''}.",
-        if_failed=f"Account {context.account.account_id} follows no enabled strategy. Assign one in the admin.",
     )
 
 
@@ -134,12 +127,9 @@ def _trading_not_paused(context: GuardContext) -> GuardResult:
     reason = f" ({context.control.reason})" if everywhere and context.control.reason else ""
     return _result(
         "trading_paused",
+        "Trading is not paused.",
+        f"Trading is paused for {'all accounts' if everywhere else 'this account'}{reason}. Resume trading first.",
         passed=not everywhere and not context.account.trading_paused,
-        if_passed="Trading is not paused.",
-        if_failed=(
-            f"Trading is paused {'for all accounts' if everywhere else 'for this account'}{reason}. "
-            "Resume trading first."
-        ),
     )
 
 
@@ -153,12 +143,10 @@ def check_environment(account: Account) -> GuardResult:
     mode = settings.TRADING_MODE
     return _result(
         "wrong_environment",
+        f"The account's type is {account.type}, like TRADING_MODE.",
+        f"Account {account.account_id} is a {account.type} account, and this installation trades {mode} accounts "
+        f"(TRADING_MODE={mode}). It can be previewed, not executed.",
         passed=account.type == mode,
-        if_passed=f"The account's type is {account.type}, like TRADING_MODE.",
-        if_failed=(
-            f"Account {account.account_id} is a {account.type} account, and this installation trades {mode} accounts "
-            f"(TRADING_MODE={mode}). It can be previewed, not executed."
-        ),
     )
 
 
@@ -167,9 +155,9 @@ def _live_trading_allowed(context: GuardContext) -> GuardResult:
     is_live = context.account.type == Account.Type.LIVE
     return _result(
         "live_not_allowed",
+        "Live trading is allowed." if is_live else "This is not a live account.",
+        "Live trading is off. Set ALLOW_LIVE_TRADING=true in the environment to allow it.",
         passed=not is_live or settings.ALLOW_LIVE_TRADING,
-        if_passed="Live trading is allowed." if is_live else "This is not a live account.",
-        if_failed="Live trading is off. Set ALLOW_LIVE_TRADING=true in the environment to allow it.",
     )
 
 
@@ -178,9 +166,9 @@ def _live_account_armed(context: GuardContext) -> GuardResult:
     is_live = context.account.type == Account.Type.LIVE
     return _result(
         "live_not_armed",
+        "The account is armed." if is_live else "A paper account does not need to be armed.",
+        f"Account {context.account.account_id} is not armed for live trading. Arm it in the admin.",
         passed=not is_live or context.account.live_armed,
-        if_passed="The account is armed." if is_live else "A paper account does not need to be armed.",
-        if_failed=f"Account {context.account.account_id} is not armed for live trading. Arm it in the admin.",
     )
 
 
@@ -191,9 +179,9 @@ def _earlier_orders_resolved(context: GuardContext) -> GuardResult:
     earlier = [str(order) for order in open_orders.exclude(run_id=context.run_pk)]
     return _result(
         "orders_unknown",
+        "No order of an earlier run is open.",
+        f"An earlier run may have open orders: {', '.join(earlier)}. Resolve them first.",
         passed=not earlier,
-        if_passed="No order of an earlier run is open.",
-        if_failed=f"An earlier run may have open orders: {', '.join(earlier)}. Resolve them first.",
     )
 
 
@@ -206,9 +194,9 @@ def _started_in_time(context: GuardContext) -> GuardResult:
     at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
     return _result(
         "schedule_late",
+        f"The run was scheduled for {at}.",
+        f"The run was scheduled for {at} and is more than 15 minutes late. No order was sent.",
         passed=context.now - entry.due_at <= MAX_LATENESS,
-        if_passed=f"The run was scheduled for {at}.",
-        if_failed=f"The run was scheduled for {at} and is more than 15 minutes late. No order was sent.",
     )
 
 
@@ -225,19 +213,18 @@ def _market_open(context: GuardContext) -> GuardResult:
             ),
             not_before=session.resume_at(context.resume),
         )
-    # An exchange that never closes has no last minutes.
-    ends = session.closes_at - timedelta(minutes=context.minutes_before_close)
-    following = context.calendar.session_after(session.day)
     closes = f"{session.closes_at.astimezone(NEW_YORK):%H:%M} New York time"
-    return _result(
-        "too_close_to_close",
-        passed=context.now < ends or following.opens_at == session.closes_at,
-        if_passed=f"The exchange is open until {closes}.",
-        if_failed=(
-            f"The session closes at {closes}. No run starts in its last {context.minutes_before_close} minutes."
-        ),
-        not_before=following.resume_at(context.resume),
-    )
+    following = context.calendar.session_after(session.day)
+    last_minutes = context.minutes_before_close
+    is_late = context.now >= session.closes_at - timedelta(minutes=last_minutes)
+    if is_late and following.opens_at != session.closes_at:  # an exchange that never closes has no last minutes
+        return GuardResult(
+            code="too_close_to_close",
+            passed=False,
+            message=f"The session closes at {closes}. No run starts in its last {last_minutes} minutes.",
+            not_before=following.resume_at(context.resume),
+        )
+    return GuardResult(code="too_close_to_close", passed=True, message=f"The exchange is open until {closes}.")
 
 
 @account_guard

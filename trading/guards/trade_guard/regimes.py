@@ -33,7 +33,7 @@ UNGUARDED, ONCE, PDT, CASH = "none", "once_per_session", "pdt_legacy", "cash_set
 
 
 @dataclass(frozen=True)
-class Question:
+class _Query:
     """The account, time and sells to check."""
 
     account_pk: int
@@ -87,12 +87,12 @@ def check_trade_guard(
         exclude_run: primary key of a run that does not count, because it is the run being checked.
         sells: symbols that the plan sells; none if there is no plan yet.
     """
-    question = Question(account_pk, regime, now, calendar, resume, exclude_run, sells)
+    query = _Query(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
-    checks: dict[str, Callable[[Question], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
-    answers = [check(question) for name, check in checks.items() if name == regime or question.is_strict]
-    used = _day_trades_used(question) if regime == PDT or question.is_strict else None
+    checks: dict[str, Callable[[_Query], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
+    answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
+    used = _day_trades_used(query) if regime == PDT or query.is_strict else None
     blocked = [answer for answer in answers if answer.until is not None]
     # The rule that blocks longest determines when the account resumes.
     worst = max(blocked, key=lambda answer: answer.until.opens_at if answer.until else now, default=None)
@@ -130,80 +130,80 @@ def window_start(now: datetime, calendar: MarketCalendar) -> datetime:
     return calendar.session_before(first).closes_at
 
 
-def _once(question: Question) -> _Answer:
-    session = question.session
-    executed = ExecutedSession.objects.filter(account_id=question.account_pk, session_date=session.day)
+def _once(query: _Query) -> _Answer:
+    session = query.session
+    executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
     executions = tuple(
         PDTExecutionInfo(
             run_id=row.run.run_id, session_date=row.session_date.isoformat(), first_order_at=row.first_order_at
         )
-        for row in executed.exclude(run_id=question.exclude_run).select_related("run")
+        for row in executed.exclude(run_id=query.exclude_run).select_related("run")
     )
     if not executions:
         return _Answer(f"No rebalance was executed in the session of {session.day}.")
-    again = question.calendar.session_after(session.day)
-    label = dict(Account.TradeGuard.choices).get(question.regime, question.regime)
+    again = query.calendar.session_after(session.day)
+    label = dict(Account.TradeGuard.choices).get(query.regime, query.regime)
     return _Answer(
         f"PDT protection: the account was already rebalanced in the session of {session.day} (run "
         f"{executions[-1].run_id}). Its trade guard ({label}) allows one rebalance per session. "
-        f"It can trade again from {question.resume_at(again)}.",
+        f"It can trade again from {query.resume_at(again)}.",
         again,
         executions,
     )
 
 
-def _pdt(question: Question) -> _Answer:
-    session = question.session
+def _pdt(query: _Query) -> _Answer:
+    session = query.session
     rule = day_trade_rule(session.day)
     if rule is None:
         return _Answer("The pattern day trader (PDT) rule is no longer in force.")
-    trades = _trades(question, rule.sessions)
+    trades = _trades(query, rule.sessions)
     counts = day_trades(trades)
     used = sum(counts.values())
     most = rule.day_trades - 1
     if used > most:
-        again = question.calendar.session_after(session.day)
-        while _in_window(counts, again.day, rule.sessions, question.calendar) > most:
-            again = question.calendar.session_after(again.day)
+        again = query.calendar.session_after(session.day)
+        while _in_window(counts, again.day, rule.sessions, query.calendar) > most:
+            again = query.calendar.session_after(again.day)
         return _Answer(
             f"PDT protection: the account made {used} day trades in {rule.sessions} sessions; {most} are allowed. "
-            f"It can trade again from {question.resume_at(again)}.",
+            f"It can trade again from {query.resume_at(again)}.",
             again,
         )
-    would = sorted(bought_in(trades, session.day) & set(question.sells))
+    would = sorted(bought_in(trades, session.day) & set(query.sells))
     if used + len(would) > most:
-        again = question.calendar.session_after(session.day)
+        again = query.calendar.session_after(session.day)
         return _Answer(
             f"PDT protection: selling {', '.join(would)}, bought in this session, would make {used + len(would)} day "
             f"trades in {rule.sessions} sessions; {most} are allowed. The next possible time is "
-            f"{question.resume_at(again)}.",
+            f"{query.resume_at(again)}.",
             again,
         )
     return _Answer(f"{used} of {most} allowed day trades used.")
 
 
-def _cash(question: Question) -> _Answer:
-    first = _unsettled_from(question.session, question.calendar)
-    trades = executed_since(question.account_pk, first, question.calendar)
-    held = sorted(bought_with_unsettled_money(trades, first) & set(question.sells))
+def _cash(query: _Query) -> _Answer:
+    first = _unsettled_from(query.session, query.calendar)
+    trades = executed_since(query.account_pk, first, query.calendar)
+    held = sorted(bought_with_unsettled_money(trades, first) & set(query.sells))
     if not held:
         return _Answer("No sell of a position that unsettled cash may have paid for. Buys are sized on settled cash.")
-    again = question.calendar.session_after(question.session.day)
+    again = query.calendar.session_after(query.session.day)
     return _Answer(
         f"{', '.join(held)} may have been bought with unsettled cash and cannot be sold before it has settled. "
-        f"The next possible time is {question.resume_at(again)}.",
+        f"The next possible time is {query.resume_at(again)}.",
         again,
     )
 
 
-def _trades(question: Question, sessions: int) -> list[Trade]:
-    first = window(question.session.day, sessions, question.calendar)[0]
-    return executed_since(question.account_pk, first, question.calendar)
+def _trades(query: _Query, sessions: int) -> list[Trade]:
+    first = window(query.session.day, sessions, query.calendar)[0]
+    return executed_since(query.account_pk, first, query.calendar)
 
 
-def _day_trades_used(question: Question) -> int | None:
-    rule = day_trade_rule(question.session.day)
-    return sum(day_trades(_trades(question, rule.sessions)).values()) if rule else None
+def _day_trades_used(query: _Query) -> int | None:
+    rule = day_trade_rule(query.session.day)
+    return sum(day_trades(_trades(query, rule.sessions)).values()) if rule else None
 
 
 def _in_window(counts: dict[date, int], day: date, sessions: int, calendar: MarketCalendar) -> int:
