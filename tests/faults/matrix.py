@@ -160,7 +160,7 @@ MATRIX = (
         (
             f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
             f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
-            f"{INBOX}::test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded",
+            f"{INBOX}::test_receive_older_event_after_a_newer_run_is_superseded",
             "tests/trading/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
         ),
     ),
@@ -169,8 +169,8 @@ MATRIX = (
         "the same message id with another payload",
         "quarantined, with a notification",
         (
-            f"{INBOX}::test_the_same_id_with_another_content_is_quarantined",
-            f"{INBOX}::test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones",
+            f"{INBOX}::test_receive_same_id_with_different_content_is_rejected_as_conflict",
+            f"{INBOX}::test_receive_late_and_conflicting_events_send_notifications",
         ),
     ),
     Row(
@@ -243,8 +243,8 @@ MATRIX = (
         "daylight saving, holiday, early close, restart on Sunday",
         "one start at 09:30 New York time; late starts refused; no order outside trading hours",
         (
-            f"{GUARDS}::test_the_session_in_which_an_order_executes",
-            f"{GUARDS}::test_the_exchange_has_to_be_open",
+            f"{GUARDS}::test_session_of_returns_the_session_in_which_an_order_executes",
+            f"{GUARDS}::test_guards_outside_the_session_fail",
             f"{SCHEDULE}::test_the_time_in_utc_follows_the_clocks_of_new_york",
             f"{SCHEDULE}::test_a_cluster_that_comes_back_on_sunday_trades_on_monday",
             f"{SCHEDULE}::test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next_open",
@@ -268,9 +268,9 @@ MATRIX = (
         "two runs in a day with a manual trade between them",
         "the trade guard is checked again right before the sells",
         (
-            f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
+            f"{GUARDS}::test_trade_guard_after_a_rebalance_blocks_until_the_next_session_opens",
             f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
-            "tests/trading/guards/test_trade_guard.py::test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits",
+            "tests/trading/guards/test_trade_guard.py::test_pdt_counts_manual_day_trades_and_defers_the_fourth",
         ),
     ),
     Row(
@@ -290,7 +290,7 @@ MATRIX = (
         (
             f"{IBKR}::test_a_live_account_behind_a_paper_gateway_is_not_even_connected",
             f"{IBKR}::test_a_gateway_that_cannot_be_trusted_sends_nothing_and_says_why",
-            f"{GUARDS}::test_live_needs_both_keys",
+            f"{GUARDS}::test_live_account_needs_setting_and_arming",
         ),
     ),
     Row(

@@ -4,7 +4,7 @@ from typing import TypeVar
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 
 RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: people read these aloud
 
@@ -130,7 +130,7 @@ class RebalanceRun(models.Model):
     @property
     def is_held(self) -> bool:
         """Whether it was stopped before its first order because its plan needs a person's approval."""
-        held = self.state == RunState.REFUSED and self.error_code in HELD
+        held = self.state == RunState.REFUSED and needs_approval(self.error_code)
         return self.mode == RunMode.EXECUTE and held and self.plan_digest != ""
 
 
