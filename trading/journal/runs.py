@@ -133,8 +133,8 @@ def approved_by_rule(lease: Lease, pk: int, account_id: str, message: str) -> No
     """Adds to the run's story and to the audit trail that its plan was approved by a rule and no person, fenced."""
     with fenced(lease):
         note(pk, APPROVED_BY_RULE, message)
-        run = RebalanceRun.objects.only("run_id", "mode", "plan_digest").get(pk=pk)
-        detail = f"Account {account_id}, plan {run.plan_digest}. {message}"
+        run = RebalanceRun.objects.only("run_id", "mode", "plan_hash").get(pk=pk)
+        detail = f"Account {account_id}, plan {run.plan_hash}. {message}"
         AuditEntry.objects.create(action="approved by rule", subject=str(run), detail=detail)
 
 
