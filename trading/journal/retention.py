@@ -69,7 +69,7 @@ def _before(days: int) -> datetime:
 
 def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
     """Runs that ended long ago and that nothing which stays points to."""
-    unsettled = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.unsettled()))
+    unsettled = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.open_states()))
     return (
         RebalanceRun.objects.filter(finished_at__lt=before)
         .exclude(state__in=KEPT_STATES)

@@ -107,7 +107,7 @@ class OrderPhase:
         order = await run_to_completion(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
-        if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
+        if order.state in OrderState.open_states() and order.state != OrderState.UNKNOWN:
             order = await self._until_settled(order, self._deadlines.order)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)
