@@ -101,7 +101,7 @@ def has_sent_orders(pk: int) -> bool:
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
 
 
-def ask_to_stop(pk: int, person: str) -> bool:
+def request_stop(pk: int, person: str) -> bool:
     """Asks a run to send no more orders; what is sent stays as it is.
 
     Returns:
