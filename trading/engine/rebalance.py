@@ -185,7 +185,7 @@ class Rebalancer(BaseRebalancer):
         held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
         if held is None:
             if rule := self._checks.approved_by_rule(proposal, guards):
-                await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
+                await self._journal.record_auto_approval(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)

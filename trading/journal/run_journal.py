@@ -36,9 +36,9 @@ class RunJournal:
         """Adds a sentence to the run's story."""
         await self._scribe.write(runs.add_timeline_entry, self.run_pk, code, message, level)
 
-    async def approved_by_rule(self, account_id: str, message: str) -> None:
+    async def record_auto_approval(self, account_id: str, message: str) -> None:
         """Writes that the plan was approved by a rule and no person."""
-        await self._scribe.write(runs.approved_by_rule, self.run_pk, account_id, message)
+        await self._scribe.write(runs.record_auto_approval, self.run_pk, account_id, message)
 
     async def end(self, state: RunState, **fields: Any) -> None:
         """Ends the run."""

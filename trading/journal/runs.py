@@ -129,7 +129,7 @@ def add_timeline_entry(lease: Lease, pk: int, code: str, message: str, level: st
         note(pk, code, message, level)
 
 
-def approved_by_rule(lease: Lease, pk: int, account_id: str, message: str) -> None:
+def record_auto_approval(lease: Lease, pk: int, account_id: str, message: str) -> None:
     """Adds to the run's story and to the audit trail that its plan was approved by a rule and no person, fenced."""
     with fenced(lease):
         note(pk, APPROVED_BY_RULE, message)
