@@ -94,7 +94,7 @@ class RunJournal:
 
     async def release(self) -> float:
         """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""
-        return await self._scribe.write(claims.release, self.run_pk)
+        return await self._scribe.write(claims.release_run, self.run_pk)
 
     async def beforehand(self, account_pk: int) -> PriorState:
         """What the rows say of the account before the broker is asked."""
