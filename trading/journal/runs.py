@@ -82,7 +82,7 @@ def supersede_all(pks: Collection[int], message: str) -> None:
         move_runs(pks, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
         note_each([(pk, "superseded", message) for pk in pks])
         for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
-            schedule.run_ended(run)
+            schedule.on_run_ended(run)
 
 
 def defer_again(run: RebalanceRun, not_before: datetime) -> None:
@@ -165,7 +165,7 @@ def end_run(
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
         if state == RunState.COMPLETED:
             store_plan(run)
-        schedule.run_ended(run)
+        schedule.on_run_ended(run)
         announce(run)
 
 
@@ -175,5 +175,5 @@ def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: dat
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)
         note(pk, code, message, "warning")
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
-        schedule.run_deferred(run, not_before, message)
+        schedule.on_run_deferred(run, not_before, message)
         announce(run)
