@@ -327,7 +327,7 @@ class Rebalancer(BaseRebalancer):
         ours = {order.pk for order in orders}
         told = [order for order in all_orders if order.submitted_at or order.pk in ours]
         report, warnings = make_report(proposal.result, after, told)
-        await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.store_value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,

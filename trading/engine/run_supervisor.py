@@ -128,7 +128,7 @@ class RunSupervisor:
     async def _meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
         if context.strategy is not None:
             self._link.targets(context, event_id).ask_for(context.strategy)
-        return await journal.beforehand(context.account_pk)
+        return await journal.read_prior_state(context.account_pk)
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""

@@ -85,7 +85,7 @@ class OrderPhase:
             self._desk.watch(order.client_order_id)
         # One transaction for all of them; it stands before the first is sent.
         day = self._session_of(timezone.now()).day
-        submitting = asyncio.create_task(self._journal.submitting(orders, day), name="submitting")
+        submitting = asyncio.create_task(self._journal.mark_submitting(orders, day), name="submitting")
         ended = await asyncio.gather(
             *(self._follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )
