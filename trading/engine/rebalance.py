@@ -95,7 +95,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(context.policy.calculator_config())
-        self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
+        self._checks = PlanChecks(context, link.client, calendar, before.recently_filled)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -106,7 +106,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(context.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held)
+        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held_symbols)
         self._loose_ends = PreTradeSteps(context, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
