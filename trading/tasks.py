@@ -65,7 +65,7 @@ def market_open() -> int:
 
 def tidy() -> str:
     """Removes what is older than the installation keeps."""
-    return str(retention.tidy())
+    return str(retention.delete_expired())
 
 
 def check_readiness(connection_id: int, due_at: str) -> str:
