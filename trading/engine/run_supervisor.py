@@ -143,7 +143,7 @@ class RunSupervisor:
     async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
         """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
         self.broker_is_away = True
-        seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
+        seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
         if seconds > PATIENCE_SECONDS:
             raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
         await journal.release()
