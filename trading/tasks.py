@@ -47,7 +47,7 @@ def sweep() -> int:
 
     In plain `qcluster` it is the sign of life, too: nothing of ours runs beside its workers.
     """
-    if not shutdown.is_prepared():
+    if not shutdown.is_qworker():
         host = socket.gethostname()
         sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
