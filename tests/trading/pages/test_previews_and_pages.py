@@ -61,9 +61,7 @@ def previewed(client, account):
 
 
 def send(client, run, **fields):
-    return client.post(
-        reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_hash, **fields}, follow=True
-    )
+    return client.post(reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_hash, **fields}, follow=True)
 
 
 def messages(answer):
