@@ -98,7 +98,7 @@ MATRIX = (
         "statuses and executions duplicated, reordered or late",
         "quantities equal the broker's; the filled quantity never decreases",
         (
-            f"{JOURNAL}::test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities",
+            f"{JOURNAL}::test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities",
             f"{RUNS}::test_updates_that_come_twice_or_never_change_nothing",
         ),
     ),
@@ -203,10 +203,10 @@ MATRIX = (
         "one owner",
         (
             f"{PROCESSES}::test_two_clusters_race_for_one_schedule_and_each_account_starts_once",
-            f"{JOURNAL}::test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event",
-            f"{JOURNAL}::test_a_run_that_is_just_superseded_is_not_taken_up",
-            f"{JOURNAL}::test_one_lease_at_a_time_and_a_new_epoch_for_each",
-            f"{JOURNAL}::test_the_database_forbids_a_second_executing_run_of_an_account",
+            f"{JOURNAL}::test_a_newer_event_does_not_supersede_a_run_that_is_being_claimed",
+            f"{JOURNAL}::test_claim_runs_skips_a_run_that_is_being_superseded",
+            f"{JOURNAL}::test_claim_lease_of_a_free_slot_increments_the_epoch_and_excludes_others",
+            f"{JOURNAL}::test_a_second_executing_run_of_an_account_violates_a_constraint",
             "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
         ),
     ),
@@ -216,7 +216,7 @@ MATRIX = (
         "fenced: it sends nothing when it resumes",
         (
             f"{KILL}::test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes",
-            f"{JOURNAL}::test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out",
+            f"{JOURNAL}::test_writes_under_an_expired_lease_are_rejected_after_another_claim",
         ),
     ),
     Row(
@@ -307,7 +307,7 @@ MATRIX = (
         "a broken schedule row",
         "the other schedules run",
         (
-            f"{WORKERS}::test_schedules_are_those_of_the_code_and_nothing_else",
+            f"{WORKERS}::test_sync_schedules_removes_every_schedule_that_is_not_in_the_code",
             f"{SCHEDULE}::test_an_entry_that_breaks_does_not_hold_up_the_others",
         ),
     ),

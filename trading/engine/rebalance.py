@@ -94,7 +94,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(context.policy.sizing)
-        self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
+        self._checks = PlanChecks(context, link.client, calendar, before.recently_filled)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -105,7 +105,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(context.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held)
+        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held_symbols)
         self._loose_ends = PreTradeSteps(context, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
@@ -184,7 +184,7 @@ class Rebalancer(BaseRebalancer):
         held = next((guard for guard in guards if guard.needs_approval), None)
         if held is None:
             if rule := self._checks.approved_by_rule(proposal, guards):
-                await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
+                await self._journal.record_auto_approval(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)
@@ -256,11 +256,13 @@ class Rebalancer(BaseRebalancer):
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=proposal.result.model_dump(mode="json"),
-                plan_digest=proposal.result.plan.digest,
+                plan_hash=proposal.result.plan.digest,
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
-            self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."),
+            self._journal.add_timeline_entry(
+                "planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."
+            ),
         )
 
     # ---- the orders
@@ -276,7 +278,9 @@ class Rebalancer(BaseRebalancer):
         buys = TradeCalculator.fit_buys(proposal.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             what = "settled cash" if spendable < cash else "cash there is"
-            await self._journal.tell("buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning")
+            await self._journal.add_timeline_entry(
+                "buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning"
+            )
         return await self._send(RunStep.BUYS, proposal, buys)
 
     async def _send(self, step: RunStep, proposal: Proposal, trades: Sequence[Trade]) -> list[OrderView]:
@@ -285,7 +289,9 @@ class Rebalancer(BaseRebalancer):
         _, orders, _ = await run_concurrently(
             self._journal.record(step),
             self._journal.plan_orders([self._order(trade, proposal) for trade in trades]),
-            self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),
+            self._journal.add_timeline_entry(
+                str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."
+            ),
         )
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         done = await self._phase.carry_out(orders)
@@ -320,7 +326,7 @@ class Rebalancer(BaseRebalancer):
         ours = {order.pk for order in orders}
         told = [order for order in all_orders if order.submitted_at or order.pk in ours]
         report, warnings = make_report(proposal.result, after, told)
-        await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.store_value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,

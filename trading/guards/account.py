@@ -175,7 +175,7 @@ def _live_account_armed(context: GuardContext) -> GuardResult:
 @account_guard
 def _earlier_orders_resolved(context: GuardContext) -> GuardResult:
     """Fail while an order of an earlier run may be open: the next plan could sell or buy the same again."""
-    open_orders = Order.objects.filter(account=context.account, state__in=OrderState.unsettled())
+    open_orders = Order.objects.filter(account=context.account, state__in=OrderState.open_states())
     earlier = [str(order) for order in open_orders.exclude(run_id=context.run_pk)]
     return _result(
         "orders_unknown",

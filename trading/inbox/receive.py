@@ -20,7 +20,7 @@ from trading.inbox.payload import (
     text_and_digest,
 )
 from trading.journal.outbox import announce_event
-from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
+from trading.journal.queueing import Refusal, queue_runs, record_refusals
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import ExecCommand
 from trading.queue.wake import wake_slot
@@ -133,7 +133,7 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
     event.save(force_insert=True)
     refusals = [refusal for account in accounts if (refusal := _refusal(account, mode))]
     refused = {refusal.account.pk for refusal in refusals}
-    refuse_at_once(event, mode, refusals)
+    record_refusals(event, mode, refusals)
     remaining = [account for account in accounts if account.pk not in refused]
     return queue_runs(event, remaining, mode, approved=approved, requested_by=event.requested_by)
 
