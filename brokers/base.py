@@ -20,6 +20,7 @@ from brokers.broker_types import (
     OpenOrder,
     OrderResult,
     OrderType,
+    OrderUpdate,
     TimeInForce,
 )
 from brokers.exceptions import CapabilityMissing
@@ -226,7 +227,7 @@ class BrokerClient(ABC):
         """The fills since an instant, manual ones included, oldest first. Moves money: no."""
 
     @abstractmethod
-    def order_updates(self) -> AsyncIterator[OrderResult | Execution]:
+    def order_updates(self) -> AsyncIterator[OrderUpdate]:
         """Every change of an order and every fill of the slot's accounts, as they come.
 
         Duplicates and a different order are possible: the reader decides by execution ids and quantities.

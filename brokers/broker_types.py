@@ -212,6 +212,10 @@ class Execution(BrokerValue):
     client_order_id: str = ""
 
 
+OrderUpdate = OrderResult | Execution
+"""One message of an order update stream: a new order status, or a fill."""
+
+
 class Feasibility(BrokerValue):
     """The broker's answer to "would you take this order?" (a what-if order)."""
 

@@ -19,6 +19,7 @@ from brokers.broker_types import (
     OrderResult,
     OrderStatus,
     OrderType,
+    OrderUpdate,
     TimeInForce,
 )
 from brokers.exceptions import BrokerConnectionError
@@ -29,8 +30,6 @@ from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
 from brokers.ibkr.quotes import Quotes
-
-Update = OrderResult | Execution
 
 
 class InteractiveBrokers(BrokerClient):
@@ -53,7 +52,7 @@ class InteractiveBrokers(BrokerClient):
         contract_cache: ContractCache | None = None,
     ) -> None:
         super().__init__(settings, price_cache, contract_cache)
-        self._listeners: set[asyncio.Queue[Update]] = set()
+        self._listeners: set[asyncio.Queue[OrderUpdate]] = set()
         self._prepare()
 
     def _prepare(self) -> None:
@@ -164,13 +163,13 @@ class InteractiveBrokers(BrokerClient):
 
     # ---- what happens
 
-    def order_updates(self) -> AsyncIterator[Update]:
+    def order_updates(self) -> AsyncIterator[OrderUpdate]:
         """Every change of an order and every fill of the slot's accounts, from this call on."""
-        queue: asyncio.Queue[Update] = asyncio.Queue()
+        queue: asyncio.Queue[OrderUpdate] = asyncio.Queue()
         self._listeners.add(queue)
         return self._updates(queue, self._link)
 
-    async def _updates(self, queue: asyncio.Queue[Update], link: GatewayConnection) -> AsyncIterator[Update]:
+    async def _updates(self, queue: asyncio.Queue[OrderUpdate], link: GatewayConnection) -> AsyncIterator[OrderUpdate]:
         ended = asyncio.ensure_future(link.ended.wait())
         try:
             while True:
@@ -187,7 +186,7 @@ class InteractiveBrokers(BrokerClient):
             ended.cancel()
             self._listeners.discard(queue)
 
-    def _publish(self, update: Update) -> None:
+    def _publish(self, update: OrderUpdate) -> None:
         if update.account_id in self.settings.account_ids:
             for queue in self._listeners:
                 queue.put_nowait(update)

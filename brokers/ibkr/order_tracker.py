@@ -9,11 +9,11 @@ from decimal import Decimal
 from ib_async import CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as WireExecution
 
-from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus
+from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus, OrderUpdate
 from brokers.ibkr import mapping
 from brokers.ibkr.errors import Effect, effect_of, error_text
 
-Publish = Callable[[OrderResult | Execution], None]
+Publish = Callable[[OrderUpdate], None]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from brokers.broker_types import (
     OpenOrder,
     OrderResult,
     OrderType,
+    OrderUpdate,
     TimeInForce,
 )
 from brokers.exceptions import (
@@ -163,7 +164,7 @@ class SimulatedBroker(BrokerClient):
         found = [mapping.execution(fill) for fill in fills]
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
 
-    async def order_updates(self) -> AsyncIterator[OrderResult | Execution]:
+    async def order_updates(self) -> AsyncIterator[OrderUpdate]:
         """Every change of an order and every fill of the slot's accounts, as they come."""
         seen: dict[str, object] = {}
         since = timezone.now() - timedelta(minutes=1)
@@ -236,10 +237,10 @@ def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedEx
     )
 
 
-def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderResult | Execution]:
+def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderUpdate]:
     """What has changed since the last look; `seen` remembers it."""
     known = matching_engine.known_accounts(account_ids)
-    updates: list[OrderResult | Execution] = []
+    updates: list[OrderUpdate] = []
     for fill in _executions(known, since):
         if fill.execution_id not in seen:
             seen[fill.execution_id] = True
@@ -255,7 +256,7 @@ def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object
     return updates
 
 
-def _times(update: OrderResult | Execution, order: SimulatedOrder) -> list[OrderResult | Execution]:
+def _times(update: OrderUpdate, order: SimulatedOrder) -> list[OrderUpdate]:
     """The update once, or as often as a scripted fault says."""
     account_id = order.account.account_id
     if take_fault(Kind.SUPPRESSED_UPDATE, account_id, order.symbol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from brokers.broker_types import Execution, OrderResult, OrderStatus
+from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderUpdate
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced
@@ -18,8 +18,6 @@ from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.runs import note_all
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
-
-OrderUpdate = OrderResult | Execution
 
 FROM_STATUS = {
     OrderStatus.PENDING: None,
