@@ -1,29 +1,29 @@
 """The error tree of the broker layer.
 
-BrokerError                          has a `code` and a sentence that says what to do
-├── BrokerConnectionError            there is no usable link to the broker
-│   ├── BrokerUnreachable            nothing answers at the address
-│   ├── BrokerSilent                 the link is open, but the broker does not answer
-│   ├── ClientIdInUse                another process holds this slot's client id
+BrokerError                          has a `code` and a message that states what to do
+├── BrokerConnectionError            there is no usable connection to the broker
+│   ├── BrokerUnreachable            nothing responds at the address
+│   ├── BrokerSilent                 the connection is open, but the broker does not respond
+│   ├── ClientIdInUse                another process uses this slot's client id
 │   ├── AccountNotManaged            this login does not manage the account
-│   └── WrongEnvironment             a live account behind a paper link, or the reverse
-├── BrokerAPIError                   the broker answered, and the answer cannot be used
-│   ├── IncompleteAccountData        a value or a position is missing: never trade on it
-│   ├── MarketDataUnavailable        no quote, or one that may not be traded on
-│   ├── CapabilityMissing            the connector cannot do what was asked; it is never dropped silently
+│   └── WrongEnvironment             a live account behind a paper connection, or the reverse
+├── BrokerAPIError                   the broker responded, and the response cannot be used
+│   ├── IncompleteAccountData        a value or a position is missing: do not trade
+│   ├── MarketDataUnavailable        no quote, or none that can be traded on
+│   ├── CapabilityMissing            the connector does not support the request; it is never ignored
 │   └── UnknownBroker                no connector of that name is registered
 └── OrderExecutionError              about one order
-    ├── OrderRejected                the broker said no: this is proof, the order does not exist
-    └── OrderOutcomeUnknown          nobody knows: never send it again, reconcile it
+    ├── OrderRejected                the broker rejected the order: this is proof that it does not exist
+    └── OrderOutcomeUnknown          the order may exist: never submit it again, reconcile it
 """
 
 
 class BrokerError(Exception):
-    """Root of everything that a connector raises.
+    """Base class of all errors that a connector raises.
 
     Attributes:
-        code: stable word for programs and documents.
-        message: sentence for people.
+        code: stable identifier, documented in docs/errors.md.
+        message: message for users.
     """
 
     code = "broker_error"
@@ -36,19 +36,19 @@ class BrokerError(Exception):
 
 
 class BrokerConnectionError(BrokerError):
-    """There is no usable link to the broker."""
+    """There is no usable connection to the broker."""
 
     code = "broker_connection"
 
 
-class BrokerUnreachable(BrokerConnectionError):  # noqa: N818 - the words of the tree above
-    """Nothing answers at the broker's address."""
+class BrokerUnreachable(BrokerConnectionError):  # noqa: N818 - named as in the tree above
+    """Nothing responds at the broker's address."""
 
     code = "broker_unreachable"
 
 
 class BrokerSilent(BrokerConnectionError):  # noqa: N818
-    """The link is open, but an answer did not come within its deadline."""
+    """The connection is open, but the broker did not respond within the deadline."""
 
     code = "broker_silent"
 
@@ -66,13 +66,13 @@ class AccountNotManaged(BrokerConnectionError):  # noqa: N818
 
 
 class WrongEnvironment(BrokerConnectionError):  # noqa: N818
-    """A live account behind a paper link, or the reverse."""
+    """A live account behind a paper connection, or the reverse."""
 
     code = "wrong_environment"
 
 
 class BrokerAPIError(BrokerError):
-    """The broker answered, and the answer cannot be used."""
+    """The broker responded, and the response cannot be used."""
 
     code = "broker_api"
 
@@ -84,13 +84,13 @@ class IncompleteAccountData(BrokerAPIError):  # noqa: N818
 
 
 class MarketDataUnavailable(BrokerAPIError):  # noqa: N818
-    """No quote, or none that may be traded on."""
+    """There is no quote, or none that can be traded on."""
 
     code = "market_data_unavailable"
 
 
 class CapabilityMissing(BrokerAPIError):  # noqa: N818
-    """The connector cannot do what was asked of it."""
+    """The connector does not support the request."""
 
     code = "capability_missing"
 
@@ -102,13 +102,13 @@ class UnknownBroker(BrokerAPIError):  # noqa: N818
 
 
 class OrderExecutionError(BrokerError):
-    """Something about one order."""
+    """Base class of errors about one order."""
 
     code = "order_execution"
 
 
 class OrderRejected(OrderExecutionError):  # noqa: N818
-    """The broker refused the order: it does not exist, and nothing of it was filled."""
+    """The broker rejected the order. It does not exist, and nothing was filled."""
 
     code = "order_rejected"
 

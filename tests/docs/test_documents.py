@@ -74,8 +74,8 @@ def test_every_broker_is_in_the_guide(broker):
 
 def test_every_code_of_interactive_brokers_is_explained_as_the_program_explains_it():
     rows = text("docs/operations.md")
-    for code, meaning in IBKR_CODES.items():
-        assert f"| {code} | {meaning.sentence} | {meaning.what_to_do} |" in rows
+    for code, known in IBKR_CODES.items():
+        assert f"| {code} | {known.description} | {known.action} |" in rows
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
