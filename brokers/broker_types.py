@@ -188,6 +188,12 @@ class OrderResult(BrokerValue):
     client_order_id: str = ""
     message: str = ""  # the broker's message
 
+    @classmethod
+    def not_found(cls, account_id: str, order_id: str) -> Self:
+        """Return the result for an order that the broker does not know."""
+        nothing, status = Decimal(0), OrderStatus.NOT_FOUND
+        return cls(account_id=account_id, symbol="", quantity=nothing, status=status, order_id=order_id)
+
 
 class OpenOrder(BrokerValue):
     """An order that is open at the broker, from this or any other client."""

@@ -19,7 +19,6 @@ from brokers.broker_types import (
     Feasibility,
     OpenOrder,
     OrderResult,
-    OrderStatus,
     OrderType,
     OrderUpdate,
     TimeInForce,
@@ -147,10 +146,7 @@ class InteractiveBrokers(BrokerClient):
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
         """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
         self._connection.check_managed(account_id)
-        found = await self._orders.status(account_id, order_id)
-        return found or OrderResult(
-            account_id=account_id, symbol="", quantity=Decimal(0), status=OrderStatus.NOT_FOUND, order_id=order_id
-        )
+        return await self._orders.status(account_id, order_id) or OrderResult.not_found(account_id, order_id)
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
         """Look an order up in open and completed orders. Moves money: no."""

@@ -36,187 +36,149 @@ _AUTOMATIC = "Nothing: the run looks the order up automatically."
 _SUBSCRIBE = "Subscribe to US market data for this login"
 _ALLOW_DELAYED = "or allow delayed quotes in the policy (paper accounts only)."
 
-CODES: dict[int, ErrorCode] = {
-    # connection
-    326: ErrorCode(
-        Effect.CONNECTION,
-        "The client id is in use by another connection to this gateway.",
-        "Wait: the gateway can hold the id of a lost connection for some seconds. If the error persists, look for a "
-        "second worker or tool that uses the same client id.",
-    ),
-    502: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway cannot be reached.",
-        "Start the gateway. Compare IB_HOST and IB_PORT with its settings.",
-    ),
-    504: ErrorCode(Effect.CONNECTION, "There is no connection to the gateway.", "Start the gateway and log in."),
-    507: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway closed the connection.",
-        "Check the gateway: it may have restarted, or two clients use the same client id.",
-    ),
-    100: ErrorCode(
-        Effect.CONNECTION,
-        "Too many messages per second were sent.",
-        "Report it: the connector limits itself to 45 per second.",
-    ),
-    1100: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway has lost its connection to Interactive Brokers. Nothing is confirmed until it is restored.",
-        "Wait for 1102. If it takes long, check the network and the broker's system status page.",
-    ),
-    1101: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway is connected again, but quote subscriptions were lost.",
-        "Nothing: the subscriptions are renewed.",
-    ),
-    1102: ErrorCode(Effect.CONNECTION, "The gateway is connected again.", NO_ACTION),
-    1300: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway's port was changed while it was running.",
-        "Set IB_PORT to the gateway's port and restart the workers.",
-    ),
-    2110: ErrorCode(
-        Effect.CONNECTION,
-        "The gateway has lost its connection to Interactive Brokers and is reconnecting.",
-        "Wait. If it takes long, check the network.",
-    ),
-    # order rejected
-    103: ErrorCode(
-        Effect.REJECTS_ORDER, "The order id was used before.", "Request a new preview: it uses a new order id."
-    ),
-    109: ErrorCode(Effect.REJECTS_ORDER, "The price is outside the range that the broker allows.", _CHECK_ORDER),
-    110: ErrorCode(Effect.REJECTS_ORDER, "The price does not conform to the contract's tick size.", _CHECK_ORDER),
-    200: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "The broker finds no contract for the symbol, or more than one.",
-        "Correct the symbol in the targets or the replacement rules.",
-    ),
-    201: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "The broker rejected the order. Its message states the reason, often margin, permissions or a restriction.",
-        _CHECK_ORDER,
-    ),
-    203: ErrorCode(
-        Effect.REJECTS_ORDER, "The security is not available or not allowed for this account.", _CHECK_ORDER
-    ),
-    321: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "The gateway found the request invalid. A gateway in read-only mode rejects every order with this code.",
-        "Turn off Read-Only API in the gateway's settings. If it is off, report the broker's message.",
-    ),
-    382: ErrorCode(
-        Effect.REJECTS_ORDER, "The price exceeds the percentage limit in the gateway's presets.", _CHECK_ORDER
-    ),
-    383: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "The size exceeds the limit in the gateway's presets.",
-        "Raise the size limit in the gateway's presets, or reduce the order.",
-    ),
-    434: ErrorCode(Effect.REJECTS_ORDER, "The order size is zero.", "Report it: such an order is never planned."),
-    435: ErrorCode(
-        Effect.REJECTS_ORDER, "The order has no account.", "Report it: the connector always sets the account."
-    ),
-    460: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "The account has no trading permission for this security.",
-        "Request the permission from the broker.",
-    ),
-    10243: ErrorCode(
-        Effect.REJECTS_ORDER,
-        "Fractional shares cannot be traded through the API.",
-        "Report it: the connector sends whole shares only.",
-    ),
-    # order stays open
-    399: ErrorCode(
-        Effect.WARNS_ORDER,
-        "The broker sent a warning about the order, for example that it waits for the market to open.",
-        NO_ACTION,
-    ),
-    404: ErrorCode(
-        Effect.WARNS_ORDER,
-        "The order is held until shares for a short sale are located.",
-        "Find out why the run sells short, which it must not. Cancel the order.",
-    ),
-    2109: ErrorCode(
-        Effect.WARNS_ORDER,
-        "The attribute for trading outside regular hours does not apply to this order and is ignored.",
-        NO_ACTION,
-    ),
-    10311: ErrorCode(
-        Effect.WARNS_ORDER,
-        "The order is routed directly to one exchange instead of the broker's smart routing.",
-        "Report it: the connector always uses smart routing.",
-    ),
-    10349: ErrorCode(
-        Effect.WARNS_ORDER,
-        "A preset of the gateway set the time in force. The order is open.",
-        "Remove the time-in-force preset from the gateway.",
-    ),
-    # cancels
-    202: ErrorCode(
-        Effect.CANCELS_ORDER,
-        "The order was cancelled.",
-        "If nobody requested it, read the reason in the broker's message.",
-    ),
-    135: ErrorCode(Effect.CANCEL_FAILED, "The gateway has no order with this id.", _AUTOMATIC),
-    161: ErrorCode(Effect.CANCEL_FAILED, "The order is not in a state in which it can be cancelled.", _AUTOMATIC),
-    10147: ErrorCode(Effect.CANCEL_FAILED, "The order to cancel was not found.", _AUTOMATIC),
-    10148: ErrorCode(
-        Effect.CANCEL_FAILED, "The order cannot be cancelled: it is already filled or cancelled.", _AUTOMATIC
-    ),
-    # quotes
-    101: ErrorCode(
-        Effect.QUOTE,
-        "The login has no free market data lines.",
-        "Nothing at first: the quote is requested again for some seconds. If the error persists, close other quote "
-        "windows of this login, or use fewer symbols.",
-    ),
-    354: ErrorCode(
-        Effect.QUOTE,
-        "The login is not subscribed to market data for this security.",
-        f"{_SUBSCRIBE} and share it with the paper login, {_ALLOW_DELAYED}",
-    ),
-    10089: ErrorCode(
-        Effect.QUOTE, "The security needs a market data subscription for the API.", f"Subscribe to it, {_ALLOW_DELAYED}"
-    ),
-    10090: ErrorCode(Effect.QUOTE, "Part of the market data is not subscribed.", "Subscribe to the missing part."),
-    10167: ErrorCode(
-        Effect.QUOTE,
-        "There is no subscription to live quotes. The broker sends delayed quotes.",
-        f"{_SUBSCRIBE}, {_ALLOW_DELAYED}",
-    ),
-    10168: ErrorCode(
-        Effect.QUOTE,
-        "There is no subscription to live quotes, and delayed quotes are turned off.",
-        f"{_SUBSCRIBE}, or set the policy's market data type to delayed.",
-    ),
-    10186: ErrorCode(
-        Effect.QUOTE, "There is no subscription to live quotes, and no delayed quotes are available.", f"{_SUBSCRIBE}."
-    ),
-    10197: ErrorCode(
-        Effect.QUOTE,
-        "A competing session has taken the live quotes: the same user is logged in elsewhere.",
-        "Log out of TWS, the mobile app or the other gateway, or create a separate user for the rebalancer.",
-    ),
-    # requests
-    162: ErrorCode(Effect.REQUEST, "The broker could not respond to a market data request.", "Try again."),
-    322: ErrorCode(
-        Effect.REQUEST,
-        "The gateway could not process a request.",
-        "Try again. If the error persists, report the broker's message.",
-    ),
-    # notices
-    2103: ErrorCode(Effect.NOTICE, "A market data farm is disconnected.", "Wait. Quotes can be missing until 2104."),
-    2104: ErrorCode(Effect.NOTICE, "A market data farm is connected.", NO_ACTION),
-    2105: ErrorCode(Effect.NOTICE, "A historical data farm is disconnected.", NO_ACTION),
-    2106: ErrorCode(Effect.NOTICE, "A historical data farm is connected.", NO_ACTION),
-    2107: ErrorCode(Effect.NOTICE, "A historical data farm is idle.", NO_ACTION),
-    2108: ErrorCode(Effect.NOTICE, "A market data farm is idle.", NO_ACTION),
-    2119: ErrorCode(Effect.NOTICE, "A market data farm is connecting.", NO_ACTION),
-    2157: ErrorCode(Effect.NOTICE, "The security definition farm is disconnected.", "Wait for 2158."),
-    2158: ErrorCode(Effect.NOTICE, "The security definition farm is connected.", NO_ACTION),
+_TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
+    Effect.CONNECTION: {
+        326: (
+            "The client id is in use by another connection to this gateway.",
+            (
+                "Wait: the gateway can hold the id of a lost connection for some seconds. If the error persists, look "
+                "for a second worker or tool that uses the same client id."
+            ),
+        ),
+        502: ("The gateway cannot be reached.", "Start the gateway. Compare IB_HOST and IB_PORT with its settings."),
+        504: ("There is no connection to the gateway.", "Start the gateway and log in."),
+        507: (
+            "The gateway closed the connection.",
+            "Check the gateway: it may have restarted, or two clients use the same client id.",
+        ),
+        100: ("Too many messages per second were sent.", "Report it: the connector limits itself to 45 per second."),
+        1100: (
+            "The gateway has lost its connection to Interactive Brokers. Nothing is confirmed until it is restored.",
+            "Wait for 1102. If it takes long, check the network and the broker's system status page.",
+        ),
+        1101: (
+            "The gateway is connected again, but quote subscriptions were lost.",
+            "Nothing: the subscriptions are renewed.",
+        ),
+        1102: ("The gateway is connected again.", NO_ACTION),
+        1300: (
+            "The gateway's port was changed while it was running.",
+            "Set IB_PORT to the gateway's port and restart the workers.",
+        ),
+        2110: (
+            "The gateway has lost its connection to Interactive Brokers and is reconnecting.",
+            "Wait. If it takes long, check the network.",
+        ),
+    },
+    Effect.REJECTS_ORDER: {
+        103: ("The order id was used before.", "Request a new preview: it uses a new order id."),
+        109: ("The price is outside the range that the broker allows.", _CHECK_ORDER),
+        110: ("The price does not conform to the contract's tick size.", _CHECK_ORDER),
+        200: (
+            "The broker finds no contract for the symbol, or more than one.",
+            "Correct the symbol in the targets or the replacement rules.",
+        ),
+        201: (
+            "The broker rejected the order. Its message states the reason, often margin, permissions or a restriction.",
+            _CHECK_ORDER,
+        ),
+        203: ("The security is not available or not allowed for this account.", _CHECK_ORDER),
+        321: (
+            "The gateway found the request invalid. A gateway in read-only mode rejects every order with this code.",
+            "Turn off Read-Only API in the gateway's settings. If it is off, report the broker's message.",
+        ),
+        382: ("The price exceeds the percentage limit in the gateway's presets.", _CHECK_ORDER),
+        383: (
+            "The size exceeds the limit in the gateway's presets.",
+            "Raise the size limit in the gateway's presets, or reduce the order.",
+        ),
+        434: ("The order size is zero.", "Report it: such an order is never planned."),
+        435: ("The order has no account.", "Report it: the connector always sets the account."),
+        460: ("The account has no trading permission for this security.", "Request the permission from the broker."),
+        10243: (
+            "Fractional shares cannot be traded through the API.",
+            "Report it: the connector sends whole shares only.",
+        ),
+    },
+    Effect.WARNS_ORDER: {
+        399: (
+            "The broker sent a warning about the order, for example that it waits for the market to open.",
+            NO_ACTION,
+        ),
+        404: (
+            "The order is held until shares for a short sale are located.",
+            "Find out why the run sells short, which it must not. Cancel the order.",
+        ),
+        2109: (
+            "The attribute for trading outside regular hours does not apply to this order and is ignored.",
+            NO_ACTION,
+        ),
+        10311: (
+            "The order is routed directly to one exchange instead of the broker's smart routing.",
+            "Report it: the connector always uses smart routing.",
+        ),
+        10349: (
+            "A preset of the gateway set the time in force. The order is open.",
+            "Remove the time-in-force preset from the gateway.",
+        ),
+    },
+    Effect.CANCELS_ORDER: {
+        202: ("The order was cancelled.", "If nobody requested it, read the reason in the broker's message."),
+    },
+    Effect.CANCEL_FAILED: {
+        135: ("The gateway has no order with this id.", _AUTOMATIC),
+        161: ("The order is not in a state in which it can be cancelled.", _AUTOMATIC),
+        10147: ("The order to cancel was not found.", _AUTOMATIC),
+        10148: ("The order cannot be cancelled: it is already filled or cancelled.", _AUTOMATIC),
+    },
+    Effect.QUOTE: {
+        101: (
+            "The login has no free market data lines.",
+            (
+                "Nothing at first: the quote is requested again for some seconds. If the error persists, close other "
+                "quote windows of this login, or use fewer symbols."
+            ),
+        ),
+        354: (
+            "The login is not subscribed to market data for this security.",
+            f"{_SUBSCRIBE} and share it with the paper login, {_ALLOW_DELAYED}",
+        ),
+        10089: ("The security needs a market data subscription for the API.", f"Subscribe to it, {_ALLOW_DELAYED}"),
+        10090: ("Part of the market data is not subscribed.", "Subscribe to the missing part."),
+        10167: (
+            "There is no subscription to live quotes. The broker sends delayed quotes.",
+            f"{_SUBSCRIBE}, {_ALLOW_DELAYED}",
+        ),
+        10168: (
+            "There is no subscription to live quotes, and delayed quotes are turned off.",
+            f"{_SUBSCRIBE}, or set the policy's market data type to delayed.",
+        ),
+        10186: ("There is no subscription to live quotes, and no delayed quotes are available.", f"{_SUBSCRIBE}."),
+        10197: (
+            "A competing session has taken the live quotes: the same user is logged in elsewhere.",
+            "Log out of TWS, the mobile app or the other gateway, or create a separate user for the rebalancer.",
+        ),
+    },
+    Effect.REQUEST: {
+        162: ("The broker could not respond to a market data request.", "Try again."),
+        322: (
+            "The gateway could not process a request.",
+            "Try again. If the error persists, report the broker's message.",
+        ),
+    },
+    Effect.NOTICE: {
+        2103: ("A market data farm is disconnected.", "Wait. Quotes can be missing until 2104."),
+        2104: ("A market data farm is connected.", NO_ACTION),
+        2105: ("A historical data farm is disconnected.", NO_ACTION),
+        2106: ("A historical data farm is connected.", NO_ACTION),
+        2107: ("A historical data farm is idle.", NO_ACTION),
+        2108: ("A market data farm is idle.", NO_ACTION),
+        2119: ("A market data farm is connecting.", NO_ACTION),
+        2157: ("The security definition farm is disconnected.", "Wait for 2158."),
+        2158: ("The security definition farm is connected.", NO_ACTION),
+    },
 }
+CODES = {code: ErrorCode(effect, *texts) for effect, codes in _TEXTS.items() for code, texts in codes.items()}
 """Every code that the connector handles, documented in docs/operations.md."""
 
 

@@ -145,7 +145,7 @@ class SimulatedBroker(BrokerClient):
         for order in await self._request_account(account_id, _orders, account_id):
             if order.order_id == order_id:
                 return mapping.order_result(order)
-        return mapping.not_found(account_id, order_id)
+        return OrderResult.not_found(account_id, order_id)
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
         """Look an order up in open and completed orders. Moves money: no."""

@@ -66,13 +66,6 @@ def order_result(order: SimulatedOrder) -> OrderResult:
     )
 
 
-def not_found(account_id: str, order_id: str) -> OrderResult:
-    """Return the result for an unknown order."""
-    return OrderResult(
-        account_id=account_id, symbol="", quantity=Decimal(0), status=OrderStatus.NOT_FOUND, order_id=order_id
-    )
-
-
 def open_order(order: SimulatedOrder) -> OpenOrder:
     """Return an order as an open order."""
     return OpenOrder(

@@ -192,9 +192,7 @@ class ToyBroker(BrokerClient):
 
     async def get_order_status(self, account_id, order_id):
         self._check(account_id)
-        unknown = OrderResult(
-            account_id=account_id, symbol="", quantity=Decimal(0), status=OrderStatus.NOT_FOUND, order_id=order_id
-        )
+        unknown = OrderResult.not_found(account_id, order_id)
         return next((order for order in self.records.orders if order.order_id == order_id), unknown)
 
     async def find_order(self, account_id, client_order_id):
