@@ -64,11 +64,9 @@ class InteractiveBrokers(BrokerClient):
     def _prepare(self) -> None:
         """Create the state of a connection. A connection is never opened twice, so none of it is reused."""
         settings, gateway, limits = self.settings, self._gateway, self.limits
-        self._quotes = Quotes(settings, gateway, limits, self.price_cache)
         self._order_tracker = OrderTracker(settings.client_id, self._publish)
-        self._connection = GatewayConnection(
-            settings, gateway, limits, self._order_tracker, self._quotes, self._on_error
-        )
+        self._connection = GatewayConnection(settings, gateway, limits, self._order_tracker, self._on_error)
+        self._quotes = Quotes(settings, gateway, limits, self._connection, self.price_cache)
         self._contracts = Contracts(self._connection, self.contract_cache)
         self._accounts = Accounts(limits, self._connection, self._order_tracker, self._quotes)
         self._orders = Orders(settings, limits, self._connection, self._order_tracker, self._contracts)
@@ -79,7 +77,7 @@ class InteractiveBrokers(BrokerClient):
         """Open the connection with the slot's client id. Moves money: no."""
         await self.disconnect()
         self._prepare()
-        await self._connection.open()
+        await self._connection.open(self._quotes)
 
     async def disconnect(self) -> None:
         """Close the connection once every submitted order is acknowledged. Moves money: no."""
@@ -104,7 +102,7 @@ class InteractiveBrokers(BrokerClient):
         return await self._accounts.positions(account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
-        return await self._quotes.fetch(self._connection, await self._contracts.of(symbols))
+        return await self._quotes.fetch(await self._contracts.of(symbols))
 
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Return the symbols that do not have exactly one contract of a US stock or ETF. Moves money: no."""

@@ -44,14 +44,12 @@ class GatewayConnection:
         gateway: GatewaySettings,
         limits: Limits,
         order_tracker: OrderTracker,
-        ticks: TickListener,
         on_error: Callable[[int, int, str], None],
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._limits = limits
         self._order_tracker = order_tracker
-        self._ticks = ticks
         self._on_error = on_error
         self._ib: IBClient | None = None
         self._refusal: asyncio.Future[BrokerConnectionError] | None = None
@@ -64,8 +62,8 @@ class GatewayConnection:
 
     # ---- opening and closing
 
-    async def open(self) -> None:
-        """Connect. While the gateway holds the client id of a lost connection, retry with it until the deadline.
+    async def open(self, ticks: TickListener) -> None:
+        """Connect, and retry until the deadline while the gateway holds the client id of a lost connection.
 
         Raises:
             BrokerConnectionError: The subclass names the reason.
@@ -75,7 +73,7 @@ class GatewayConnection:
         pause = self._limits.connect_retry_seconds
         while True:
             try:
-                await self._open_once(deadline - loop.time())
+                await self._open_once(ticks, deadline - loop.time())
             except ClientIdInUse:
                 if loop.time() + pause >= deadline:
                     raise
@@ -108,8 +106,8 @@ class GatewayConnection:
             await asyncio.shield(self._initial_download)
         _ = self.ib
 
-    async def _open_once(self, seconds: float) -> None:
-        ib = IBClient(self._order_tracker, self._ticks)
+    async def _open_once(self, ticks: TickListener, seconds: float) -> None:
+        ib = IBClient(self._order_tracker, ticks)
         refusal: asyncio.Future[BrokerConnectionError] = asyncio.get_running_loop().create_future()
         self._refusal = refusal
         self._broker_up.set()

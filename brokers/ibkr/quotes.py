@@ -33,11 +33,13 @@ class Quotes:
         settings: ConnectionSettings,
         gateway: GatewaySettings,
         limits: Limits,
+        connection: GatewayConnection,
         cache: TimedCache[ContractPrice],
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._limits = limits
+        self._connection = connection
         self._cache = cache
         self._streams: dict[int, QuoteStream] = {}
         self._request_ids: dict[str, int] = {}  # by symbol
@@ -49,30 +51,28 @@ class Quotes:
 
     # ---- fetching
 
-    async def fetch(
-        self, connection: GatewayConnection, contracts: Mapping[str, ContractFacts]
-    ) -> dict[str, ContractPrice]:
+    async def fetch(self, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
         """Return the quotes of the contracts that arrive before the deadline.
 
         Raises:
             MarketDataUnavailable: The broker refuses every quote; the message is the broker's.
         """
-        await connection.until_broker_up()
-        self._set_data_type(connection)
+        await self._connection.until_broker_up()
+        self._set_data_type()
         requested: dict[str, QuoteStream] = {}
         try:
             for symbol, facts in contracts.items():
-                requested[symbol] = stream = self._stream(connection, facts)
+                requested[symbol] = stream = self._stream(facts)
                 stream.waiters += 1
-            await self._until_complete(connection, list(requested.values()))
+            await self._until_complete(list(requested.values()))
         except TimeoutError:
             missing = [symbol for symbol, stream in requested.items() if not stream.is_complete]
             logger.warning("No two-sided quote in time for %s", ", ".join(missing))
         finally:
             for stream in requested.values():
                 stream.waiters -= 1
-            self._release_later(connection, self._limits.quote_reuse_seconds)
-        _ = connection.ib  # raises if the connection was lost
+            self._release_later(self._limits.quote_reuse_seconds)
+        _ = self._connection.ib  # raises if the connection was lost
         refused = [stream for stream in requested.values() if stream.refused]
         if requested and len(refused) == len(requested):
             raise MarketDataUnavailable("; ".join(sorted({stream.message for stream in refused})))
@@ -93,16 +93,14 @@ class Quotes:
         self._streams.clear()
         self._request_ids.clear()
 
-    async def _until_complete(self, connection: GatewayConnection, streams: list[QuoteStream]) -> None:
+    async def _until_complete(self, streams: list[QuoteStream]) -> None:
         async with asyncio.timeout(self._deadline_seconds(streams)) as deadline:
-            finding_lines = asyncio.create_task(
-                self._find_lines(connection, streams, deadline), name="market data lines"
-            )
+            finding_lines = asyncio.create_task(self._find_lines(streams, deadline), name="market data lines")
             try:
                 for stream in streams:
-                    while not stream.is_complete and connection.is_up:
+                    while not stream.is_complete and self._connection.is_up:
                         stream.updated.clear()
-                        await _first(stream.updated, connection.ended)
+                        await _first(stream.updated, self._connection.ended)
             finally:
                 finding_lines.cancel()
                 (error,) = await asyncio.gather(finding_lines, return_exceptions=True)
@@ -113,9 +111,7 @@ class Quotes:
         """Return the timeout; longer if the message rate does not allow all requests and releases within it."""
         return max(self._settings.quote_timeout_seconds, 2 * len(streams) / MESSAGES_PER_SECOND)
 
-    async def _find_lines(
-        self, connection: GatewayConnection, streams: list[QuoteStream], deadline: asyncio.Timeout
-    ) -> None:
+    async def _find_lines(self, streams: list[QuoteStream], deadline: asyncio.Timeout) -> None:
         """Find a quote or a market data line for each stream without one, and extend the deadline meanwhile."""
         loop = asyncio.get_running_loop()
         last = loop.time() + max(self._limits.max_line_wait_seconds, self._deadline_seconds(streams))
@@ -128,7 +124,7 @@ class Quotes:
                 # A concurrent request for the symbol may have opened it, or used up the retries.
                 if stream.needs_line and self._may_retry(loop.time()):
                     self._remove(self._request_ids.get(stream.facts.symbol), stream)
-                    self._request(connection, stream)
+                    self._request(stream)
             deadline.reschedule(min(loop.time() + self._deadline_seconds(streams), last))
 
     def _may_retry(self, now: float) -> bool:
@@ -149,29 +145,29 @@ class Quotes:
 
     # ---- streams and market data lines
 
-    def _set_data_type(self, connection: GatewayConnection) -> None:
+    def _set_data_type(self) -> None:
         wanted = self._gateway.market_data_type
         if wanted == LIVE and self._gateway.allow_delayed_quotes:
             wanted = DELAYED
         if wanted != self._data_type:
-            connection.ib.client.reqMarketDataType(wanted)
+            self._connection.ib.client.reqMarketDataType(wanted)
             self._data_type = wanted
 
-    def _stream(self, connection: GatewayConnection, facts: ContractFacts) -> QuoteStream:
+    def _stream(self, facts: ContractFacts) -> QuoteStream:
         request_id = self._request_ids.get(facts.symbol)
         if request_id is not None:
             stream = self._streams[request_id]
             if stream.waiters or stream.is_fresh(self._limits.quote_reuse_seconds):
                 return stream
-            self._close(connection, request_id)
+            self._close(request_id)
         stream = QuoteStream(facts)
-        self._request(connection, stream)
+        self._request(stream)
         return stream
 
-    def _request(self, connection: GatewayConnection, stream: QuoteStream) -> None:
+    def _request(self, stream: QuoteStream) -> None:
         """Request the stream under a new request id, if this client has a market data line for it."""
-        client = connection.ib.client
-        stream.has_line = self._has_free_line(connection)
+        client = self._connection.ib.client
+        stream.has_line = self._has_free_line()
         if not stream.has_line:
             limit = self._limits.max_market_data_lines
             stream.line_message = f"More than {limit} symbols were requested at once."
@@ -181,7 +177,7 @@ class Quotes:
         if stream.has_line:
             client.reqMktData(request_id, to_ib_contract(stream.facts), "", False, False, [])
 
-    def _has_free_line(self, connection: GatewayConnection) -> bool:
+    def _has_free_line(self) -> bool:
         """Return whether this client has a free line. If needed, close its oldest stream that is not needed."""
         streaming = {request_id: stream for request_id, stream in self._streams.items() if stream.has_line}
         if len(streaming) < self._limits.max_market_data_lines:
@@ -189,16 +185,16 @@ class Quotes:
         unneeded = (number for number, stream in streaming.items() if stream.is_complete or not stream.waiters)
         if (request_id := next(unneeded, None)) is None:
             return False
-        self._close(connection, request_id)
+        self._close(request_id)
         return True
 
-    def _close(self, connection: GatewayConnection, request_id: int) -> None:
+    def _close(self, request_id: int) -> None:
         stream = self._streams[request_id]
         self._remove(request_id, stream)
         if (mid := stream.mid()) is not None:
             self._mids[stream.facts.symbol] = mid
         if stream.has_line and not stream.refused:
-            connection.ib.client.cancelMktData(request_id)
+            self._connection.ib.client.cancelMktData(request_id)
 
     def _remove(self, request_id: int | None, stream: QuoteStream) -> None:
         """Remove the stream if it still has this request id. Its symbol can have a newer stream."""
@@ -208,19 +204,19 @@ class Quotes:
         if self._request_ids.get(stream.facts.symbol) == request_id:
             del self._request_ids[stream.facts.symbol]
 
-    def _release_later(self, connection: GatewayConnection, seconds: float) -> None:
+    def _release_later(self, seconds: float) -> None:
         if self._release is not None:
             self._release.cancel()
-        self._release = asyncio.get_running_loop().call_later(seconds, self._release_unused, connection)
+        self._release = asyncio.get_running_loop().call_later(seconds, self._release_unused)
 
-    def _release_unused(self, connection: GatewayConnection) -> None:
-        if not connection.is_up:
+    def _release_unused(self) -> None:
+        if not self._connection.is_up:
             return
         unused = [request_id for request_id, stream in self._streams.items() if not stream.waiters]
         for request_id in unused[: self._limits.max_lines_per_release]:
-            self._close(connection, request_id)
+            self._close(request_id)
         if len(unused) > self._limits.max_lines_per_release:
-            self._release_later(connection, self._limits.release_interval_seconds)
+            self._release_later(self._limits.release_interval_seconds)
 
     # ---- messages of the broker
 

@@ -9,7 +9,7 @@ from django.core.management import get_commands
 from accounts.models import RebalancePolicy
 from brokers.exceptions import BrokerError
 from brokers.ibkr.errors import CODES as IBKR_CODES
-from brokers.registry import broker_names
+from brokers.registry import broker_names, settings_models
 from calculator import reason_codes as calculator_codes
 from rebalancer_site.environment import Environment
 from trading.error_codes import all_codes
@@ -70,6 +70,12 @@ def test_every_code_in_the_program_is_a_known_one():
 @pytest.mark.parametrize("broker", broker_names())
 def test_every_broker_is_in_the_guide(broker):
     assert f"| `{broker}` |" in text("docs/adding_a_broker.md")
+
+
+@pytest.mark.parametrize("broker", broker_names())
+def test_every_connector_setting_is_in_the_guide(broker):
+    names = list(settings_models()[broker].model_fields)
+    assert re.findall(rf"^\| `{broker}` \| `(\w+)` \|", text("docs/adding_a_broker.md"), re.MULTILINE) == names
 
 
 def test_every_code_of_interactive_brokers_is_explained_as_the_program_explains_it():
