@@ -37,7 +37,7 @@ def assert_orders_are_safe(records: AccountRecords) -> None:
         if order.ref.startswith("rb-"):
             assert row is not None, f"{order.ref} has no row"
         if order.is_open and row is not None:
-            assert row.state in OrderState.unsettled(), f"{order.ref} is open, but its row is {row.state}"
+            assert row.state in OrderState.open_states(), f"{order.ref} is open, but its row is {row.state}"
 
 
 def assert_runs_are_resolved(records: AccountRecords) -> None:

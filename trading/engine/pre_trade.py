@@ -81,7 +81,9 @@ class PreTradeSteps:
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
-        await self._journal.tell("open_orders_cancelled", f"Cancelled {len(proposal.open_orders)} open orders.")
+        await self._journal.add_timeline_entry(
+            "open_orders_cancelled", f"Cancelled {len(proposal.open_orders)} open orders."
+        )
 
     async def _open_orders_left(self) -> list[OpenOrder]:
         left = await self._client.get_open_orders(self._ticket.account_id)

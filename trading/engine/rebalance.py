@@ -34,7 +34,6 @@ from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.pre_trade import PreTradeSteps, refuse_unknown
 from trading.engine.report import make_report
-from trading.error_codes import HELD
 from trading.errors import AccountChanged, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
@@ -94,8 +93,8 @@ class Rebalancer(BaseRebalancer):
         self._link = link
         self._journal = journal
         self._calendar = calendar
-        self._calculator = TradeCalculator(context.policy.calculator_config())
-        self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
+        self._calculator = TradeCalculator(context.policy.sizing)
+        self._checks = PlanChecks(context, link.client, calendar, before.recently_filled)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -106,7 +105,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(context.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held)
+        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held_symbols)
         self._loose_ends = PreTradeSteps(context, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
@@ -135,7 +134,7 @@ class Rebalancer(BaseRebalancer):
         guards, proposal = await self._plan()
         plan_guards, open_orders = await self._look_at_plan(proposal)
         proposal = proposal.beside(open_orders)
-        enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
+        enforce(plan_guards, self._ticket.source)
         await self._keep_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
@@ -182,10 +181,10 @@ class Rebalancer(BaseRebalancer):
 
     async def _hold_for_approval(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""
-        held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
+        held = next((guard for guard in guards if guard.needs_approval), None)
         if held is None:
             if rule := self._checks.approved_by_rule(proposal, guards):
-                await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
+                await self._journal.record_auto_approval(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)
@@ -259,11 +258,13 @@ class Rebalancer(BaseRebalancer):
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=proposal.result.model_dump(mode="json"),
-                plan_digest=proposal.result.plan.digest,
+                plan_hash=proposal.result.plan.digest,
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
-            self._journal.tell("planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."),
+            self._journal.add_timeline_entry(
+                "planned", f"Planned {len(trades)} orders." if trades else "Nothing needs trading."
+            ),
         )
 
     # ---- the orders
@@ -279,7 +280,9 @@ class Rebalancer(BaseRebalancer):
         buys = TradeCalculator.fit_buys(proposal.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             what = "settled cash" if spendable < cash else "cash there is"
-            await self._journal.tell("buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning")
+            await self._journal.add_timeline_entry(
+                "buys_reduced", f"Buys were cut to the {what} (${spendable:,.2f}).", "warning"
+            )
         return await self._send(RunStep.BUYS, proposal, buys)
 
     async def _send(self, step: RunStep, proposal: Proposal, trades: Sequence[Trade]) -> list[OrderView]:
@@ -288,7 +291,9 @@ class Rebalancer(BaseRebalancer):
         _, orders, _ = await run_concurrently(
             self._journal.record(step),
             self._journal.plan_orders([self._order(trade, proposal) for trade in trades]),
-            self._journal.tell(str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."),
+            self._journal.add_timeline_entry(
+                str(step), f"{len(trades)} {'sell' if step == RunStep.SELLS else 'buy'} orders."
+            ),
         )
         reached(FailPoint.ORDERS_COMMITTED, self._ticket.account_id)
         done = await self._phase.carry_out(orders)
@@ -323,7 +328,7 @@ class Rebalancer(BaseRebalancer):
         ours = {order.pk for order in orders}
         told = [order for order in all_orders if order.submitted_at or order.pk in ours]
         report, warnings = make_report(proposal.result, after, told)
-        await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.store_value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,

@@ -19,6 +19,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer, SlotResources
+from trading.error_codes import Stage
 from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
@@ -38,8 +39,6 @@ ATTEMPTS = 3
 BACK_OFF_SECONDS = 1.0
 PATIENCE_SECONDS = 300
 """For so long a run that has sent orders, or whose client id is taken, waits for the broker; then a person looks."""
-SETTLED_LATER = frozenset({"orders_unknown"})
-"""Guards that the broker's records can still change: not asked before there is a link."""
 
 
 class RunSupervisor:
@@ -81,7 +80,7 @@ class RunSupervisor:
                 await self._fail(
                     journal,
                     "internal_error",
-                    "Something went wrong that nobody foresaw; the log has the details.",
+                    "Unexpected error; see the log.",
                 )
 
     async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
@@ -101,7 +100,7 @@ class RunSupervisor:
                 link, before = await self._link_and_beforehand(context, run.event_id, journal)
                 await Rebalancer(context, link, journal, self._calendar, before).carry_out()
             except AccountChanged as change:
-                await journal.tell("account_changed", f"{change.message} Planning again.", "warning")
+                await journal.add_timeline_entry("account_changed", f"{change.message} Planning again.", "warning")
                 self._link.forget_quotes(run.event_id)
             except ClientIdInUse as taken:
                 await self._wait_for_client_id(journal, taken)
@@ -111,7 +110,7 @@ class RunSupervisor:
                 self._link.forget_quotes(run.event_id)  # of a link that holds they may be what failed
                 if attempt == ATTEMPTS or isinstance(trouble, (AccountNotManaged, WrongEnvironment)):
                     raise  # the latter two do not pass by themselves
-                await journal.tell("connection_lost", f"{trouble.message} Connecting again.", "warning")
+                await journal.add_timeline_entry("connection_lost", f"{trouble.message} Connecting again.", "warning")
                 await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:
                 return
@@ -128,12 +127,12 @@ class RunSupervisor:
     async def _meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
         if context.strategy is not None:
             self._link.targets(context, event_id).ask_for(context.strategy)
-        return await journal.beforehand(context.account_pk)
+        return await journal.read_prior_state(context.account_pk)
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
-        guards = await sync_to_async(self._guards_before_connecting)(context)
-        enforce([guard for guard in guards if guard.code not in SETTLED_LATER], context.source)
+        results = await sync_to_async(self._guards_before_connecting)(context)
+        enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
 
     def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
         if runs.has_sent_orders(context.pk):
@@ -143,7 +142,7 @@ class RunSupervisor:
     async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
         """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
         self.broker_is_away = True
-        seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
+        seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
         if seconds > PATIENCE_SECONDS:
             raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
         await journal.release()
@@ -171,7 +170,7 @@ class RunSupervisor:
             message = f"{trouble.message} Orders of this run were sent, and the broker is away for {seconds:.0f} s."
             await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, message)
             return
-        await journal.tell(
+        await journal.add_timeline_entry(
             "connection_lost", f"{trouble.message} Orders were sent before: the run is taken up again.", "error"
         )
 

@@ -83,9 +83,7 @@ class PlanInputsReader:
             await self._journal.record(RunStep.TARGETS)
         published = await self._targets.of(self._ticket.strategy)
         try:
-            replaced = apply_replacements(
-                published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()
-            )
+            replaced = apply_replacements(published, self._ticket.replacement_rules, self._ticket.policy.replacements)
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
@@ -104,6 +102,6 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self._journal.store_value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

@@ -46,7 +46,7 @@ def test_a_preview_plans_and_sends_nothing(make_account):
     run = carry_out(make_account(), PREVIEW)
     assert (run.state, run.error_code) == ("completed", "")
     assert {trade["symbol"] for trade in run.result["trades"]} == {"SPY", "IEF"}
-    assert run.plan_digest and run.plan_expires_at
+    assert run.plan_hash and run.plan_expires_at
     assert not SimulatedOrder.objects.exists() and not Order.objects.exists()
 
 
@@ -64,7 +64,7 @@ def test_at_quoted_fills_what_is_executed_is_what_was_previewed(make_account):
     account = make_account(positions={"VTI": "40", "SPY": "20"}, cash="9000")
     preview = carry_out(account, PREVIEW)
     run = carry_out(account)
-    assert run.plan_digest == preview.plan_digest
+    assert run.plan_hash == preview.plan_hash
     sent = {order.symbol: order.filled_quantity for order in run.orders.all()}
     assert sent == {trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]}
 
@@ -311,7 +311,7 @@ def test_a_second_execution_in_a_session_is_deferred_to_the_next(make_account):
     assert (first.state, second.state, second.error_code) == ("completed", "deferred", "trade_guard")
     assert second.not_before > second.queued_at
     titles = list(Notification.objects.order_by("id").values_list("title", flat=True))
-    assert titles == ["Rebalance completed: U1", "Rebalance deferred by the trade guard: U1"]
+    assert titles == ["Rebalance completed: U1", "Rebalance deferred (trade guard): U1"]
 
 
 @pytest.mark.parametrize("share", ["U1", "U7"])
