@@ -43,8 +43,9 @@ check: setup  ## Check format, lint, types, layers, spelling, migrations, vulner
 	$(BIN)/python manage.py check
 	$(BIN)/python tools/audit.py
 
-docs: setup  ## Write the settings into docs/configuration.md and .env.example
+docs: setup  ## Write settings and error codes into docs/ and .env.example
 	$(BIN)/python -m tools.settings_docs
+	$(BIN)/python -m tools.error_docs
 
 bench: setup  ## Run all benchmarks; update the tables in docs/
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt

@@ -7,13 +7,10 @@ import pytest
 from django.core.management import get_commands
 
 from accounts.models import RebalancePolicy
-from brokers.exceptions import BrokerError
 from brokers.ibkr.errors import CODES as IBKR_CODES
-from brokers.registry import broker_names
-from calculator import reason_codes as calculator_codes
+from brokers.registry import broker_names, settings_models
 from rebalancer_site.environment import Environment, is_secret
 from tools.settings_docs import generated_files
-from trading.error_codes import all_codes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -50,42 +47,21 @@ def test_every_command_is_documented(command):
     assert re.search(rf"^\| `{command}[ `]", text("docs/commands.md"), re.MULTILINE)
 
 
-def codes():
-    def tree(error):
-        return [error, *(leaf for child in error.__subclasses__() for leaf in tree(child))]
-
-    return sorted(
-        {error.code for error in tree(BrokerError)}
-        | set(all_codes())
-        | set(calculator_codes.REFUSALS | calculator_codes.REASONS | calculator_codes.WARNINGS)
-    )
-
-
-@pytest.mark.parametrize("code", codes())
-def test_every_code_is_documented(code):
-    assert f"| `{code}` |" in text("docs/errors.md")
-
-
-def test_every_code_in_the_program_is_a_known_one():
-    source = "\n".join(
-        path.read_text() for folder in ("trading", "calculator") for path in (ROOT / folder).rglob("*.py")
-    )
-    raised = set(
-        re.findall(r'(?:Refused|RunFailed|NeedsAttention|Deferred|EventRejected|_Passing)\(\s*"(\w+)"', source)
-    )
-    assert len(raised) > 30
-    assert raised <= set(codes())
-
-
 @pytest.mark.parametrize("broker", broker_names())
 def test_every_broker_is_in_the_guide(broker):
     assert f"| `{broker}` |" in text("docs/adding_a_broker.md")
 
 
+@pytest.mark.parametrize("broker", broker_names())
+def test_every_connector_setting_is_in_the_guide(broker):
+    names = list(settings_models()[broker].model_fields)
+    assert re.findall(rf"^\| `{broker}` \| `(\w+)` \|", text("docs/adding_a_broker.md"), re.MULTILINE) == names
+
+
 def test_every_code_of_interactive_brokers_is_explained_as_the_program_explains_it():
     rows = text("docs/operations.md")
-    for code, meaning in IBKR_CODES.items():
-        assert f"| {code} | {meaning.sentence} | {meaning.what_to_do} |" in rows
+    for code, known in IBKR_CODES.items():
+        assert f"| {code} | {known.description} | {known.action} |" in rows
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -8,10 +8,10 @@ from django.utils import timezone
 from accounts.models import Account
 from trading.access.audit import note
 from trading.access.two_factor import code_missing, confirm_live
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 from trading.errors import Refused
 from trading.inbox.receive import request_run
-from trading.journal.runs import ask_to_stop
+from trading.journal import runs
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
@@ -63,7 +63,9 @@ def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
     # These hold a plan back until a person has seen it, and whoever sends it from its page has.
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] not in HELD]
+    blocking = [
+        guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
+    ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 
@@ -96,8 +98,8 @@ def execute_preview(
         return preview.execution
     if refusal := why_not(preview, person):
         raise refusal
-    if digest != preview.plan_digest:
-        raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
+    if digest != preview.plan_hash:
+        raise Refused("plan_hash_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
     # The bearer of a token was verified when it was made.
     confirm_live(preview.account, person, typed_account_id, code if source == EventSource.ADMIN else None)
     note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {digest}.", person=person)
@@ -120,6 +122,6 @@ def request_stop(run: RebalanceRun, person: User) -> None:
     """
     if not may_execute(person, run.account):
         raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
-    if not ask_to_stop(run.pk, str(person)):
+    if not runs.request_stop(run.pk, str(person)):
         raise Refused("run_ended", "The run has ended: there is nothing to stop.")
     note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=person)

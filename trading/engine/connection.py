@@ -14,12 +14,11 @@ from brokers.broker_types import ConnectionSettings
 from brokers.registry import connector_class
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import DEFAULT_TIMINGS, Timings
-from trading.journal.leases import Lease, note_client_id_in_use
+from trading.journal.leases import Lease, record_client_id_in_use
 from trading.orders.update_router import OrderUpdateRouter
-from trading.planning.contract_cache import DatabaseContractCache
-from trading.planning.price_cache import DatabasePriceCache
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
+from trading.planning.timed_cache import contract_cache, price_cache
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -37,21 +36,19 @@ def make_client(
     quote_timeout_seconds: float = DEFAULT_TIMINGS.quotes_seconds,
 ) -> BrokerClient:
     """Return the slot's client, not connected yet. Hold the slot's lease before you connect it."""
-    return connector_class(slot.broker)(
+    connector = connector_class(slot.broker)
+    return connector(
         ConnectionSettings(
             environment=slot.environment,
             client_id=slot.client_id,
             account_ids=account_ids,
-            host=settings.IB_HOST,
-            port=settings.IB_PORT,
             connection_timeout_seconds=float(policy.connection_timeout_seconds),
             request_timeout_seconds=float(policy.request_timeout_seconds),
             quote_timeout_seconds=quote_timeout_seconds,
-            allow_delayed_quotes=policy.allow_delayed_quotes,
-            market_data_type=policy.market_data_type,
+            connector=connector.Settings.load(settings, policy),
         ),
-        DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
-        DatabaseContractCache(slot.broker),
+        price_cache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
+        contract_cache(slot.broker),
     )
 
 
@@ -129,7 +126,7 @@ class SlotConnection:
         self._updates.open()
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         if slot.in_use_since is not None:
-            await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
+            await sync_to_async(record_client_id_in_use)(self._lease, in_use=False)
         reached(FailPoint.CONNECTED)
 
     async def _close(self) -> None:

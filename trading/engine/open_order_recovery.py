@@ -38,7 +38,7 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
 
 def ended_runs_with_open_orders() -> list[RebalanceRun]:
     """Return the runs that have ended with orders that may be open at the broker."""
-    runs = RebalanceRun.objects.filter(orders__state__in=OrderState.unsettled()).exclude(state=RunState.RUNNING)
+    runs = RebalanceRun.objects.filter(orders__state__in=OrderState.open_states()).exclude(state=RunState.RUNNING)
     return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
 
 

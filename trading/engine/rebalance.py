@@ -28,7 +28,6 @@ from trading.common.timings import Timings
 from trading.engine.connection import SlotResources
 from trading.engine.pre_trade import PreTradeSteps, refuse_unknown
 from trading.engine.report import make_report, snapshot_after
-from trading.error_codes import HELD
 from trading.errors import AccountChanged, Refused, RunFailed
 from trading.guards.account import enforce
 from trading.guards.plan import PlanChecks
@@ -71,7 +70,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._timings = timings
         self._calculator = TradeCalculator(policy.sizing)
-        self._plan_checks = PlanChecks(context, client, calendar, prior.filled_lately)
+        self._plan_checks = PlanChecks(context, client, calendar, prior.recently_filled)
         reconciler = Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=client,
@@ -90,7 +89,7 @@ class Rebalancer(BaseRebalancer):
             calendar=calendar,
             targets=resources.targets,
             quotes=resources.quotes,
-            previously_held=prior.held,
+            previously_held=prior.held_symbols,
             account_age_seconds=timings.account_age_seconds,
         )
         self._pre_trade = PreTradeSteps(
@@ -131,7 +130,7 @@ class Rebalancer(BaseRebalancer):
         guards, proposal = await self._plan()
         plan_guards, open_orders = await self._pre_trade.check_plan_and_account(proposal)
         proposal = proposal.with_open_orders(open_orders)
-        enforce([guard for guard in plan_guards if guard.code not in HELD], self._context.source)
+        enforce(plan_guards, self._context.source)
         await self._store_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._context.account_id)
@@ -166,7 +165,9 @@ class Rebalancer(BaseRebalancer):
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         as_of = await self._targets.as_of(self._context.strategy) if self._context.strategy else None
-        proposal = Proposal(result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings))
+        proposal = Proposal(
+            result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings), prices=inputs.prices
+        )
         if self._context.approved is not None:
             sent = await self._journal.orders()
             proposal = match_approved(self._context.approved, proposal, sent, self._policy.max_price_move_percent)
@@ -187,7 +188,7 @@ class Rebalancer(BaseRebalancer):
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=proposal.result.model_dump(mode="json"),
-                plan_digest=proposal.result.plan.digest,
+                plan_hash=proposal.result.plan.digest,
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
@@ -198,10 +199,10 @@ class Rebalancer(BaseRebalancer):
 
     async def _hold_for_approval(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         """Refuse a plan that needs a user's approval, and keep it valid for that, unless its strategy approves it."""
-        failed = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
+        failed = next((guard for guard in guards if guard.needs_approval), None)
         if failed is None:
             if rule := self._plan_checks.approved_by_rule(proposal, guards):
-                await self._journal.approved_by_rule(self._context.account_id, rule.message)
+                await self._journal.record_auto_approval(self._context.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)
@@ -261,7 +262,7 @@ class Rebalancer(BaseRebalancer):
         current = {order.pk for order in orders}
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
-        await self._journal.value(self._context.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.store_value(self._context.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
             RunState.COMPLETED,

@@ -20,6 +20,7 @@ from trading.common.log_context import log_context
 from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer
+from trading.error_codes import Stage
 from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
@@ -35,8 +36,6 @@ from trading.planning.run_context import RunContext, make_run_context
 logger = logging.getLogger("rebalancer.trading")
 
 ATTEMPTS = 3
-RESOLVED_BY_BROKER = frozenset({"orders_unknown"})
-"""Guards that the broker's records can still change. They are not enforced before a connection is open."""
 
 
 class RunSupervisor:
@@ -116,12 +115,12 @@ class RunSupervisor:
         """Request the targets and read the prior state while the connection is opened."""
         if context.strategy is not None:
             self._connection.targets(context, event_id).prefetch(context.strategy)
-        return await journal.beforehand(context.account_pk)
+        return await journal.read_prior_state(context.account_pk)
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """Enforce the guards that need no broker, so that they refuse a run also while the broker is unreachable."""
-        guards = await sync_to_async(self._guards_before_connecting)(context)
-        enforce([guard for guard in guards if guard.code not in RESOLVED_BY_BROKER], context.source)
+        results = await sync_to_async(self._guards_before_connecting)(context)
+        enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
 
     def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
         if runs.has_sent_orders(context.pk):
@@ -131,7 +130,7 @@ class RunSupervisor:
     async def _wait_for_client_id(self, journal: RunJournal, error: ClientIdInUse) -> None:
         """Release the run and retry later with the same client id: only that id sees the slot's open orders."""
         self.broker_is_unreachable = True
-        seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
+        seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
         if seconds > self._timings.broker_wait_seconds:
             raise NeedsAttention("client_id_in_use", f"{error.message} It has been in use for {seconds:.0f} seconds.")
         await journal.release()

@@ -144,7 +144,7 @@ class SlotWorker:
         if (self._has_suspect and self._tasks) or asyncio.get_running_loop().time() >= self._claim_until:
             return
         claimed = await sync_to_async(claims.claim_runs)(self._lease, busy=bool(self._tasks))
-        self._has_suspect = any(claims.is_suspect(run) for run in claimed)
+        self._has_suspect = any(claims.must_run_alone(run) for run in claimed)
         if claimed:
             # The first use of a calendar takes seconds. In the thread of the database's statements it would keep the
             # lease from being renewed.
@@ -167,7 +167,7 @@ class SlotWorker:
         await _cancel(self._tasks)
         if heartbeat.done():
             heartbeat.result()
-        for pk in await sync_to_async(claims.hand_over)(self._lease):
+        for pk in await sync_to_async(claims.release_runs)(self._lease):
             logger.warning("Slot %s: stopping; run %s is left to another worker", self._lease.connection_id, pk)
 
 

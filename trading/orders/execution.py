@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.broker_types import Execution, OrderResult
+from brokers.broker_types import Execution, OrderResult, OrderUpdate
 from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
@@ -22,7 +22,6 @@ from brokers.exchange_calendar import Session
 from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
-from trading.journal.order_updates import OrderUpdate
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
@@ -61,7 +60,7 @@ class OrderPhase:
             self.updates.watch(order.client_order_id)
         # One transaction marks all orders as submitting; it is committed before the first is sent.
         day = self.session_of(timezone.now()).day
-        submitting = asyncio.create_task(self.journal.submitting(orders, day), name="submitting")
+        submitting = asyncio.create_task(self.journal.mark_submitting(orders, day), name="submitting")
         outcomes = await asyncio.gather(
             *(self._send_and_follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )

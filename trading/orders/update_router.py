@@ -5,8 +5,8 @@ import logging
 from dataclasses import dataclass, field
 
 from brokers.base import BrokerClient
+from brokers.broker_types import OrderUpdate
 from brokers.exceptions import BrokerConnectionError
-from trading.journal.order_updates import OrderUpdate
 
 logger = logging.getLogger("rebalancer.trading")
 

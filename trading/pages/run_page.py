@@ -22,7 +22,7 @@ from trading.actions.previews import (
     request_stop,
     why_not,
 )
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 from trading.errors import EventRejected, Refused
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
@@ -94,7 +94,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "plan": plan_summary(run, rows) if run.result else None,
         "rows": rows,
         "band": band_percent(run),
-        "held_codes": HELD,
+        "held_codes": [guard["code"] for guard in run.guards if needs_approval(guard["code"])],
         "blocked": [guard for guard in run.guards if not guard["passed"]],
         "orders": order_rows(run, orders),
         "filled": sum(order.state == "filled" for order in orders),

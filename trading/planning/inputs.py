@@ -110,6 +110,6 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self.journal.value(self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.store_value(self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

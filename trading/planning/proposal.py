@@ -1,11 +1,11 @@
 """A plan with the data that it was made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.broker_types import AccountSnapshot, OpenOrder, OrderType, TimeInForce
+from brokers.broker_types import AccountSnapshot, ContractPrice, OpenOrder, OrderType, TimeInForce
 from calculator import AllocationItem, Quote, Trade, TradeCalculationResult
 from trading.journal.orders import PlannedOrder
 from trading.models.run_documents import RunWarning
@@ -14,7 +14,7 @@ from trading.planning.account_state import held_shares
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan with the data that it was made from, and the account's open orders."""
+    """A plan with the data that it was made from. `prices` are the quotes as the broker reported them, by symbol."""
 
     result: TradeCalculationResult
     targets: tuple[AllocationItem, ...]
@@ -23,6 +23,7 @@ class Proposal:
     quotes: tuple[Quote, ...]
     warnings: tuple[RunWarning, ...]
     open_orders: tuple[OpenOrder, ...] = ()
+    prices: Mapping[str, ContractPrice] = field(default_factory=dict)
 
     @property
     def quotes_by_symbol(self) -> Mapping[str, Quote]:

@@ -199,7 +199,7 @@ def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was
         BrokerConnection.objects.update(lease_epoch=F("lease_epoch") + 1)
 
     monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
-    with pytest.raises(Refused, match="taken over") as refusal:
+    with pytest.raises(Refused, match="claimed") as refusal:
         resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
     assert refusal.value.code == "connection_busy" and as_it_was(unknown)
 

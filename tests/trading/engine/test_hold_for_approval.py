@@ -20,7 +20,7 @@ from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy, work_run
 from trading.actions.previews import execute_preview
 from trading.errors import Refused
-from trading.guards.auto_approval import judge
+from trading.guards.auto_approval import decide
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
 from trading.planning.proposal import Proposal
@@ -56,10 +56,10 @@ def test_run_above_the_turnover_limit_is_held_and_users_are_notified(account, tr
 
 def test_held_plan_when_approved_is_executed_unchanged_and_once(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
-    approved = execute_preview(run, trader, digest=run.plan_digest)
-    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_digest) == approved
+    approved = execute_preview(run, trader, digest=run.plan_hash)
+    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_hash) == approved
     work_run(approved)
-    assert (approved.state, approved.plan_digest) == ("completed", run.plan_digest), approved.error_message
+    assert (approved.state, approved.plan_hash) == ("completed", run.plan_hash), approved.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
@@ -68,10 +68,10 @@ def test_held_plan_that_has_expired_is_refused_until_a_new_preview(account, trad
     RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
     with pytest.raises(Refused) as refused:
-        execute_preview(run, trader, digest=run.plan_digest)
+        execute_preview(run, trader, digest=run.plan_hash)
     assert refused.value.code == "preview_expired"
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
-    approved = execute_preview(preview, trader, digest=preview.plan_digest)
+    approved = execute_preview(preview, trader, digest=preview.plan_hash)
     work_run(approved)
     assert approved.state == "completed", approved.error_message
 
@@ -98,7 +98,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
 def test_held_plan_without_permission_cannot_be_approved(account):
     run = carry_out(account, source=EventSource.SCHEDULE)
     with pytest.raises(Refused) as refused:
-        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_digest)
+        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_hash)
     assert refused.value.code == "not_permitted"
 
 
@@ -118,7 +118,7 @@ def test_plan_with_old_targets_is_held_for_approval(make_account, trader, client
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert reverse("trading:execute", args=[run.run_id]) in page
-    approved = execute_preview(run, trader, digest=run.plan_digest)
+    approved = execute_preview(run, trader, digest=run.plan_hash)
     work_run(approved)
     assert approved.state == "completed", approved.error_message
 
@@ -150,7 +150,7 @@ def test_targets_age_comes_from_the_service_if_it_reports_one(make_account, allo
     allocations.answer(account.strategy.name, 200, json.dumps({"data": data}))
     guard = age_guard(carry_out(account, ExecCommand.PRINT_REBALANCE))
     assert guard[0] == passed
-    assert ("Nothing says how old" in guard[1]) == (not name)
+    assert ("have no date" in guard[1]) == (not name)
 
 
 # ---- automatic approval by the strategy
@@ -177,20 +177,20 @@ def test_auto_approval_of_a_small_plan_of_held_symbols_executes_it(known, trader
     run = carry_out(known, source=EventSource.SCHEDULE)
     assert run.state == "completed", run.error_message
     assert SimulatedOrder.objects.count() == len(preview.result["trades"])
-    assert "It approves itself" in run.timeline.get(code="approved_by_rule").message
+    assert "Approved automatically" in run.timeline.get(code="approved_by_rule").message
     audit = AuditEntry.objects.get(action="approved by rule")
     assert (audit.person, audit.subject) == ("", str(run))
-    assert run.plan_digest in audit.detail
-    assert "It approves itself" in Notification.objects.get(run=run).body
+    assert run.plan_hash in audit.detail
+    assert "Approved automatically" in Notification.objects.get(run=run).body
     client.force_login(trader)
-    assert "It approves itself" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+    assert "Approved automatically" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
 
 
 def test_auto_approval_that_does_not_apply_holds_the_plan_with_the_reason(account, trader, client):
     set_auto_approval(Decimal(1000))
     run = carry_out(account, source=EventSource.SCHEDULE)
     assert (run.state, run.error_code) == ("refused", "turnover_limit")
-    why = "It does not approve itself: it buys IEF, SPY, which the account does not hold."
+    why = "Not approved automatically: the plan buys IEF, SPY, which the account does not hold."
     assert why in run.error_message
     assert why in Notification.objects.get(run=run).body
     client.force_login(trader)
@@ -219,19 +219,19 @@ def test_auto_approval_at_each_limit_gives_its_objection(known, settings):
             open_orders=(),
             targets_as_of=None,
         )
-        approval = judge(make_run_context(preview), planned, targets_are_old=old)
-        assert approval.given == ("It approves itself" in approval.reason)
-        return "" if approval.given else approval.reason.removeprefix("It does not approve itself: ")
+        approval = decide(make_run_context(preview), planned, targets_are_old=old)
+        assert approval.given == ("Approved automatically" in approval.reason)
+        return "" if approval.given else approval.reason.removeprefix("Not approved automatically: ")
 
     assert objections() == ""
-    assert objections("10") == "its strategy lets only plans below 10 % do so."
+    assert objections("10") == "the turnover is not below 10 %."
     assert objections("9.9999999") == ""
-    assert objections(without=("IEF",)) == "it buys IEF, which the account does not hold."
-    assert objections(old=True) == "its targets are old."
+    assert objections(without=("IEF",)) == "the plan buys IEF, which the account does not hold."
+    assert objections(old=True) == "the targets are old."
     assert objections(codes="live") == ""
-    assert objections(codes="execute") == "approving needs a one-time code here."
-    below = RunWarning(code="targets_below_one", message="The targets add up to less than one.")
-    assert objections(warnings=(below,)) == "there is something to note about it (targets_below_one)."
+    assert objections(codes="execute") == "approval requires a two-factor code (2FA)."
+    below = RunWarning(code="weights_below_one", message="The targets add up to less than one.")
+    assert objections(warnings=(below,)) == "the plan has warnings (weights_below_one)."
     assert objections("11", without=("SPY", "IEF")) == (
-        "its strategy lets only plans below 10 % do so; it buys IEF, which the account does not hold."
+        "the turnover is not below 10 %; the plan buys IEF, which the account does not hold."
     )  # SPY is sold only

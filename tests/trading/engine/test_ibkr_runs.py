@@ -10,12 +10,13 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from brokers.exchange_calendar import NEW_YORK
+from brokers.ibkr.client import InteractiveBrokers
+from brokers.ibkr.limits import Limits
 from tests.support import makers
-from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
-from tests.support.ibkr_gateway import Book, GatewayThread, Kind, messages
-from tests.support.ibkr_gateway.answers import Answers
-from tests.support.ibkr_gateway.book import BookedOrder
-from tests.support.ibkr_gateway.desk import Desk
+from tests.support.ibkr_accounts import SHORT, assert_orders_are_safe, assert_runs_are_resolved, gateway_account
+from tests.support.ibkr_gateway import AccountRecords, GatewayOrder, GatewayThread, Kind, messages
+from tests.support.ibkr_gateway.order_handler import OrderHandler
+from tests.support.ibkr_gateway.responses import Responses
 from tests.support.makers import policy, queue, work_run
 from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
@@ -43,15 +44,14 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
-    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("brokers.ibkr.connection.BACK_OFF_SECONDS", 0.1)
+    limits = Limits(values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1)
+    monkeypatch.setattr(InteractiveBrokers, "limits", limits)
 
 
 @pytest.fixture
 def book():
     """Three targets, and one symbol that has to be sold for them."""
-    book = Book()
+    book = AccountRecords()
     for symbol in ("SPY", "IEF", "GLD", "VTI"):
         book.add_instrument(symbol)
     book.add_account(DU, cash="1000", positions={"VTI": "400", "SPY": "100"})
@@ -73,8 +73,8 @@ def account(gateway):
 def log_in_with(gateway, *account_ids):
     """Let the gateway's login manage only these accounts."""
     for account_id in account_ids:
-        if account_id not in gateway.book.accounts:
-            gateway.book.add_account(account_id)
+        if account_id not in gateway.records.accounts:
+            gateway.records.add_account(account_id)
     gateway.gateway.managed_accounts = list(account_ids)
 
 
@@ -94,7 +94,7 @@ def test_run_sells_then_buys_and_ends_at_its_targets(account, book):
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
     assert Decimal(run.report["residual_drift_after"]) < Decimal("0.01")
     sides = [order.action for order in book.orders]
     assert sides == sorted(sides, reverse=True), "every sell is sent before the first buy"
@@ -127,26 +127,26 @@ def test_order_without_acknowledgement_is_found_or_marked_lost_and_the_run_compl
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("kind", [Kind.REJECT, Kind.REJECT_STATUS_FIRST])
 def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue(account, book, gateway, kind):
-    gateway.fault(kind, symbol="IEF", words="Order rejected - reason: no trading permission")
+    gateway.fault(kind, symbol="IEF", message="Order rejected - reason: no trading permission")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert "no trading permission" in warnings(run)["order_rejected"]
     assert book.shares(DU, "GLD") > 0 and book.shares(DU, "IEF") == 0
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [110, 321, 434, 10243])
 def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
-    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, words="The message of the broker.")
+    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert f"IBKR {code}: The message of the broker." in warnings(run)["order_rejected"]
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [399, 10349])
@@ -155,7 +155,7 @@ def test_order_with_a_warning_code_stays_open(account, book, gateway, code):
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_partial_fill_at_its_deadline_is_cancelled_and_buys_are_reduced_to_the_cash(account, book, gateway):
@@ -164,7 +164,7 @@ def test_partial_fill_at_its_deadline_is_cancelled_and_buys_are_reduced_to_the_c
     assert run.state == "completed", run.error_message
     assert {"order_not_filled"} <= set(warnings(run))
     assert book.shares(DU, "VTI") == 200
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_fill_during_a_cancel_is_counted(account, book, gateway):
@@ -173,7 +173,7 @@ def test_fill_during_a_cancel_is_counted(account, book, gateway):
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(account, book, gateway):
@@ -181,11 +181,11 @@ def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(acco
     gateway.fault(Kind.CANCEL_IGNORED, symbol="VTI", times=9)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
     assert all(order.action == "SELL" for order in book.orders)
     again = carry_out(account)
     assert again.state in {"refused", "needs_attention"}
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_open_order_of_another_client_fails_the_run(account, book, gateway):
@@ -198,13 +198,13 @@ def test_open_order_of_another_client_fails_the_run(account, book, gateway):
     run = carry_out(account)
     assert (run.state, run.error_code) == ("failed", "open_orders_remain")
     assert "VTI" in run.error_message
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_again(account, book, gateway, monkeypatch):
     """Each fill changes the positions. Without the cancellation every new plan would come too late."""
-    open_orders = Answers.open_orders
-    order = BookedOrder(
+    open_orders = Responses.open_orders
+    order = GatewayOrder(
         client_id=account.connection.client_id,
         order_id=1,
         perm_id=0,
@@ -219,19 +219,19 @@ def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_agai
         status="Submitted",
     )
 
-    def then_fill_another_share(answers, *, own):
-        open_orders(answers, own=own)
-        if order.is_live and not own:
-            gateway.gateway.desk._tell_fill(order, book.fill(order, Decimal(1), order.limit))
+    def then_fill_another_share(responses, *, own):
+        open_orders(responses, own=own)
+        if order.is_open and not own:
+            gateway.gateway.order_handler.send_fill(order, book.fill(order, Decimal(1), order.limit))
 
-    monkeypatch.setattr(Answers, "open_orders", then_fill_another_share)
-    gateway.do(book.take, order)
+    monkeypatch.setattr(Responses, "open_orders", then_fill_another_share)
+    gateway.do(book.accept, order)
     gateway.gateway.next_order_id = 2
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert order.status == "Cancelled"
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_account_values_that_lag_behind_fills_do_not_affect_the_next_run(book, settings):
@@ -242,7 +242,7 @@ def test_account_values_that_lag_behind_fills_do_not_affect_the_next_run(book, s
     assert (first.state, second.state) == ("completed", "completed"), (first.error_message, second.error_message)
     assert Decimal(first.report["cash_usd"]) == book.accounts[DU].cash
     assert second.result["trades"] == []
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, kind
     assert run.state == "completed", run.error_message
     assert detail in warnings(run)[code]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_position_without_market_data_permission_is_not_traded_and_the_others_are(account, book, gateway):
@@ -275,7 +275,7 @@ def test_position_without_market_data_permission_is_not_traded_and_the_others_ar
     assert run.state == "completed", run.error_message
     assert "not subscribed" in warnings(run)["quote_missing"]
     assert {order.instrument.symbol for order in book.orders} == set(TARGETS)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(account, book, gateway, monkeypatch):
@@ -287,19 +287,19 @@ def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(acco
         cash_usd=0,
         weights=[["GONE", "0.9"], ["SPY", "0.1"]],
     )
-    contract_details = Answers.contract_details
+    contract_details = Responses.contract_details
 
-    def without_the_unknown_symbol(answers, request_id, contract):
+    def without_the_unknown_symbol(responses, request_id, contract):
         if contract.symbol == "GONE":
-            answers._send(messages.error(request_id, 321, "Error validating request."))
+            responses._send(messages.error(request_id, 321, "Error validating request."))
         else:
-            contract_details(answers, request_id, contract)
+            contract_details(responses, request_id, contract)
 
-    monkeypatch.setattr(Answers, "contract_details", without_the_unknown_symbol)
+    monkeypatch.setattr(Responses, "contract_details", without_the_unknown_symbol)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_symbol_whose_exchange_is_closed_is_not_traded_and_named(book, gateway, monkeypatch):
@@ -309,7 +309,7 @@ def test_symbol_whose_exchange_is_closed_is_not_traded_and_named(book, gateway, 
     assert run.state == "completed", run.error_message
     assert "GLD" in warnings(run)["exchange_closed"]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_run_without_any_quote_fails_with_the_brokers_message(account, book, gateway):
@@ -335,32 +335,32 @@ def test_gateway_restart_during_a_run_loses_no_order_and_repeats_none(account, b
         await gateway.gateway.restart(next_order_id=1)
         (order,) = [order for order in book.orders if order.instrument.symbol == "VTI"]
         order.held = False
-        gateway.gateway.desk._fill(order)
+        gateway.gateway.order_handler.fill(order)
 
-    gateway.when_taken("VTI", restart)
+    gateway.when_accepted("VTI", restart)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_commission_lost_with_the_connection_is_looked_up(account, book, gateway, monkeypatch):
-    tell_fill = Desk._tell_fill
+    send_fill = OrderHandler.send_fill
 
-    def then_disconnect_before_the_commission(desk, order, fill):
+    def then_disconnect_before_the_commission(handler, order, fill):
         commission, fill.commission = fill.commission, None
-        tell_fill(desk, order, fill)
+        send_fill(handler, order, fill)
         fill.commission = commission
         if order.instrument.symbol == "VTI":
             gateway.gateway.drop_all()
         else:
-            desk._tell(order, messages.commission_report(fill))
+            handler.send(order, messages.commission_report(fill))
 
-    monkeypatch.setattr(Desk, "_tell_fill", then_disconnect_before_the_commission)
+    monkeypatch.setattr(OrderHandler, "send_fill", then_disconnect_before_the_commission)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [1101, 1102])
@@ -368,13 +368,13 @@ def test_gateway_offline_during_a_run_is_waited_for(account, book, gateway, code
     async def cut():
         gateway.gateway.lose_broker()
         await asyncio.sleep(0.5)
-        gateway.gateway.regain_broker(code)
+        gateway.gateway.restore_broker(code)
 
-    gateway.when_taken("VTI", cut)
+    gateway.when_accepted("VTI", cut)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_gateway_offline_at_the_start_is_retried(account, book, gateway, monkeypatch):
@@ -382,27 +382,27 @@ def test_gateway_offline_at_the_start_is_retried(account, book, gateway, monkeyp
     close_if_broken = SlotConnection.close_if_broken
 
     async def after_the_gateway_is_back(connection):
-        await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker)
+        await asyncio.to_thread(gateway.do, gateway.gateway.restore_broker)
         await close_if_broken(connection)
 
     monkeypatch.setattr(SlotConnection, "close_if_broken", after_the_gateway_is_back)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_gateway_that_stays_offline_makes_the_run_wait_and_then_need_attention(account, book, gateway):
     async def cut():
         gateway.gateway.lose_broker()
 
-    gateway.when_taken("VTI", cut)
+    gateway.when_accepted("VTI", cut)
     run = carry_out(account)
     assert run.state == "running"
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
     work_run(run, NO_PATIENCE)
     assert (run.state, run.error_code) == ("needs_attention", "broker_silent")
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_dropped_connection_whose_client_id_is_held_is_retried_with_the_same_id(book, settings):
@@ -414,7 +414,7 @@ def test_dropped_connection_whose_client_id_is_held_is_retried_with_the_same_id(
         assert (run.state, run.error_message) == ("completed", "")
         assert {order.client_id for order in book.orders} == {account.connection.client_id}
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_client_id_in_use_makes_the_run_wait_and_then_need_attention(account, book, gateway):
@@ -437,7 +437,7 @@ def test_connection_is_closed_when_the_client_id_status_cannot_be_stored(account
         raise OperationalError
 
     with monkeypatch.context() as broken:
-        broken.setattr("trading.engine.connection.note_client_id_in_use", fail)
+        broken.setattr("trading.engine.connection.record_client_id_in_use", fail)
         run = carry_out(account)
     assert run.state == "running"
     assert gateway.do(gateway.gateway.sessions.copy) == {}
@@ -456,7 +456,7 @@ def test_non_stock_with_the_symbol_of_a_stock_is_never_sold(account, book):
     assert {order.instrument.sec_type for order in book.orders} == {"STK"}
     assert {order.instrument.currency for order in book.orders} == {"USD"}
     assert sorted(book.accounts[DU].positions.values())[:2] == [0, 3] or book.shares(DU, "VTI") == 0
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_short_option_refuses_the_plan(account, book):
@@ -516,7 +516,7 @@ def test_account_in_another_base_currency_fails_with_its_currency(account, book)
 @pytest.mark.parametrize(("symbol", "code"), [("IEF", "buy_not_feasible"), ("VTI", "sell_not_feasible")])
 def test_order_that_is_not_feasible_refuses_the_run_before_the_first_sell(account, book, gateway, symbol, code):
     book.accounts[DU].cash = book.accounts[DU].lowest_cash = Decimal(20_000)
-    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, words="MARGIN EXCEEDED")
+    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, message="MARGIN EXCEEDED")
     run = carry_out(account)
     assert (run.state, run.error_code) == ("refused", code)
     assert "MARGIN EXCEEDED" in run.error_message
@@ -528,10 +528,10 @@ def test_feasibility_is_checked_for_the_largest_buy_and_symbols_not_filled_recen
     assert carry_out(account).state == "completed"
     stock = book.stock("VTI")
     book.accounts[DU].positions[stock.con_id], book.accounts[DU].cash = Decimal(100), Decimal(20_000)
-    before = len(gateway.gateway.desk.what_ifs)
+    before = len(gateway.gateway.order_handler.what_ifs)
     again = carry_out(account)
     assert again.state == "completed", again.error_message
-    (what_if,) = gateway.gateway.desk.what_ifs[before:]
+    (what_if,) = gateway.gateway.order_handler.what_ifs[before:]
     assert (what_if.action, what_if.instrument.symbol) == ("BUY", "SPY")
 
 
@@ -550,4 +550,4 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
     assert gateway.gateway.peak_rate <= 50
     for account in accounts:
         assert_at_targets(book, account.account_id)
-    assert_settled(book)
+    assert_runs_are_resolved(book)

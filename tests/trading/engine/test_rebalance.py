@@ -47,7 +47,7 @@ def test_preview_makes_a_plan_and_sends_nothing(make_account):
     run = carry_out(make_account(), PREVIEW)
     assert (run.state, run.error_code) == ("completed", "")
     assert {trade["symbol"] for trade in run.result["trades"]} == {"SPY", "IEF"}
-    assert run.plan_digest and run.plan_expires_at
+    assert run.plan_hash and run.plan_expires_at
     assert not SimulatedOrder.objects.exists() and not Order.objects.exists()
 
 
@@ -65,7 +65,7 @@ def test_execution_filled_at_the_quotes_equals_its_preview(make_account):
     account = make_account(positions={"VTI": "40", "SPY": "20"}, cash="9000")
     preview = carry_out(account, PREVIEW)
     run = carry_out(account)
-    assert run.plan_digest == preview.plan_digest
+    assert run.plan_hash == preview.plan_hash
     sent = {order.symbol: order.filled_quantity for order in run.orders.all()}
     assert sent == {trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]}
 
@@ -309,7 +309,7 @@ def test_second_execution_in_a_session_is_deferred_to_the_next(make_account):
     assert (first.state, second.state, second.error_code) == ("completed", "deferred", "trade_guard")
     assert second.not_before > second.queued_at
     titles = list(Notification.objects.order_by("id").values_list("title", flat=True))
-    assert titles == ["Rebalance completed: U1", "Rebalance deferred by the trade guard: U1"]
+    assert titles == ["Rebalance completed: U1", "Rebalance deferred (trade guard): U1"]
 
 
 @pytest.mark.parametrize("share", ["U1", "U7"])
