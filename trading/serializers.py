@@ -42,7 +42,7 @@ def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
         mode="execute" if run.mode == RunMode.EXECUTE else "preview",
         state=run.state,
         error=_error(run),
-        plan_hash=run.plan_digest,
+        plan_hash=run.plan_hash,
         trades=tuple(
             TradeLine(
                 symbol=trade["symbol"],

@@ -47,7 +47,7 @@ def sweep() -> int:
 
     In plain `qcluster` it is the sign of life, too: nothing of ours runs beside its workers.
     """
-    if not shutdown.is_prepared():
+    if not shutdown.is_qworker():
         host = socket.gethostname()
         sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
@@ -65,7 +65,7 @@ def market_open() -> int:
 
 def tidy() -> str:
     """Removes what is older than the installation keeps."""
-    return str(retention.tidy())
+    return str(retention.delete_expired())
 
 
 def check_readiness(connection_id: int, due_at: str) -> str:

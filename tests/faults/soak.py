@@ -52,7 +52,7 @@ for again in range({times}):
 UNFINISHED = """
 from trading.models import Order, OrderState, RebalanceRun
 answer = (RebalanceRun.objects.filter(state__in=("queued", "running")).count(),
-          Order.objects.filter(state__in=OrderState.unsettled()).count())
+          Order.objects.filter(state__in=OrderState.open_states()).count())
 """
 BUSY = """
 from trading.models import RebalanceRun

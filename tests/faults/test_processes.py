@@ -63,11 +63,11 @@ SCHEDULED = """
 from datetime import timedelta
 from django.utils import timezone
 from accounts.models import Account
-from trading.journal.schedule import place
+from trading.journal.schedule import add_entry
 from trading.models import ScheduleOrigin
 due_at = timezone.now() + timedelta(seconds=0.5)
 for account in Account.objects.filter(account_id__startswith="P-open"):
-    place(account, due_at.date(), due_at, ScheduleOrigin.COMMAND)
+    add_entry(account, due_at.date(), due_at, ScheduleOrigin.COMMAND)
 """
 ENDED = """
 from trading.models import ScheduleEntry

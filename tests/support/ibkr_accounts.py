@@ -34,7 +34,7 @@ def assert_nothing_is_wrong(book):
         if order.ref.startswith("rb-"):
             assert row is not None, f"{order.ref} has no row"
         if order.is_live and row is not None:
-            assert row.state in OrderState.unsettled(), f"{order.ref} lives, and its row says {row.state}"
+            assert row.state in OrderState.open_states(), f"{order.ref} lives, and its row says {row.state}"
 
 
 def assert_settled(book):

@@ -67,10 +67,10 @@ def _work(place, count):
 def _look(place, count):
     from accounts.models import BrokerConnection
     from trading import tasks
-    from trading.journal.claims import has_ready_runs, requeue_due
+    from trading.journal.claims import has_ready_runs, requeue_due_runs
     from trading.models import Notification
 
-    requeue_due()
+    requeue_due_runs()
     slots = list(BrokerConnection.objects.order_by("pk").values_list("pk", flat=True))
     turn = place * len(slots) // count
     did = False

@@ -154,7 +154,7 @@ def _check_open(order: Order) -> None:
 
 
 def _open_orders(run: RebalanceRun) -> list[Order]:
-    return list(run.orders.filter(state__in=OrderState.unsettled()))
+    return list(run.orders.filter(state__in=OrderState.open_states()))
 
 
 def _fill(order: Order, finding: Finding) -> Execution | None:

@@ -11,7 +11,7 @@ from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import HELD
 from trading.errors import Refused
 from trading.inbox.receive import request_run
-from trading.journal.runs import ask_to_stop
+from trading.journal import runs
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
@@ -96,7 +96,7 @@ def execute_preview(
         return preview.execution
     if refusal := why_not(preview, person):
         raise refusal
-    if digest != preview.plan_digest:
+    if digest != preview.plan_hash:
         raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
     # The bearer of a token was verified when it was made.
     confirm_live(preview.account, person, typed_account_id, code if source == EventSource.ADMIN else None)
@@ -120,6 +120,6 @@ def request_stop(run: RebalanceRun, person: User) -> None:
     """
     if not may_execute(person, run.account):
         raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
-    if not ask_to_stop(run.pk, str(person)):
+    if not runs.request_stop(run.pk, str(person)):
         raise Refused("run_ended", "The run has ended: there is nothing to stop.")
     note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=person)

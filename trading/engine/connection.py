@@ -13,7 +13,7 @@ from brokers.broker_types import ConnectionSettings
 from brokers.registry import connector_class
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.rebalance import SlotResources
-from trading.journal.leases import Lease, note_client_id_in_use
+from trading.journal.leases import Lease, record_client_id_in_use
 from trading.orders.update_router import OrderUpdateRouter
 from trading.planning.contract_cache import DatabaseContractCache
 from trading.planning.price_cache import DatabasePriceCache
@@ -107,7 +107,7 @@ class SlotConnection:
         self._desk.open()
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         if slot.in_use_since is not None:
-            await sync_to_async(note_client_id_in_use)(self._lease, in_use=False)
+            await sync_to_async(record_client_id_in_use)(self._lease, in_use=False)
         reached(FailPoint.CONNECTED)
 
     async def _close(self) -> None:

@@ -63,7 +63,7 @@ def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
 
 def ended_runs_with_open_orders() -> list[RebalanceRun]:
     """Runs that have ended with orders that may be alive."""
-    runs = RebalanceRun.objects.filter(orders__state__in=OrderState.unsettled()).exclude(state=RunState.RUNNING)
+    runs = RebalanceRun.objects.filter(orders__state__in=OrderState.open_states()).exclude(state=RunState.RUNNING)
     return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
 
 

@@ -95,7 +95,7 @@ class Rebalancer(BaseRebalancer):
         self._journal = journal
         self._calendar = calendar
         self._calculator = TradeCalculator(context.policy.calculator_config())
-        self._checks = PlanChecks(context, link.client, calendar, before.filled_lately)
+        self._checks = PlanChecks(context, link.client, calendar, before.recently_filled)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=link.client,
@@ -106,7 +106,7 @@ class Rebalancer(BaseRebalancer):
             session_of=calendar.session_of,
             deadlines=Deadlines(order=float(context.policy.order_timeout_seconds), cancel=CANCEL_SECONDS),
         )
-        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held)
+        self._sight = PlanInputsReader(context, link.client, journal, link.targets, link.quotes, before.held_symbols)
         self._loose_ends = PreTradeSteps(context, link.client, link.desk, journal, reconciler, self._phase)
 
     async def carry_out(self) -> None:
@@ -185,7 +185,7 @@ class Rebalancer(BaseRebalancer):
         held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
         if held is None:
             if rule := self._checks.approved_by_rule(proposal, guards):
-                await self._journal.approved_by_rule(self._ticket.account_id, rule.message)
+                await self._journal.record_auto_approval(self._ticket.account_id, rule.message)
             return
         until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
         await self._journal.record(plan_expires_at=until)
@@ -257,7 +257,7 @@ class Rebalancer(BaseRebalancer):
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=proposal.result.model_dump(mode="json"),
-                plan_digest=proposal.result.plan.digest,
+                plan_hash=proposal.result.plan.digest,
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
@@ -327,7 +327,7 @@ class Rebalancer(BaseRebalancer):
         ours = {order.pk for order in orders}
         told = [order for order in all_orders if order.submitted_at or order.pk in ours]
         report, warnings = make_report(proposal.result, after, told)
-        await self._journal.value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.store_value(self._ticket.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._ticket.account_id)
         await self._journal.end(
             RunState.COMPLETED,

@@ -128,7 +128,7 @@ class RunSupervisor:
     async def _meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
         if context.strategy is not None:
             self._link.targets(context, event_id).ask_for(context.strategy)
-        return await journal.beforehand(context.account_pk)
+        return await journal.read_prior_state(context.account_pk)
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
@@ -143,7 +143,7 @@ class RunSupervisor:
     async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
         """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
         self.broker_is_away = True
-        seconds = await sync_to_async(leases.note_client_id_in_use)(self._lease, in_use=True)
+        seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
         if seconds > PATIENCE_SECONDS:
             raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
         await journal.release()

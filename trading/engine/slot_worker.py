@@ -145,7 +145,7 @@ class SlotWorker:
             return
         if asyncio.get_running_loop().time() < self._take_up_until:
             taken = await sync_to_async(claims.claim_runs)(self._lease, busy=bool(self._tasks))
-            self._alone = any(claims.is_suspect(run) for run in taken)
+            self._alone = any(claims.must_run_alone(run) for run in taken)
             if taken:
                 # Reading a calendar takes a process seconds, once: not in the one thread of the database's statements,
                 # where the lease could not be renewed meanwhile.
@@ -166,7 +166,7 @@ class SlotWorker:
         await _cancel(self._tasks)
         if heartbeat.done():
             heartbeat.result()
-        for pk in await sync_to_async(claims.hand_over)(self._lease):
+        for pk in await sync_to_async(claims.release_runs)(self._lease):
             logger.warning("Slot %s: told to stop; run %s is left to another worker", self._lease.connection_id, pk)
 
 

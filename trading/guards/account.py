@@ -165,7 +165,7 @@ def _live_armed(context: GuardContext) -> GuardResult:
 
 def _orders_settled(context: GuardContext) -> GuardResult:
     """An order that may be alive could be sold or bought a second time by the next plan."""
-    unsettled = Order.objects.filter(account=context.account, state__in=OrderState.unsettled())
+    unsettled = Order.objects.filter(account=context.account, state__in=OrderState.open_states())
     others = [str(order) for order in unsettled.exclude(run_id=context.run_pk)]
     return _result(
         "orders_unknown",

@@ -16,7 +16,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
 from trading.guards.account import is_of_another_environment
 from trading.journal.outbox import announce_event
-from trading.journal.queueing import Refusal, queue_runs, refuse_at_once
+from trading.journal.queueing import Refusal, queue_runs, record_refusals
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import EventData, ExecCommand, Unreadable
 from trading.queue.wake import wake_slot
@@ -122,7 +122,7 @@ def _take_in(event: StrategyEvent, approved: RebalanceRun | None, unreadable: st
     event.save(force_insert=True)
     refusals = [refusal for account in accounts if (refusal := _cannot_even_wait(account, mode))]
     refused = {refusal.account.pk for refusal in refusals}
-    refuse_at_once(event, mode, refusals)
+    record_refusals(event, mode, refusals)
     wanted = [account for account in accounts if account.pk not in refused]
     return queue_runs(event, wanted, mode, approved=approved, requested_by=event.requested_by)
 

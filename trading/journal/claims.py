@@ -16,7 +16,7 @@ SUSPECT_AFTER = 2
 """Takeovers without progress after which a run is carried out alone: it may be what kills its workers."""
 
 
-def requeue_due() -> list[RebalanceRun]:
+def requeue_due_runs() -> list[RebalanceRun]:
     """Queues the deferred runs whose time has come and that are not on the schedule, which has its own rules."""
     due = RebalanceRun.objects.filter(state=RunState.DEFERRED, not_before__lte=Now())
     unscheduled = due.exclude(schedule_entries__state__in=(ScheduleState.WAITING, ScheduleState.MISSED))
@@ -74,7 +74,7 @@ def claim_runs(lease: Lease, *, busy: bool = False) -> list[RebalanceRun]:
     )
 
 
-def is_suspect(run: RebalanceRun) -> bool:
+def must_run_alone(run: RebalanceRun) -> bool:
     """Whether the run was taken up alone, and nothing else should be while it is carried out."""
     return run.idle_attempts > SUSPECT_AFTER
 
@@ -108,7 +108,7 @@ def _take_over(lease: Lease, run: RebalanceRun) -> bool:
     return True
 
 
-def release(lease: Lease, pk: int) -> float:
+def release_run(lease: Lease, pk: int) -> float:
     """Leaves a run to a later lease because the broker cannot be reached now; this does not count as an attempt.
 
     Returns:
@@ -122,7 +122,7 @@ def release(lease: Lease, pk: int) -> float:
     return (now - since).total_seconds() if since else 0.0
 
 
-def hand_over(lease: Lease) -> list[int]:
+def release_runs(lease: Lease) -> list[int]:
     """Leaves all runs of the lease to another worker, because this one was told to stop.
 
     Returns:

@@ -120,7 +120,7 @@ def has_live_lease(connection_id: int) -> bool:
     return BrokerConnection.objects.filter(pk=connection_id, lease_until__gte=Now()).exists()
 
 
-def note_client_id_in_use(lease: Lease, *, in_use: bool) -> float:
+def record_client_id_in_use(lease: Lease, *, in_use: bool) -> float:
     """Remembers since when the broker says that the slot's client id is taken.
 
     Returns:

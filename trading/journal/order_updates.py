@@ -106,7 +106,7 @@ class _Page:
         self._change(state=target)
         if message:
             self._change(message=message)
-        if target not in OrderState.unsettled():
+        if target not in OrderState.open_states():
             self._change(finished_at=Now())
         if target in BAD_ENDS:
             words = f": {row.message}" if row.message else "."

@@ -20,10 +20,10 @@ from trading.models.orders import trade_text
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
     OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
-    OrderState.FILLED: frozenset({*OrderState.unsettled(), OrderState.CANCELLED, OrderState.EXPIRED}),
-    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.unsettled()}),
-    OrderState.REJECTED: frozenset(OrderState.unsettled()),
-    OrderState.EXPIRED: frozenset(OrderState.unsettled()),
+    OrderState.FILLED: frozenset({*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED}),
+    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states()}),
+    OrderState.REJECTED: frozenset(OrderState.open_states()),
+    OrderState.EXPIRED: frozenset(OrderState.open_states()),
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
@@ -59,7 +59,7 @@ class OrderView:
     @property
     def is_resolved(self) -> bool:
         """Whether nothing more can happen to it at the broker."""
-        return self.state not in OrderState.unsettled() and self.state != OrderState.PLANNED
+        return self.state not in OrderState.open_states() and self.state != OrderState.PLANNED
 
     @property
     def proceeds_usd(self) -> Decimal:
@@ -123,7 +123,7 @@ def orders_of(run_pk: int) -> list[OrderView]:
 
 def open_orders_of(run_pk: int) -> list[OrderView]:
     """The run's orders that may be alive at the broker, oldest first."""
-    return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.unsettled()).order_by("sequence"))
+    return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
 
 
 def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
@@ -134,7 +134,7 @@ def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
 
 def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
     """Orders of the account's other runs that may be alive at the broker, oldest first."""
-    unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.unsettled())
+    unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.open_states())
     return _views(unsettled.exclude(run_id=exclude_run).order_by("id"))
 
 

@@ -20,14 +20,14 @@ class PriorState:
     Attributes:
         orders: those of the run itself, oldest first, of an attempt that was interrupted.
         left_behind: those of the account's other runs that may be alive, oldest first.
-        held: symbols that the account held when it was last planned.
-        filled_lately: symbols that it has traded lately, each with whether it was a sell.
+        held_symbols: symbols that the account held when it was last planned.
+        recently_filled: symbols that it has traded lately, each with whether it was a sell.
     """
 
     orders: tuple[OrderView, ...]
     orphaned_orders: tuple[OrderView, ...]
-    held: frozenset[str]
-    filled_lately: frozenset[tuple[str, bool]]
+    held_symbols: frozenset[str]
+    recently_filled: frozenset[tuple[str, bool]]
 
 
 def read_prior_state(run_pk: int, account_pk: int) -> PriorState:
@@ -36,6 +36,6 @@ def read_prior_state(run_pk: int, account_pk: int) -> PriorState:
     return PriorState(
         orders=tuple(orders_of(run_pk)),
         orphaned_orders=tuple(orphaned_orders(account_pk, run_pk)),
-        held=frozenset(symbol for symbol, _ in weights) - {CASH},
-        filled_lately=frozenset(filled_since(account_pk, timezone.now() - LATELY)),
+        held_symbols=frozenset(symbol for symbol, _ in weights) - {CASH},
+        recently_filled=frozenset(filled_since(account_pk, timezone.now() - LATELY)),
     )

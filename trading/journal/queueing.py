@@ -71,7 +71,7 @@ def queue_runs(
     return runs
 
 
-def refuse_at_once(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refusal]) -> None:
+def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refusal]) -> None:
     """Records that runs of an event were refused before they could wait, each with its reason."""
     with transaction.atomic():
         runs = RebalanceRun.objects.bulk_create(

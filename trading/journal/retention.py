@@ -44,17 +44,17 @@ class Removed:
     heartbeats: int
 
 
-def tidy(*, only_count: bool = False) -> Removed:
+def delete_expired(*, dry_run: bool = False) -> Removed:
     """Removes what is older than the settings `KEEP_…_DAYS` say, in small transactions.
 
     Args:
-        only_count: remove nothing, say what would go now. An event goes when its last run has gone, so that more
+        dry_run: remove nothing, say what would go now. An event goes when its last run has gone, so that more
             events may go in the end.
     """
     runs = _old_runs(_before(settings.KEEP_RUNS_DAYS))
-    remove = _count if only_count else _remove
+    remove = _count if dry_run else _remove
     return Removed(
-        runs=runs.count() if only_count else _remove_runs(runs),
+        runs=runs.count() if dry_run else _remove_runs(runs),
         events=remove(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
         values=remove(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
         messages=remove(_old(Notification)) + remove(_old(WebhookDelivery)),
@@ -69,7 +69,7 @@ def _before(days: int) -> datetime:
 
 def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
     """Runs that ended long ago and that nothing which stays points to."""
-    unsettled = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.unsettled()))
+    unsettled = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.open_states()))
     return (
         RebalanceRun.objects.filter(finished_at__lt=before)
         .exclude(state__in=KEPT_STATES)

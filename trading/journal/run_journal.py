@@ -36,9 +36,9 @@ class RunJournal:
         """Adds a sentence to the run's story."""
         await self._scribe.write(runs.add_timeline_entry, self.run_pk, code, message, level)
 
-    async def approved_by_rule(self, account_id: str, message: str) -> None:
+    async def record_auto_approval(self, account_id: str, message: str) -> None:
         """Writes that the plan was approved by a rule and no person."""
-        await self._scribe.write(runs.approved_by_rule, self.run_pk, account_id, message)
+        await self._scribe.write(runs.record_auto_approval, self.run_pk, account_id, message)
 
     async def end(self, state: RunState, **fields: Any) -> None:
         """Ends the run."""
@@ -72,7 +72,7 @@ class RunJournal:
         """Writes the orders of a phase before any of them is sent."""
         return await self._scribe.write(orders.plan_orders, self.run_pk, planned)
 
-    async def submitting(self, planned: Sequence[OrderView], session_date: date) -> list[OrderView]:
+    async def mark_submitting(self, planned: Sequence[OrderView], session_date: date) -> list[OrderView]:
         """The last thing before orders are sent: all of them are committed as such, or none."""
         submitting = await self._scribe.write(orders.mark_submitting, planned, session_date)
         # In the thread of the statements: a process that is stopped here has no transaction open.
@@ -88,15 +88,15 @@ class RunJournal:
         """Moves an order to a state that the engine has found."""
         return await self._scribe.write(order_updates.mark_order, order.pk, state, message)
 
-    async def value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
+    async def store_value(self, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
         """Keeps the value of the account, for its history."""
         await self._scribe.write(store_value, account_pk, total_value_usd, cash_usd)
 
     async def release(self) -> float:
         """Leaves the run to a later lease; says for how many seconds it has waited for the broker."""
-        return await self._scribe.write(claims.release, self.run_pk)
+        return await self._scribe.write(claims.release_run, self.run_pk)
 
-    async def beforehand(self, account_pk: int) -> PriorState:
+    async def read_prior_state(self, account_pk: int) -> PriorState:
         """What the rows say of the account before the broker is asked."""
         return await sync_to_async(read_prior_state)(self.run_pk, account_pk)
 

@@ -82,7 +82,7 @@ def supersede_all(pks: Collection[int], message: str) -> None:
         move_runs(pks, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
         note_each([(pk, "superseded", message) for pk in pks])
         for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
-            schedule.run_ended(run)
+            schedule.on_run_ended(run)
 
 
 def defer_again(run: RebalanceRun, not_before: datetime) -> None:
@@ -101,7 +101,7 @@ def has_sent_orders(pk: int) -> bool:
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
 
 
-def ask_to_stop(pk: int, person: str) -> bool:
+def request_stop(pk: int, person: str) -> bool:
     """Asks a run to send no more orders; what is sent stays as it is.
 
     Returns:
@@ -129,12 +129,12 @@ def add_timeline_entry(lease: Lease, pk: int, code: str, message: str, level: st
         note(pk, code, message, level)
 
 
-def approved_by_rule(lease: Lease, pk: int, account_id: str, message: str) -> None:
+def record_auto_approval(lease: Lease, pk: int, account_id: str, message: str) -> None:
     """Adds to the run's story and to the audit trail that its plan was approved by a rule and no person, fenced."""
     with fenced(lease):
         note(pk, APPROVED_BY_RULE, message)
-        run = RebalanceRun.objects.only("run_id", "mode", "plan_digest").get(pk=pk)
-        detail = f"Account {account_id}, plan {run.plan_digest}. {message}"
+        run = RebalanceRun.objects.only("run_id", "mode", "plan_hash").get(pk=pk)
+        detail = f"Account {account_id}, plan {run.plan_hash}. {message}"
         AuditEntry.objects.create(action="approved by rule", subject=str(run), detail=detail)
 
 
@@ -165,7 +165,7 @@ def end_run(
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
         if state == RunState.COMPLETED:
             store_plan(run)
-        schedule.run_ended(run)
+        schedule.on_run_ended(run)
         announce(run)
 
 
@@ -175,5 +175,5 @@ def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: dat
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)
         note(pk, code, message, "warning")
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
-        schedule.run_deferred(run, not_before, message)
+        schedule.on_run_deferred(run, not_before, message)
         announce(run)

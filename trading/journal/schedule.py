@@ -30,12 +30,12 @@ STATE_AFTER = {RunState.COMPLETED: ScheduleState.COMPLETED, RunState.SUPERSEDED:
 """What the end of its run makes of an entry; any other end is a failure."""
 
 
-def key_of(account: Account, session_date: date) -> str:
+def entry_key(account: Account, session_date: date) -> str:
     """The key under which an account starts at a session's open, once."""
     return f"open:{account.account_id}:{session_date}"
 
 
-def place(
+def add_entry(
     account: Account,
     session_date: date,
     due_at: datetime,
@@ -61,7 +61,7 @@ def place(
     }
     with transaction.atomic():
         entry, new = ScheduleEntry.objects.get_or_create(
-            key=key_of(account, session_date), defaults={"account": account, "session_date": session_date} | fields
+            key=entry_key(account, session_date), defaults={"account": account, "session_date": session_date} | fields
         )
         if new:
             return entry
@@ -78,13 +78,13 @@ def place(
     return entry
 
 
-def start(entry: ScheduleEntry) -> bool:
+def start_entry(entry: ScheduleEntry) -> bool:
     """Takes the entry up, if nobody else has."""
     waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
     return bool(waiting.update(state=ScheduleState.STARTED, started_at=Now()))
 
 
-def take_off(entry: ScheduleEntry, message: str) -> bool:
+def remove_entry(entry: ScheduleEntry, message: str) -> bool:
     """Takes an entry off the schedule that waits, or that went wrong and has been seen by somebody."""
     off = ScheduleEntry.objects.filter(
         pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.FAILED, ScheduleState.MISSED)
@@ -92,46 +92,46 @@ def take_off(entry: ScheduleEntry, message: str) -> bool:
     return bool(off.update(state=ScheduleState.REMOVED, finished_at=Now(), message=message))
 
 
-def miss(entry: ScheduleEntry, message: str) -> bool:
+def mark_missed(entry: ScheduleEntry, message: str) -> bool:
     """Notes that the entry's time has passed, and tells it, if nobody else has."""
     with transaction.atomic():
         waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
         if not waiting.update(state=ScheduleState.MISSED, finished_at=Now(), message=message):
             return False
-        tell("Scheduled rebalance missed", entry.account, message)
+        notify("Scheduled rebalance missed", entry.account, message)
     return True
 
 
-def follow(entry: ScheduleEntry, follow_up: ScheduleEntry, message: str) -> None:
+def set_follow_up(entry: ScheduleEntry, follow_up: ScheduleEntry, message: str) -> None:
     """Notes what an entry that went wrong is followed by, and tells it."""
     with transaction.atomic():
         if ScheduleEntry.objects.filter(pk=entry.pk, follow_up__isnull=True).update(follow_up=follow_up):
-            tell("Scheduled again", entry.account, message)
+            notify("Scheduled again", entry.account, message)
 
 
-def fail(entry: ScheduleEntry, message: str) -> None:
+def mark_failed(entry: ScheduleEntry, message: str) -> None:
     """Notes that an entry could not even make a run."""
     with transaction.atomic():
         started = ScheduleEntry.objects.filter(
             pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.STARTED), run__isnull=True
         )
         if started.update(state=ScheduleState.FAILED, finished_at=Now(), message=message):
-            tell("Scheduled rebalance failed", entry.account, message)
+            notify("Scheduled rebalance failed", entry.account, message)
 
 
-def of_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
+def attach_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
     """Ties a started entry to its run; a run that has ended already ends the entry too."""
     ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.STARTED).update(run=run)
     if run.is_finished:
-        run_ended(run)
+        on_run_ended(run)
 
 
-def carry_over(entry: ScheduleEntry, run: RebalanceRun) -> None:
+def attach_deferred_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
     """Ties a waiting entry to a run that was put aside until then."""
     ScheduleEntry.objects.filter(pk=entry.pk).update(run=run)
 
 
-def run_ended(run: RebalanceRun) -> None:
+def on_run_ended(run: RebalanceRun) -> None:
     """Brings the entries of a run to its end. In the transaction that ends the run."""
     mine = ScheduleEntry.objects.filter(run=run)
     state = STATE_AFTER.get(RunState(run.state), ScheduleState.FAILED)
@@ -147,10 +147,10 @@ def run_ended(run: RebalanceRun) -> None:
         waiting.filter(origin=ScheduleOrigin.DEFERRED).update(state=ScheduleState.SUPERSEDED, finished_at=Now())
 
 
-def run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> None:
+def on_run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> None:
     """Schedules a run that a guard has put aside. In the transaction that defers it."""
     day = not_before.astimezone(NEW_YORK).date()
-    entry = place(run.account, day, not_before, ScheduleOrigin.DEFERRED, run=run, message=message)
+    entry = add_entry(run.account, day, not_before, ScheduleOrigin.DEFERRED, run=run, message=message)
     if entry is not None:
         before = ScheduleEntry.objects.filter(run=run, state=ScheduleState.STARTED)
         before.exclude(pk=entry.pk).update(
@@ -158,7 +158,7 @@ def run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> None:
         )
 
 
-def tell(title: str, account: Account, body: str, kind: NotificationKind = NotificationKind.WARNING) -> None:
+def notify(title: str, account: Account, body: str, kind: NotificationKind = NotificationKind.WARNING) -> None:
     """Writes a message about an account's schedule into the outbox."""
     notify_operators_now(kind, f"{title}: {account.display_name}", body)
 

@@ -18,7 +18,7 @@ class OrderState(models.TextChoices):
     LOST = "lost", "Lost"
 
     @classmethod
-    def unsettled(cls) -> tuple["OrderState", ...]:
+    def open_states(cls) -> tuple["OrderState", ...]:
         """States in which the order may be alive at the broker."""
         return (cls.SUBMITTING, cls.WORKING, cls.UNKNOWN)
 
@@ -98,7 +98,7 @@ class Order(models.Model):
     @property
     def is_open(self) -> bool:
         """Whether it may be alive at the broker."""
-        return self.state in OrderState.unsettled()
+        return self.state in OrderState.open_states()
 
 
 class Fill(models.Model):

@@ -88,7 +88,7 @@ class RebalanceRun(models.Model):
     instruments = models.JSONField(default=dict, help_text="Names and kinds of the symbols, as the broker has them.")
     guards = models.JSONField(default=list, help_text="What each guard said.")
     result = models.JSONField(default=dict, help_text="What the calculator answered.")
-    plan_digest = models.CharField(max_length=64, blank=True)
+    plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_digest")
     plan_expires_at = models.DateTimeField(null=True, blank=True)
     warnings = models.JSONField(default=list)
     report = models.JSONField(default=dict, help_text="What came of it.")
@@ -131,7 +131,7 @@ class RebalanceRun(models.Model):
     def is_held(self) -> bool:
         """Whether it was stopped before its first order because its plan needs a person's approval."""
         held = self.state == RunState.REFUSED and self.error_code in HELD
-        return self.mode == RunMode.EXECUTE and held and self.plan_digest != ""
+        return self.mode == RunMode.EXECUTE and held and self.plan_hash != ""
 
 
 DOCUMENTS = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")

@@ -85,7 +85,7 @@ class OrderPhase:
             self._desk.watch(order.client_order_id)
         # One transaction for all of them; it stands before the first is sent.
         day = self._session_of(timezone.now()).day
-        submitting = asyncio.create_task(self._journal.submitting(orders, day), name="submitting")
+        submitting = asyncio.create_task(self._journal.mark_submitting(orders, day), name="submitting")
         ended = await asyncio.gather(
             *(self._follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )
@@ -107,7 +107,7 @@ class OrderPhase:
         order = await run_to_completion(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
             order = await self._reconciler.settle(order)
-        if order.state in OrderState.unsettled() and order.state != OrderState.UNKNOWN:
+        if order.state in OrderState.open_states() and order.state != OrderState.UNKNOWN:
             order = await self._until_settled(order, self._deadlines.order)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)

@@ -104,6 +104,6 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self._journal.value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self._journal.store_value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

@@ -68,7 +68,7 @@ def _approved(preview: RebalanceRun | None) -> ApprovedPlan | None:
         return None
     return ApprovedPlan(
         run_id=preview.run_id,
-        digest=preview.plan_digest,
+        digest=preview.plan_hash,
         result=preview.result,
         targets=preview.targets,
         snapshot=preview.snapshot,

@@ -21,12 +21,12 @@ class _Pipe:
 _pipe = _Pipe()
 
 
-def prepare() -> None:
+def create_pipe() -> None:
     """Makes the pipe; to be called once, before the workers are forked."""
     _pipe.read_end, _pipe.write_end = os.pipe()
 
 
-def is_prepared() -> bool:
+def is_qworker() -> bool:
     """Whether this is `qworker`, or a worker that it forked; not so in one of plain `qcluster`."""
     return _pipe.read_end is not None
 

@@ -47,7 +47,7 @@ def plan_cadences(now: datetime, calendar: MarketCalendar) -> None:
         state=ScheduleState.WAITING, origin=ScheduleOrigin.CADENCE, account__strategy__cadence=Strategy.Cadence.NONE
     )
     for entry in withdrawn:
-        schedule.take_off(entry, "The strategy has no cadence any more.")
+        schedule.remove_entry(entry, "The strategy has no cadence any more.")
     if not settings.SCHEDULER_ENABLED:
         return
     for strategy in Strategy.objects.filter(enabled=True).exclude(cadence=Strategy.Cadence.NONE):
@@ -77,12 +77,12 @@ def _plan(strategy: Strategy, opening: Open, now: datetime, coming: date) -> Non
 
 def _place(strategy: Strategy, opening: Open) -> int:
     """Adds the accounts that the schedule of that session does not know yet; one taken off stays off."""
-    keys = {schedule.key_of(account, opening.session_date): account for account in _followers(strategy)}
+    keys = {schedule.entry_key(account, opening.session_date): account for account in _followers(strategy)}
     known = set(ScheduleEntry.objects.filter(key__in=keys).values_list("key", flat=True))
     added = [account for key, account in keys.items() if key not in known]
     for account in added:
         message = f"The {strategy.cadence} rebalance of {strategy.name}."
-        schedule.place(account, opening.session_date, opening.due_at, ScheduleOrigin.CADENCE, message=message)
+        schedule.add_entry(account, opening.session_date, opening.due_at, ScheduleOrigin.CADENCE, message=message)
     return len(added)
 
 

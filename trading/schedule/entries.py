@@ -57,7 +57,7 @@ def place_at_next_open(
     calendar = market_calendar()
     opening = next_open(now, calendar)
     while True:
-        entry = schedule.place(
+        entry = schedule.add_entry(
             account,
             opening.session_date,
             opening.due_at,
@@ -98,7 +98,7 @@ def clear_schedule() -> int:
 def remove(entry: ScheduleEntry, message: str) -> bool:
     """Takes one entry off; a run that was put aside until then does not come back."""
     with transaction.atomic():
-        if not schedule.take_off(entry, message):
+        if not schedule.remove_entry(entry, message):
             return False  # it has just started
         if entry.run is not None and entry.run.state == RunState.DEFERRED:
             supersede(entry.run.pk, message)

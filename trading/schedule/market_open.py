@@ -49,7 +49,7 @@ def run_schedule(now: datetime) -> int:
             raise
         except Exception:  # the others start, and this one says that it did not
             logger.exception("The schedule entry %s broke", entry.key)
-            schedule.fail(entry, "It could not be started; the log has the details.")
+            schedule.mark_failed(entry, "It could not be started; the log has the details.")
     follow_up(now)
     return started
 
@@ -57,7 +57,7 @@ def run_schedule(now: datetime) -> int:
 def _start_or_miss(entry: ScheduleEntry, now: datetime) -> bool:
     policy = resolve_policy(entry.account)
     if now - entry.due_at > allowed_delay(policy):
-        schedule.miss(entry, _missed_words(entry, policy))
+        schedule.mark_missed(entry, _missed_words(entry, policy))
         return False
     return _start(entry)
 
@@ -76,7 +76,7 @@ def _missed_words(entry: ScheduleEntry, policy: FrozenPolicy) -> str:
 def _start(entry: ScheduleEntry) -> bool:
     """Takes the entry up and queues its run, both or neither."""
     with transaction.atomic():
-        if not schedule.start(entry):
+        if not schedule.start_entry(entry):
             return False
         if entry.run is not None and entry.run.state == RunState.DEFERRED:
             return _requeue(entry)
@@ -93,9 +93,9 @@ def _start(entry: ScheduleEntry) -> bool:
         )
         run = event.runs.select_related("account").first()
         if run is None:
-            schedule.fail(entry, event.reason)
+            schedule.mark_failed(entry, event.reason)
             return False
-        schedule.of_run(entry, run)
+        schedule.attach_run(entry, run)
     logger.info("Scheduled run %s of %s started", run.run_id, entry.account.account_id)
     return True
 
@@ -141,5 +141,5 @@ def _again(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt:
                 defer_again(entry.run, following.due_at)
             except IllegalTransition:
                 return  # taken up by somebody else
-            schedule.carry_over(following, entry.run)
-        schedule.follow(entry, following, f"{entry.message} It starts again on {at}.")
+            schedule.attach_deferred_run(following, entry.run)
+        schedule.set_follow_up(entry, following, f"{entry.message} It starts again on {at}.")

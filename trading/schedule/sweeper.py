@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import BrokerConnection
 from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
-from trading.journal.claims import requeue_due
+from trading.journal.claims import requeue_due_runs
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import (
@@ -46,7 +46,7 @@ def sweep() -> int:
         raise
     except Exception:  # whatever is wrong with the calendar, runs that are there go on
         logger.exception("The schedule could not be worked")
-    requeue_due()
+    requeue_due_runs()
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     queued = Q(
         Q(accounts__runs__not_before__isnull=True) | Q(accounts__runs__not_before__lte=Now()),

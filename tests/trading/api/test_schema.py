@@ -92,7 +92,7 @@ def there(make_account):
         "run_id": [preview.run_id, held.run_id, done.run_id, waiting.run_id],
         "event_id": [StrategyEvent.objects.first().pk],
         "channel": [account.strategy.name],
-        "plans": {run.run_id: run.plan_digest for run in (preview, held, done)},
+        "plans": {run.run_id: run.plan_hash for run in (preview, held, done)},
         "payload": [{"exec": "rebalance"}, {"exec": "print-rebalance"}, {"exec": "rebalance", "account_id": "U1"}],
     }
 

@@ -57,11 +57,11 @@ def test_an_event_beyond_the_limit_is_held_and_people_are_told(account, trader, 
 
 def test_a_person_sends_exactly_the_plan_that_is_held_once(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
-    approved = execute_preview(run, trader, digest=run.plan_digest)
-    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_digest) == approved
+    approved = execute_preview(run, trader, digest=run.plan_hash)
+    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_hash) == approved
     work_slot(approved.connection_id)
     approved.refresh_from_db()
-    assert (approved.state, approved.plan_digest) == ("completed", run.plan_digest), approved.error_message
+    assert (approved.state, approved.plan_hash) == ("completed", run.plan_hash), approved.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
@@ -70,10 +70,10 @@ def test_what_is_too_old_is_previewed_anew_and_can_be_sent_then(account, trader)
     RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
     with pytest.raises(Refused) as refused:
-        execute_preview(run, trader, digest=run.plan_digest)
+        execute_preview(run, trader, digest=run.plan_hash)
     assert refused.value.code == "preview_expired"
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
-    approved = execute_preview(preview, trader, digest=preview.plan_digest)
+    approved = execute_preview(preview, trader, digest=preview.plan_hash)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert approved.state == "completed", approved.error_message
@@ -101,7 +101,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
 def test_nobody_without_the_right_approves(account):
     run = carry_out(account, source=EventSource.SCHEDULE)
     with pytest.raises(Refused) as refused:
-        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_digest)
+        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_hash)
     assert refused.value.code == "not_permitted"
 
 
@@ -121,7 +121,7 @@ def test_a_plan_on_targets_that_nobody_has_touched_for_long_waits_for_a_person(m
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert "Needs approval:" in page and "The targets are of " in page
-    approved = execute_preview(run, trader, digest=run.plan_digest)
+    approved = execute_preview(run, trader, digest=run.plan_hash)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert approved.state == "completed", approved.error_message
@@ -185,7 +185,7 @@ def test_a_small_plan_of_known_symbols_approves_itself_where_the_strategy_says_s
     assert "It approves itself" in run.timeline.get(code="approved_by_rule").message
     audit = AuditEntry.objects.get(action="approved by rule")
     assert (audit.person, audit.subject) == ("", str(run))
-    assert run.plan_digest in audit.detail
+    assert run.plan_hash in audit.detail
     assert "It approves itself" in Notification.objects.get(run=run).body
     client.force_login(trader)
     assert "It approves itself" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()

@@ -431,7 +431,7 @@ def test_a_link_is_closed_when_it_cannot_be_noted_that_its_client_id_is_free_aga
         raise OperationalError
 
     with monkeypatch.context() as broken:
-        broken.setattr("trading.engine.connection.note_client_id_in_use", fail)
+        broken.setattr("trading.engine.connection.record_client_id_in_use", fail)
         run = carry_out(account)
     assert run.state == "running"
     assert gateway.do(gateway.gateway.sessions.copy) == {}

@@ -46,7 +46,7 @@ def test_a_preview_plans_and_sends_nothing(make_account):
     run = carry_out(make_account(), PREVIEW)
     assert (run.state, run.error_code) == ("completed", "")
     assert {trade["symbol"] for trade in run.result["trades"]} == {"SPY", "IEF"}
-    assert run.plan_digest and run.plan_expires_at
+    assert run.plan_hash and run.plan_expires_at
     assert not SimulatedOrder.objects.exists() and not Order.objects.exists()
 
 
@@ -64,7 +64,7 @@ def test_at_quoted_fills_what_is_executed_is_what_was_previewed(make_account):
     account = make_account(positions={"VTI": "40", "SPY": "20"}, cash="9000")
     preview = carry_out(account, PREVIEW)
     run = carry_out(account)
-    assert run.plan_digest == preview.plan_digest
+    assert run.plan_hash == preview.plan_hash
     sent = {order.symbol: order.filled_quantity for order in run.orders.all()}
     assert sent == {trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]}
 

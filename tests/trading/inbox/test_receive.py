@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from accounts.models import Strategy
 from tests.support.makers import policy, queue, simulated_account, strategy
 from trading.inbox.receive import receive_event
-from trading.journal.claims import requeue_due
+from trading.journal.claims import requeue_due_runs
 from trading.journal.queueing import queue_runs
 from trading.models import EventSource, Notification, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import ExecCommand, Unreadable
@@ -166,10 +166,10 @@ def test_a_late_event_follows_its_strategys_policy(account, what, state, modes):
 def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newer(account):
     run = queue(account)
     RebalanceRun.objects.update(state="deferred", not_before=timezone.now() + timedelta(hours=1))
-    assert requeue_due() == []
+    assert requeue_due_runs() == []
     RebalanceRun.objects.update(not_before=timezone.now() - timedelta(seconds=1))
     (newer,) = queue_runs(StrategyEvent.objects.get(), [account], RunMode.PREVIEW)
-    assert [due.pk for due in requeue_due()] == [run.pk]
+    assert [due.pk for due in requeue_due_runs()] == [run.pk]
     run.refresh_from_db()
     newer.refresh_from_db()
     assert (run.state, newer.state) == ("queued", "queued")

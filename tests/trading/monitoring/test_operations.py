@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rebalancer_site.logging import logging_config
 from tests.support.makers import carry_out, queue
 from trading.common.log_context import log_context
-from trading.journal.retention import tidy
+from trading.journal.retention import delete_expired
 from trading.models import (
     AccountValue,
     ExecutedSession,
@@ -132,7 +132,7 @@ def history(make_account, settings):
 
 def test_what_is_old_goes_whole(history):
     age(101)
-    tidied = tidy()
+    tidied = delete_expired()
     assert (tidied.runs, tidied.events) == (2, 2)
     for model in (RebalanceRun, Order, Fill, ExecutedSession, StrategyEvent, AccountValue, Notification):
         assert not model.objects.exists(), model
@@ -140,7 +140,7 @@ def test_what_is_old_goes_whole(history):
 
 def test_what_is_young_stays(history):
     age(99)
-    assert (tidy().runs, RebalanceRun.objects.count(), Order.objects.count()) == (0, 2, 2)
+    assert (delete_expired().runs, RebalanceRun.objects.count(), Order.objects.count()) == (0, 2, 2)
 
 
 def needs_attention(run):
@@ -159,14 +159,14 @@ def untold(run):
 def test_what_is_not_settled_stays_with_the_preview_it_came_from(history, spoil):
     spoil(history)
     age(4000)
-    assert tidy().runs == 0
+    assert delete_expired().runs == 0
     assert RebalanceRun.objects.count() == 2 and StrategyEvent.objects.count() == 2
 
 
 def test_a_run_that_waits_stays(make_account, settings):
     queue(make_account())
     StrategyEvent.objects.update(received_at=timezone.now() - timedelta(days=4000))
-    assert (tidy().runs, tidy().events, RebalanceRun.objects.count()) == (0, 0, 1)
+    assert (delete_expired().runs, delete_expired().events, RebalanceRun.objects.count()) == (0, 0, 1)
 
 
 def test_the_command_can_only_count(history):

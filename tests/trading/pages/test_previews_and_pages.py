@@ -61,9 +61,7 @@ def previewed(client, account):
 
 
 def send(client, run, **fields):
-    return client.post(
-        reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_digest, **fields}, follow=True
-    )
+    return client.post(reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_hash, **fields}, follow=True)
 
 
 def messages(answer):
@@ -85,7 +83,7 @@ def test_preview_then_exactly_that_plan(log_in, make_account):
     assert f"Send {len(preview.result['trades'])} orders" in text
     send(client, preview)
     run = finish()
-    assert (run.state, run.approved_preview, run.plan_digest) == ("completed", preview, preview.plan_digest)
+    assert (run.state, run.approved_preview, run.plan_hash) == ("completed", preview, preview.plan_hash)
     assert {order.symbol: order.filled_quantity for order in run.orders.all()} == {
         trade["symbol"]: trade["quantity"] for trade in preview.result["trades"]
     }

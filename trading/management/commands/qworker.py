@@ -27,7 +27,7 @@ class Command(BaseCommand):
         """Runs until it is told to stop, or something dies."""
         cluster.Sentinel = CrashOnlySentinel  # the class that Cluster.start looks up and forks
         workers = cluster.Cluster()
-        stopping_workers.prepare()
+        stopping_workers.create_pipe()
         workers.start()
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from trading.journal.retention import tidy
+from trading.journal.retention import delete_expired
 
 
 class Command(BaseCommand):
@@ -19,6 +19,6 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Removes them, and says how many."""
-        removed = asdict(tidy(only_count=options["dry_run"]))
+        removed = asdict(delete_expired(dry_run=options["dry_run"]))
         words = ", ".join(f"{count} {kind}" for kind, count in removed.items())
         self.stdout.write(f"{'Would remove' if options['dry_run'] else 'Removed'}: {words}.")
