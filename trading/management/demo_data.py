@@ -1,4 +1,4 @@
-"""What the demo shows: three accounts that have drifted, three strategies, and people with different rights."""
+"""Sample data of the demo: three accounts with drift, three strategies, and users with different permissions."""
 
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -21,11 +21,11 @@ from brokers.simulated.models import SimulatedAccount
 from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
-PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only
+PASSWORD = "demo"  # noqa: S105 - printed by the command; the demo is reachable from this machine only
 USERS = {
-    "demo": "may do everything",
-    "trader": "may preview and send orders",
-    "viewer": "may look and preview",
+    "demo": "all permissions",
+    "trader": "can preview and submit orders",
+    "viewer": "can view and preview",
 }
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
@@ -70,7 +70,7 @@ ACCOUNTS = {
 
 
 def seed() -> None:
-    """Makes what is missing; what is there is left as it is, so that a second demo goes on with the first."""
+    """Create what is missing. Existing rows are unchanged, so that a second demo continues the first."""
     _users()
     policy, _ = RebalancePolicy.objects.get_or_create(
         name="demo",
@@ -108,17 +108,17 @@ HISTORY_DAYS = 365
 
 
 def _history(account_id: str) -> None:
-    """What the account's holdings were worth at the close of each day of the past year, by the market's own prices."""
+    """Store the account's value at each close of the past year, at the prices of the simulated market."""
     account = Account.objects.get(account_id=account_id)
-    books = SimulatedAccount.objects.get(account_id=account_id)
-    held = {position.symbol: position.quantity for position in books.positions.all()}
+    simulated = SimulatedAccount.objects.get(account_id=account_id)
+    quantities = {position.symbol: position.quantity for position in simulated.positions.all()}
     today = timezone.localdate()
     values = []
     for days in range(HISTORY_DAYS, 0, -1):
         close = datetime.combine(today - timedelta(days=days), time(16), NEW_YORK)
-        prices = past_prices(held, close)
-        value = books.cash_usd + sum((held[symbol] * price for symbol, price in prices.items()), Decimal(0))
-        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=books.cash_usd))
+        prices = past_prices(quantities, close)
+        value = simulated.cash_usd + sum((quantities[symbol] * price for symbol, price in prices.items()), Decimal(0))
+        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd))
     store_history(values)
 
 
