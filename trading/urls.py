@@ -1,4 +1,4 @@
-"""The addresses of the product's pages."""
+"""The URLs of the site's pages."""
 
 from django.urls import path
 
