@@ -38,5 +38,5 @@ def _listener_state(listener: ListenerHealth) -> str:
     if listener.is_healthy:
         return "ok"
     if listener.unhealthy_channels and listener.report.state == "listening":
-        return f"{listener.unhealthy_channels} of {len(listener.report.channels)} channels not receiving messages"
+        return f"{listener.unhealthy_channels} of {len(listener.report.channels)} channels unhealthy"
     return listener.report.state

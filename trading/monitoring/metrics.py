@@ -37,7 +37,11 @@ class InstallationCollector(Collector):
         workers = sum(heartbeat.is_fresh for heartbeat in heartbeats_of("worker"))
         yield _gauge("workers", "Worker processes with a recent heartbeat", workers)
         listener = listener_health()
-        yield _gauge("listener_up", "1 if every channel receives events", float(listener.is_healthy))
+        yield _gauge(
+            "listener_up",
+            "1 if every channel receives events, or no listener is configured",
+            float(listener.is_healthy),
+        )
         queue = queue_health()
         yield _gauge("queue_tasks", "Tasks in the queue", queue.tasks)
         yield _gauge("queue_oldest_seconds", "Age of the oldest due task, in seconds", queue.oldest_seconds)

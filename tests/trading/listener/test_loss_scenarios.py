@@ -118,7 +118,7 @@ def test_healthz_is_ok_only_while_events_are_received(ably, blend, a_worker, cli
     since = (timezone.now() - timedelta(minutes=2)).isoformat()
     unhealthy = [one | {"problem_since": since} for one in row.details["channels"]]
     beat(row.name, "listener", **row.details | {"state": "listening", "problem_since": None, "channels": unhealthy})
-    assert health() == (503, f"{len(unhealthy)} of {len(unhealthy)} channels not receiving messages")
+    assert health() == (503, f"{len(unhealthy)} of {len(unhealthy)} channels unhealthy")
     ProcessHeartbeat.objects.filter(pk=row.pk).update(at=timezone.now() - timedelta(seconds=31))
     assert health() == (503, "no heartbeat")
     assert client.get(reverse("admin:login")).status_code == 200

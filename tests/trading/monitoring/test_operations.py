@@ -28,6 +28,7 @@ from trading.models import (
     StrategyEvent,
 )
 from trading.models.run_documents import ExecCommand
+from trading.monitoring.doctor.registry import examine
 from trading.schedule.sweeper import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +90,16 @@ def test_healthz_reports_queue_and_broker_ages_without_names(client, make_accoun
     assert answer.json()["broker"]["answered_seconds_ago"] < 60
     assert answer.json()["queue"]["oldest_seconds"] < 60
     assert not {"U1", account.strategy.name, settings.SECRET_KEY} & set(answer.content.decode().split('"'))
+
+
+def test_healthz_with_a_heartbeat_of_another_version_returns_503_and_pages_work(admin_client):
+    beat("worker:a", "worker")
+    channel = {"name": "blend", "state": "attached", "maybe_lost": ""}
+    beat("listener:a:1", "listener", host="a", pid=1, state="listening", trouble_since=None, channels=[channel])
+    assert admin_client.get("/healthz").status_code == 503
+    assert gauges(admin_client.get("/metrics"))["listener_up",] == 0
+    assert [finding.status for finding in examine(["listener"])] == ["problem"]
+    assert admin_client.get("/").status_code == 200
 
 
 def test_json_log_line_contains_account_strategy_and_run():

@@ -64,7 +64,7 @@ class Command(BaseCommand):
         if not entries:
             self.stdout.write("Nothing is scheduled.")
         if not settings.SCHEDULER_ENABLED:
-            self.stderr.write("SCHEDULER_ENABLED is off. Scheduled runs do not start.")
+            self.stderr.write("SCHEDULER_ENABLED is off. Only runs that a guard deferred start automatically.")
 
 
 def _as_json(entry: ScheduleEntry) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def listener() -> Iterator[Finding]:
             yield problem(f"Messages of {channel.name} may be lost: {channel.gap}.", to_do)
         if not health.problems and not gaps:
             ping = f", ping {report.ping_ms:.0f} ms" if report.ping_ms is not None else ""
-            channels = f"{len(report.channels)} channels, {health.unhealthy_channels} not receiving messages"
+            channels = f"{len(report.channels)} channels, {health.unhealthy_channels} unhealthy"
             yield ok(f"{health.listener}: {report.state}{ping}; {channels}.")
 
 
