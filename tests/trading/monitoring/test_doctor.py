@@ -66,7 +66,7 @@ def test_doctor_with_kill_switches_on_reports_them_without_a_problem(healthy):
 
 
 @pytest.mark.parametrize(
-    ("allowed", "message"), [(False, "ALLOW_LIVE_TRADING is off"), (True, "1 enabled accounts, 1 of them armed")]
+    ("allowed", "message"), [(False, "ALLOW_LIVE_TRADING is off"), (True, "Enabled accounts: 1, armed: 1")]
 )
 def test_doctor_with_live_accounts_reports_both_live_switches(healthy, settings, allowed, message):
     settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = "live", allowed
@@ -156,7 +156,7 @@ def superuser_without_2fa(settings):
     [
         ("site", debug, "DEBUG is on"),
         ("site", open_site, "any host name over plain http"),
-        ("site", superuser_without_2fa, "1 superusers have no two-factor"),
+        ("site", superuser_without_2fa, "Superusers without two-factor"),
         ("queue", no_worker, "no recent heartbeat"),
         ("queue", stray_schedule, "schedules are"),
         ("schedule", overdue_entry, "Overdue and not started: U1 of"),
@@ -164,7 +164,7 @@ def superuser_without_2fa(settings):
         ("allocations", no_allocations, "published: ALLOCATIONS_BASE_URL must be"),
         ("listener", missing_listener, "no recent heartbeat"),
         ("notifications", unsupported_channel, "Apprise does not support"),
-        ("notifications", overdue_message, "1 messages are overdue"),
+        ("notifications", overdue_message, "Overdue messages: 1"),
         ("calendar", unknown_calendar, "cannot be used"),
         ("broker", broken_account, "U1: The value of account U1 is missing"),
     ],

@@ -43,5 +43,5 @@ class Command(BaseCommand):
         if not runs:
             self.stdout.write("No ended run has open orders.")
         if unresolved:
-            message = f"{unresolved} orders are not resolved. Check them at the broker, then use `manage.py resolve`."
+            message = f"Unresolved orders: {unresolved}. Check them at the broker, then use `manage.py resolve`."
             raise CommandError(message, returncode=UNRESOLVED)

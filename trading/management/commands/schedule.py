@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 raise CommandError(f"Account {account.account_id} is not on the schedule.", returncode=USAGE)
         elif options["action"] == "clear":
             removed = unschedule_account(account) if account is not None else clear_schedule()
-            self.stderr.write(f"{removed} entries removed from the schedule.")
+            self.stderr.write(f"Removed schedule entries: {removed}.")
         entries = open_entries().filter(account=account) if account is not None else open_entries()
         self._print(list(entries), as_json=options["json"])
 

@@ -29,7 +29,7 @@ def database() -> Iterator[Finding]:
         return
     executor = MigrationExecutor(connection)
     if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        yield problem(f"{len(missing)} migrations are not applied.", "Run `manage.py migrate`.")
+        yield problem(f"Unapplied migrations: {len(missing)}.", "Run `manage.py migrate`.")
         return
     yield _writes()
     yield _disk_space()
@@ -75,10 +75,10 @@ def _https() -> Finding:
 def _two_factor() -> Finding:
     with_device = TOTPDevice.objects.filter(confirmed=True).values("user")
     without = User.objects.filter(is_active=True, is_superuser=True).exclude(pk__in=with_device).count()
-    message = f"{without} superusers have no two-factor authentication (2FA)."
+    message = f"Superusers without two-factor authentication (2FA): {without}."
     if without and settings.ALLOW_LIVE_TRADING:
-        to_do = "Set it up under Two-factor authentication (2FA). ONE_TIME_CODES_REQUIRED_FOR=live requires it."
-        return problem(f"Live trading is allowed, and {message}", to_do)
+        to_do = "Set it up in the user menu. ONE_TIME_CODES_REQUIRED_FOR=live requires it."
+        return problem(f"{message} Live trading is allowed.", to_do)
     return ok(message)
 
 

@@ -31,25 +31,25 @@ def trading() -> Iterator[Finding]:
 
 def _mode() -> Finding:
     enabled = Account.objects.filter(type=settings.TRADING_MODE, enabled=True)
-    message = f"TRADING_MODE={settings.TRADING_MODE}, {enabled.count()} enabled accounts"
+    message = f"TRADING_MODE={settings.TRADING_MODE}. Enabled accounts: {enabled.count()}"
     if settings.TRADING_MODE == "paper":
         return ok(f"{message}. Live accounts can only be previewed.")
     if not settings.ALLOW_LIVE_TRADING:
         return off(f"{message}. ALLOW_LIVE_TRADING is off: they can only be previewed.")
-    return ok(f"{message}, {enabled.filter(live_armed=True).count()} of them armed.")
+    return ok(f"{message}, armed: {enabled.filter(live_armed=True).count()}.")
 
 
 def queue() -> Iterator[Finding]:
     """Check the workers, the number of queued tasks, and the queue's schedules."""
     queued = queue_health().tasks
-    tasks = f"{queued} tasks are queued"
+    tasks = f"Queued tasks: {queued}."
     if not overview().workers_alive:
         to_do = "Start `manage.py qworker` under a supervisor that restarts it."
-        yield problem(f"No worker is running (no recent heartbeat); {tasks}.", to_do)
+        yield problem(f"No worker is running (no recent heartbeat). {tasks}", to_do)
     elif queued > MAX_QUEUED_TASKS:
-        yield problem(f"Workers are running, but {tasks}.", "Start more workers, and check their log.")
+        yield problem(f"The queue is long. {tasks}", "Start more workers, and check their log.")
     else:
-        yield ok(f"Workers are running; {tasks}.")
+        yield ok(f"Workers are running. {tasks}")
     names = set(Schedule.objects.values_list("name", flat=True))
     if names != set(SCHEDULES):
         message = f"The queue's schedules are {', '.join(sorted(names)) or 'none'}, not {', '.join(sorted(SCHEDULES))}."

@@ -82,14 +82,14 @@ def notifications() -> Iterator[Finding]:
             f"Apprise does not support {unsupported} of {len(urls)} notification URLs.", "Correct NOTIFICATION_URLS."
         )
         return
-    yield ok(f"{len(urls)} notification channels are configured.")
+    yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
     overdue = Notification.objects.filter(state=NotificationState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
     abandoned = Notification.objects.filter(
         state=NotificationState.ABANDONED, created_at__gte=now - ABANDONED_WITHIN, attempts__gt=1
     ).count()
     if overdue or abandoned:
-        message = f"{overdue} messages are overdue, and {abandoned} were abandoned in the last 24 hours."
+        message = f"Overdue messages: {overdue}. Abandoned in the last 24 hours: {abandoned}."
         yield problem(message, "See the log for the channel's response. The admin lists the messages.")
     else:
         yield ok("No message in the outbox is overdue.")
