@@ -7,7 +7,6 @@ from django.db.models import prefetch_related_objects
 from trading.models import RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import (
     AccountExecutionResult,
-    CalculateRebalanceResult,
     ErrorLine,
     OrderLine,
     RebalanceResult,
@@ -19,24 +18,7 @@ from trading.models.run_documents import (
 
 def rebalance_result(run: RebalanceRun) -> RebalanceResult:
     """Return a run with its trades and its orders."""
-    orders = tuple(
-        OrderLine(
-            client_order_id=order.client_order_id,
-            broker_order_id=order.broker_order_id,
-            symbol=order.symbol,
-            quantity=int(order.quantity),
-            filled_quantity=int(order.filled_quantity),
-            average_price=_decimal(order.average_price_usd),
-            status=order.state,
-        )
-        for order in sorted(run.orders.all(), key=lambda order: order.sequence)
-    )
-    return RebalanceResult(**calculate_result(run).model_dump(), orders=orders)
-
-
-def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
-    """Return a run with its trades, without its orders."""
-    return CalculateRebalanceResult(
+    return RebalanceResult(
         run_id=run.run_id,
         account_id=run.account.account_id,
         mode="execute" if run.mode == RunMode.EXECUTE else "preview",
@@ -57,6 +39,18 @@ def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
         total_value=_decimal(run.total_value_usd),
         cash_balance=_decimal(run.cash_usd),
         residual_drift=_decimal(run.residual_drift),
+        orders=tuple(
+            OrderLine(
+                client_order_id=order.client_order_id,
+                broker_order_id=order.broker_order_id,
+                symbol=order.symbol,
+                quantity=int(order.quantity),
+                filled_quantity=int(order.filled_quantity),
+                average_price=_decimal(order.average_price_usd),
+                status=order.state,
+            )
+            for order in sorted(run.orders.all(), key=lambda order: order.sequence)  # uses prefetched orders
+        ),
     )
 
 

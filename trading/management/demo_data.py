@@ -30,42 +30,22 @@ USERS = {
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 
-STRATEGIES = {
-    "balanced-60-40": (
-        "Balanced 60/40",
-        {"VTI": "0.35", "VXUS": "0.23", "BND": "0.27", "BNDX": "0.08", "VNQ": "0.05"},
-    ),
-    "all-weather": (
-        "All weather",
-        {"VTI": "0.30", "TLT": "0.40", "IEF": "0.15", "GLD": "0.075", "DBC": "0.075"},
-    ),
-    "global-growth": (
-        "Global growth",
-        {"VTI": "0.45", "QQQ": "0.20", "VEA": "0.20", "VWO": "0.10", "GLD": "0.05"},
-    ),
+STRATEGIES = {"balanced-60-40": "Balanced 60/40", "all-weather": "All weather", "global-growth": "Global growth"}
+TARGETS = {
+    "balanced-60-40": {"VTI": "0.35", "VXUS": "0.23", "BND": "0.27", "BNDX": "0.08", "VNQ": "0.05"},
+    "all-weather": {"VTI": "0.30", "TLT": "0.40", "IEF": "0.15", "GLD": "0.075", "DBC": "0.075"},
+    "global-growth": {"VTI": "0.45", "QQQ": "0.20", "VEA": "0.20", "VWO": "0.10", "GLD": "0.05"},
 }
 ACCOUNTS = {
-    "SIM-1001": (
-        "Family portfolio",
-        "balanced-60-40",
-        None,
-        "8680",
-        {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
-    ),
-    "SIM-1002": (
-        "Retirement (IRA)",
-        "all-weather",
-        "ira",
-        "1458",
-        {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
-    ),
-    "SIM-1003": (
-        "Taxable",
-        "global-growth",
-        None,
-        "21400",
-        {"VTI": 85, "QQQ": 27, "VEA": 210, "VWO": 155, "AAPL": 20},
-    ),
+    "SIM-1001": ("Family portfolio", "balanced-60-40", None, "8680"),
+    "SIM-1002": ("Retirement (IRA)", "all-weather", "ira", "1458"),
+    "SIM-1003": ("Taxable", "global-growth", None, "21400"),
+}
+"""Name, strategy, replacement set and cash in USD of each account."""
+POSITIONS = {
+    "SIM-1001": {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
+    "SIM-1002": {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
+    "SIM-1003": {"VTI": 85, "QQQ": 27, "VEA": 210, "VWO": 155, "AAPL": 20},
 }
 
 
@@ -84,9 +64,9 @@ def seed() -> None:
     if new:
         ReplacementRule.objects.create(replacement_set=ira, source="DBC", target="PDBC")
         ReplacementRule.objects.create(replacement_set=ira, source="UUP", target="USDU")
-    for name, (title, targets) in STRATEGIES.items():
-        _strategy(name, title, targets)
-    for account_id, (name, strategy, replacements, cash, positions) in ACCOUNTS.items():
+    for name, title in STRATEGIES.items():
+        _strategy(name, title)
+    for account_id, (name, strategy, replacements, cash) in ACCOUNTS.items():
         if not Account.objects.filter(account_id=account_id).exists():
             Account.objects.create(
                 account_id=account_id,
@@ -99,7 +79,7 @@ def seed() -> None:
                 trade_guard=Account.TradeGuard.NONE,
             )
         if open_account(account_id, cash_usd=Decimal(cash)):
-            for symbol, shares in positions.items():
+            for symbol, shares in POSITIONS[account_id].items():
                 set_position(account_id, symbol, Decimal(shares))
             _history(account_id)
 
@@ -122,12 +102,12 @@ def _history(account_id: str) -> None:
     store_history(values)
 
 
-def _strategy(name: str, title: str, targets: dict[str, str]) -> None:
+def _strategy(name: str, title: str) -> None:
     strategy, new = Strategy.objects.get_or_create(
         name=name, defaults={"title": title, "source": Strategy.Source.STATIC}
     )
     if new:
-        for symbol, weight in targets.items():
+        for symbol, weight in TARGETS[name].items():
             TargetAllocation.objects.create(strategy=strategy, symbol=symbol, weight=Decimal(weight))
 
 
