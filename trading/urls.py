@@ -1,4 +1,4 @@
-"""The URLs of the site's pages."""
+"""The URLs of the pages."""
 
 from django.urls import path
 
