@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.models import Account
 from trading.access.audit import note
 from trading.access.two_factor import code_missing, confirm_live
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 from trading.errors import Refused
 from trading.inbox.receive import request_run
 from trading.journal import runs
@@ -63,7 +63,9 @@ def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
     # These hold a plan back until a person has seen it, and whoever sends it from its page has.
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] not in HELD]
+    blocking = [
+        guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
+    ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 

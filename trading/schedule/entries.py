@@ -10,11 +10,11 @@ from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
 from trading.actions.previews import may_execute
 from trading.errors import Refused
-from trading.guards.account import is_of_another_environment
+from trading.guards.account import check_enabled, check_environment, enforce
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
-from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.schedule.next_open import next_open, open_after
 
 
@@ -33,12 +33,9 @@ def schedule_account(account: Account, person: User | None = None) -> ScheduleEn
     """
     if person is not None and not may_execute(person, account):
         raise Refused("not_permitted", "You may not schedule this account. Ask someone with the right to execute.")
-    if not account.enabled:
-        raise Refused("account_disabled", f"Account {account.account_id} is disabled; enable it in the admin.")
+    enforce([check_enabled(account), check_environment(account)], EventSource.ADMIN)
     if account.strategy is None:
-        raise Refused("no_strategy", f"Account {account.account_id} follows no strategy; give it one in the admin.")
-    if problem := is_of_another_environment(account):
-        raise Refused("wrong_environment", problem)
+        raise Refused("no_strategy", f"Account {account.account_id} follows no strategy. Assign one in the admin.")
     origin = ScheduleOrigin.PERSON if person is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {person}." if person is not None else "Scheduled by command."
     return place_at_next_open(account, timezone.now(), origin, requested_by=person, message=message)

@@ -127,7 +127,7 @@ def test_what_was_missed_is_handled_as_the_policy_says_and_told(
     )
     if next_due:
         assert (first.follow_up.due_at, first.follow_up.origin) == (at(next_due), "missed")
-        assert Notification.objects.filter(title__startswith="Scheduled again").exists()
+        assert Notification.objects.filter(title__startswith="Rebalance rescheduled").exists()
     elif entry_state == "missed":
         assert list(open_entries()) == [first], "what was skipped stays visible"
 
