@@ -99,7 +99,7 @@ def execute_preview(
     if refusal := why_not(preview, person):
         raise refusal
     if digest != preview.plan_hash:
-        raise Refused("plan_digest_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
+        raise Refused("plan_hash_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
     # The bearer of a token was verified when it was made.
     confirm_live(preview.account, person, typed_account_id, code if source == EventSource.ADMIN else None)
     note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {digest}.", person=person)
