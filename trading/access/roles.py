@@ -14,6 +14,7 @@ LOOKED_AT = (
     "strategyevent",
     "executedsession",
     "notification",
+    "delivery",
     "processheartbeat",
     "tradingcontrol",
 )
@@ -27,7 +28,7 @@ ADMIN = (
     | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
     | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
-    | {"view_webhookdelivery", "view_auditentry"}
+    | {"view_auditentry"}
 )
 ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}
 """Group and rights: look; preview and pause; send orders; configure, and give others their groups."""

@@ -5,7 +5,7 @@ import logging
 from django.db import transaction
 
 from accounts.models import Account
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.models import NotificationKind, TradingControl
 
 logger = logging.getLogger("rebalancer.trading")
@@ -42,5 +42,5 @@ def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -
                 f"Trading is {'paused' if paused else 'on again'} for {what}, {by}{f': {reason}' if reason else ''}."
             )
             logger.warning("%s", words)
-            notify_operators_now(NotificationKind.WARNING, "Trading paused" if paused else "Trading resumed", words)
+            notify_operators(NotificationKind.WARNING, "Trading paused" if paused else "Trading resumed", words)
     return changed

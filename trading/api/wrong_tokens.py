@@ -43,7 +43,7 @@ def count_wrong_token(request: HttpRequest) -> bool:
             f"More than {A_MINUTE} requests within a minute carried a token that is not valid, the last from {address}."
             " Valid ones work as before. Unless it is a program of yours with an old token, keep the address out at"
             " the proxy.",
-            quiet=QUIET,
+            min_interval=QUIET,
         )
     return number <= A_MINUTE
 

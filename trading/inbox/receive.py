@@ -15,7 +15,7 @@ from accounts.models import Account, Strategy
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
 from trading.guards.account import is_of_another_environment
-from trading.journal.outbox import announce_event
+from trading.journal.outbox import notify_event_not_accepted
 from trading.journal.queueing import Refusal, queue_runs, record_refusals
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import EventData, ExecCommand, Unreadable
@@ -67,7 +67,7 @@ def receive_event(
     try:
         with transaction.atomic():
             runs = _take_in(event, approved, unreadable)
-            announce_event(event)
+            notify_event_not_accepted(event)
             for connection_id in {run.connection_id for run in runs}:
                 wake_slot(connection_id)
             reached(FailPoint.EVENT_WRITTEN)
@@ -233,7 +233,7 @@ def _came_again(known: StrategyEvent, again: StrategyEvent) -> StrategyEvent:
     try:
         with transaction.atomic():
             again.save(force_insert=True)
-            announce_event(again)
+            notify_event_not_accepted(again)
     except IntegrityError:  # the same conflict came before
         return StrategyEvent.objects.get(source=again.source, channel=again.channel, message_id=again.message_id)
     return again

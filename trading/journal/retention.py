@@ -13,17 +13,16 @@ from django.utils import timezone
 from trading.models import (
     AccountValue,
     CachedPrice,
+    DeliveryState,
     ExecutedSession,
     Fill,
     Notification,
-    NotificationState,
     Order,
     OrderState,
     ProcessHeartbeat,
     RebalanceRun,
     RunState,
     StrategyEvent,
-    WebhookDelivery,
 )
 
 BATCH = 200
@@ -57,7 +56,7 @@ def delete_expired(*, dry_run: bool = False) -> Removed:
         runs=runs.count() if dry_run else _remove_runs(runs),
         events=remove(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
         values=remove(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
-        messages=remove(_old(Notification)) + remove(_old(WebhookDelivery)),
+        messages=remove(_old_notifications(_before(settings.KEEP_EVENTS_DAYS))),
         prices=remove(CachedPrice.objects.filter(as_of__lt=_before(QUIET_DAYS))),
         heartbeats=remove(ProcessHeartbeat.objects.filter(at__lt=_before(QUIET_DAYS))),
     )
@@ -75,7 +74,7 @@ def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
         .exclude(state__in=KEPT_STATES)
         .exclude(Exists(unsettled))
         .filter(Q(execution__isnull=True), schedule_entries__isnull=True)
-        .exclude(notifications__state=NotificationState.PENDING)
+        .exclude(notifications__deliveries__state=DeliveryState.PENDING)
     )
 
 
@@ -83,9 +82,8 @@ def _old_events(before: datetime) -> QuerySet[StrategyEvent]:
     return StrategyEvent.objects.filter(received_at__lt=before, runs__isnull=True)
 
 
-def _old(outbox: type[Notification | WebhookDelivery]) -> QuerySet[Any]:
-    before = _before(settings.KEEP_EVENTS_DAYS)
-    return outbox.objects.filter(created_at__lt=before).exclude(state=NotificationState.PENDING)
+def _old_notifications(before: datetime) -> QuerySet[Notification]:
+    return Notification.objects.filter(created_at__lt=before).exclude(deliveries__state=DeliveryState.PENDING)
 
 
 def _count(rows: QuerySet[Any]) -> int:

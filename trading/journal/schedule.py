@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.models import (
     NotificationKind,
     RebalanceRun,
@@ -160,7 +160,7 @@ def on_run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> No
 
 def notify(title: str, account: Account, body: str, kind: NotificationKind = NotificationKind.WARNING) -> None:
     """Writes a message about an account's schedule into the outbox."""
-    notify_operators_now(kind, f"{title}: {account.display_name}", body)
+    notify_operators(kind, f"{title}: {account.display_name}", body)
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:

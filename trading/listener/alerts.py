@@ -18,6 +18,6 @@ async def alert(title: str, sentence: str) -> None:
     """Tells people, unless they were told the same within hours; the log has it every time."""
     logger.critical("%s. %s", title, sentence)
     try:
-        await sync_to_async(notify_operators)(NotificationKind.FAILURE, title, sentence, quiet=QUIET)
+        await sync_to_async(notify_operators)(NotificationKind.FAILURE, title, sentence, min_interval=QUIET)
     except DatabaseTrouble:
         logger.exception("The outbox cannot be written; the line above was not sent to anybody")

@@ -11,7 +11,7 @@ from brokers.exchange_calendar import NEW_YORK
 from trading.guards.account import MAX_LATENESS
 from trading.inbox.receive import receive_event
 from trading.journal import schedule
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
 from trading.models import (
     EventSource,
@@ -53,7 +53,7 @@ def _report_missed(strategy: Strategy, job: ScheduledJob) -> None:
         "nor within 15 minutes after. It is checked again in the next session."
     )
     schedule.finish_job(job, succeeded=False, outcome=words)
-    notify_operators_now(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
+    notify_operators(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
 
 
 def _start(strategy: Strategy, job: ScheduledJob) -> None:

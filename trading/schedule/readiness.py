@@ -22,7 +22,7 @@ from trading.errors import TradingError
 from trading.guards.account import check_guards
 from trading.journal import schedule
 from trading.journal.leases import Lease, claim_lease, release_lease
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import NotificationKind, ScheduledJob, ScheduleEntry, ScheduleState
 from trading.planning.shared_data import SharedTargets
@@ -79,7 +79,7 @@ def probe_slot(connection_id: int, due_at: datetime) -> str:
     if problems:
         at = f"{due_at.astimezone(NEW_YORK):%H:%M} New York time"
         title = f"Not ready for the open at {at}, in {minutes} minutes"
-        notify_operators_now(NotificationKind.FAILURE, title, words)
+        notify_operators(NotificationKind.FAILURE, title, words)
     return words
 
 

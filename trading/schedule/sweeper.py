@@ -15,12 +15,11 @@ from trading.journal.claims import requeue_due_runs
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import (
-    Notification,
+    Delivery,
+    DeliveryState,
     NotificationKind,
-    NotificationState,
     ProcessHeartbeat,
     RunState,
-    WebhookDelivery,
 )
 from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule.cadence import plan_cadences
@@ -57,10 +56,7 @@ def sweep() -> int:
     slots |= set(BrokerConnection.objects.filter(free).filter(left_behind).values_list("pk", flat=True))
     for connection_id in sorted(slots):
         wake_slot(connection_id)
-    if any(
-        outbox.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now()).exists()
-        for outbox in (Notification, WebhookDelivery)
-    ):
+    if Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
     return len(slots)
 

@@ -84,7 +84,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
     until = f"{run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
-    link = f"See the plan and send it, until {until}: https://rebalancer.test{address}"
+    link = f"Review and submit the plan until {until}: https://rebalancer.test{address}"
     assert link in Notification.objects.get(run=run).body.splitlines()
     login = client.get(address, follow=True)
     assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]

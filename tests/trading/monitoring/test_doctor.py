@@ -17,7 +17,7 @@ from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.actions.kill_switch import set_paused
 from trading.journal.leases import claim_lease, has_live_lease
-from trading.models import Notification, ScheduleEntry
+from trading.models import Delivery, Notification, ScheduleEntry
 from trading.monitoring.doctor.registry import CHECKS, examine
 from trading.queue.schedules import sync_schedules
 from trading.schedule.sweeper import beat
@@ -126,8 +126,9 @@ def odd_channel(settings):
 
 def overdue_message(settings):
     settings.NOTIFICATION_URLS = (SecretStr("json://127.0.0.1:9/"),)
-    Notification.objects.create(kind="failure", title="x", body="x")
-    Notification.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    message = Notification.objects.create(kind="failure", title="x", body="x")
+    message.deliveries.create(channel="NOTIFICATION_URLS 1")
+    Delivery.objects.update(created_at=timezone.now() - timedelta(hours=1))
 
 
 def odd_calendar(settings):

@@ -18,6 +18,7 @@ from trading.common.log_context import log_context
 from trading.journal.retention import delete_expired
 from trading.models import (
     AccountValue,
+    Delivery,
     ExecutedSession,
     Fill,
     Notification,
@@ -126,7 +127,7 @@ def history(make_account, settings):
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     run = carry_out(account, approved=preview)
     assert (run.state, run.approved_preview) == ("completed", preview)
-    Notification.objects.update(state="sent")
+    Delivery.objects.update(state="sent")
     return run
 
 
@@ -152,7 +153,8 @@ def unknown_order(run):
 
 
 def untold(run):
-    Notification.objects.create(run=run, kind="failure", title="x", body="x")
+    message = Notification.objects.create(run=run, kind="failure", title="x", body="x")
+    message.deliveries.create(channel="x")
 
 
 @pytest.mark.parametrize("spoil", [needs_attention, unknown_order, untold])

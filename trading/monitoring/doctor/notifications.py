@@ -5,9 +5,9 @@ from datetime import timedelta
 import apprise
 from django.utils import timezone
 
-from trading.models import Notification, NotificationState
+from trading.models import Delivery, DeliveryState
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
-from trading.notify.deliver import targets
+from trading.notify.channels import channels
 
 CHECK = "notifications"
 OVERDUE = timedelta(minutes=10)
@@ -16,7 +16,7 @@ RECENT = timedelta(days=1)
 
 def check() -> list[Finding]:
     """The channels that are configured, and the outbox."""
-    urls = targets()
+    urls = [channel.url for channel in channels()]
     if not urls:
         to_do = "Set USER_NOTIFICATIONS_ENABLED with a channel, or NOTIFICATION_URLS, if you want to be told."
         return [off(CHECK, f"No channel is configured: nobody is told of failures. {to_do}")]
@@ -29,10 +29,8 @@ def check() -> list[Finding]:
 
 def _outbox() -> Finding:
     now = timezone.now()
-    overdue = Notification.objects.filter(state=NotificationState.PENDING, created_at__lt=now - OVERDUE).count()
-    given_up = Notification.objects.filter(
-        state=NotificationState.ABANDONED, created_at__gte=now - RECENT, attempts__gt=1
-    ).count()
+    overdue = Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=now - OVERDUE).count()
+    given_up = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - RECENT).count()
     if overdue or given_up:
         words = f"{overdue} messages are overdue, {given_up} were given up since yesterday."
         return problem(CHECK, words, "See the log for what the channel answered; the messages are in the admin.")
