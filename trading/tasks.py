@@ -49,7 +49,7 @@ def sweep() -> int:
     """
     if not shutdown.is_qworker():
         host = socket.gethostname()
-        sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
+        sweeper.record_heartbeat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
 
 

@@ -11,7 +11,7 @@ from tests.support.listening import QUICK, Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
 from tests.trading.listener.conftest import REBALANCE
 from trading.models import Notification, ProcessHeartbeat, RebalanceRun
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 PREVIEW = '{"exec":"print-rebalance"}'
 
@@ -97,7 +97,7 @@ def test_while_it_is_deaf_its_status_says_so(ably, blend, fault):
 
 @pytest.fixture
 def a_worker(transactional_db):
-    beat("worker:test:1", "worker")
+    record_heartbeat("worker:test:1", "worker")
 
 
 def test_the_health_check_passes_only_while_it_hears(ably, blend, a_worker, client, settings):
@@ -117,7 +117,9 @@ def test_the_health_check_passes_only_while_it_hears(ably, blend, a_worker, clie
     row = ProcessHeartbeat.objects.get(kind="listener")
     since = (timezone.now() - timedelta(minutes=2)).isoformat()
     deaf = [one | {"trouble_since": since} for one in row.details["channels"]]
-    beat(row.name, "listener", **row.details | {"state": "listening", "trouble_since": None, "channels": deaf})
+    record_heartbeat(
+        row.name, "listener", **row.details | {"state": "listening", "trouble_since": None, "channels": deaf}
+    )
     assert health() == (503, f"{len(deaf)} of {len(deaf)} channels not heard")
     ProcessHeartbeat.objects.filter(pk=row.pk).update(at=timezone.now() - timedelta(seconds=31))
     assert health() == (503, "no sign of life")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from trading import tasks
 from trading.models import ProcessHeartbeat
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db
 HOST = socket.gethostname()
@@ -17,7 +17,7 @@ HOST = socket.gethostname()
 
 @pytest.mark.parametrize("kind", ["worker", "listener"])
 def test_a_process_of_this_host_is_alive_while_it_shows_signs(kind, capsys):
-    beat(f"{kind}:{HOST}:17", kind)
+    record_heartbeat(f"{kind}:{HOST}:17", kind)
     call_command("alive", kind)
     assert f"The {kind} of {HOST} is well." in capsys.readouterr().out
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(minutes=5))
@@ -35,8 +35,8 @@ def test_plain_qcluster_shows_a_sign_with_each_of_its_sweeps(client):
 
 
 def test_the_worker_of_another_host_does_not_count():
-    beat("worker:another-host:17", "worker")
-    beat(f"listener:{HOST}:18", "listener")
+    record_heartbeat("worker:another-host:17", "worker")
+    record_heartbeat(f"listener:{HOST}:18", "listener")
     with pytest.raises(CommandError, match="No worker of"):
         call_command("alive", "worker")
 

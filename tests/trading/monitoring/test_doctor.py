@@ -20,7 +20,7 @@ from trading.journal.leases import claim_lease, has_live_lease
 from trading.models import Delivery, Notification, ScheduleEntry
 from trading.monitoring.doctor.registry import CHECKS, examine
 from trading.queue.schedules import sync_schedules
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def well(make_account):
     """An account of the simulated broker and a worker."""
     sync_schedules()
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     return make_account()
 
 
@@ -89,7 +89,7 @@ def test_a_check_that_there_is_none_of_is_a_wrong_usage(well):
 
 
 def no_worker(settings):
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     from trading.models import ProcessHeartbeat
 
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(hours=1))

@@ -29,7 +29,7 @@ from trading.models import (
     StrategyEvent,
 )
 from trading.models.run_documents import ExecCommand
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,7 +47,7 @@ def test_metrics_tell_the_rows(client, make_account):
     account = make_account()
     carry_out(account)
     queue(account)
-    beat("worker:a", "worker")
+    record_heartbeat("worker:a", "worker")
     found = gauges(client.get("/metrics"))
     assert (found["workers",], found["runs", "completed"], found["runs", "queued"]) == (1, 1, 1)
     assert (found["orders", "filled"], found["events", "accepted"], found["trading_paused",]) == (2, 2, 0)
@@ -78,12 +78,12 @@ def test_without_a_token_an_empty_one_opens_nothing(client):
 
 
 def test_health_tells_the_age_of_queue_and_broker_and_no_name(client, make_account, settings):
-    beat("worker:a", "worker")
+    record_heartbeat("worker:a", "worker")
     account = make_account()
     before = client.get("/healthz").json()
     assert before["broker"] == {"answered_seconds_ago": None, "slots_in_use_elsewhere": 0}
     carry_out(account)
-    beat("worker:a", "worker")  # a busy machine may have taken longer than a sign of life is fresh
+    record_heartbeat("worker:a", "worker")  # a busy machine may have taken longer than a sign of life is fresh
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json()["broker"]["answered_seconds_ago"] < 60

@@ -289,9 +289,9 @@ def test_no_page_has_an_inline_script_or_style_and_the_policy_forbids_them(log_i
 
 
 def test_health_is_judged_by_rows(client, transactional_db):
-    from trading.schedule.sweeper import beat
+    from trading.schedule.sweeper import record_heartbeat
 
     assert client.get("/healthz").status_code == 503
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()["database"]) == (200, "ok")
