@@ -19,7 +19,7 @@ class Channel:
 
     @property
     def masked_url(self) -> str:
-        """The scheme and host. Topics and tokens are secret: whoever knows an ntfy topic can read it."""
+        """The scheme and host. Topics and tokens are secret: an ntfy topic can be read by anyone who knows it."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname or '…'}/…"
 

@@ -55,7 +55,7 @@ def _claim_next(now: datetime, failed: set[str]) -> list[Delivery]:
 
 
 def _claim(delivery: Delivery) -> bool:
-    """Count an attempt and set the time of the next one, so that no other process sends the delivery as well."""
+    """Count an attempt and set the time of the next one, so that no other process sends the delivery too."""
     wait = timedelta(seconds=min(5 * 2**delivery.attempts, MAX_WAIT_SECONDS))
     pending = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, attempts=delivery.attempts)
     delivery.attempts += 1

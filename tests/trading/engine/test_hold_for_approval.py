@@ -93,7 +93,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     assert f"Send {len(run.result['trades'])} orders" in page.content.decode()
     RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
-    assert "older than its quotes may be" in late
+    assert "quotes of the preview are too old" in late
     assert "New preview" in late
     assert "Send " not in late
 
