@@ -1,60 +1,58 @@
-"""The error tree of the broker layer.
+"""The exceptions of the broker layer. Each has a `code`; its docstring is the meaning of the code in docs/errors.md.
 
-BrokerError                          has a `code` and a sentence that says what to do
-├── BrokerConnectionError            there is no usable link to the broker
+BrokerError                          has a `code` and a message that states what to do
+├── BrokerConnectionError            there is no usable connection to the broker
 │   ├── BrokerUnreachable            nothing answers at the address
-│   ├── BrokerSilent                 the link is open, but the broker does not answer
-│   ├── ClientIdInUse                another process holds this slot's client id
+│   ├── BrokerSilent                 the connection is open, but the broker does not answer
+│   ├── ClientIdInUse                another process uses this slot's client id
 │   ├── AccountNotManaged            this login does not manage the account
-│   └── WrongEnvironment             a live account behind a paper link, or the reverse
+│   └── WrongEnvironment             the account is live and the connection paper, or the reverse
 ├── BrokerAPIError                   the broker answered, and the answer cannot be used
 │   ├── IncompleteAccountData        a value or a position is missing: never trade on it
-│   ├── MarketDataUnavailable        no quote, or one that may not be traded on
-│   ├── CapabilityMissing            the connector cannot do what was asked; it is never dropped silently
+│   ├── MarketDataUnavailable        there is no quote, or none that can be traded on
+│   ├── CapabilityMissing            the connector does not support the request; nothing is dropped silently
 │   └── UnknownBroker                no connector of that name is registered
-└── OrderExecutionError              about one order
-    ├── OrderRejected                the broker said no: this is proof, the order does not exist
-    └── OrderOutcomeUnknown          nobody knows: never send it again, reconcile it
+└── OrderExecutionError              concerns one order
+    ├── OrderRejected                the broker rejected the order: this is proof, the order does not exist
+    └── OrderOutcomeUnknown          the order's status is unknown: never send it again, reconcile it
 """
 
 
 class BrokerError(Exception):
-    """Root of everything that a connector raises.
+    """The connector reported an error. See the message.
 
     Attributes:
-        code: stable word for programs and documents.
-        message: sentence for people.
+        code: stable error code for programs and documents.
+        message: sentence for users.
     """
 
     code = "broker_error"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-        if code is not None:
-            self.code = code
 
 
 class BrokerConnectionError(BrokerError):
-    """There is no usable link to the broker."""
+    """There is no usable connection to the broker."""
 
     code = "broker_connection"
 
 
-class BrokerUnreachable(BrokerConnectionError):  # noqa: N818 - the words of the tree above
-    """Nothing answers at the broker's address."""
+class BrokerUnreachable(BrokerConnectionError):  # noqa: N818 - named as in the tree above
+    """Nothing answers at the broker's address. Check that the gateway or service is running."""
 
     code = "broker_unreachable"
 
 
 class BrokerSilent(BrokerConnectionError):  # noqa: N818
-    """The link is open, but an answer did not come within its deadline."""
+    """The connection is open, but the broker did not answer in time."""
 
     code = "broker_silent"
 
 
 class ClientIdInUse(BrokerConnectionError):  # noqa: N818
-    """Another process is connected with this slot's client id."""
+    """Another process is connected with this slot's client id. Stop it, or assign another client id to the slot."""
 
     code = "client_id_in_use"
 
@@ -66,7 +64,7 @@ class AccountNotManaged(BrokerConnectionError):  # noqa: N818
 
 
 class WrongEnvironment(BrokerConnectionError):  # noqa: N818
-    """A live account behind a paper link, or the reverse."""
+    """The account is live and the connection paper, or the reverse."""
 
     code = "wrong_environment"
 
@@ -78,19 +76,19 @@ class BrokerAPIError(BrokerError):
 
 
 class IncompleteAccountData(BrokerAPIError):  # noqa: N818
-    """A value or a position is missing from the account's data."""
+    """A value or a position is missing from the account data. Nothing is traded."""
 
     code = "incomplete_account_data"
 
 
 class MarketDataUnavailable(BrokerAPIError):  # noqa: N818
-    """No quote, or none that may be traded on."""
+    """There is no quote, or none that can be traded on."""
 
     code = "market_data_unavailable"
 
 
 class CapabilityMissing(BrokerAPIError):  # noqa: N818
-    """The connector cannot do what was asked of it."""
+    """The connector does not support the request."""
 
     code = "capability_missing"
 
@@ -102,18 +100,18 @@ class UnknownBroker(BrokerAPIError):  # noqa: N818
 
 
 class OrderExecutionError(BrokerError):
-    """Something about one order."""
+    """An error that concerns one order."""
 
     code = "order_execution"
 
 
 class OrderRejected(OrderExecutionError):  # noqa: N818
-    """The broker refused the order: it does not exist, and nothing of it was filled."""
+    """The broker rejected the order: it does not exist, and no part of it was filled."""
 
     code = "order_rejected"
 
 
 class OrderOutcomeUnknown(OrderExecutionError):  # noqa: N818
-    """The order may or may not exist at the broker."""
+    """The order may or may not exist at the broker. It is not sent again; it is reconciled."""
 
     code = "order_outcome_unknown"

@@ -1,128 +1,218 @@
-"""Every code that a run, a guard, an event or a warning of trading can carry, and what it means.
+"""The error codes of trading, with their meaning, and the table of all guards.
 
-The broker layer's codes stand in `brokers.exceptions`, the calculator's in `calculator.reason_codes`.
+Each code is declared here once. `make docs` writes docs/errors.md from these tables. The codes of the broker layer are
+declared in `brokers.exceptions`, those of the calculator in `calculator.reason_codes`.
 """
 
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Stage(Enum):
+    """When a guard can be checked at the earliest."""
+
+    DATABASE = auto()
+    """From the database alone. Checked before connecting, before the plan and before the first order."""
+    CONNECTED = auto()
+    """After reconciliation with the broker, which can change the result."""
+    PLAN = auto()
+    """When there is a plan."""
+
+
+class OnFail(Enum):
+    """What happens to a run whose guard fails, before any order is sent."""
+
+    REFUSE = "The run is refused."
+    DEFER = "The run is deferred and planned again later."
+    DEFER_UNATTENDED = "The run is deferred; refused if requested on a page or by command."
+    HOLD = "The plan is held for approval on the run page."
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A condition that must hold before a run sends orders.
+
+    Attributes:
+        code: error code of the failed guard.
+        title: short name of the failed guard, for notification titles.
+        meaning: what has happened and what to do.
+        stage: earliest check.
+        on_fail: what happens to the run. A deferral needs `not_before` in the guard's result.
+    """
+
+    code: str
+    title: str
+    meaning: str
+    stage: Stage = Stage.DATABASE
+    on_fail: OnFail = OnFail.REFUSE
+
+
+_GUARDS = (
+    Guard("account_disabled", "account disabled", "The account is disabled. Enable it in the admin."),
+    Guard("no_strategy", "no strategy", "The account follows no strategy, or a disabled one. Assign an enabled one."),
+    Guard("trading_paused", "trading paused", "The kill switch is on, for all accounts or for this one."),
+    Guard(
+        "wrong_environment",
+        "wrong environment",
+        "The account's type (paper or live) differs from `TRADING_MODE`. It can be previewed, not executed.",
+    ),
+    Guard("live_not_allowed", "live trading off", "Live trading is off. Set `ALLOW_LIVE_TRADING=true` to allow it."),
+    Guard("live_not_armed", "account not armed", "The live account is not armed. Arm it in the admin."),
+    Guard(
+        "orders_unknown",
+        "unresolved orders",
+        "The status of an order is unknown; it may be open at the broker. Resolve it on the run page.",
+        stage=Stage.CONNECTED,
+    ),
+    Guard(
+        "schedule_late",
+        "start missed",
+        "The run was scheduled for more than 15 minutes ago. The policy decides whether it is scheduled again.",
+    ),
+    Guard("market_closed", "market closed", "The exchange is closed.", on_fail=OnFail.DEFER_UNATTENDED),
+    Guard(
+        "too_close_to_close",
+        "close to market close",
+        "The session closes within the number of minutes set in the policy.",
+        on_fail=OnFail.DEFER_UNATTENDED,
+    ),
+    Guard(
+        "trade_guard",
+        "trade guard",
+        "The account's trade guard, for example PDT protection, does not allow a rebalance in this session.",
+        on_fail=OnFail.DEFER,
+    ),
+    Guard(
+        "trade_guard_plan",
+        "trade guard",
+        "The account's trade guard, for example PDT protection, does not allow the plan's sells in this session.",
+        stage=Stage.PLAN,
+        on_fail=OnFail.DEFER,
+    ),
+    Guard(
+        "sell_not_feasible",
+        "sell not feasible",
+        "The broker would reject a sell of the plan. The message contains the broker's reason.",
+        stage=Stage.PLAN,
+    ),
+    Guard(
+        "buy_not_feasible",
+        "buy not feasible",
+        "The broker would reject a buy of the plan. The message contains the broker's reason.",
+        stage=Stage.PLAN,
+    ),
+    Guard(
+        "turnover_limit",
+        "turnover limit",
+        "The plan trades more of the account than the policy allows. Approve it while it is valid; after that, make "
+        "a new preview. The message states why the strategy's auto-approval, if set, did not apply.",
+        stage=Stage.PLAN,
+        on_fail=OnFail.HOLD,
+    ),
+    Guard(
+        "targets_old",
+        "old targets",
+        "The targets were edited or published longer ago than *max targets age days* of the policy. Approve the plan, "
+        "or review the targets: saving one makes them current.",
+        stage=Stage.PLAN,
+        on_fail=OnFail.HOLD,
+    ),
+)
+GUARDS = {guard.code: guard for guard in _GUARDS}
+"""All guards by code. The function that checks a guard is in `trading.guards`."""
+
+
+def needs_approval(code: str) -> bool:
+    """Return whether the code is that of a guard that a user can overrule by approving the plan."""
+    return code in GUARDS and GUARDS[code].on_fail is OnFail.HOLD
+
+
 EVENT_REJECTIONS = {
-    "payload_not_json": "The message is not a JSON object, nor text that holds one.",
-    "payload_undecodable": "The message's encoding is unknown, or its content is not of that encoding.",
-    "payload_invalid": "The message lacks `exec`, or a field has the wrong shape.",
+    "payload_not_json": "The message is not a JSON object, or text that contains one.",
+    "payload_undecodable": "The message's encoding is unknown, or the content does not match it.",
+    "payload_invalid": "The message lacks `exec`, or a field has the wrong type.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",
-    "strategy_disabled": "The strategy is disabled.",
+    "strategy_disabled": "The strategy is disabled. Enable it in the admin.",
     "unknown_account": "No account has this id.",
     "account_of_other_strategy": "The account follows another strategy.",
     "no_accounts": "No account follows the strategy.",
-    "conflicting_duplicate": "A message with the same id but another content is here already.",
-    "late_event": "The event is older than its strategy allows, and the policy says to skip it.",
+    "conflicting_duplicate": "Another message with the same id and different content was received before.",
+    "late_event": "The event is older than its strategy allows, and the strategy's policy is to skip late events.",
 }
-
-GUARDS = {
-    "account_disabled": "The account is disabled.",
-    "no_strategy": "The account follows no strategy, or a disabled one.",
-    "trading_paused": "The kill switch is on, for all accounts or for this one.",
-    "wrong_environment": "The account's type differs from TRADING_MODE.",
-    "live_not_allowed": "Live trading needs ALLOW_LIVE_TRADING=true.",
-    "live_not_armed": "The live account is not armed.",
-    "schedule_late": "The run was scheduled for a time that is more than 15 minutes ago.",
-    "market_closed": "The exchange has no session now.",
-    "too_close_to_close": "The session ends within the minutes that the policy asks for.",
-    "trade_guard": "The account's trade guard does not allow a rebalance, or this plan, in this session.",
-    "trade_guard_plan": "The account's trade guard does not allow what the plan sells in this session.",
-    "turnover_limit": "The plan would trade more of the account than the policy allows.",
-    "targets_old": "The targets were edited, or by their service's word published, longer ago than the policy allows.",
-    "buy_not_feasible": "The broker would not take a buy of the plan.",
-    "sell_not_feasible": "The broker would not take a sell of the plan.",
-    "unknown_symbol": "The broker cannot trade a symbol of the targets.",
-    "incomplete_account_data": "The broker's account data is not complete.",
-}
-
-HELD = frozenset({"turnover_limit", "targets_old"})
-"""Guards that a person can overrule, by approving the very plan."""
 
 ALLOCATIONS = {
-    "allocations_not_configured": "ALLOCATIONS_BASE_URL is not set, or not an address that may be used.",
+    "allocations_not_configured": "`ALLOCATIONS_BASE_URL` is not set, or is not an allowed address.",
     "allocations_unreachable": "The allocations service cannot be reached.",
     "allocations_timeout": "The allocations service did not answer in time.",
     "allocations_http_error": "The allocations service answered with an error.",
-    "allocations_redirected": "The allocations service redirected, which is not followed.",
-    "allocations_too_large": "The answer of the allocations service is larger than any allocation can be.",
+    "allocations_redirected": "The allocations service answered with a redirect. Redirects are not followed.",
+    "allocations_too_large": "The answer of the allocations service exceeds the size limit.",
     "allocations_not_json": "The answer of the allocations service is not JSON.",
-    "allocations_wrong_shape": "The answer of the allocations service has the wrong shape.",
+    "allocations_wrong_shape": "The answer of the allocations service has an unexpected structure.",
     "allocations_wrong_strategy": "The allocations service answered for another strategy.",
-    "allocations_empty": "The allocations are empty.",
+    "allocations_empty": "The allocations are empty. Nothing is sold for an empty list.",
     "allocations_negative": "An allocation is negative.",
-    "allocations_above_one": "The allocations add up to more than one.",
-    "allocations_duplicate": "A symbol stands twice in the allocations.",
+    "allocations_above_one": "The sum of the allocations exceeds one.",
+    "allocations_duplicate": "A symbol occurs twice in the allocations.",
 }
 
 RUN_ERRORS = {
-    "account_changed": "What the plan was made on has changed; the run plans again by itself.",
-    "lease_lost": "Another process has taken over the connection slot; it carries the run on.",
-    "illegal_transition": "A row was not in the state from which the move is allowed; somebody else has moved it.",
-    "preview_expired": "The preview is older than its quotes may be.",
-    "preview_superseded": "A newer preview, or a run, has taken its place.",
-    "preview_moved": "Targets, positions or quotes have moved since the preview.",
-    "preview_blocked": "The preview shows a guard that blocks.",
-    "plan_digest_mismatch": "The plan that was approved is not the one that is stored.",
-    "already_executed": "The preview was sent already.",
+    "account_changed": "The account changed after the plan was made. The run plans again automatically.",
+    "lease_lost": "Another process has claimed the slot and continues the run.",
+    "illegal_transition": "The row was not in a state that allows the change. Another process has changed it.",
+    "unknown_symbol": "The broker cannot trade a symbol of the targets.",
+    "preview_expired": "The quotes of the preview are too old. Make a new preview.",
+    "preview_superseded": "A newer preview or run has replaced the preview.",
+    "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
+    "preview_blocked": "A guard of the preview failed.",
+    "plan_digest_mismatch": "The approved plan is not the stored plan. Make a new preview.",
+    "already_executed": "The preview was executed before.",
     "nothing_to_trade": "The plan has no orders.",
-    "not_permitted": "The person has no right to do this.",
-    "code_needed": "The person has a device for one-time codes, and has logged in without it.",
-    "code_device_needed": "Orders need one-time codes here, and the person has no device for them.",
-    "confirmation_missing": "What concerns a live account needs the account number, typed.",
-    "code_missing": "What concerns a live account needs the one-time code of the person's device.",
-    "no_channel": "No notification channel is configured.",
-    "test_not_delivered": "A notification channel did not take the test message.",
-    "all_orders_rejected": "The broker refused every order.",
-    "orders_unknown": "The fate of an order is not known.",
-    "orders_open": "An order could not be cancelled and may be alive at the broker.",
-    "open_orders_remain": "Orders of somebody else could not be cancelled before the run.",
-    "positions_disagree": "Positions at the broker do not differ by what was filled.",
-    "order_already_resolved": "The order's fate is known: there is nothing for a person to settle.",
-    "run_not_finished": "The run has not ended: its worker settles its orders.",
-    "run_already_closed": "The run does not need attention (any more).",
-    "orders_not_resolved": "The run cannot be closed while orders of it may be alive.",
-    "connection_busy": "Another process works the account's connection slot; a moment later it is free.",
-    "comment_missing": "What a person settles needs a comment that says how they know.",
-    "inconsistent_resolution": "What a person says became of an order does not fit what is known of it.",
-    "resolved_manually": "A person has settled the run's orders or looked at what was wrong, and closed the run.",
-    "too_many_attempts": "The run was taken up several times without progress.",
-    "client_id_in_use": "The slot's client id has been in use elsewhere for too long.",
-    "internal_error": "Something went wrong that nobody foresaw; the log has the details.",
-    "run_ended": "The run has ended already; there is nothing to stop.",
+    "not_permitted": "The user does not have the permission. Contact an administrator.",
+    "code_needed": "The user has set up two-factor authentication but logged in without a code. Log in again.",
+    "code_device_needed": "Orders require two-factor authentication (2FA) here. Set it up first.",
+    "confirmation_missing": "The action concerns a live account. Type the account number to confirm.",
+    "code_missing": "The action concerns a live account. Enter a current two-factor code (2FA).",
+    "no_channel": "No notification channel is configured. Set `NOTIFICATION_URLS`.",
+    "test_not_delivered": "A notification channel did not accept the test message. See the log.",
+    "all_orders_rejected": "The broker rejected every order.",
+    "open_orders_remain": "Open orders of another client could not be cancelled before the run.",
+    "positions_disagree": "The change of the positions at the broker does not match the fills. Check the account.",
+    "order_already_resolved": "The order's outcome is known. There is nothing to resolve.",
+    "run_not_finished": "The run has not ended. Its worker resolves its orders.",
+    "run_already_closed": "The run does not need attention, or no longer.",
+    "orders_not_resolved": "The run cannot be closed while its orders may be open. Resolve them first.",
+    "connection_busy": "Another process uses the account's slot. Try again in a moment.",
+    "comment_missing": "A manual resolution requires a comment that states the evidence.",
+    "inconsistent_resolution": "The entered outcome contradicts the order's records. The message names the conflict.",
+    "resolved_manually": "A user resolved the run's orders, or checked the problem, and closed the run.",
+    "too_many_attempts": "The run was started several times without progress.",
+    "internal_error": "Unexpected error; see the log.",
+    "run_ended": "The run has ended. There is nothing to stop.",
 }
 
 WARNINGS = {
-    "exchange_closed": "By the broker's hours of the day the symbol's exchange is closed; the symbol is not traded.",
-    "quote_stale": "The quote is too old; the symbol is not traded.",
-    "quote_crossed": "Bid and ask are crossed, or one is missing; the symbol is not traded.",
-    "quote_delayed": "The quote is delayed; the symbol is not traded.",
-    "quote_spread": "The spread is wider than the policy allows; the symbol is not traded.",
-    "quote_missing": "There is no quote; the symbol is not traded.",
-    "quote_synthetic": "The ask was made from the bid or last price, as the policy says.",
-    "targets_below_one": "The targets add up to less than one; the rest stays in cash.",
+    "exchange_closed": "The symbol's exchange is closed today according to the broker. The symbol is not traded.",
+    "quote_stale": "The quote is too old. The symbol is not traded.",
+    "quote_crossed": "Bid and ask are crossed, or one is missing. The symbol is not traded.",
+    "quote_delayed": "The quote is delayed. The symbol is not traded.",
+    "quote_spread": "The spread is wider than the policy allows. The symbol is not traded.",
+    "quote_missing": "There is no quote. The symbol is not traded.",
+    "quote_synthetic": "The ask was derived from the bid or the last price, as the policy allows.",
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
-    "order_rejected": "The broker refused an order.",
-    "order_not_filled": "An order did not fill completely before its deadline.",
-    "order_not_sent": "A planned order was not sent: a person stopped the run, or the session had closed.",
-    "buys_reduced": "Buys were cut to the cash that was really there.",
-    "cash_differs": "The broker's cash differs from the sum of the fills.",
-    "late_event_preview": "The event was late: it is shown as a preview only.",
+    "order_not_filled": "An order was not filled completely before its deadline.",
+    "order_not_sent": "A planned order was not sent, because a user stopped the run or the session had closed.",
+    "buys_reduced": "Buys were reduced to the available cash.",
 }
 
 API_REFUSALS = {
-    "token_invalid": "The request carries no token, or one that is unknown, expired or revoked.",
-    "scope_missing": "The token is not for this.",
-    "rate_limited": "The token was used too often within a minute, or too many were wrong.",
-    "request_invalid": "A part of the request has the wrong shape; the message names it.",
+    "token_invalid": "The request has no token, or one that is unknown, expired or revoked.",
+    "scope_missing": "The token lacks the scope that the request needs.",
+    "rate_limited": "Too many requests with this token within a minute, or too many with a wrong one. Try again later.",
+    "request_invalid": "A part of the request is invalid. The message names it.",
     "unknown_run": "No run has this id.",
     "unknown_event": "No event has this number.",
-    "method_not_allowed": "The address does not take this method.",
-    "not_found": "There is nothing at this address of the API.",
+    "method_not_allowed": "The address does not support this method.",
+    "not_found": "The API has no such address.",
 }
-
-
-def all_codes() -> dict[str, str]:
-    """Every code of trading with its meaning."""
-    return EVENT_REJECTIONS | GUARDS | ALLOCATIONS | RUN_ERRORS | WARNINGS | API_REFUSALS

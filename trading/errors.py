@@ -1,13 +1,13 @@
-"""The error tree of trading.
+"""The exceptions of trading.
 
-TradingError                 has a `code` of trading.codes and a sentence that says what to do
-├── Refused                  a guard said no; nothing was sent for this run
-│   └── Deferred             ... and the run waits for `not_before`
-├── RunFailed                the run could not be carried out; nothing is left open at the broker
-├── NeedsAttention           a person has to look: something is unknown, or not as the books say
-├── AccountChanged                 what the plan was made on has changed, or an order was proven lost: start again
-├── LeaseLost                another process has the slot: stop before the next effect
-├── IllegalTransition        a row was not in the state that the move starts from
+TradingError                 has a `code` and a message that states what to do
+├── Refused                  a guard failed, or the request is not allowed; no order of the run was sent
+│   └── Deferred             the same, and the run waits until `not_before`
+├── RunFailed                the run could not be completed; no order of it is open at the broker
+├── NeedsAttention           an operator must check: something is unknown, or differs from the records
+├── AccountChanged           the basis of the plan has changed, or an order was proven lost: plan again
+├── LeaseLost                another process has claimed the slot: stop before the next effect
+├── IllegalTransition        the row was not in a state that allows the change
 └── EventRejected            the inbox does not act on this event
 """
 
@@ -15,11 +15,11 @@ from datetime import datetime
 
 
 class TradingError(Exception):
-    """Root of everything that trading raises.
+    """Root of the exceptions of trading.
 
     Attributes:
-        code: stable word of `trading.error_codes`.
-        message: sentence for people.
+        code: stable error code for programs (`trading.error_codes`).
+        message: sentence for users.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -28,12 +28,12 @@ class TradingError(Exception):
         self.message = message
 
 
-class Refused(TradingError):  # noqa: N818 - the words of the tree above
-    """A guard said no."""
+class Refused(TradingError):  # noqa: N818 - named by outcome, like the others of the tree above
+    """A guard failed, or the request is not allowed."""
 
 
 class Deferred(Refused):
-    """A guard said not now: the run is taken up again at `not_before`, with the newest targets."""
+    """A guard failed for now: the run is planned again at `not_before`, with the current targets."""
 
     def __init__(self, code: str, message: str, *, not_before: datetime) -> None:
         super().__init__(code, message)
@@ -41,33 +41,33 @@ class Deferred(Refused):
 
 
 class RunFailed(TradingError):  # noqa: N818
-    """The run could not be carried out."""
+    """The run could not be completed."""
 
 
 class NeedsAttention(TradingError):  # noqa: N818
-    """Nobody but a person can decide how to go on."""
+    """Only an operator can decide how to continue."""
 
 
 class AccountChanged(TradingError):  # noqa: N818
-    """What the plan was made on is no longer so; plan again from the books as they are."""
+    """The basis of the plan has changed; plan again from the current records."""
 
     def __init__(self, message: str) -> None:
         super().__init__("account_changed", message)
 
 
 class LeaseLost(TradingError):  # noqa: N818
-    """The slot belongs to another process now."""
+    """Another process has claimed the slot."""
 
     def __init__(self) -> None:
-        super().__init__("lease_lost", "Another process has taken over this connection slot.")
+        super().__init__("lease_lost", "Another process has claimed this connection slot.")
 
 
 class IllegalTransition(TradingError):  # noqa: N818
-    """The row was not in a state from which this move is allowed."""
+    """The row was not in a state that allows the change."""
 
     def __init__(self, what: str, target: str) -> None:
-        super().__init__("illegal_transition", f"{what} cannot become {target} from where it stands.")
+        super().__init__("illegal_transition", f"{what} cannot become {target} from its current state.")
 
 
 class EventRejected(TradingError):  # noqa: N818
-    """The event is kept, and nothing is done about it."""
+    """The event is stored, and no run is made for it."""

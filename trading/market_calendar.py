@@ -1,4 +1,4 @@
-"""The calendar of this installation: an exchange's sessions, or one that never closes, for rehearsals."""
+"""The market calendar of this installation: the sessions of an exchange, or an always-open calendar for tests."""
 
 from datetime import date, datetime, time, timedelta
 from typing import Protocol
@@ -11,31 +11,31 @@ ALWAYS_OPEN = "always_open"
 
 
 class MarketCalendar(Protocol):
-    """What the guards ask of a calendar."""
+    """Sessions that the guards and the schedule need."""
 
     def session_of(self, instant: datetime) -> Session:
-        """The session in which an order of this instant executes: the one that is open, else the next."""
+        """Return the session in which an order of this instant executes: the open one, or else the next."""
 
     def session_after(self, day: date) -> Session:
-        """The first session of a later day."""
+        """Return the first session of a later day."""
 
     def session_before(self, day: date) -> Session:
-        """The last session of an earlier day."""
+        """Return the last session of an earlier day."""
 
 
 class AlwaysOpenCalendar:
-    """A session every day from midnight to midnight in New York, for rehearsals on paper."""
+    """A session every day from midnight to midnight in New York, for paper accounts only."""
 
     def session_of(self, instant: datetime) -> Session:
-        """The session of the instant's day."""
+        """Return the session of the instant's day."""
         return self._session(instant.astimezone(NEW_YORK).date())
 
     def session_after(self, day: date) -> Session:
-        """The session of the day after."""
+        """Return the session of the next day."""
         return self._session(day + timedelta(days=1))
 
     def session_before(self, day: date) -> Session:
-        """The session of the day before."""
+        """Return the session of the previous day."""
         return self._session(day - timedelta(days=1))
 
     @staticmethod
@@ -45,12 +45,12 @@ class AlwaysOpenCalendar:
 
 
 def never_closes(calendar: MarketCalendar) -> bool:
-    """Whether it is the calendar of rehearsals, which no exchange keeps to."""
+    """Return whether it is the always-open calendar, which no exchange follows."""
     return isinstance(calendar, AlwaysOpenCalendar)
 
 
 def market_calendar() -> MarketCalendar:
-    """The calendar of this installation."""
+    """Return the market calendar of this installation."""
     if settings.MARKET_CALENDAR == ALWAYS_OPEN:
         return AlwaysOpenCalendar()
     return ExchangeCalendar(settings.MARKET_CALENDAR)

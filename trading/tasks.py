@@ -1,4 +1,4 @@
-"""What the queue delivers, any number of times: hints to look at the rows."""
+"""Tasks of the queue. Each may be delivered any number of times: it reads from the rows what is to be done."""
 
 import socket
 from datetime import datetime
@@ -20,32 +20,30 @@ from trading.schedule.readiness import probe_slot
 
 
 def advance(connection_id: int) -> str:
-    """Carries out what waits for a slot."""
-    if has_live_lease(connection_id):
-        return "another process works the slot"
-    if not work_slot(connection_id):
-        return "another process works the slot"
+    """Execute the runs that wait for a slot."""
+    if has_live_lease(connection_id) or not work_slot(connection_id):
+        return "another process has the slot"
     wake_outbox()
     return "worked"
 
 
 def record_values() -> int:
-    """Looks after the close for accounts whose value nobody has read since."""
+    """Wake the slots of accounts that have no value since the last close; return how many."""
     return wake_due_slots(timezone.now())
 
 
 def value_accounts(connection_id: int) -> int:
-    """Reads the values of a slot's accounts, and carries out what has come in the meantime."""
-    kept = value_slot(connection_id)
+    """Store the values of a slot's accounts, then wake the slot if runs wait for it."""
+    stored = value_slot(connection_id)
     if has_ready_runs(connection_id):
         wake_slot(connection_id)
-    return kept
+    return stored
 
 
 def sweep() -> int:
-    """Wakes what was missed.
+    """Wake the slots and queues whose hints were lost.
 
-    In plain `qcluster` it is the sign of life, too: nothing of ours runs beside its workers.
+    In plain `qcluster` this also writes the heartbeat: no process of this project runs beside its workers.
     """
     if not shutdown.is_qworker():
         host = socket.gethostname()
@@ -54,22 +52,22 @@ def sweep() -> int:
 
 
 def recover_open_orders() -> int:
-    """Looks for orders that ended runs have left behind, in the broker's records."""
+    """Look up open orders of ended runs in the broker's records, and resolve them."""
     return open_order_recovery.recover_orphaned_orders()
 
 
 def market_open() -> int:
-    """Starts the accounts that are scheduled for this open; when none opens now, nothing happens."""
+    """Start the accounts that are scheduled for this open; do nothing when no session opens now."""
     return sweeper.run_calendar()
 
 
 def tidy() -> str:
-    """Removes what is older than the installation keeps."""
+    """Delete the rows that are older than their retention period."""
     return str(retention.delete_expired())
 
 
 def check_readiness(connection_id: int, due_at: str) -> str:
-    """Looks whether the slot's scheduled accounts could start at the instant."""
+    """Check whether the slot's scheduled accounts can start at the due time."""
     return probe_slot(connection_id, datetime.fromisoformat(due_at))
 
 

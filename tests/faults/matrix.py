@@ -98,7 +98,7 @@ MATRIX = (
         "statuses and executions duplicated, reordered or late",
         "quantities equal the broker's; the filled quantity never decreases",
         (
-            f"{JOURNAL}::test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities",
+            f"{JOURNAL}::test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities",
             f"{RUNS}::test_updates_that_come_twice_or_never_change_nothing",
         ),
     ),
@@ -160,7 +160,7 @@ MATRIX = (
         (
             f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
             f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
-            f"{INBOX}::test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded",
+            f"{INBOX}::test_receive_older_event_after_a_newer_run_is_superseded",
             "tests/trading/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
         ),
     ),
@@ -169,8 +169,8 @@ MATRIX = (
         "the same message id with another payload",
         "quarantined, with a notification",
         (
-            f"{INBOX}::test_the_same_id_with_another_content_is_quarantined",
-            f"{INBOX}::test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones",
+            f"{INBOX}::test_receive_same_id_with_different_content_is_rejected_as_conflict",
+            f"{INBOX}::test_receive_late_and_conflicting_events_send_notifications",
         ),
     ),
     Row(
@@ -203,10 +203,10 @@ MATRIX = (
         "one owner",
         (
             f"{PROCESSES}::test_two_clusters_race_for_one_schedule_and_each_account_starts_once",
-            f"{JOURNAL}::test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event",
-            f"{JOURNAL}::test_a_run_that_is_just_superseded_is_not_taken_up",
-            f"{JOURNAL}::test_one_lease_at_a_time_and_a_new_epoch_for_each",
-            f"{JOURNAL}::test_the_database_forbids_a_second_executing_run_of_an_account",
+            f"{JOURNAL}::test_a_newer_event_does_not_supersede_a_run_that_is_being_claimed",
+            f"{JOURNAL}::test_claim_runs_skips_a_run_that_is_being_superseded",
+            f"{JOURNAL}::test_claim_lease_of_a_free_slot_increments_the_epoch_and_excludes_others",
+            f"{JOURNAL}::test_a_second_executing_run_of_an_account_violates_a_constraint",
             "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
         ),
     ),
@@ -216,7 +216,7 @@ MATRIX = (
         "fenced: it sends nothing when it resumes",
         (
             f"{KILL}::test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes",
-            f"{JOURNAL}::test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out",
+            f"{JOURNAL}::test_writes_under_an_expired_lease_are_rejected_after_another_claim",
         ),
     ),
     Row(
@@ -243,8 +243,8 @@ MATRIX = (
         "daylight saving, holiday, early close, restart on Sunday",
         "one start at 09:30 New York time; late starts refused; no order outside trading hours",
         (
-            f"{GUARDS}::test_the_session_in_which_an_order_executes",
-            f"{GUARDS}::test_the_exchange_has_to_be_open",
+            f"{GUARDS}::test_session_of_returns_the_session_in_which_an_order_executes",
+            f"{GUARDS}::test_guards_outside_the_session_fail",
             f"{SCHEDULE}::test_schedule_account_across_a_clock_change_keeps_new_york_time",
             f"{SCHEDULE}::test_missed_entry_found_on_sunday_is_scheduled_for_monday",
             f"{SCHEDULE}::test_run_started_too_late_is_refused_and_scheduled_for_the_next_open",
@@ -268,9 +268,9 @@ MATRIX = (
         "two runs in a day with a manual trade between them",
         "the trade guard is checked again right before the sells",
         (
-            f"{GUARDS}::test_the_trade_guard_blocks_until_the_next_session_opens",
+            f"{GUARDS}::test_trade_guard_after_a_rebalance_blocks_until_the_next_session_opens",
             f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
-            "tests/trading/guards/test_trade_guard.py::test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits",
+            "tests/trading/guards/test_trade_guard.py::test_pdt_counts_manual_day_trades_and_defers_the_fourth",
         ),
     ),
     Row(
@@ -290,7 +290,7 @@ MATRIX = (
         (
             f"{IBKR}::test_a_live_account_behind_a_paper_gateway_is_not_even_connected",
             f"{IBKR}::test_a_gateway_that_cannot_be_trusted_sends_nothing_and_says_why",
-            f"{GUARDS}::test_live_needs_both_keys",
+            f"{GUARDS}::test_live_account_needs_setting_and_arming",
         ),
     ),
     Row(
@@ -307,7 +307,7 @@ MATRIX = (
         "a broken schedule row",
         "the other schedules run",
         (
-            f"{WORKERS}::test_schedules_are_those_of_the_code_and_nothing_else",
+            f"{WORKERS}::test_sync_schedules_removes_every_schedule_that_is_not_in_the_code",
             f"{SCHEDULE}::test_entry_with_an_unexpected_error_does_not_stop_the_others",
         ),
     ),

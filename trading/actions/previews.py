@@ -9,7 +9,7 @@ from accounts.models import Account
 from trading.access.audit import note
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 from trading.errors import Refused
 from trading.inbox.receive import request_run
 from trading.journal import runs
@@ -66,8 +66,10 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
         return Refused("nothing_to_trade", "The account is within its drift band. There are no orders to submit.")
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"Run {preview.execution.run_id} has already executed this plan.")
-    # The guards in HELD hold a plan for approval, and submitting it from its page is the approval.
-    blocking = [guard["message"] for guard in preview.guards if not guard["passed"] and guard["code"] not in HELD]
+    # Submitting a plan that waits for approval from its page is the approval.
+    blocking = [
+        guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
+    ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 
@@ -101,7 +103,7 @@ def execute_preview(
     if refusal := execution_refusal(preview, user):
         raise refusal
     if plan_hash != preview.plan_hash:
-        raise Refused("plan_digest_mismatch", f"The plan on the page differs from the stored plan. {NEW_PREVIEW}")
+        raise Refused("plan_hash_mismatch", f"The plan on the page differs from the stored plan. {NEW_PREVIEW}")
     # The owner of an API token was verified when the token was created.
     confirm_live(preview.account, user, typed_account_id, code if source == EventSource.ADMIN else None)
     note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {plan_hash}.", person=user)

@@ -34,7 +34,6 @@ from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.engine.pre_trade import PreTradeSteps, refuse_unknown
 from trading.engine.report import make_report
-from trading.error_codes import HELD
 from trading.errors import AccountChanged, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
@@ -94,7 +93,7 @@ class Rebalancer(BaseRebalancer):
         self._link = link
         self._journal = journal
         self._calendar = calendar
-        self._calculator = TradeCalculator(context.policy.calculator_config())
+        self._calculator = TradeCalculator(context.policy.sizing)
         self._checks = PlanChecks(context, link.client, calendar, before.recently_filled)
         reconciler = Reconciler(link.client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
@@ -135,7 +134,7 @@ class Rebalancer(BaseRebalancer):
         guards, proposal = await self._plan()
         plan_guards, open_orders = await self._look_at_plan(proposal)
         proposal = proposal.beside(open_orders)
-        enforce([guard for guard in plan_guards if guard.code not in HELD], self._ticket.source)
+        enforce(plan_guards, self._ticket.source)
         await self._keep_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._ticket.account_id)
@@ -182,7 +181,7 @@ class Rebalancer(BaseRebalancer):
 
     async def _hold_for_approval(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         """A plan that a person has to look at is kept for them to approve, unless its strategy's rule approves it."""
-        held = next((guard for guard in guards if guard.code in HELD and not guard.passed), None)
+        held = next((guard for guard in guards if guard.needs_approval), None)
         if held is None:
             if rule := self._checks.approved_by_rule(proposal, guards):
                 await self._journal.record_auto_approval(self._ticket.account_id, rule.message)

@@ -19,6 +19,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer, SlotResources
+from trading.error_codes import Stage
 from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
@@ -38,8 +39,6 @@ ATTEMPTS = 3
 BACK_OFF_SECONDS = 1.0
 PATIENCE_SECONDS = 300
 """For so long a run that has sent orders, or whose client id is taken, waits for the broker; then a person looks."""
-SETTLED_LATER = frozenset({"orders_unknown"})
-"""Guards that the broker's records can still change: not asked before there is a link."""
 
 
 class RunSupervisor:
@@ -81,7 +80,7 @@ class RunSupervisor:
                 await self._fail(
                     journal,
                     "internal_error",
-                    "Something went wrong that nobody foresaw; the log has the details.",
+                    "Unexpected error; see the log.",
                 )
 
     async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
@@ -132,8 +131,8 @@ class RunSupervisor:
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """What can be said without the broker is said at once, also while the broker is away."""
-        guards = await sync_to_async(self._guards_before_connecting)(context)
-        enforce([guard for guard in guards if guard.code not in SETTLED_LATER], context.source)
+        results = await sync_to_async(self._guards_before_connecting)(context)
+        enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
 
     def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
         if runs.has_sent_orders(context.pk):

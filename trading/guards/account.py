@@ -1,5 +1,6 @@
-"""What must hold before the first sell. Each guard has a code, a sentence, and a place in the preview."""
+"""Guards that read only the database. They are checked before a plan is made and again before the first order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -8,6 +9,7 @@ from django.conf import settings
 from accounts.models import Account
 from accounts.policies import FrozenPolicy
 from brokers.exchange_calendar import NEW_YORK
+from trading.error_codes import OnFail
 from trading.errors import Deferred, Refused
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import MarketCalendar
@@ -22,12 +24,12 @@ from trading.models import (
 from trading.models.run_documents import GuardResult
 
 MAX_LATENESS = timedelta(minutes=15)
-"""Nothing that is scheduled starts later than this after its time."""
+"""Maximum delay between the scheduled and the actual start of a run."""
 
 
 @dataclass(frozen=True)
 class GuardContext:
-    """All that the guards look at, read anew each time they are asked."""
+    """The input of the guards, read from the database at each check."""
 
     account: Account
     run_pk: int
@@ -39,10 +41,24 @@ class GuardContext:
     control: TradingControl
 
 
+AccountGuard = Callable[[GuardContext], GuardResult]
+_account_guards: list[AccountGuard] = []
+
+
+def account_guard(guard: AccountGuard) -> AccountGuard:
+    """Register the guard."""
+    _account_guards.append(guard)
+    return guard
+
+
 def check_guards(
     account_pk: int, run_pk: int, policy: FrozenPolicy, now: datetime, calendar: MarketCalendar
 ) -> list[GuardResult]:
-    """What every guard says of what the database holds now, in the order in which they refuse."""
+    """Check all account guards against the current database.
+
+    Returns:
+        One result per guard, in the order in which they refuse.
+    """
     context = GuardContext(
         account=Account.objects.select_related("strategy").get(pk=account_pk),
         run_pk=run_pk,
@@ -53,143 +69,139 @@ def check_guards(
         calendar=calendar,
         control=TradingControl.objects.filter(pk=1).first() or TradingControl(),
     )
-    return [
-        guard(context)
-        for guard in (
-            _account_enabled,
-            _has_strategy,
-            _not_paused,
-            _environment,
-            _live_allowed,
-            _live_armed,
-            _orders_settled,
-            _on_time,
-            _session_open,
-            _trade_guard,
-        )
-    ]
+    return [guard(context) for guard in _account_guards]
 
 
 def enforce(results: list[GuardResult], source: str) -> None:
-    """Refuses at the first guard that says no, or puts the run aside when its time will come.
+    """Refuse or defer the run at the first failed guard. Guards that hold the plan for approval are skipped.
 
-    A closed exchange puts aside what nobody waits for; a person gets an answer at once.
+    A closed exchange defers a run that no user waits for; a user gets an answer at once.
 
     Raises:
-        Refused, Deferred: with the guard's code and sentence. Nothing was sent.
+        Refused, Deferred: with the guard's code and message. No order was sent.
     """
+    is_attended = source in {EventSource.ADMIN, EventSource.COMMAND}
     for result in results:
-        if result.passed:
+        on_fail = result.guard.on_fail
+        if result.passed or on_fail is OnFail.HOLD:
             continue
-        somebody_waits = source in {EventSource.ADMIN, EventSource.COMMAND}
-        if result.not_before is not None and (result.code.startswith("trade_guard") or not somebody_waits):
+        defers = on_fail is OnFail.DEFER or (on_fail is OnFail.DEFER_UNATTENDED and not is_attended)
+        if defers and result.not_before is not None:
             raise Deferred(result.code, result.message, not_before=result.not_before)
         raise Refused(result.code, result.message)
 
 
-def _result(code: str, *, passed: bool, yes: str, no: str, not_before: datetime | None = None) -> GuardResult:
-    return GuardResult(
-        code=code, passed=passed, message=yes if passed else no, not_before=None if passed else not_before
-    )
+def _result(code: str, if_passed: str, if_failed: str, *, passed: bool) -> GuardResult:
+    return GuardResult(code=code, passed=passed, message=if_passed if passed else if_failed)
 
 
+@account_guard
 def _account_enabled(context: GuardContext) -> GuardResult:
-    account = context.account
+    return check_enabled(context.account)
+
+
+def check_enabled(account: Account) -> GuardResult:
+    """Check that the account is enabled."""
     return _result(
         "account_disabled",
+        "The account is enabled.",
+        f"Account {account.account_id} is disabled. Enable it in the admin.",
         passed=account.enabled,
-        yes="The account is enabled.",
-        no=f"Account {account.account_id} is disabled; enable it in the admin.",
     )
 
 
-def _has_strategy(context: GuardContext) -> GuardResult:
+@account_guard
+def _strategy_enabled(context: GuardContext) -> GuardResult:
     strategy = context.account.strategy
     return _result(
         "no_strategy",
+        f"The account follows the strategy {strategy.name if strategy else ''}.",
+        f"Account {context.account.account_id} follows no enabled strategy. Assign one in the admin.",
         passed=strategy is not None and strategy.enabled,
-        yes=f"It follows {strategy.name if strategy else ''}.",
-        no=f"Account {context.account.account_id} follows no enabled strategy; give it one in the admin.",
     )
 
 
-def _not_paused(context: GuardContext) -> GuardResult:
+@account_guard
+def _trading_not_paused(context: GuardContext) -> GuardResult:
     everywhere = context.control.trading_paused
     reason = f" ({context.control.reason})" if everywhere and context.control.reason else ""
     return _result(
         "trading_paused",
+        "Trading is not paused.",
+        f"Trading is paused for {'all accounts' if everywhere else 'this account'}{reason}. Resume trading first.",
         passed=not everywhere and not context.account.trading_paused,
-        yes="Trading is not paused.",
-        no=f"Trading is paused {'for all accounts' if everywhere else 'for this account'}{reason}.",
     )
 
 
-def is_of_another_environment(account: Account) -> str:
-    """Why the account cannot be traded by this installation at all; empty when it can."""
-    kind, mode = account.type, settings.TRADING_MODE
-    if kind == mode:
-        return ""
-    return (
-        f"Account {account.account_id} is a {kind} account, and this installation trades {mode} accounts "
-        f"(TRADING_MODE={mode}). It can be previewed, not executed."
-    )
+@account_guard
+def _environment_matches(context: GuardContext) -> GuardResult:
+    return check_environment(context.account)
 
 
-def _environment(context: GuardContext) -> GuardResult:
-    problem = is_of_another_environment(context.account)
+def check_environment(account: Account) -> GuardResult:
+    """Check that this installation trades accounts of this type (paper or live)."""
+    mode = settings.TRADING_MODE
     return _result(
         "wrong_environment",
-        passed=not problem,
-        yes=f"It is a {context.account.type} account, as TRADING_MODE wants.",
-        no=problem,
+        f"The account's type is {account.type}, like TRADING_MODE.",
+        f"Account {account.account_id} is a {account.type} account, and this installation trades {mode} accounts "
+        f"(TRADING_MODE={mode}). It can be previewed, not executed.",
+        passed=account.type == mode,
     )
 
 
-def _live_allowed(context: GuardContext) -> GuardResult:
+@account_guard
+def _live_trading_allowed(context: GuardContext) -> GuardResult:
+    is_live = context.account.type == Account.Type.LIVE
     return _result(
         "live_not_allowed",
-        passed=context.account.type != "live" or settings.ALLOW_LIVE_TRADING,
-        yes="Live trading is allowed." if context.account.type == "live" else "It is not a live account.",
-        no="Live trading is off: it needs ALLOW_LIVE_TRADING=true in the environment.",
+        "Live trading is allowed." if is_live else "This is not a live account.",
+        "Live trading is off. Set ALLOW_LIVE_TRADING=true in the environment to allow it.",
+        passed=not is_live or settings.ALLOW_LIVE_TRADING,
     )
 
 
-def _live_armed(context: GuardContext) -> GuardResult:
+@account_guard
+def _live_account_armed(context: GuardContext) -> GuardResult:
+    is_live = context.account.type == Account.Type.LIVE
     return _result(
         "live_not_armed",
-        passed=context.account.type != "live" or context.account.live_armed,
-        yes="The account is armed." if context.account.type == "live" else "It needs no arming.",
-        no=f"Account {context.account.account_id} is not armed for live trading; arm it in the admin.",
+        "The account is armed." if is_live else "A paper account does not need to be armed.",
+        f"Account {context.account.account_id} is not armed for live trading. Arm it in the admin.",
+        passed=not is_live or context.account.live_armed,
     )
 
 
-def _orders_settled(context: GuardContext) -> GuardResult:
-    """An order that may be alive could be sold or bought a second time by the next plan."""
-    unsettled = Order.objects.filter(account=context.account, state__in=OrderState.open_states())
-    others = [str(order) for order in unsettled.exclude(run_id=context.run_pk)]
+@account_guard
+def _earlier_orders_resolved(context: GuardContext) -> GuardResult:
+    """Fail while an order of an earlier run may be open: the next plan could sell or buy the same again."""
+    open_orders = Order.objects.filter(account=context.account, state__in=OrderState.open_states())
+    earlier = [str(order) for order in open_orders.exclude(run_id=context.run_pk)]
     return _result(
         "orders_unknown",
-        passed=not others,
-        yes="No order of an earlier run is open.",
-        no=f"Orders of an earlier run may be alive at the broker: {', '.join(others)}. Settle them first.",
+        "No order of an earlier run is open.",
+        f"An earlier run may have open orders: {', '.join(earlier)}. Resolve them first.",
+        passed=not earlier,
     )
 
 
-def _on_time(context: GuardContext) -> GuardResult:
-    """A scheduled run that no worker took up in time is not made up for at some odd hour."""
+@account_guard
+def _started_in_time(context: GuardContext) -> GuardResult:
+    """Fail if a scheduled run starts too late, so that it is not executed at an unexpected time."""
     entry = ScheduleEntry.objects.filter(run_id=context.run_pk, state=ScheduleState.STARTED).first()
     if entry is None or Order.objects.filter(run_id=context.run_pk, submitted_at__isnull=False).exists():
-        return GuardResult(code="schedule_late", passed=True, message="It is not bound to a time.")
+        return GuardResult(code="schedule_late", passed=True, message="No start time applies.")
     at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
     return _result(
         "schedule_late",
+        f"The run was scheduled for {at}.",
+        f"The run was scheduled for {at} and is more than 15 minutes late. No order was sent.",
         passed=context.now - entry.due_at <= MAX_LATENESS,
-        yes=f"It was scheduled for {at}.",
-        no=f"It was scheduled for {at} and is more than 15 minutes late. Nothing was sent.",
     )
 
 
-def _session_open(context: GuardContext) -> GuardResult:
+@account_guard
+def _market_open(context: GuardContext) -> GuardResult:
     session = context.calendar.session_of(context.now)
     if not session.is_open_at(context.now):
         return GuardResult(
@@ -201,21 +213,21 @@ def _session_open(context: GuardContext) -> GuardResult:
             ),
             not_before=session.resume_at(context.resume),
         )
-    # An exchange that never closes has no last minutes.
-    ends = session.closes_at - timedelta(minutes=context.minutes_before_close)
+    closes = f"{session.closes_at.astimezone(NEW_YORK):%H:%M} New York time"
     following = context.calendar.session_after(session.day)
-    return _result(
-        "too_close_to_close",
-        passed=context.now < ends or following.opens_at == session.closes_at,
-        yes=f"The exchange is open until {session.closes_at.astimezone(NEW_YORK):%H:%M} New York time.",
-        no=(
-            f"The session closes at {session.closes_at.astimezone(NEW_YORK):%H:%M} New York time; no run starts in "
-            f"its last {context.minutes_before_close} minutes."
-        ),
-        not_before=following.resume_at(context.resume),
-    )
+    last_minutes = context.minutes_before_close
+    is_late = context.now >= session.closes_at - timedelta(minutes=last_minutes)
+    if is_late and following.opens_at != session.closes_at:  # an exchange that never closes has no last minutes
+        return GuardResult(
+            code="too_close_to_close",
+            passed=False,
+            message=f"The session closes at {closes}. No run starts in its last {last_minutes} minutes.",
+            not_before=following.resume_at(context.resume),
+        )
+    return GuardResult(code="too_close_to_close", passed=True, message=f"The exchange is open until {closes}.")
 
 
+@account_guard
 def _trade_guard(context: GuardContext) -> GuardResult:
     check = check_trade_guard(
         context.account.pk,

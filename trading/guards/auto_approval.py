@@ -1,4 +1,4 @@
-"""Plans that need nobody's approval though they are held: small ones, of symbols that the account knows."""
+"""Automatic approval of held plans: small plans that buy no symbol that is new to the account."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ from trading.planning.run_context import RunContext
 
 @dataclass(frozen=True)
 class Approval:
-    """Whether a held plan approves itself, and why or why not, in a sentence; empty where the strategy has no rule."""
+    """Whether a held plan is approved automatically, and the reason. Empty reason: the strategy has no rule."""
 
     given: bool
     reason: str
 
 
-def judge(context: RunContext, proposal: Proposal, *, targets_are_old: bool) -> Approval:
-    """Looks at a plan that is held by the rule of its strategy; in doubt a person decides."""
+def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) -> Approval:
+    """Decide on a held plan by the rule of its strategy. In case of doubt, a user decides."""
     limit = context.policy.auto_approve_turnover_percent
     if limit is None:
         return Approval(given=False, reason="")
     if objections := _objections(context, proposal, targets_are_old=targets_are_old):
-        return Approval(given=False, reason=f"It does not approve itself: {'; '.join(objections)}.")
+        return Approval(given=False, reason=f"Not approved automatically: {'; '.join(objections)}.")
     return Approval(
         given=True,
-        reason=f"It approves itself by the rule of its strategy: less than {limit.normalize():f} %, and no new symbol.",
+        reason=f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol.",
     )
 
 
@@ -32,14 +32,14 @@ def _objections(context: RunContext, proposal: Proposal, *, targets_are_old: boo
     limit, held = context.policy.auto_approve_turnover_percent, held_shares(proposal.snapshot)
     found = []
     if limit is not None and proposal.result.turnover_percent >= limit:
-        found.append(f"its strategy lets only plans below {limit.normalize():f} % do so")
+        found.append(f"the turnover is not below {limit.normalize():f} %")
     buys = {trade.symbol for trade in proposal.result.trades if trade.quantity > 0}
     if new := sorted(symbol for symbol in buys if held.get(symbol, 0) <= 0):
-        found.append(f"it buys {', '.join(new)}, which the account does not hold")
+        found.append(f"the plan buys {', '.join(new)}, which the account does not hold")
     if targets_are_old:
-        found.append("its targets are old")
+        found.append("the targets are old")
     if codes := sorted({warning.code for warning in proposal.warnings}):
-        found.append(f"there is something to note about it ({', '.join(codes)})")
+        found.append(f"the plan has warnings ({', '.join(codes)})")
     if context.approval_needs_code:
-        found.append("approving needs a one-time code here")
+        found.append("approval requires a two-factor code (2FA)")
     return found

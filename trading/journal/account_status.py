@@ -1,4 +1,4 @@
-"""Where accounts stand: kept with each look at the broker and with each plan, for the pages to list."""
+"""Status of accounts for the pages: written with each snapshot from the broker and with each plan."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -8,17 +8,18 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 
 from calculator.projection import CASH
-from trading.journal.leases import Lease, fenced
+from trading.journal.leases import Lease, fenced_transaction
 from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
 
-UNDONE = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
+UNFILLED = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
+"""Warnings of a run that leave trades of its plan undone."""
 
 
 def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
-    """Adds to the history of the account's value, and says where it stands now, fenced."""
+    """Add an entry to the account's value history and update its status, in US dollars; fenced."""
     now = timezone.now()
     values = {"account_id": account_pk, "total_value_usd": total_value_usd, "cash_usd": cash_usd}
-    with fenced(lease):
+    with fenced_transaction(lease):
         AccountValue.objects.create(**values)
         AccountStanding.objects.bulk_create(
             [AccountStanding(**values, seen_at=now)],
@@ -29,7 +30,7 @@ def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_us
 
 
 def store_plan(run: RebalanceRun) -> None:
-    """What the account's newest plan, or its outcome, says about drift."""
+    """Store the drift of the account's newest plan, or of its outcome."""
     if not run.result:
         return
     weights = _weights(run.report.get("weights_after") or run.result["before"]["weights"])
@@ -42,15 +43,15 @@ def store_plan(run: RebalanceRun) -> None:
     AccountStanding.objects.filter(account_id=run.account_id).update(
         planned_run=run,
         largest_drift_percent=largest,
-        is_outside=_something_is_left_to_do(run),
+        is_outside=_has_open_trades(run),
         weights=[[symbol, f"{weight:f}"] for symbol, weight in sorted(weights.items(), key=_largest_first) if weight],
     )
 
 
-def _something_is_left_to_do(run: RebalanceRun) -> bool:
+def _has_open_trades(run: RebalanceRun) -> bool:
     if run.mode == RunMode.PREVIEW:
         return bool(run.result.get("trades"))
-    return any(warning["code"] in UNDONE for warning in run.warnings)
+    return any(warning["code"] in UNFILLED for warning in run.warnings)
 
 
 def _weights(content: dict[str, str]) -> dict[str, Decimal]:
@@ -63,7 +64,7 @@ def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:
 
 
 def store_total() -> None:
-    """What all enabled accounts are worth together today, by their latest values."""
+    """Store today's total value of all enabled accounts, from their latest values."""
     known = AccountStanding.objects.filter(account__enabled=True)
     sums = known.aggregate(total=Sum("total_value_usd"), cash=Sum("cash_usd"), accounts=Count("pk"))
     if not sums["accounts"]:
@@ -75,7 +76,7 @@ def store_total() -> None:
 
 
 def store_history(values: Sequence[AccountValue]) -> None:
-    """Adds past values of an account, one a day, oldest first, to its history and to that of all accounts."""
+    """Add past values of an account, one per day, oldest first, to its history and to that of all accounts."""
     with transaction.atomic():
         AccountValue.objects.bulk_create(values)
         latest = values[-1]

@@ -1,7 +1,7 @@
-"""One writer for a lease: what comes while a transaction is being committed is written together by the next one.
+"""Group commit for a lease: writes that arrive while one transaction commits share the next transaction.
 
-A durable commit takes milliseconds, and the runs of a slot have many things to write at the same time. Whoever writes
-waits until it is committed, exactly as if it were alone; only the number of commits is smaller.
+A durable commit takes milliseconds, and the runs of a slot write at the same time. Each caller waits until its write is
+committed, exactly as if it had its own transaction; only the number of commits is smaller.
 """
 
 import asyncio
@@ -15,132 +15,137 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 
 from trading.errors import LeaseLost
-from trading.journal.leases import SURE_SECONDS, Lease, check_lease, fenced
+from trading.journal.leases import MIN_REMAINING_SECONDS, Lease, check_lease, fenced_transaction
 from trading.journal.order_updates import OrderUpdate, apply_updates
 from trading.journal.orders import OrderView
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MOMENT_SECONDS = 0.002
-"""A broker says several things at once: words alone are written when the next have had the time to come."""
-OF_ALL = (LeaseLost, OperationalError, InterfaceError)
-"""Errors that are nobody's own: what is written together fails together, and is not tried again."""
-PROOF_SECONDS = 15.0
-"""For so long a database that answers too late is asked again whose the slot is."""
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while a host sleeps, where there is such a clock."""
+COALESCING_SECONDS = 0.002
+"""Wait before a transaction that holds only order updates, in seconds: a broker sends several updates at once."""
+SHARED_ERRORS = (LeaseLost, OperationalError, InterfaceError)
+"""Errors of the transaction and not of one write: every write in it fails with the error, and none is retried."""
+LEASE_CHECK_TIMEOUT_SECONDS = 15.0
+"""Maximum time to confirm the lease while the database answers slowly, in seconds."""
 
 
 @dataclass
-class _Entry:
-    """Something to be written, and who waits for it."""
+class _PendingWrite:
+    """A write, and the future of its caller."""
 
-    write: Callable[[], Any]
-    written: asyncio.Future[Any]
+    function: Callable[[], Any]
+    done: asyncio.Future[Any]
 
 
 @dataclass
-class _Words:
-    """What the broker has said of an order, and who waits until it is recorded."""
+class _PendingUpdates:
+    """Updates of one order that are not written yet, and the futures of their callers."""
 
-    said: list[OrderUpdate] = field(default_factory=list)
-    written: list[asyncio.Future[OrderView]] = field(default_factory=list)
+    updates: list[OrderUpdate] = field(default_factory=list)
+    done: list[asyncio.Future[OrderView]] = field(default_factory=list)
+
+
+def seconds_since_boot() -> float:
+    """Return a monotonic time in seconds; it includes the time that the host slept, where the system has that clock."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class BatchWriter:
     """Writes for all runs of one lease; every write fails with `LeaseLost` once another process has the slot."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, *, clock: Callable[[], float] = seconds_since_boot) -> None:
         self.lease = lease
-        self._entries: list[_Entry] = []
-        self._words: dict[int, _Words] = {}
+        self._clock = clock
+        self._writes: list[_PendingWrite] = []
+        self._updates: dict[int, _PendingUpdates] = {}
         self._writer: asyncio.Task[None] | None = None
-        self._asking = asyncio.Lock()
-        self._sure_until = float("-inf")
+        self._checking_lease = asyncio.Lock()
+        self._lease_valid_until = float("-inf")
 
     async def write(self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls the function in a transaction of the lease; returns when that is committed."""
-        written: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._entries.append(_Entry(partial(function, self.lease, *args, **kwargs), written))
-        self._wake()
-        return await written
+        """Call the function in a transaction of the lease; return its result when that is committed."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writes.append(_PendingWrite(partial(function, self.lease, *args, **kwargs), done))
+        self._start()
+        return await done
 
-    async def words(self, order_pk: int, said: Sequence[OrderUpdate]) -> OrderView:
-        """Brings an order to what the broker says, all of it or nothing; returns when that is committed."""
-        written: asyncio.Future[OrderView] = asyncio.get_running_loop().create_future()
-        waiting = self._words.setdefault(order_pk, _Words())
-        waiting.said += said
-        waiting.written.append(written)
-        self._wake()
-        return await written
+    async def apply_updates(self, order_pk: int, updates: Sequence[OrderUpdate]) -> OrderView:
+        """Apply all of the broker's updates to an order, or none; return the order when that is committed."""
+        done: asyncio.Future[OrderView] = asyncio.get_running_loop().create_future()
+        pending = self._updates.setdefault(order_pk, _PendingUpdates())
+        pending.updates += updates
+        pending.done.append(done)
+        self._start()
+        return await done
 
     async def check_lease(self) -> None:
-        """Makes sure that the slot is ours, right before an effect: by the database, or by its word of a moment ago.
+        """Confirm that the lease is still valid, right before an effect.
 
-        That word is good for as long as it said: nobody can take a lease before it has run out.
+        A confirmation by the database is reused for half of the minimum remaining lease: no process can claim the
+        slot before the lease expires.
 
         Raises:
-            LeaseLost: another process goes on.
-            OperationalError: the database takes so long to answer that its word is old when it comes.
+            LeaseLost: another process has the slot.
+            OperationalError: the database answers so slowly that its confirmation has expired when it arrives.
         """
-        give_up_at = time.clock_gettime(CLOCK) + PROOF_SECONDS
-        while (now := time.clock_gettime(CLOCK)) >= self._sure_until:
+        give_up_at = self._clock() + LEASE_CHECK_TIMEOUT_SECONDS
+        while (now := self._clock()) >= self._lease_valid_until:
             if now >= give_up_at:
-                raise OperationalError(f"The database did not say in time whose the slot is, for {PROOF_SECONDS:g} s.")
-            async with self._asking:  # the orders of a phase come here at the same time: one of them asks
-                asked_at = time.clock_gettime(CLOCK)
-                if asked_at >= self._sure_until:
+                raise OperationalError(f"The database did not confirm the lease in {LEASE_CHECK_TIMEOUT_SECONDS:g} s.")
+            async with self._checking_lease:  # the orders of a phase wait here together: one of them checks for all
+                asked_at = self._clock()
+                if asked_at >= self._lease_valid_until:
                     await sync_to_async(check_lease)(self.lease)
-                    self._sure_until = asked_at + SURE_SECONDS / 2
+                    self._lease_valid_until = asked_at + MIN_REMAINING_SECONDS / 2
 
-    def _wake(self) -> None:
+    def _start(self) -> None:
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all(), name="scribe")
+            self._writer = asyncio.create_task(self._write_all(), name="batch writer")
 
     async def _write_all(self) -> None:
-        while self._entries or self._words:
-            if not self._entries:
-                await asyncio.sleep(MOMENT_SECONDS)
-            entries, self._entries = self._entries, []
-            words, self._words = self._words, {}
-            if words:
-                said = {pk: waiting.said for pk, waiting in words.items()}
-                recorded: asyncio.Future[dict[int, OrderView]] = asyncio.get_running_loop().create_future()
-                recorded.add_done_callback(partial(_hand_out, words))
-                entries.insert(0, _Entry(partial(apply_updates, self.lease, said), recorded))
-            # One thread for all of the engine's statements: they are short, and their order is kept.
-            outcomes = await sync_to_async(_write_together)(self.lease, [entry.write for entry in entries])
-            for entry, outcome in zip(entries, outcomes, strict=True):
-                _tell(entry.written, outcome)
+        while self._writes or self._updates:
+            if not self._writes:
+                await asyncio.sleep(COALESCING_SECONDS)
+            writes, self._writes = self._writes, []
+            pending, self._updates = self._updates, {}
+            if pending:
+                updates = {pk: order.updates for pk, order in pending.items()}
+                applied: asyncio.Future[dict[int, OrderView]] = asyncio.get_running_loop().create_future()
+                applied.add_done_callback(partial(_deliver_orders, pending))
+                writes.insert(0, _PendingWrite(partial(apply_updates, self.lease, updates), applied))
+            # One thread runs all statements of the engine: they are short, and their order is preserved.
+            results = await sync_to_async(_write_together)(self.lease, [write.function for write in writes])
+            for write, result in zip(writes, results, strict=True):
+                _deliver(write.done, result)
 
 
-def _write_together(lease: Lease, writes: Sequence[Callable[[], Any]]) -> list[Any]:
-    """In one transaction; if one of them fails by its own fault, each in one of its own.
+def _write_together(lease: Lease, functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call the functions in one transaction; if one of them fails on its own, call each in its own transaction.
 
     Returns:
-        Of each what it returned or raised.
+        For each function its result or its exception.
     """
     try:
-        with fenced(lease):
-            return [write() for write in writes]
-    except OF_ALL as error:
-        return [error] * len(writes)
-    except Exception as error:  # noqa: BLE001 - handed to whoever waits for the write
-        return [error] if len(writes) == 1 else [_write_together(lease, [write])[0] for write in writes]
+        with fenced_transaction(lease):
+            return [function() for function in functions]
+    except SHARED_ERRORS as error:
+        return [error] * len(functions)
+    except Exception as error:  # noqa: BLE001 - raised again for the caller of the write
+        return [error] if len(functions) == 1 else [_write_together(lease, [one])[0] for one in functions]
 
 
-def _tell(waiting: asyncio.Future[Any], outcome: Any) -> None:
-    if waiting.done():
-        return  # it was cancelled, and does not want to know
-    if isinstance(outcome, BaseException):
-        waiting.set_exception(outcome)
+def _deliver(done: asyncio.Future[Any], result: Any) -> None:
+    if done.done():
+        return  # the caller was cancelled
+    if isinstance(result, BaseException):
+        done.set_exception(result)
     else:
-        waiting.set_result(outcome)
+        done.set_result(result)
 
 
-def _hand_out(words: dict[int, _Words], recorded: asyncio.Future[dict[int, OrderView]]) -> None:
-    error = recorded.exception()
-    for pk, waiting in words.items():
-        for written in waiting.written:
-            _tell(written, error or recorded.result()[pk])
+def _deliver_orders(pending: dict[int, _PendingUpdates], applied: asyncio.Future[dict[int, OrderView]]) -> None:
+    error = applied.exception()
+    for pk, order in pending.items():
+        for done in order.done:
+            _deliver(done, error or applied.result()[pk])

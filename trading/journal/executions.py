@@ -1,15 +1,15 @@
-"""Executions that the broker has told of, kept once each, manual ones included."""
+"""Store the executions that the broker reports, each once; manual trades are included."""
 
 from collections.abc import Iterable
 
 from brokers.broker_types import Execution
-from trading.journal.leases import Lease, fenced
+from trading.journal.leases import Lease, fenced_transaction
 from trading.market_calendar import MarketCalendar
 from trading.models import SeenExecution
 
 
 def store_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
-    """Keeps executions, each in the session that it belongs to; one that is known as it was corrected, fenced.
+    """Store executions, each with its session; a stored one takes the broker's correction. Fenced.
 
     Returns:
         How many were new or corrected.
@@ -27,14 +27,11 @@ def store_executions(lease: Lease, account_pk: int, executions: Iterable[Executi
         )
         for execution in executions
     ]
-    with fenced(lease):
-        ids = [row.execution_id for row in rows]
-        known = {
-            execution_id: facts
-            for execution_id, *facts in SeenExecution.objects.filter(
-                account_id=account_pk, execution_id__in=ids
-            ).values_list("execution_id", "quantity", "price_usd")
-        }
+    with fenced_transaction(lease):
+        stored = SeenExecution.objects.filter(
+            account_id=account_pk, execution_id__in=[row.execution_id for row in rows]
+        ).values_list("execution_id", "quantity", "price_usd")
+        known = {execution_id: values for execution_id, *values in stored}
         new = [row for row in rows if known.get(row.execution_id) != [row.quantity, row.price_usd]]
         SeenExecution.objects.bulk_create(
             new,

@@ -1,6 +1,7 @@
-"""What the broker says of orders, brought into their rows: many at once, all of it or nothing.
+"""Apply the broker's updates of orders to their rows: many orders in one transaction, all updates or none.
 
-Fills never decrease, what is final stays, and nothing is counted twice, in whatever order words come and come again.
+Fills never decrease, final states stay, and nothing is counted twice, in whatever order and however often the broker
+sends its updates.
 """
 
 from collections import defaultdict
@@ -13,15 +14,15 @@ from django.db.models.functions import Now
 from brokers.broker_types import Execution, OrderResult, OrderStatus
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.journal.leases import Lease, fenced
+from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.orders import TRANSITIONS, OrderView, view
-from trading.journal.runs import note_all
+from trading.journal.runs import write_entries
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
 
 OrderUpdate = OrderResult | Execution
 
-FROM_STATUS = {
+STATE_OF_STATUS = {
     OrderStatus.PENDING: None,
     OrderStatus.WORKING: OrderState.WORKING,
     OrderStatus.FILLED: OrderState.FILLED,
@@ -29,56 +30,56 @@ FROM_STATUS = {
     OrderStatus.REJECTED: OrderState.REJECTED,
     OrderStatus.EXPIRED: OrderState.EXPIRED,
 }
-"""What a broker's status makes of an order; statuses that prove nothing are left out."""
-BAD_ENDS = frozenset(
+"""State of an order by the broker's status; a status that proves nothing is missing, or has no state."""
+STATES_ON_TIMELINE = frozenset(
     {OrderState.REJECTED, OrderState.UNKNOWN, OrderState.LOST, OrderState.CANCELLED, OrderState.EXPIRED}
 )
-"""States that the run's story tells of."""
+"""States that add a warning to the run's timeline."""
 
 
-def changes_order(order: OrderView, word: OrderUpdate) -> bool:
-    """Whether a word can change the row at all: brokers repeat themselves, and each write costs."""
-    if isinstance(word, Execution):
+def changes_order(order: OrderView, update: OrderUpdate) -> bool:
+    """Return whether an update can change the row: brokers repeat updates, and each write costs a commit."""
+    if isinstance(update, Execution):
         return True
     return (
-        FROM_STATUS.get(word.status) not in {None, order.state}
-        or abs(word.filled_quantity) > abs(order.filled_quantity)
-        or word.order_id not in {"", order.broker_order_id}
-        or word.message not in {"", order.message}
+        STATE_OF_STATUS.get(update.status) not in {None, order.state}
+        or abs(update.filled_quantity) > abs(order.filled_quantity)
+        or update.order_id not in {"", order.broker_order_id}
+        or update.message not in {"", order.message}
     )
 
 
-def apply_updates(lease: Lease, words: Mapping[int, Sequence[OrderUpdate]]) -> dict[int, OrderView]:
-    """Brings the rows, by their keys, to what the broker says of the orders, fenced.
+def apply_updates(lease: Lease, updates: Mapping[int, Sequence[OrderUpdate]]) -> dict[int, OrderView]:
+    """Apply the broker's updates to the orders, by primary key, fenced.
 
     Returns:
-        The orders as they are now, by the same keys.
+        The updated orders, by the same keys.
     """
-    with fenced(lease):
-        pages = _read(words)
-        for pk, said in words.items():
-            for word in said:
-                pages[pk].hear(word)
-        _write(pages.values())
-        if any(isinstance(word, OrderResult) for said in words.values() for word in said):
+    with fenced_transaction(lease):
+        orders = _read(updates)
+        for pk, of_order in updates.items():
+            for update in of_order:
+                orders[pk].apply(update)
+        _write(orders.values())
+        if any(isinstance(update, OrderResult) for of_order in updates.values() for update in of_order):
             reached(FailPoint.RESULT_WRITTEN)
-        if any(page.new_fills for page in pages.values()):
+        if any(order.new_fills for order in orders.values()):
             reached(FailPoint.FILL_WRITTEN)
-    return {pk: page.view() for pk, page in pages.items()}
+    return {pk: order.view() for pk, order in orders.items()}
 
 
 def mark_order(lease: Lease, order_pk: int, target: OrderState, message: str) -> OrderView:
-    """Moves an order to a state that the engine itself has found, with the reason."""
-    with fenced(lease):
-        pages = _read([order_pk])
-        pages[order_pk].settle(target, message)
-        _write(pages.values())
+    """Move an order to a state that the engine itself has determined, with the reason; fenced."""
+    with fenced_transaction(lease):
+        orders = _read([order_pk])
+        orders[order_pk].move(target, message)
+        _write(orders.values())
         reached(FailPoint.FINDING_WRITTEN)
-    return pages[order_pk].view()
+    return orders[order_pk].view()
 
 
-class _Page:
-    """One order's row and its fills, as they are being brought up to date."""
+class _OrderRow:
+    """One order's row and its fills, with the changes that are not written yet."""
 
     def __init__(self, row: Order, fills: Iterable[Fill]) -> None:
         self.row = row
@@ -87,19 +88,19 @@ class _Page:
         self.changes: dict[str, Any] = {}
         self.new_fills: list[Fill] = []
         self.corrected_fills: list[Fill] = []
-        self.notes: list[TimelineEntry] = []
+        self.timeline: list[TimelineEntry] = []
 
     def view(self) -> OrderView:
         return view(self.row, self.fills.values())
 
-    def hear(self, word: OrderUpdate) -> None:
-        if isinstance(word, Execution):
-            self._on_execution(word)
+    def apply(self, update: OrderUpdate) -> None:
+        if isinstance(update, Execution):
+            self._apply_execution(update)
         else:
-            self._on_result(word)
+            self._apply_result(update)
 
-    def settle(self, target: OrderState | None, message: str = "") -> None:
-        """Moves the row to the target, if there is one and it is not there yet and may go there."""
+    def move(self, target: OrderState | None, message: str = "") -> None:
+        """Move the row to the target state, if there is one and the transition is allowed."""
         row = self.row
         if target is None or row.state == target or row.state not in TRANSITIONS[target]:
             return
@@ -108,19 +109,18 @@ class _Page:
             self._change(message=message)
         if target not in OrderState.open_states():
             self._change(finished_at=Now())
-        if target in BAD_ENDS:
-            words = f": {row.message}" if row.message else "."
-            self._note(f"order_{target}", f"{row} is {target}{words}", "warning")
+        if target in STATES_ON_TIMELINE:
+            self._add_entry(f"order_{target}", f"{row}: order status {target}. {row.message}".rstrip(), "warning")
 
-    def _on_result(self, result: OrderResult) -> None:
+    def _apply_result(self, result: OrderResult) -> None:
         row = self.row
-        for name, said in (
+        for name, value in (
             ("broker_order_id", result.order_id),
             ("permanent_id", result.permanent_id),
             ("message", result.message),
         ):
-            if said not in {"", getattr(row, name)}:
-                self._change(**{name: said})
+            if value not in {"", getattr(row, name)}:
+                self._change(**{name: value})
         if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:
             self._change(acknowledged_at=Now())
         if abs(result.filled_quantity) > abs(row.filled_quantity):
@@ -129,32 +129,32 @@ class _Page:
                 average_price_usd=result.average_price or row.average_price_usd,
             )
         is_filled = abs(result.filled_quantity) >= abs(row.quantity)
-        self.settle(OrderState.FILLED if is_filled else FROM_STATUS.get(result.status))
+        self.move(OrderState.FILLED if is_filled else STATE_OF_STATUS.get(result.status))
 
-    def _on_execution(self, execution: Execution) -> None:
-        """Adds one fill, once; a commission that comes later completes it, a correction of the broker replaces it."""
+    def _apply_execution(self, execution: Execution) -> None:
+        """Add a fill once; a commission that arrives later completes it, a correction of the broker replaces it."""
         row, fill = self.row, self.fills.get(execution.execution_id)
-        corrects = fill is not None and _corrects(execution, fill)
+        is_correction = fill is not None and _is_correction(execution, fill)
         if fill is None:
-            self._add(execution)
-        elif corrects or fill.commission_usd is None:
+            self._add_fill(execution)
+        elif is_correction or fill.commission_usd is None:
             fill.quantity, fill.price_usd = execution.quantity, execution.price_usd
             fill.commission_usd = fill.commission_usd if execution.commission_usd is None else execution.commission_usd
             if fill not in self.new_fills:
                 self.corrected_fills.append(fill)
-        if corrects:
-            self._note("fill_corrected", f"The broker has corrected a fill of {row.symbol}.", "warning")
+        if is_correction:
+            self._add_entry("fill_corrected", f"The broker corrected a fill of {row.symbol}.", "warning")
         fills = self.fills.values()
         filled = sum((one.quantity for one in fills), Decimal(0))
         commission = sum((one.commission_usd or Decimal(0) for one in fills), Decimal(0))
         if commission != row.commission_usd:
             self._change(commission_usd=commission)
-        if filled and (corrects or abs(filled) >= abs(row.filled_quantity)):
+        if filled and (is_correction or abs(filled) >= abs(row.filled_quantity)):
             value = sum((one.quantity * one.price_usd for one in fills), Decimal(0))
             self._change(filled_quantity=filled, average_price_usd=value / filled)
-        self.settle(OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
+        self.move(OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
 
-    def _add(self, execution: Execution) -> None:
+    def _add_fill(self, execution: Execution) -> None:
         fill = Fill(
             order=self.row,
             execution_id=execution.execution_id,
@@ -165,48 +165,48 @@ class _Page:
         )
         self.fills[execution.execution_id] = fill
         self.new_fills.append(fill)
-        traded = trade_text(execution.quantity, self.row.symbol)
-        self._note("filled", f"{traded} filled at {execution.price_usd.normalize():f}.")
+        trade = trade_text(execution.quantity, self.row.symbol)
+        self._add_entry("filled", f"{trade} filled at {execution.price_usd.normalize():f}.")
 
     def _change(self, **changes: Any) -> None:
         self.changes |= changes
         for name, value in changes.items():
             setattr(self.row, name, value)
 
-    def _note(self, code: str, message: str, level: str = "info") -> None:
-        self.notes.append(TimelineEntry(run_id=self.row.run_id, code=code, message=message, level=level))
+    def _add_entry(self, code: str, message: str, level: str = "info") -> None:
+        self.timeline.append(TimelineEntry(run_id=self.row.run_id, code=code, message=message, level=level))
 
 
-def _corrects(execution: Execution, fill: Fill) -> bool:
-    """Whether the broker says something else of the fill than before; a commission that was missing is none of that."""
-    paid = {fill.commission_usd, execution.commission_usd} - {None}
-    return len(paid) > 1 or (fill.quantity, fill.price_usd) != (execution.quantity, execution.price_usd)
+def _is_correction(execution: Execution, fill: Fill) -> bool:
+    """Return whether the broker changed a fill that it reported before; a commission that was missing is no change."""
+    commissions = {fill.commission_usd, execution.commission_usd} - {None}
+    return len(commissions) > 1 or (fill.quantity, fill.price_usd) != (execution.quantity, execution.price_usd)
 
 
-def _read(pks: Iterable[int]) -> dict[int, _Page]:
-    # Locked, so that what is decided from them holds until the commit.
+def _read(pks: Iterable[int]) -> dict[int, _OrderRow]:
+    # Locked, so that decisions based on the rows hold until the commit.
     rows = list(Order.objects.select_for_update().filter(pk__in=list(pks)).order_by("pk"))
     fills: dict[int, list[Fill]] = defaultdict(list)
-    # The first fill of an order moves its shares: where none are filled there is nothing to read.
+    # The first fill of an order changes its filled quantity: an order with none has no fills to read.
     if filled := [row.pk for row in rows if row.filled_quantity]:
         for fill in Fill.objects.filter(order_id__in=filled):
             fills[fill.order_id].append(fill)
-    return {row.pk: _Page(row, fills[row.pk]) for row in rows}
+    return {row.pk: _OrderRow(row, fills[row.pk]) for row in rows}
 
 
-def _write(pages: Iterable[_Page]) -> None:
-    """Everything that has changed: each row by one guarded statement, fills and the story in bulk."""
+def _write(orders: Iterable[_OrderRow]) -> None:
+    """Write all changes: each row by one guarded UPDATE, fills and timeline entries in bulk."""
     fills: list[Fill] = []
-    notes: list[TimelineEntry] = []
+    timeline: list[TimelineEntry] = []
     progressed: set[int] = set()
-    for page in pages:
-        row = Order.objects.filter(pk=page.row.pk, state=page.state_before)
-        if page.changes and not row.update(**page.changes):
-            raise IllegalTransition(f"Order {page.row.pk}", page.row.state)
-        fills += [*page.new_fills, *page.corrected_fills]
-        notes += page.notes
-        if page.new_fills:
-            progressed.add(page.row.run_id)
+    for order in orders:
+        row = Order.objects.filter(pk=order.row.pk, state=order.state_before)
+        if order.changes and not row.update(**order.changes):
+            raise IllegalTransition(f"Order {order.row.pk}", order.row.state)
+        fills += [*order.new_fills, *order.corrected_fills]
+        timeline += order.timeline
+        if order.new_fills:
+            progressed.add(order.row.run_id)
     if fills:
         Fill.objects.bulk_create(
             fills,
@@ -215,6 +215,6 @@ def _write(pages: Iterable[_Page]) -> None:
             update_fields=("quantity", "price_usd", "commission_usd"),
         )
     if progressed:
-        # Fills are finite, so that a run that is taken up again and again comes to an end; orders are not.
+        # Only fills count as progress: their number is finite, so a run cannot be resumed for ever. Orders are not.
         RebalanceRun.objects.filter(pk__in=progressed, idle_attempts__gt=0).update(idle_attempts=0)
-    note_all(notes)
+    write_entries(timeline)

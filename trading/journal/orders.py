@@ -1,4 +1,4 @@
-"""Orders: a row is committed before its order is sent. What the broker says of them is brought in by `words`."""
+"""Orders: a row is committed before its order is sent. `order_updates` applies what the broker reports later."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from django.utils import timezone
 from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.journal.leases import Lease, fenced
-from trading.journal.runs import note_all
+from trading.journal.leases import Lease, fenced_transaction, seconds_since
+from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
 
@@ -27,7 +27,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""From which states each state can be reached. A late fill may still complete a cancelled order."""
+"""States from which each state can be reached. A late fill may still complete a cancelled order."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,23 @@ class OrderView:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether nothing more can happen to it at the broker."""
+        """Whether the order was sent and can no longer change at the broker."""
         return self.state not in OrderState.open_states() and self.state != OrderState.PLANNED
 
     @property
     def proceeds_usd(self) -> Decimal:
-        """What it has brought after commissions; negative for a buy."""
+        """Proceeds after commissions, in US dollars; negative for a buy."""
         return -self.filled_quantity * (self.average_price or Decimal(0)) - self.commission
 
     @property
     def remaining(self) -> Decimal:
-        """Signed shares that are not filled."""
+        """Signed number of shares that are not filled."""
         return self.quantity - self.filled_quantity
 
 
 @dataclass(frozen=True)
 class PlannedOrder:
-    """A trade of the plan that is about to become an order."""
+    """A trade of the plan for which an order is written next."""
 
     symbol: str
     quantity: Decimal
@@ -87,7 +87,7 @@ class PlannedOrder:
 
 
 def view(order: Order, fills: Iterable[Fill]) -> OrderView:
-    """The order and its fills as the engine sees them."""
+    """Return the order and its fills as the engine sees them."""
     return OrderView(
         pk=order.pk,
         run_pk=order.run_id,
@@ -111,31 +111,31 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
 
 
 def _fills_complete(filled: Decimal, fills: Sequence[Fill]) -> bool:
-    """Whether every filled share is backed by an execution with its commission."""
+    """Return whether every filled share has an execution with its commission."""
     booked = sum((fill.quantity for fill in fills), Decimal(0))
     return not filled or (booked == filled and all(fill.commission_usd is not None for fill in fills))
 
 
 def orders_of(run_pk: int) -> list[OrderView]:
-    """The run's orders, oldest first."""
+    """Return the run's orders, oldest first."""
     return _views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
 
 
 def open_orders_of(run_pk: int) -> list[OrderView]:
-    """The run's orders that may be alive at the broker, oldest first."""
+    """Return the run's open orders, oldest first."""
     return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
 
 
 def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
-    """Symbols that the account has traded since an instant, each with whether it was a sell."""
+    """Return the symbols that the account has traded since an instant, each with whether it was a sell."""
     fills = Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).order_by()
     return {(symbol, quantity < 0) for symbol, quantity in fills.values_list("order__symbol", "quantity").distinct()}
 
 
 def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
-    """Orders of the account's other runs that may be alive at the broker, oldest first."""
-    unsettled = Order.objects.filter(account_id=account_pk, state__in=OrderState.open_states())
-    return _views(unsettled.exclude(run_id=exclude_run).order_by("id"))
+    """Return the open orders of the account's other runs, oldest first."""
+    orders = Order.objects.filter(account_id=account_pk, state__in=OrderState.open_states())
+    return _views(orders.exclude(run_id=exclude_run).order_by("id"))
 
 
 def _views(orders: QuerySet[Order]) -> list[OrderView]:
@@ -143,14 +143,13 @@ def _views(orders: QuerySet[Order]) -> list[OrderView]:
 
 
 def age_seconds(order_pk: int) -> float:
-    """How long ago the order was sent, by the database's clock; 0 when it was not."""
-    sent, now = Order.objects.annotate(now=Now()).values_list("submitted_at", "now").get(pk=order_pk)
-    return (now - sent).total_seconds() if sent else 0.0
+    """Return the seconds since the order was sent, by the database's clock; 0 when it was not sent."""
+    return seconds_since(Order.objects.filter(pk=order_pk), "submitted_at")
 
 
 def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> list[OrderView]:
-    """Writes the orders of a phase, each under its client order id, before any of them is sent."""
-    with fenced(lease):
+    """Write the orders of a phase, each with its client order id, before any of them is sent; fenced."""
+    with fenced_transaction(lease):
         run = RebalanceRun.objects.only("run_id", "account_id").get(pk=run_pk)
         first = Order.objects.filter(run=run).count() + 1
         orders = Order.objects.bulk_create(
@@ -174,30 +173,30 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
 
 
 def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: date) -> list[OrderView]:
-    """The last thing before orders of a run are sent, all of them or none.
+    """Mark orders of a run as submitting, all or none; fenced. This is the last write before they are sent.
 
-    The first of a run in a session writes the trade guard's history.
+    The first order of a run in a session adds the session to the trade guard's history.
 
     Raises:
-        IllegalTransition: one of them is not waiting to be sent; none may be.
+        IllegalTransition: one of them is not planned; none may be sent.
     """
-    with fenced(lease):
+    with fenced_transaction(lease):
         planned = Order.objects.filter(
             pk__in=[order.pk for order in orders], state__in=TRANSITIONS[OrderState.SUBMITTING]
         )
         if planned.update(state=OrderState.SUBMITTING, submitted_at=Now()) != len(orders):
-            raise IllegalTransition("An order of the phase", OrderState.SUBMITTING)
-        of_run = {"run_id": orders[0].run_pk, "account_id": orders[0].account_pk}
+            raise IllegalTransition("One of the orders", OrderState.SUBMITTING)
+        run = {"run_id": orders[0].run_pk, "account_id": orders[0].account_pk}
         ExecutedSession.objects.bulk_create(
-            [ExecutedSession(**of_run, session_date=session_date, first_order_at=Now())], ignore_conflicts=True
+            [ExecutedSession(**run, session_date=session_date, first_order_at=Now())], ignore_conflicts=True
         )
-        note_all(
-            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"{order} sent{_at_limit(order)}.")
+        write_entries(
+            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"{order} sent{_limit_text(order)}.")
             for order in orders
         )
         reached(FailPoint.SUBMITTING_WRITTEN)
     return [replace(order, state=OrderState.SUBMITTING, submitted_at=timezone.now()) for order in orders]
 
 
-def _at_limit(order: OrderView) -> str:
-    return f" at a limit of {order.limit_price.normalize():f}" if order.limit_price is not None else ""
+def _limit_text(order: OrderView) -> str:
+    return f", limit price {order.limit_price.normalize():f}" if order.limit_price is not None else ""

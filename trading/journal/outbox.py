@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.exchange_calendar import NEW_YORK
-from trading.error_codes import HELD
+from trading.error_codes import GUARDS, needs_approval
 from trading.models import (
     Delivery,
     EventSource,
@@ -31,7 +31,7 @@ TITLES = {
     NotificationKind.SUCCESS: "Rebalance completed",
     NotificationKind.WARNING: "Rebalance completed with warnings",
     NotificationKind.FAILURE: "Rebalance failed",
-    NotificationKind.BLOCKED: "Rebalance deferred by the trade guard",
+    NotificationKind.BLOCKED: "Rebalance deferred",
 }
 REFUSED_TITLE = "Rebalance refused"
 HELD_TITLE = "Rebalance waits for approval"
@@ -116,7 +116,7 @@ def _webhook_payload(message: Notification) -> dict[str, object]:
 
 
 def _kind(run: RebalanceRun) -> NotificationKind:
-    if run.state == RunState.REFUSED and run.error_code in HELD:
+    if run.state == RunState.REFUSED and needs_approval(run.error_code):
         return NotificationKind.WARNING
     if run.state == RunState.DEFERRED:
         return NotificationKind.BLOCKED
@@ -127,13 +127,13 @@ def _kind(run: RebalanceRun) -> NotificationKind:
 
 def _title(run: RebalanceRun, kind: NotificationKind) -> str:
     if run.state == RunState.REFUSED:
-        return HELD_TITLE if run.error_code in HELD else REFUSED_TITLE
+        return HELD_TITLE if needs_approval(run.error_code) else REFUSED_TITLE
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
     if run.error_code == "resolved_manually":
         return RESOLVED_TITLE
-    if run.state == RunState.DEFERRED and not run.error_code.startswith("trade_guard"):
-        return "Rebalance deferred"
+    if run.state == RunState.DEFERRED and run.error_code in GUARDS:
+        return f"Rebalance deferred ({GUARDS[run.error_code].title})"
     return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
 
 
@@ -159,7 +159,7 @@ def _body(run: RebalanceRun) -> str:
 
 
 def _link_label(run: RebalanceRun) -> str:
-    held = run.state == RunState.REFUSED and run.error_code in HELD
+    held = run.state == RunState.REFUSED and needs_approval(run.error_code)
     previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
     if (held or previewed) and run.plan_expires_at:
         return f"Review and submit the plan until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"

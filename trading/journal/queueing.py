@@ -1,4 +1,4 @@
-"""The runs of an event: queued, superseded by what is newer, or refused at once. All accounts in a few statements."""
+"""Create the runs of an event: queued, superseded or refused. All accounts take a few statements."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import Account
-from trading.journal.runs import note_each, supersede_all
-from trading.models import RebalanceRun, RunMode, RunState, RunStep, StrategyEvent
+from trading.journal.runs import supersede_all, write_entries
+from trading.models import RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 WAITING = (RunState.QUEUED, RunState.DEFERRED)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an event makes no run of an account that could wait."""
+    """Reason why an event cannot queue a run of an account."""
 
     account: Account
     code: str
@@ -32,27 +32,27 @@ def queue_runs(
     approved: RebalanceRun | None = None,
     requested_by: User | None = None,
 ) -> list[RebalanceRun]:
-    """Queues a run of each account; of those that wait for an account, only the one of the newest event stays.
+    """Queue a run of each account; of an account's waiting runs, the one of the newest event supersedes the others.
 
     Returns:
-        The new runs: queued, or superseded where a newer event's run waits already. Their times are not read back.
+        The new runs: queued, or superseded where a run of a newer event exists. Their times are not read back.
     """
     pks = [account.pk for account in accounts]
     with transaction.atomic():
-        # One event at a time for each account, and in one order, so that no two of them wait for each other.
+        # Locked for one event at a time, in the order of the keys, so that two events cannot deadlock.
         list(Account.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk").values_list("pk"))
-        # Locked, so that none of them is taken up by a worker between this look and the move.
+        # Locked, so that no worker claims one of them between this query and the move.
         waiting = list(
             RebalanceRun.objects.select_for_update(of=("self",), no_key=True)
             .filter(account__in=pks, mode=mode, state__in=WAITING)
             .select_related("event")
             .order_by("pk")
         )
-        # Compared here and not in the database, whose collation may order serials in another way.
-        known = [*_taken_up(event, pks, mode), *waiting]
+        # Compared here and not in the database, whose collation may sort serials differently.
+        known = [*_started(event, pks, mode), *waiting]
         newer = {run.account_id: run for run in known if run.event.order > event.order}
         outdated = [run.pk for run in waiting if run.account_id not in newer]
-        supersede_all(outdated, f"A newer event (number {event.pk}) has taken its place.")
+        supersede_all(outdated, f"Superseded by a newer event (number {event.pk}).")
         runs = RebalanceRun.objects.bulk_create(
             _new_run(
                 event,
@@ -65,14 +65,18 @@ def queue_runs(
             )
             for account in accounts
         )
-        asked = f"Asked for by {event.get_source_display()}."
-        note_each([(run.pk, "queued", asked) for run in runs])
-        note_each([(run.pk, "superseded", _why(newer[run.account_id])) for run in runs if run.account_id in newer])
+        source = f"Requested by {event.get_source_display()}."
+        write_entries(TimelineEntry(run=run, code="queued", message=source) for run in runs)
+        write_entries(
+            TimelineEntry(run=run, code="superseded", message=_reason(newer[run.account_id]))
+            for run in runs
+            if run.account_id in newer
+        )
     return runs
 
 
 def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refusal]) -> None:
-    """Records that runs of an event were refused before they could wait, each with its reason."""
+    """Create runs of an event that are refused before they are queued, each with its reason."""
     with transaction.atomic():
         runs = RebalanceRun.objects.bulk_create(
             _new_run(
@@ -87,7 +91,9 @@ def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refu
             )
             for refusal in refusals
         )
-        note_each([(run.pk, run.error_code, run.error_message) for run in runs], "warning")
+        write_entries(
+            TimelineEntry(run=run, code=run.error_code, message=run.error_message, level="warning") for run in runs
+        )
 
 
 def _new_run(event: StrategyEvent, account: Account, mode: RunMode, **fields: object) -> RebalanceRun:
@@ -101,8 +107,8 @@ def _new_run(event: StrategyEvent, account: Account, mode: RunMode, **fields: ob
     )
 
 
-def _taken_up(event: StrategyEvent, accounts: Iterable[int], mode: RunMode) -> QuerySet[RebalanceRun]:
-    """Runs that an older event of the same channel comes too late for: they saw newer targets than it asks for."""
+def _started(event: StrategyEvent, accounts: Iterable[int], mode: RunMode) -> QuerySet[RebalanceRun]:
+    """Return the account's started runs of newer events of the channel: they used newer targets than this event."""
     if not event.channel:
         return RebalanceRun.objects.none()
     return RebalanceRun.objects.filter(
@@ -115,6 +121,5 @@ def _taken_up(event: StrategyEvent, accounts: Iterable[int], mode: RunMode) -> Q
     ).select_related("event")
 
 
-def _why(newer: RebalanceRun) -> str:
-    what = "waits already" if newer.state in WAITING else "was taken up already"
-    return f"Run {newer.run_id} of a newer event {what}."
+def _reason(newer: RebalanceRun) -> str:
+    return f"Run {newer.run_id} of a newer event {'is already waiting' if newer.state in WAITING else 'has started'}."

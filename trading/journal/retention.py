@@ -1,13 +1,13 @@
-"""Takes away what is older than an installation keeps. What is not settled stays, however old it is."""
+"""Delete rows that are older than their retention period. Open orders and unfinished runs stay, whatever their age."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from trading.models import (
@@ -26,14 +26,15 @@ from trading.models import (
 )
 
 BATCH = 200
-KEPT_STATES = (*RunState.unfinished(), RunState.NEEDS_ATTENTION)
-QUIET_DAYS = 7
-"""Quotes and heartbeats older than this serve nobody."""
+"""Number of rows that are deleted at a time."""
+RETAINED_STATES = (*RunState.unfinished(), RunState.NEEDS_ATTENTION)
+CACHE_RETENTION_DAYS = 7
+"""Retention period of cached quotes and heartbeats, in days."""
 
 
 @dataclass(frozen=True)
-class Removed:
-    """How many rows of each kind went, or would go."""
+class DeletedRows:
+    """Number of rows of each kind that were deleted, or would be."""
 
     runs: int
     events: int
@@ -43,22 +44,22 @@ class Removed:
     heartbeats: int
 
 
-def delete_expired(*, dry_run: bool = False) -> Removed:
-    """Removes what is older than the settings `KEEP_…_DAYS` say, in small transactions.
+def delete_expired(*, dry_run: bool = False) -> DeletedRows:
+    """Delete rows that are older than the settings `KEEP_…_DAYS`, in small transactions.
 
     Args:
-        dry_run: remove nothing, say what would go now. An event goes when its last run has gone, so that more
-            events may go in the end.
+        dry_run: only count what would be deleted now. An event is deleted after its last run, so that more events
+            may be deleted than this counts.
     """
     runs = _old_runs(_before(settings.KEEP_RUNS_DAYS))
-    remove = _count if dry_run else _remove
-    return Removed(
-        runs=runs.count() if dry_run else _remove_runs(runs),
-        events=remove(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
-        values=remove(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
-        messages=remove(_old_notifications(_before(settings.KEEP_EVENTS_DAYS))),
-        prices=remove(CachedPrice.objects.filter(as_of__lt=_before(QUIET_DAYS))),
-        heartbeats=remove(ProcessHeartbeat.objects.filter(at__lt=_before(QUIET_DAYS))),
+    delete: Callable[[QuerySet[Any]], int] = QuerySet.count if dry_run else _delete
+    return DeletedRows(
+        runs=runs.count() if dry_run else _delete_runs(runs),
+        events=delete(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
+        values=delete(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
+        messages=delete(_old_notifications(_before(settings.KEEP_EVENTS_DAYS))),
+        prices=delete(CachedPrice.objects.filter(as_of__lt=_before(CACHE_RETENTION_DAYS))),
+        heartbeats=delete(ProcessHeartbeat.objects.filter(at__lt=_before(CACHE_RETENTION_DAYS))),
     )
 
 
@@ -67,12 +68,12 @@ def _before(days: int) -> datetime:
 
 
 def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
-    """Runs that ended long ago and that nothing which stays points to."""
-    unsettled = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.open_states()))
+    """Return the runs that ended before the instant and that no retained row refers to."""
+    unresolved = Order.objects.filter(run=OuterRef("pk"), state__in=(OrderState.PLANNED, *OrderState.open_states()))
     return (
         RebalanceRun.objects.filter(finished_at__lt=before)
-        .exclude(state__in=KEPT_STATES)
-        .exclude(Exists(unsettled))
+        .exclude(state__in=RETAINED_STATES)
+        .exclude(Exists(unresolved))
         .filter(Q(execution__isnull=True), schedule_entries__isnull=True)
         .exclude(notifications__deliveries__state=DeliveryState.PENDING)
     )
@@ -86,17 +87,12 @@ def _old_notifications(before: datetime) -> QuerySet[Notification]:
     return Notification.objects.filter(created_at__lt=before).exclude(deliveries__state=DeliveryState.PENDING)
 
 
-def _count(rows: QuerySet[Any]) -> int:
-    return rows.count()
-
-
-def _remove(rows: QuerySet[Any]) -> int:
-    return sum(_remove_batch(rows.model, batch) for batch in _batches(rows))
-
-
-def _remove_batch(model: type[Model], pks: list[int]) -> int:
-    model._default_manager.filter(pk__in=pks).delete()  # noqa: SLF001 - Django's name for it
-    return len(pks)
+def _delete(rows: QuerySet[Any]) -> int:
+    deleted = 0
+    for batch in _batches(rows):
+        rows.model._default_manager.filter(pk__in=batch).delete()  # noqa: SLF001 - Django's name for it
+        deleted += len(batch)
+    return deleted
 
 
 def _batches(rows: QuerySet[Any]) -> Iterable[list[int]]:
@@ -104,14 +100,14 @@ def _batches(rows: QuerySet[Any]) -> Iterable[list[int]]:
         yield batch
 
 
-def _remove_runs(runs: QuerySet[RebalanceRun]) -> int:
-    """Runs with their orders and fills; an execution before the preview that it carried out."""
-    removed = 0
+def _delete_runs(runs: QuerySet[RebalanceRun]) -> int:
+    """Delete runs with their orders and fills; an execution before the preview that it executed."""
+    deleted = 0
     for batch in _batches(runs):
         with transaction.atomic():
             Fill.objects.filter(order__run__in=batch).delete()
             Order.objects.filter(run__in=batch).delete()
             ExecutedSession.objects.filter(run__in=batch).delete()
             RebalanceRun.objects.filter(pk__in=batch).delete()
-        removed += len(batch)
-    return removed
+        deleted += len(batch)
+    return deleted

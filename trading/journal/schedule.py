@@ -1,4 +1,4 @@
-"""The schedule's rows. An entry has a key of account and session, so that whoever fires it starts one run."""
+"""Write the schedule. The key of an entry is its account and session, so that it starts at most one run."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -22,16 +22,16 @@ from trading.models import (
 )
 
 LATE = "schedule_late"
-"""Code of a scheduled run that nobody took up in time."""
-TAKEN_BACK_SECONDS = 120
-"""A job whose process has been silent for so long may be done by another."""
+"""Code of a scheduled run that no worker started in time."""
+JOB_TIMEOUT_SECONDS = 120
+"""Time after which another process may claim a job that was started and not finished, in seconds."""
 
 STATE_AFTER = {RunState.COMPLETED: ScheduleState.COMPLETED, RunState.SUPERSEDED: ScheduleState.SUPERSEDED}
-"""What the end of its run makes of an entry; any other end is a failure."""
+"""State of an entry by the final state of its run; any other final state means failed."""
 
 
 def entry_key(account: Account, session_date: date) -> str:
-    """The key under which an account starts at a session's open, once."""
+    """Return the unique key of an account's start at the open of a session."""
     return f"open:{account.account_id}:{session_date}"
 
 
@@ -46,10 +46,10 @@ def add_entry(
     attempt: int = 1,
     message: str = "",
 ) -> ScheduleEntry | None:
-    """Puts the account on the schedule of a session; one that waits for it already stays as it is, with the run.
+    """Schedule the account for a session; an entry that already waits for it is kept, and gets the run.
 
     Returns:
-        The entry that waits; None when the session's entry has been started before.
+        The waiting entry; None when the session's entry was started before.
     """
     fields: dict[str, Any] = {
         "origin": origin,
@@ -79,60 +79,60 @@ def add_entry(
 
 
 def start_entry(entry: ScheduleEntry) -> bool:
-    """Takes the entry up, if nobody else has."""
+    """Start a waiting entry; return whether this process was the one that started it."""
     waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
     return bool(waiting.update(state=ScheduleState.STARTED, started_at=Now()))
 
 
 def remove_entry(entry: ScheduleEntry, message: str) -> bool:
-    """Takes an entry off the schedule that waits, or that went wrong and has been seen by somebody."""
-    off = ScheduleEntry.objects.filter(
+    """Remove a waiting, failed or missed entry from the schedule; return whether it was removed."""
+    removable = ScheduleEntry.objects.filter(
         pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.FAILED, ScheduleState.MISSED)
     )
-    return bool(off.update(state=ScheduleState.REMOVED, finished_at=Now(), message=message))
+    return bool(removable.update(state=ScheduleState.REMOVED, finished_at=Now(), message=message))
 
 
 def mark_missed(entry: ScheduleEntry, message: str) -> bool:
-    """Notes that the entry's time has passed, and tells it, if nobody else has."""
+    """Mark a waiting entry as missed and notify; return whether this process did it."""
     with transaction.atomic():
         waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
         if not waiting.update(state=ScheduleState.MISSED, finished_at=Now(), message=message):
             return False
-        notify("Scheduled rebalance missed", entry.account, message)
+        _notify("Scheduled rebalance missed", entry.account, message)
     return True
 
 
 def set_follow_up(entry: ScheduleEntry, follow_up: ScheduleEntry, message: str) -> None:
-    """Notes what an entry that went wrong is followed by, and tells it."""
+    """Record the entry that follows a failed or missed one, and notify."""
     with transaction.atomic():
         if ScheduleEntry.objects.filter(pk=entry.pk, follow_up__isnull=True).update(follow_up=follow_up):
-            notify("Scheduled again", entry.account, message)
+            _notify("Rebalance rescheduled", entry.account, message)
 
 
 def mark_failed(entry: ScheduleEntry, message: str) -> None:
-    """Notes that an entry could not even make a run."""
+    """Mark an entry without a run as failed, and notify."""
     with transaction.atomic():
-        started = ScheduleEntry.objects.filter(
+        without_run = ScheduleEntry.objects.filter(
             pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.STARTED), run__isnull=True
         )
-        if started.update(state=ScheduleState.FAILED, finished_at=Now(), message=message):
-            notify("Scheduled rebalance failed", entry.account, message)
+        if without_run.update(state=ScheduleState.FAILED, finished_at=Now(), message=message):
+            _notify("Scheduled rebalance failed", entry.account, message)
 
 
 def attach_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
-    """Ties a started entry to its run; a run that has ended already ends the entry too."""
+    """Attach the run to a started entry; a run that has already ended ends the entry too."""
     ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.STARTED).update(run=run)
     if run.is_finished:
         on_run_ended(run)
 
 
 def attach_deferred_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
-    """Ties a waiting entry to a run that was put aside until then."""
+    """Attach a deferred run to the entry that will continue it."""
     ScheduleEntry.objects.filter(pk=entry.pk).update(run=run)
 
 
 def on_run_ended(run: RebalanceRun) -> None:
-    """Brings the entries of a run to its end. In the transaction that ends the run."""
+    """End the entries of a run that has ended; call this in the transaction that ends the run."""
     mine = ScheduleEntry.objects.filter(run=run)
     state = STATE_AFTER.get(RunState(run.state), ScheduleState.FAILED)
     if run.error_code == LATE:
@@ -142,32 +142,31 @@ def on_run_ended(run: RebalanceRun) -> None:
     )
     if run.state == RunState.SUPERSEDED:
         waiting = mine.filter(state=ScheduleState.WAITING)
-        # What was there for the run alone goes with it; what somebody has asked for stays.
+        # An entry that exists only because the run was deferred ends with it; a requested one stays.
         waiting.exclude(origin=ScheduleOrigin.DEFERRED).update(run=None)
         waiting.filter(origin=ScheduleOrigin.DEFERRED).update(state=ScheduleState.SUPERSEDED, finished_at=Now())
 
 
 def on_run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> None:
-    """Schedules a run that a guard has put aside. In the transaction that defers it."""
+    """Schedule a run that a guard deferred; call this in the transaction that defers it."""
     day = not_before.astimezone(NEW_YORK).date()
     entry = add_entry(run.account, day, not_before, ScheduleOrigin.DEFERRED, run=run, message=message)
     if entry is not None:
-        before = ScheduleEntry.objects.filter(run=run, state=ScheduleState.STARTED)
-        before.exclude(pk=entry.pk).update(
+        earlier = ScheduleEntry.objects.filter(run=run, state=ScheduleState.STARTED)
+        earlier.exclude(pk=entry.pk).update(
             state=ScheduleState.MOVED, finished_at=Now(), follow_up=entry, message=message
         )
 
 
-def notify(title: str, account: Account, body: str, kind: NotificationKind = NotificationKind.WARNING) -> None:
-    """Writes a message about an account's schedule into the outbox."""
-    notify_operators(kind, f"{title}: {account.display_name}", body)
+def _notify(title: str, account: Account, body: str) -> None:
+    notify_operators(NotificationKind.WARNING, f"{title}: {account.display_name}", body)
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:
-    """Takes up something that is done once for a session.
+    """Claim a job that is done once per session.
 
     Returns:
-        The job; None when it is done, or another process does it.
+        The job; None when it is finished, or another process executes it.
     """
     try:
         with transaction.atomic():
@@ -175,16 +174,16 @@ def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: dat
                 key=key, kind=kind, session_date=session_date, due_at=due_at, started_at=Now()
             )
     except IntegrityError:
-        silent = Q(started_at__isnull=True) | Q(started_at__lt=Now() - timedelta(seconds=TAKEN_BACK_SECONDS))
-        mine = ScheduledJob.objects.filter(silent, key=key, finished_at__isnull=True)
+        unclaimed = Q(started_at__isnull=True) | Q(started_at__lt=Now() - timedelta(seconds=JOB_TIMEOUT_SECONDS))
+        mine = ScheduledJob.objects.filter(unclaimed, key=key, finished_at__isnull=True)
         return ScheduledJob.objects.get(key=key) if mine.update(started_at=Now()) else None
 
 
 def finish_job(job: ScheduledJob, *, succeeded: bool, outcome: str) -> None:
-    """Notes what came of a job."""
+    """Record the outcome of a job."""
     ScheduledJob.objects.filter(pk=job.pk).update(succeeded=succeeded, outcome=outcome, finished_at=Now())
 
 
 def release_job(job: ScheduledJob) -> None:
-    """Leaves a job to whoever looks next."""
+    """Release a job, so that the next process can claim it."""
     ScheduledJob.objects.filter(pk=job.pk, finished_at__isnull=True).update(started_at=None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from accounts.models import Strategy
-from trading.inbox.receive import known_messages
+from trading.inbox.payload import known_messages
 from trading.listener.messages import Received
 from trading.models import ChannelPosition, EventSource, StrategyEvent
 

@@ -1,4 +1,4 @@
-"""The rows of trading. Only `trading.journal` writes runs, orders, fills and leases."""
+"""Database tables of trading. Only `trading.journal` writes runs, orders, fills and leases."""
 
 from trading.models.access import ApiScope, ApiToken, AuditEntry
 from trading.models.account_values import AccountStanding, AccountValue, TotalValue

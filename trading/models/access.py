@@ -3,21 +3,23 @@ from django.utils import timezone
 
 
 class ApiScope(models.TextChoices):
-    """What a token may be used for; what its owner may not do, it cannot either."""
+    """Permission of a token; it never exceeds the permissions of the token's owner."""
 
     READ = "read", "Read accounts, strategies, runs and events"
-    PREVIEW = "preview", "Ask for previews"
-    EXECUTE = "execute", "Send orders"
-    EVENTS = "events", "Send events in"
+    PREVIEW = "preview", "Request previews"
+    EXECUTE = "execute", "Submit orders"
+    EVENTS = "events", "Send events"
 
 
 class ApiToken(models.Model):
-    """A key to the API. Only its digest is kept: it is shown once, when it is made."""
+    """An API token. Only its digest is stored; the token itself is shown once, when it is created."""
 
-    name = models.CharField(max_length=80, help_text="What it is for.")
+    name = models.CharField(max_length=80, help_text="Purpose of the token.")
     owner = models.ForeignKey("auth.User", on_delete=models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    beginning = models.CharField(max_length=12, editable=False, help_text="How the token begins, to tell it by.")
+    beginning = models.CharField(
+        max_length=12, editable=False, help_text="First characters of the token, to identify it."
+    )
     scopes = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -28,21 +30,22 @@ class ApiToken(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "API token"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.beginning}…)"
 
     @property
     def is_valid(self) -> bool:
-        """Whether it still opens anything."""
+        """Whether the token is neither revoked nor expired."""
         return self.revoked_at is None and self.expires_at > timezone.now()
 
 
 class AuditEntry(models.Model):
-    """Who did what, when and from where. Written by the program, changed by nobody."""
+    """An entry of the audit trail: who did what, when and from which address. Entries are never changed."""
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
-    person = models.CharField(max_length=150, blank=True, help_text="Empty: a command or the program itself.")
+    person = models.CharField(max_length=150, blank=True, help_text="User name; empty for a command or the system.")
     address = models.CharField(max_length=45, blank=True)
     action = models.CharField(max_length=40)
     subject = models.CharField(max_length=200)
@@ -50,6 +53,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "audit entry"
         verbose_name_plural = "audit trail"
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@ from django.utils import timezone
 
 
 class AccountValue(models.Model):
-    """The value of an account at each look: of a run, or of the daily job."""
+    """Value of an account at one snapshot, of a run or of the daily valuation."""
 
     account = models.ForeignKey("accounts.Account", on_delete=models.CASCADE, related_name="values")
     at = models.DateTimeField(default=timezone.now)
@@ -19,25 +19,29 @@ class AccountValue(models.Model):
 
 
 class AccountStanding(models.Model):
-    """Where an account stood when it was last looked at: what lists of accounts show, ready to sort.
+    """Latest status of an account, ready for lists to sort.
 
-    Pages of a thousand accounts cannot read a thousand plans; this row says the little they need of each.
+    A page of a thousand accounts cannot read a thousand plans; this row has the few values that it needs of each.
     """
 
     account = models.OneToOneField("accounts.Account", on_delete=models.CASCADE, related_name="standing")
-    seen_at = models.DateTimeField(help_text="When value and cash were read.")
+    seen_at = models.DateTimeField(verbose_name="updated at", help_text="Time at which value and cash were read.")
     total_value_usd = models.DecimalField(max_digits=20, decimal_places=4)
     cash_usd = models.DecimalField(max_digits=20, decimal_places=4)
     planned_run = models.ForeignKey(
         "trading.RebalanceRun", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     largest_drift_percent = models.DecimalField(
-        max_digits=12, decimal_places=6, null=True, blank=True, help_text="In percentage points, of the newest plan."
+        max_digits=12, decimal_places=6, null=True, blank=True, help_text="Of the newest plan, in percentage points."
     )
-    is_outside = models.BooleanField(default=False, help_text="Outside its band, with something to trade.")
-    weights = models.JSONField(default=list, help_text="Symbols with their weights, the largest first, CASH last.")
+    is_outside = models.BooleanField(
+        "outside its band", default=False, help_text="Outside the drift band, with trades to make."
+    )
+    weights = models.JSONField(default=list, help_text="Symbols with their weights, largest first, CASH last.")
 
     class Meta:
+        verbose_name = "account status"
+        verbose_name_plural = "account statuses"
         ordering = ("-is_outside", "-largest_drift_percent", "account")
         indexes = (models.Index(fields=("-is_outside", "-largest_drift_percent"), name="standing_worst_first"),)
 
@@ -46,7 +50,7 @@ class AccountStanding(models.Model):
 
 
 class TotalValue(models.Model):
-    """What all accounts were worth together on a day, by their latest values."""
+    """Total value of all enabled accounts on one day, from their latest values."""
 
     day = models.DateField(unique=True)
     total_value_usd = models.DecimalField(max_digits=24, decimal_places=4)

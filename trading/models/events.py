@@ -4,7 +4,7 @@ from django.db import models
 
 
 class EventSource(models.TextChoices):
-    """The door an event came through."""
+    """Source of an event."""
 
     ABLY = "ably", "Ably"
     SCHEDULE = "schedule", "Schedule"
@@ -14,7 +14,7 @@ class EventSource(models.TextChoices):
 
 
 class EventState(models.TextChoices):
-    """What the inbox made of an event."""
+    """Decision of the inbox on an event."""
 
     ACCEPTED = "accepted", "Accepted"
     LATE = "late", "Late"
@@ -22,12 +22,12 @@ class EventState(models.TextChoices):
 
 
 class StrategyEvent(models.Model):
-    """One message that asks for a rebalance, kept whole, whatever became of it."""
+    """A message that requests a rebalance, stored complete, whatever its outcome."""
 
     source = models.CharField(max_length=10, choices=EventSource)
-    channel = models.CharField(max_length=64, blank=True, help_text="The strategy's name.")
+    channel = models.CharField(max_length=64, blank=True, help_text="Name of the strategy.")
     message_id = models.CharField(max_length=160)
-    payload = models.TextField(help_text="As it came.")
+    payload = models.TextField(help_text="As received.")
     payload_digest = models.CharField(max_length=64)
     exec = models.CharField(max_length=32, blank=True)
     account_id = models.CharField(max_length=64, blank=True)
@@ -35,12 +35,12 @@ class StrategyEvent(models.Model):
     state = models.CharField(max_length=10, choices=EventState)
     reason_code = models.CharField(max_length=48, blank=True)
     reason = models.TextField(blank=True)
-    published_at = models.DateTimeField(help_text="By the clock of the service that carried it.")
+    published_at = models.DateTimeField(help_text="By the clock of the sending service.")
     serial = models.CharField(
-        max_length=160, blank=True, help_text="Its place in the channel, where the service gives one."
+        max_length=160, blank=True, help_text="Position in the channel, where the service reports one."
     )
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    duplicates = models.PositiveIntegerField(default=0, help_text="How often it came again.")
+    duplicates = models.PositiveIntegerField(default=0, help_text="Number of times that it was received again.")
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
@@ -55,5 +55,5 @@ class StrategyEvent(models.Model):
 
     @property
     def order(self) -> tuple[datetime, str]:
-        """What says which of two events is the newer: when it was published, not when it arrived."""
+        """Sort key of events: an event is newer if it was published later, whenever it was received."""
         return self.published_at, self.serial

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class PublishedTargets(models.Model):
-    """The latest answer about a strategy's targets, and the latest failure to get one."""
+    """The latest targets that were fetched for a strategy, and the latest failed attempt."""
 
     strategy = models.OneToOneField("accounts.Strategy", on_delete=models.CASCADE, related_name="published")
     fetched_at = models.DateTimeField(null=True, blank=True)
@@ -12,7 +12,7 @@ class PublishedTargets(models.Model):
     error_message = models.TextField(blank=True)
 
     class Meta:
-        verbose_name_plural = "published targets"
+        verbose_name = verbose_name_plural = "published targets"
 
     def __str__(self) -> str:
         return f"{self.strategy}"

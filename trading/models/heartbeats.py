@@ -2,7 +2,7 @@ from django.db import models
 
 
 class ProcessHeartbeat(models.Model):
-    """A sign of life of a long-running process, judged by its age."""
+    """Latest heartbeat of a long-running process; its age shows whether the process is healthy."""
 
     name = models.CharField(max_length=80, unique=True)
     kind = models.CharField(max_length=20)

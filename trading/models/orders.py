@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class OrderState(models.TextChoices):
-    """Where an order stands; docs/architecture.md draws the transitions."""
+    """State of an order; docs/architecture.md shows the transitions."""
 
     PLANNED = "planned", "Planned"
     SUBMITTING = "submitting", "Submitting"
@@ -19,17 +19,17 @@ class OrderState(models.TextChoices):
 
     @classmethod
     def open_states(cls) -> tuple["OrderState", ...]:
-        """States in which the order may be alive at the broker."""
+        """Return the states in which the order may still be active at the broker."""
         return (cls.SUBMITTING, cls.WORKING, cls.UNKNOWN)
 
 
 def trade_text(quantity: Decimal, symbol: str) -> str:
-    """A signed number of shares as people say it: `SELL 5 VTI`."""
+    """Return a trade as text, from a signed quantity: `SELL 5 VTI`."""
     return f"{'SELL' if quantity < 0 else 'BUY'} {abs(quantity).normalize():f} {symbol}"
 
 
 class Order(models.Model):
-    """What was, or is about to be, sent to the broker. The row is committed before the order is sent."""
+    """An order that was or will be sent to the broker. Its row is committed before it is sent."""
 
     run = models.ForeignKey("trading.RebalanceRun", on_delete=models.PROTECT, related_name="orders")
     account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="orders")
@@ -38,7 +38,7 @@ class Order(models.Model):
     broker_order_id = models.CharField(max_length=64, blank=True)
     permanent_id = models.CharField(max_length=64, blank=True)
     symbol = models.CharField(max_length=15)
-    quantity = models.DecimalField(max_digits=20, decimal_places=8, help_text="Shares; negative to sell.")
+    quantity = models.DecimalField(max_digits=20, decimal_places=8, help_text="Shares; negative for a sell.")
     order_type = models.CharField(max_length=8)
     limit_price_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     decision_price_usd = models.DecimalField(
@@ -46,7 +46,7 @@ class Order(models.Model):
         decimal_places=8,
         null=True,
         blank=True,
-        help_text="The quote's side when it was planned.",
+        help_text="Bid or ask at the time of the plan.",
     )
     time_in_force = models.CharField(max_length=4)
     reason = models.CharField(max_length=48, blank=True)
@@ -59,7 +59,7 @@ class Order(models.Model):
     submitted_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    message = models.TextField(blank=True, help_text="The broker's own words.")
+    message = models.TextField(blank=True, help_text="The broker's latest message.")
 
     class Meta:
         ordering = ("run", "sequence")
@@ -77,27 +77,27 @@ class Order(models.Model):
 
     @property
     def shares(self) -> Decimal:
-        """Shares without a sign."""
+        """Unsigned number of shares."""
         return abs(self.quantity)
 
     @property
     def filled_shares(self) -> Decimal:
-        """Filled shares without a sign."""
+        """Unsigned number of filled shares."""
         return abs(self.filled_quantity)
 
     @property
     def booked_shares(self) -> Decimal:
-        """Shares without a sign of which there are executions; the broker may have reported more."""
+        """Unsigned number of shares with a recorded execution; the broker may have reported more as filled."""
         return sum((abs(fill.quantity) for fill in self.fills.all()), Decimal(0))
 
     @property
     def is_sell(self) -> bool:
-        """Whether it sells."""
+        """Whether the order is a sell."""
         return self.quantity < 0
 
     @property
     def is_open(self) -> bool:
-        """Whether it may be alive at the broker."""
+        """Whether the order may still be active at the broker."""
         return self.state in OrderState.open_states()
 
 

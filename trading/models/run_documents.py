@@ -1,4 +1,4 @@
-"""The shapes at the edges of trading."""
+"""Value objects of trading: event payloads, the documents stored with a run, and command results."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,29 +7,31 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
+from trading.error_codes import GUARDS, Guard, OnFail
+
 
 class TradingValue(BaseModel):
-    """Frozen, and refuses what it does not know."""
+    """Immutable; rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExecCommand(StrEnum):
-    """`exec` of an event, as it is on the wire."""
+    """Value of `exec` in an event, as transmitted."""
 
     REBALANCE = "rebalance"
     PRINT_REBALANCE = "print-rebalance"
 
 
 class Unreadable(TradingValue):
-    """What a door could not decode: kept as it came, and never acted on."""
+    """A payload that could not be decoded. It is stored as received and never acted on."""
 
     content: str
     why: str
 
 
 class EventData(BaseModel):
-    """The payload of an event. Unknown fields are left alone: publishers add their own."""
+    """The payload of an event. Unknown fields are ignored, because publishers add their own."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -56,16 +58,26 @@ class EventData(BaseModel):
 
 
 class GuardResult(TradingValue):
-    """What one guard said."""
+    """The result of one guard."""
 
     code: str
     passed: bool
     message: str
     not_before: datetime | None = None
 
+    @property
+    def guard(self) -> Guard:
+        """The guard's row in the table of all guards."""
+        return GUARDS[self.code]
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether the guard failed and a user can overrule it by approving the plan."""
+        return not self.passed and self.guard.on_fail is OnFail.HOLD
+
 
 class RunWarning(TradingValue):
-    """Something that a person should know, though the run went on."""
+    """A problem that did not stop the run."""
 
     code: str
     message: str
@@ -80,7 +92,7 @@ class PDTExecutionInfo(TradingValue):
 
 
 class PDTCheckResult(TradingValue):
-    """What the trade guard says of an account now."""
+    """The result of the trade guard for an account."""
 
     allowed: bool
     regime: str
@@ -91,7 +103,7 @@ class PDTCheckResult(TradingValue):
 
 
 class TradeLine(TradingValue):
-    """One trade of a plan, as the commands print it; quantity is signed."""
+    """One trade of a plan, as printed by the commands. Quantity: negative for a sell."""
 
     symbol: str
     quantity: int
@@ -101,7 +113,7 @@ class TradeLine(TradingValue):
 
 
 class OrderLine(TradingValue):
-    """One order of a run, as the commands print it; quantities are signed."""
+    """One order of a run, as printed by the commands. Quantities: negative for a sell."""
 
     client_order_id: str
     broker_order_id: str
@@ -113,14 +125,14 @@ class OrderLine(TradingValue):
 
 
 class ErrorLine(TradingValue):
-    """Why a run did not complete."""
+    """The error of a run or of an API request."""
 
     code: str
     message: str
 
 
 class CalculateRebalanceResult(TradingValue):
-    """A preview: what a rebalance would do."""
+    """A preview: the trades that a rebalance would make."""
 
     run_id: str
     account_id: str
@@ -136,13 +148,13 @@ class CalculateRebalanceResult(TradingValue):
 
 
 class RebalanceResult(CalculateRebalanceResult):
-    """A run: what it would do, and what was done."""
+    """A run: its planned trades and its orders."""
 
     orders: tuple[OrderLine, ...]
 
 
 class AccountExecutionResult(TradingValue):
-    """What an event came to for one account."""
+    """The outcome of an event for one account."""
 
     account_id: str
     run_id: str
@@ -151,7 +163,7 @@ class AccountExecutionResult(TradingValue):
 
 
 class StrategyExecutionResult(TradingValue):
-    """What an event came to, account by account."""
+    """The outcome of an event for each account."""
 
     event_id: int
     strategy: str

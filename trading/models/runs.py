@@ -4,13 +4,13 @@ from typing import TypeVar
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from trading.error_codes import HELD
+from trading.error_codes import needs_approval
 
-RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: people read these aloud
+RUN_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/l/i: operators read run ids aloud
 
 
 def new_run_id() -> str:
-    """Ten characters, short enough for a broker's order reference, random enough for many installations."""
+    """Return ten random characters: short enough for a broker's order reference, unique across installations."""
     return "".join(secrets.choice(RUN_ID_ALPHABET) for _ in range(10))
 
 
@@ -22,7 +22,7 @@ class RunMode(models.TextChoices):
 
 
 class RunState(models.TextChoices):
-    """Where a run stands; docs/architecture.md draws the transitions."""
+    """State of a run; docs/architecture.md shows the transitions."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -35,12 +35,12 @@ class RunState(models.TextChoices):
 
     @classmethod
     def unfinished(cls) -> tuple["RunState", ...]:
-        """States that still lead somewhere by themselves."""
+        """Return the states that a run leaves without a user's action."""
         return (cls.QUEUED, cls.RUNNING, cls.DEFERRED)
 
 
 class RunStep(models.TextChoices):
-    """How far a running run has come."""
+    """Current step of a running run."""
 
     WAITING = "waiting", "Waiting"
     TARGETS = "targets", "Targets"
@@ -74,24 +74,28 @@ class RebalanceRun(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     waiting_since = models.DateTimeField(
-        null=True, blank=True, help_text="Since when it waits for the broker with orders in the air."
+        null=True, blank=True, help_text="Start of the wait for the broker, with open orders."
     )
     stop_requested_at = models.DateTimeField(null=True, blank=True)
     epoch = models.BigIntegerField(default=0, help_text="Epoch of the lease under which it runs.")
-    attempts = models.PositiveIntegerField(default=0, help_text="Leases under which it was taken up.")
-    idle_attempts = models.PositiveIntegerField(default=0, help_text="Of these, the latest without progress.")
+    attempts = models.PositiveIntegerField(
+        default=0, help_text="Number of leases under which it was started or resumed."
+    )
+    idle_attempts = models.PositiveIntegerField(default=0, help_text="Latest consecutive attempts without progress.")
 
-    policy = models.JSONField(default=dict, help_text="The account's policy, frozen.")
+    policy = models.JSONField(default=dict, help_text="The account's policy at the start of the run.")
     targets = models.JSONField(default=list, help_text="Targets after replacements, as weights.")
-    snapshot = models.JSONField(default=dict, help_text="The account when it was planned.")
-    quotes = models.JSONField(default=list, help_text="The quotes that the plan was made with.")
-    instruments = models.JSONField(default=dict, help_text="Names and kinds of the symbols, as the broker has them.")
-    guards = models.JSONField(default=list, help_text="What each guard said.")
-    result = models.JSONField(default=dict, help_text="What the calculator answered.")
-    plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_digest")
+    snapshot = models.JSONField(default=dict, help_text="The account at the time of the plan.")
+    quotes = models.JSONField(default=list, help_text="Quotes used by the plan.")
+    instruments = models.JSONField(
+        default=dict, help_text="Names and types of the symbols, as the broker reports them."
+    )
+    guards = models.JSONField(default=list, help_text="Result of each guard.")
+    result = models.JSONField(default=dict, help_text="Result of the calculator.")
+    plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_hash")
     plan_expires_at = models.DateTimeField(null=True, blank=True)
     warnings = models.JSONField(default=list)
-    report = models.JSONField(default=dict, help_text="What came of it.")
+    report = models.JSONField(default=dict, help_text="Outcome of the run.")
     error_code = models.CharField(max_length=48, blank=True)
     error_message = models.TextField(blank=True)
     total_value_usd = models.DecimalField(max_digits=20, decimal_places=4, null=True, blank=True)
@@ -124,13 +128,13 @@ class RebalanceRun(models.Model):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more happens to it by itself."""
+        """Whether the run leaves its state only by a user's action, or never."""
         return self.state not in RunState.unfinished()
 
     @property
     def is_held(self) -> bool:
         """Whether it was stopped before its first order because its plan needs a person's approval."""
-        held = self.state == RunState.REFUSED and self.error_code in HELD
+        held = self.state == RunState.REFUSED and needs_approval(self.error_code)
         return self.mode == RunMode.EXECUTE and held and self.plan_hash != ""
 
 
@@ -139,12 +143,12 @@ Rows = TypeVar("Rows", bound=models.Model)
 
 
 def without_documents(rows: "QuerySet[Rows]", run: str = "") -> "QuerySet[Rows]":
-    """The rows without what weighs most of a run and no list shows; `run` is the way from the row to its run."""
+    """Defer the large JSON fields of runs, which no list shows; `run` is the lookup prefix from the row to its run."""
     return rows.defer(*(f"{run}{name}" for name in DOCUMENTS))
 
 
 class TimelineEntry(models.Model):
-    """One sentence of a run's story."""
+    """One entry of a run's timeline."""
 
     run = models.ForeignKey(RebalanceRun, on_delete=models.CASCADE, related_name="timeline")
     at = models.DateTimeField(auto_now_add=True)

@@ -5,18 +5,18 @@ from trading.models.runs import without_documents
 
 
 class ScheduleOrigin(models.TextChoices):
-    """Who or what has put an account on the schedule."""
+    """Who or what scheduled an account."""
 
     COMMAND = "command", "Command"
-    PERSON = "person", "Person"
-    CADENCE = "cadence", "Cadence of its strategy"
-    DEFERRED = "deferred", "Put aside by a guard"
-    RETRY = "retry", "Another try"
-    MISSED = "missed", "Missed before"
+    PERSON = "person", "User"
+    CADENCE = "cadence", "Strategy cadence"
+    DEFERRED = "deferred", "Deferred by a guard"
+    RETRY = "retry", "Retry"
+    MISSED = "missed", "Missed earlier"
 
 
 class ScheduleState(models.TextChoices):
-    """Where a scheduled account stands."""
+    """State of a schedule entry."""
 
     WAITING = "waiting", "Waiting"
     STARTED = "started", "Started"
@@ -29,24 +29,27 @@ class ScheduleState(models.TextChoices):
 
 
 class ScheduleEntry(models.Model):
-    """That an account is to be rebalanced at the open of a session. It starts one run, whoever fires it."""
+    """An account scheduled for the open of a session. An entry starts at most one run, whichever process starts it."""
 
     key = models.CharField(max_length=64, unique=True, help_text="open:<account>:<session date>")
     account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="schedule_entries")
-    session_date = models.DateField(help_text="The exchange session at whose open it starts.")
-    due_at = models.DateTimeField(help_text="When it starts; never before the session opens.")
+    session_date = models.DateField(help_text="Exchange session at whose open it starts.")
+    due_at = models.DateTimeField(help_text="Start time; never before the session opens.")
     origin = models.CharField(max_length=8, choices=ScheduleOrigin)
     state = models.CharField(max_length=10, choices=ScheduleState, default=ScheduleState.WAITING)
-    attempt = models.PositiveSmallIntegerField(
-        default=1, help_text="How many opens have been tried, this one included."
-    )
+    attempt = models.PositiveSmallIntegerField(default=1, help_text="Number of opens attempted, including this one.")
     run = models.ForeignKey(
         "trading.RebalanceRun", null=True, blank=True, on_delete=models.PROTECT, related_name="schedule_entries"
     )
     follow_up = models.OneToOneField(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="follows", help_text="What came of it."
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="follows",
+        help_text="The entry that replaces it.",
     )
-    message = models.TextField(blank=True, help_text="Why it is here, or what has happened to it.")
+    message = models.TextField(blank=True, help_text="Reason of the entry, or its outcome.")
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -62,31 +65,31 @@ class ScheduleEntry(models.Model):
 
     @classmethod
     def open_entries(cls) -> "QuerySet[ScheduleEntry]":
-        """What waits or goes on, and what went wrong and was not taken up again: nothing of it is dropped silently."""
+        """Return waiting and started entries, and failed or missed ones that no other entry follows."""
         entries = cls.objects.filter(_open())
         return without_documents(entries.select_related("account__strategy", "run", "requested_by"), "run__")
 
     @classmethod
     def past_entries(cls) -> "QuerySet[ScheduleEntry]":
-        """All the others: what came of them is told, and nothing more is to be done."""
+        """Return all entries that need nothing more."""
         return without_documents(cls.objects.exclude(_open()).select_related("account", "run"), "run__")
 
 
 def _open() -> Q:
-    going_on = Q(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
-    went_wrong = Q(state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True)
-    return going_on | went_wrong
+    active = Q(state__in=(ScheduleState.WAITING, ScheduleState.STARTED))
+    not_followed = Q(state__in=(ScheduleState.FAILED, ScheduleState.MISSED), follow_up__isnull=True)
+    return active | not_followed
 
 
 class ScheduledJob(models.Model):
-    """Something that is done once for a session, by its key: a cadence, a drift check, a readiness probe."""
+    """A job that is executed once per session, by its key: a cadence, a drift check or a readiness check."""
 
     class Kind(models.TextChoices):
-        """What it is."""
+        """Kind of a scheduled job."""
 
         CADENCE = "cadence", "Cadence"
         DRIFT = "drift", "Drift check"
-        READINESS = "ready", "Readiness probe"
+        READINESS = "ready", "Readiness check"
 
     key = models.CharField(max_length=120, unique=True)
     kind = models.CharField(max_length=8, choices=Kind)

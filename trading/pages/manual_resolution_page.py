@@ -27,8 +27,8 @@ from trading.pages.layout import account_crumb, accounts_crumb, render_page, use
 from trading.pages.permissions import require_permission
 
 LABELS = {
-    Outcome.FILLED: "Filled or partially filled; the rest is cancelled",
-    Outcome.CANCELLED: "Ended; nothing was filled beyond the recorded fills",
+    Outcome.FILLED: "Filled, in full or in part; the rest is no longer open",
+    Outcome.CANCELLED: "Ended without further fills",
     Outcome.NEVER_ARRIVED: "Never received by the broker",
 }
 
@@ -44,11 +44,11 @@ class ResolutionForm(forms.Form):
     )
     day = forms.DateField(
         required=False,
-        label="Fill date, if it differs from the day the order was sent",
+        label="Fill date, if not the submission date",
         widget=forms.DateInput(attrs={"type": "date"}),
     )
     comment = forms.CharField(
-        max_length=500, label="How you know the outcome", widget=forms.Textarea(attrs={"rows": 3})
+        max_length=500, label="Comment (source of this information)", widget=forms.Textarea(attrs={"rows": 3})
     )
 
     def resolution(self) -> Resolution:
@@ -80,7 +80,7 @@ def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, refusal.message)
         else:
-            messages.success(request, f"{resolved} is {resolved.get_state_display().lower()}.")
+            messages.success(request, f"Order resolved: {resolved} is {resolved.get_state_display().lower()}.")
             return redirect("trading:run", run_id=run_id)
     is_live = order.account.type == Account.Type.LIVE
     context: dict[str, Any] = {
@@ -94,7 +94,7 @@ def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "needs_code": is_live and has_device(user),
     }
     crumbs = accounts_crumb(), account_crumb(order.account)
-    return render_page(request, "trading/settle.html", context, "Resolve order", *crumbs)
+    return render_page(request, "trading/resolve_order.html", context, "Resolve orders", *crumbs)
 
 
 @require_POST

@@ -35,7 +35,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @require_permission(VIEW_PERMISSION)
-def send_a_test(request: HttpRequest) -> HttpResponse:
+def send_test_message(request: HttpRequest) -> HttpResponse:
     """Send a test message to every channel."""
     try:
         send_test(user_of(request))

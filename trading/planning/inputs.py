@@ -83,9 +83,7 @@ class PlanInputsReader:
             await self._journal.record(RunStep.TARGETS)
         published = await self._targets.of(self._ticket.strategy)
         try:
-            replaced = apply_replacements(
-                published, self._ticket.replacement_rules, self._ticket.policy.replacement_limits()
-            )
+            replaced = apply_replacements(published, self._ticket.replacement_rules, self._ticket.policy.replacements)
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]

@@ -1,8 +1,8 @@
-"""Tells the workers of a cluster that they are to stop, in the middle of a task.
+"""Notify the workers of a cluster, in the middle of a task, that they must stop.
 
-The queue lets a worker finish its task, and a task may follow orders for minutes. So `qworker` makes a pipe before it
-forks, and writes to it when it is told to stop; a worker waits for that beside all else. In a process of its own (the
-`rebalance` command, a single worker) SIGTERM says the same.
+The queue lets a worker finish its task, and a task may follow orders for minutes. So `qworker` creates a pipe before it
+forks, and writes to it when it is stopped; a worker watches that pipe while it works. In a process of its own (the
+`rebalance` command, a single worker) SIGTERM has the same effect.
 """
 
 import asyncio
@@ -22,46 +22,46 @@ _pipe = _Pipe()
 
 
 def create_pipe() -> None:
-    """Makes the pipe; to be called once, before the workers are forked."""
+    """Create the pipe; call this once, before the workers are forked."""
     _pipe.read_end, _pipe.write_end = os.pipe()
 
 
 def is_qworker() -> bool:
-    """Whether this is `qworker`, or a worker that it forked; not so in one of plain `qcluster`."""
+    """Return whether this is `qworker` or a worker that it forked, and not plain `qcluster`."""
     return _pipe.read_end is not None
 
 
 def notify_workers() -> None:
-    """Tells every worker, now and from now on: what is written is never read away."""
+    """Notify every worker, present and future: nobody reads the bytes, so that the pipe stays readable."""
     if _pipe.write_end is not None:
         os.write(_pipe.write_end, b"stop")
 
 
 @dataclass
 class StopRequest:
-    """Whether this process was told to stop, and how."""
+    """Whether this process was requested to stop, and whether by a signal."""
 
     event: asyncio.Event
     by_signal: bool = False
 
     def on_signal(self) -> None:
-        """SIGTERM came."""
+        """Handle SIGTERM."""
         self.by_signal = True
         self.event.set()
 
 
 def watch() -> StopRequest:
-    """Hears that this process is to stop; for the running loop, until that ends."""
-    told = StopRequest(asyncio.Event())
+    """Watch for a request to stop this process; valid for the running loop."""
+    request = StopRequest(asyncio.Event())
     loop = asyncio.get_running_loop()
     if _pipe.read_end is not None:
         read_end = _pipe.read_end
 
-        def hear() -> None:
-            loop.remove_reader(read_end)  # it stays readable, and once is enough
-            told.event.set()
+        def on_readable() -> None:
+            loop.remove_reader(read_end)  # the pipe stays readable, and one call is enough
+            request.event.set()
 
-        loop.add_reader(read_end, hear)
+        loop.add_reader(read_end, on_readable)
     if threading.current_thread() is threading.main_thread():
-        loop.add_signal_handler(signal.SIGTERM, told.on_signal)
-    return told
+        loop.add_signal_handler(signal.SIGTERM, request.on_signal)
+    return request

@@ -10,11 +10,11 @@ from accounts.models import Account
 from trading.access.permissions import check_permissions
 from trading.actions.previews import execute_permissions
 from trading.errors import Refused
-from trading.guards.account import is_of_another_environment
+from trading.guards.account import check_enabled, check_environment, enforce
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
-from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.schedule.next_open import format_start, next_open, open_after
 
 
@@ -33,12 +33,9 @@ def schedule_account(account: Account, user: User | None = None) -> ScheduleEntr
     """
     if user is not None:
         check_permissions(user, *execute_permissions(account), action="schedule this account")
-    if not account.enabled:
-        raise Refused("account_disabled", f"Account {account.account_id} is disabled. Enable it in the admin.")
+    enforce([check_enabled(account), check_environment(account)], EventSource.ADMIN)
     if account.strategy is None:
         raise Refused("no_strategy", f"Account {account.account_id} has no strategy. Assign one in the admin.")
-    if problem := is_of_another_environment(account):
-        raise Refused("wrong_environment", problem)
     origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {user or 'command'}."
     return add_at_next_open(account, timezone.now(), origin, requested_by=user, message=message)

@@ -201,7 +201,7 @@ def test_resolve_order_with_a_lost_lease_changes_nothing(unknown, make_user, mon
         BrokerConnection.objects.update(lease_epoch=F("lease_epoch") + 1)
 
     monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
-    with pytest.raises(Refused, match="taken over") as refusal:
+    with pytest.raises(Refused, match="claimed") as refusal:
         resolve_order(unknown, make_user("trader"), filled(unknown), COMMENT)
     assert refusal.value.code == "connection_busy" and is_unchanged(unknown)
 
@@ -227,7 +227,7 @@ def log_in(client, make_user):
 
 
 def address(order):
-    return reverse("trading:resolve", args=[order.run.run_id, order.sequence])
+    return reverse("trading:resolve_order", args=[order.run.run_id, order.sequence])
 
 
 def form(order, **fields):

@@ -21,7 +21,7 @@ from tests.support.makers import carry_out, held, policy
 from trading.actions.previews import execute_preview
 from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
-from trading.guards.auto_approval import judge
+from trading.guards.auto_approval import decide
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
 from trading.models.run_documents import ExecCommand, RunWarning
 from trading.planning.proposal import Proposal
@@ -90,12 +90,12 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]
     page = client.post(login.request["PATH_INFO"], {"username": "tess", "password": "pw", "next": address}, follow=True)
     assert page.request["PATH_INFO"] == address
-    assert f"Send {len(run.result['trades'])} orders" in page.content.decode()
+    assert 'id="submit-orders"' in page.content.decode()
     RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
     assert "quotes of the preview are too old" in late
     assert "New preview" in late
-    assert "Send " not in late
+    assert 'id="submit-orders"' not in late
 
 
 def test_nobody_without_the_right_approves(account):
@@ -120,7 +120,7 @@ def test_a_plan_on_targets_that_nobody_has_touched_for_long_waits_for_a_person(m
     assert "the policy allows 365 days" in run.error_message and not SimulatedOrder.objects.exists()
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
-    assert "Needs approval:" in page and "The targets are of " in page
+    assert "Needs approval:" in page and "The targets are from " in page
     approved = execute_preview(run, trader, plan_hash=run.plan_hash)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
@@ -155,7 +155,7 @@ def test_a_service_may_say_how_old_its_targets_are(make_account, allocations, na
     allocations.answer(account.strategy.name, 200, json.dumps({"data": data}))
     guard = age_guard(carry_out(account, ExecCommand.PRINT_REBALANCE))
     assert guard[0] == passed
-    assert ("Nothing says how old" in guard[1]) == (not name)
+    assert ("have no date" in guard[1]) == (not name)
 
 
 # ---- the rule of a strategy
@@ -182,20 +182,20 @@ def test_a_small_plan_of_known_symbols_approves_itself_where_the_strategy_says_s
     run = carry_out(known, source=EventSource.SCHEDULE)
     assert run.state == "completed", run.error_message
     assert SimulatedOrder.objects.count() == len(preview.result["trades"])
-    assert "It approves itself" in run.timeline.get(code="approved_by_rule").message
+    assert "Approved automatically" in run.timeline.get(code="approved_by_rule").message
     audit = AuditEntry.objects.get(action="approved by rule")
     assert (audit.person, audit.subject) == ("", str(run))
     assert run.plan_hash in audit.detail
-    assert "It approves itself" in Notification.objects.get(run=run).body
+    assert "Approved automatically" in Notification.objects.get(run=run).body
     client.force_login(trader)
-    assert "It approves itself" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
+    assert "Approved automatically" in client.get(reverse("trading:run", args=[run.run_id])).content.decode()
 
 
 def test_what_the_rule_does_not_cover_waits_for_a_person_and_says_why(account, trader, client):
     let_approve(Decimal(1000))
     run = carry_out(account, source=EventSource.SCHEDULE)
     assert (run.state, run.error_code) == ("refused", "turnover_limit")
-    why = "It does not approve itself: it buys IEF, SPY, which the account does not hold."
+    why = "Not approved automatically: the plan buys IEF, SPY, which the account does not hold."
     assert why in run.error_message
     assert why in Notification.objects.get(run=run).body
     client.force_login(trader)
@@ -224,19 +224,19 @@ def test_the_rule_has_sharp_edges(known, settings):
             open_orders=(),
             targets_as_of=None,
         )
-        approval = judge(make_run_context(preview), planned, targets_are_old=old)
-        assert approval.given == ("It approves itself" in approval.reason)
-        return "" if approval.given else approval.reason.removeprefix("It does not approve itself: ")
+        approval = decide(make_run_context(preview), planned, targets_are_old=old)
+        assert approval.given == ("Approved automatically" in approval.reason)
+        return "" if approval.given else approval.reason.removeprefix("Not approved automatically: ")
 
     assert objections() == ""
-    assert objections("10") == "its strategy lets only plans below 10 % do so."
+    assert objections("10") == "the turnover is not below 10 %."
     assert objections("9.9999999") == ""
-    assert objections(without=("IEF",)) == "it buys IEF, which the account does not hold."
-    assert objections(old=True) == "its targets are old."
+    assert objections(without=("IEF",)) == "the plan buys IEF, which the account does not hold."
+    assert objections(old=True) == "the targets are old."
     assert objections(codes="live") == ""
-    assert objections(codes="execute") == "approving needs a one-time code here."
-    below = RunWarning(code="targets_below_one", message="The targets add up to less than one.")
-    assert objections(warnings=(below,)) == "there is something to note about it (targets_below_one)."
+    assert objections(codes="execute") == "approval requires a two-factor code (2FA)."
+    below = RunWarning(code="weights_below_one", message="The targets add up to less than one.")
+    assert objections(warnings=(below,)) == "the plan has warnings (weights_below_one)."
     assert objections("11", without=("SPY", "IEF")) == (
-        "its strategy lets only plans below 10 % do so; it buys IEF, which the account does not hold."
+        "the turnover is not below 10 %; the plan buys IEF, which the account does not hold."
     )  # SPY is sold only

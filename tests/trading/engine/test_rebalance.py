@@ -311,7 +311,7 @@ def test_a_second_execution_in_a_session_is_deferred_to_the_next(make_account):
     assert (first.state, second.state, second.error_code) == ("completed", "deferred", "trade_guard")
     assert second.not_before > second.queued_at
     titles = list(Notification.objects.order_by("id").values_list("title", flat=True))
-    assert titles == ["Rebalance completed: U1", "Rebalance deferred by the trade guard: U1"]
+    assert titles == ["Rebalance completed: U1", "Rebalance deferred (trade guard): U1"]
 
 
 @pytest.mark.parametrize("share", ["U1", "U7"])

@@ -1,4 +1,4 @@
-"""The four regimes, by vectors of real sessions; and runs that they hold back."""
+"""The four trade guard regimes in real sessions, and runs that they defer."""
 
 import asyncio
 from datetime import date, datetime, timedelta
@@ -33,7 +33,7 @@ def at(text):
 
 
 def trades(*lines):
-    """`BUY SPY 2026-11-25 10:00` and the like."""
+    """Return trades from lines like `BUY SPY 2026-11-25 10:00`."""
     found = []
     for line in lines:
         side, symbol, *when = line.split()
@@ -66,11 +66,11 @@ def trades(*lines):
         (("BUY SPY 2026-11-25 17:00", "SELL SPY 2026-11-27 09:31"), 1),  # both are Friday's
     ],
 )
-def test_a_day_trade_is_a_buy_and_then_a_sell_of_a_symbol_in_one_session(lines, count):
+def test_day_trades_counts_buys_followed_by_sells_in_one_session(lines, count):
     assert sum(day_trades(trades(*lines)).values()) == count
 
 
-def test_the_rules_have_dates():
+def test_rules_apply_within_their_dates():
     assert day_trade_rule(date(2027, 10, 20)) is not None
     assert day_trade_rule(date(2027, 10, 21)) is None
     assert (settlement_sessions(date(2024, 5, 24)), settlement_sessions(date(2024, 5, 28))) == (2, 1)
@@ -114,7 +114,7 @@ def day_trade(symbol, day):
         ("2027-10-21 12:00", ["2027-10-20"] * 4, (), None, None),
     ],
 )
-def test_pdt_counts_four_day_trades_in_five_real_sessions(account, now, days, sells, until, used):
+def test_pdt_with_four_day_trades_in_five_sessions_blocks(account, now, days, sells, until, used):
     for number, day in enumerate(days):
         seen(account, *day_trade(f"S{number}", day))
     seen(account, "BUY TLT 2026-11-25 10:30")
@@ -126,7 +126,7 @@ def test_pdt_counts_four_day_trades_in_five_real_sessions(account, now, days, se
 
 
 @pytest.mark.django_db
-def test_pdt_follows_the_clocks_of_new_york(account):
+def test_pdt_across_a_clock_change_resumes_at_new_york_time(account):
     for number in range(4):
         seen(account, *day_trade(f"S{number}", "2026-10-26"))
     check = check_trade_guard(account.pk, "pdt_legacy", at("2026-10-30 12:00"), XNYS)
@@ -141,14 +141,14 @@ def test_pdt_follows_the_clocks_of_new_york(account):
     ("lines", "now", "sells", "allowed"),
     [
         ((), "2026-11-25 12:00", ("SPY",), True),
-        (("BUY SPY 2026-11-25 10:00",), "2026-11-25 12:00", ("SPY",), True),  # with money that was there
+        (("BUY SPY 2026-11-25 10:00",), "2026-11-25 12:00", ("SPY",), True),  # bought with settled cash
         (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-25 12:00", ("SPY",), False),
         (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-25 12:00", ("TLT",), True),
         (("SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00"), "2026-11-27 09:31", ("SPY",), True),  # T+1
         (("SELL IEF 2026-11-25 17:00", "BUY SPY 2026-11-27 10:00"), "2026-11-27 12:00", ("SPY",), False),
     ],
 )
-def test_a_cash_account_sells_nothing_that_unsettled_money_may_have_paid_for(account, lines, now, sells, allowed):
+def test_cash_settlement_blocks_sells_of_symbols_bought_with_unsettled_cash(account, lines, now, sells, allowed):
     seen(account, *lines)
     check = check_trade_guard(account.pk, "cash_settlement", at(now), XNYS, sells=sells)
     assert check.allowed == allowed
@@ -157,7 +157,7 @@ def test_a_cash_account_sells_nothing_that_unsettled_money_may_have_paid_for(acc
 
 
 @pytest.mark.django_db
-def test_settled_cash_leaves_out_what_was_sold_in_this_session(account):
+def test_settled_cash_excludes_sales_of_this_session(account):
     seen(account, "SELL IEF 2026-11-24 10:00", "SELL SPY 2026-11-25 10:00", "BUY TLT 2026-11-25 11:00")
     now = at("2026-11-25 12:00")
     assert settled_cash_usd(account.pk, Decimal(5000), now, XNYS) == Decimal(4000)
@@ -166,7 +166,7 @@ def test_settled_cash_leaves_out_what_was_sold_in_this_session(account):
 
 
 @pytest.mark.django_db
-def test_a_regime_that_is_not_known_is_held_to_all_of_them(account):
+def test_unknown_regime_applies_all_regimes(account):
     seen(account, "SELL IEF 2026-11-25 09:45", "BUY SPY 2026-11-25 10:00")
     assert not check_trade_guard(account.pk, "new", at("2026-11-25 12:00"), XNYS, sells=("SPY",)).allowed
     for number in range(4):
@@ -177,10 +177,10 @@ def test_a_regime_that_is_not_known_is_held_to_all_of_them(account):
 # ---- runs
 
 
-def trade_by_hand(account_id, symbol, shares):
-    """An order that nobody of ours has sent, filled at once."""
+def trade_manually(account_id, symbol, shares):
+    """Fill an order at once that the rebalancer did not send."""
     matching_engine.take_order(
-        account_id, symbol, Decimal(shares), OrderType.MARKET, None, f"by-hand-{symbol}-{shares}", TimeInForce.DAY
+        account_id, symbol, Decimal(shares), OrderType.MARKET, None, f"manual-{symbol}-{shares}", TimeInForce.DAY
     )
     with matching_engine.locked_account(account_id):
         pass  # lets it fill
@@ -195,17 +195,17 @@ def real_day(settings):
 
 
 @SENDS
-def test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits(make_account, real_day):
+def test_pdt_counts_manual_day_trades_and_defers_the_fourth(make_account, real_day):
     account = make_account(cash="500000", trade_guard="pdt_legacy", positions={"VTI": "100"})
     for symbol in ("TLT", "GLD", "QQQ"):
-        trade_by_hand("U1", symbol, 5)
-        trade_by_hand("U1", symbol, -5)
-    trade_by_hand("U1", "VTI", 1)  # what the plan will sell was bought today
+        trade_manually("U1", symbol, 5)
+        trade_manually("U1", symbol, -5)
+    trade_manually("U1", "VTI", 1)  # what the plan will sell was bought today
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     assert [guard["code"] for guard in preview.guards if not guard["passed"]] == ["trade_guard_plan"]
     run = carry_out(account)
     assert (run.state, run.error_code) == ("deferred", "trade_guard_plan"), run.error_message
-    assert "Selling VTI" in run.error_message
+    assert "VTI" in run.error_message and "PDT protection" in run.error_message
     assert not SimulatedOrder.objects.filter(client_order_id__startswith="rb-").exists()
     entry = ScheduleEntry.objects.get()
     assert (entry.due_at, entry.run) == (at("2026-11-27 09:30"), run)
@@ -213,38 +213,36 @@ def test_day_trades_by_hand_count_and_the_plan_that_would_make_the_fourth_waits(
 
 
 @SENDS
-def test_what_was_bought_by_hand_right_after_the_executions_were_read_is_seen_before_it_is_sold(
-    make_account, real_day, monkeypatch
-):
+def test_pdt_with_manual_buy_after_executions_were_read_defers_the_sell(make_account, real_day, monkeypatch):
     account = make_account(cash="500000", trade_guard="pdt_legacy", positions={"VTI": "100"})
     for symbol in ("TLT", "GLD", "QQQ"):
-        trade_by_hand("U1", symbol, 5)
-        trade_by_hand("U1", symbol, -5)
+        trade_manually("U1", symbol, 5)
+        trade_manually("U1", symbol, -5)
     executions, snapshot = SimulatedBroker.get_executions, SimulatedBroker.get_account_snapshot
     were_read = asyncio.Event()
 
-    async def over_a_slow_line(self, *args, **options):
+    async def slow_executions(self, *args, **options):
         found = await executions(self, *args, **options)
         if were_read.is_set():
-            await asyncio.sleep(0.2)  # whoever does not wait for them goes on without
+            await asyncio.sleep(0.2)  # code that does not wait continues without them
         were_read.set()
         return found
 
-    async def after_a_trade_by_hand(self, *args, **options):
+    async def after_a_manual_trade(self, *args, **options):
         await were_read.wait()
         if not await SimulatedOrder.objects.filter(symbol="VTI").aexists():
-            await sync_to_async(trade_by_hand)("U1", "VTI", 1)
+            await sync_to_async(trade_manually)("U1", "VTI", 1)
         return await snapshot(self, *args, **options)
 
-    monkeypatch.setattr(SimulatedBroker, "get_executions", over_a_slow_line)
-    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", after_a_trade_by_hand)
+    monkeypatch.setattr(SimulatedBroker, "get_executions", slow_executions)
+    monkeypatch.setattr(SimulatedBroker, "get_account_snapshot", after_a_manual_trade)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("deferred", "trade_guard_plan"), run.error_message
     assert not SimulatedOrder.objects.filter(client_order_id__startswith="rb-").exists()
 
 
 @SENDS
-def test_pdt_lets_a_second_rebalance_through_that_makes_no_day_trade(make_account, real_day):
+def test_pdt_allows_a_second_rebalance_within_the_limit(make_account, real_day):
     account = make_account(trade_guard="pdt_legacy", positions={"VTI": "100"})
     assert carry_out(account).state == "completed"
     account.strategy.targets.filter(symbol="IEF").update(weight="0.2")
@@ -256,7 +254,7 @@ def test_pdt_lets_a_second_rebalance_through_that_makes_no_day_trade(make_accoun
 
 
 @SENDS
-def test_a_cash_account_buys_with_settled_cash_only_and_the_rest_in_the_next_session(make_account, settings):
+def test_cash_settlement_buys_with_settled_cash_and_the_rest_in_the_next_session(make_account, settings):
     settings.MARKET_CALENDAR = "XNYS"
     with time_machine.travel(at("2026-11-25 11:00"), tick=True):
         account = make_account(cash="1000", trade_guard="cash_settlement", positions={"VTI": "100"})
@@ -275,7 +273,7 @@ def test_a_cash_account_buys_with_settled_cash_only_and_the_rest_in_the_next_ses
 
 
 @SENDS
-def test_what_cannot_be_read_closes_the_door(make_account):
+def test_trade_guard_with_unreadable_executions_fails_the_run(make_account):
     account = make_account(trade_guard="pdt_legacy", positions={"VTI": "100"})
     set_fault(Kind.UNREADABLE)
     run = carry_out(account)
@@ -292,9 +290,7 @@ def test_what_cannot_be_read_closes_the_door(make_account):
         ("2026-03-06 11:00", "2026-03-06", "2026-03-09 09:30"),  # the clocks go forward in between
     ],
 )
-def test_a_run_is_recorded_in_the_session_in_which_its_first_order_executes(
-    make_account, settings, sent, session, until
-):
+def test_run_is_recorded_in_the_session_of_its_first_order(make_account, settings, sent, session, until):
     settings.MARKET_CALENDAR = "XNYS"
     with time_machine.travel(at(sent), tick=True):
         account = make_account(trade_guard="once_per_session")
@@ -305,5 +301,5 @@ def test_a_run_is_recorded_in_the_session_in_which_its_first_order_executes(
     assert timedelta(0) < again.not_before - at(sent) < timedelta(days=4)
 
 
-def test_every_regime_that_an_account_can_have_is_known():
+def test_account_regimes_are_all_implemented():
     assert set(Account.TradeGuard.values) == {"none", "once_per_session", "pdt_legacy", "cash_settlement"}

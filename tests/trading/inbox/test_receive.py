@@ -1,4 +1,4 @@
-"""The one door: what becomes of a message, whatever it holds."""
+"""The inbox: the outcome of a message, whatever its content."""
 
 import json
 from datetime import timedelta
@@ -54,7 +54,7 @@ GOOD = {"exec": "rebalance"}
         (GOOD | {"times_queued": -1}, "payload_invalid"),
     ],
 )
-def test_what_is_rejected_is_kept_with_a_reason_and_starts_nothing(account, payload, code):
+def test_receive_invalid_message_stores_it_as_rejected_without_runs(account, payload, code):
     simulated_account("OTHER", {"SPY": "1"}, policy=policy())
     event = receive(payload)
     assert (event.state, event.reason_code) == ("rejected", code)
@@ -66,7 +66,7 @@ def test_what_is_rejected_is_kept_with_a_reason_and_starts_nothing(account, payl
 @pytest.mark.parametrize(
     ("channel", "code"), [("nothing", "unknown_strategy"), ("off", "strategy_disabled"), ("lonely", "no_accounts")]
 )
-def test_a_channel_that_nobody_can_serve_is_rejected(account, channel, code):
+def test_receive_for_unusable_channel_is_rejected(account, channel, code):
     Strategy.objects.create(name="off", enabled=False)
     Strategy.objects.create(name="lonely")
     assert receive(GOOD, channel=channel).reason_code == code
@@ -75,7 +75,7 @@ def test_a_channel_that_nobody_can_serve_is_rejected(account, channel, code):
 @pytest.mark.parametrize(
     "payload", [GOOD, json.dumps(GOOD), json.dumps(json.dumps(GOOD)), GOOD | {"eventId": 7, "unheard": [1]}]
 )
-def test_an_object_or_json_text_is_accepted(account, payload):
+def test_receive_object_or_json_text_is_accepted(account, payload):
     event = receive(payload)
     assert (event.state, event.exec) == ("accepted", "rebalance")
     run = event.runs.get()
@@ -83,14 +83,14 @@ def test_an_object_or_json_text_is_accepted(account, payload):
     assert OrmQ.objects.count() == 1
 
 
-def test_the_same_message_again_is_counted_and_changes_nothing(account):
+def test_receive_same_message_twice_counts_a_duplicate(account):
     first, second = receive(GOOD), receive(GOOD)
     assert first.pk == second.pk
     assert second.duplicates == 1
     assert RebalanceRun.objects.count() == 1
 
 
-def test_the_same_id_with_another_content_is_quarantined(account):
+def test_receive_same_id_with_different_content_is_rejected_as_conflict(account):
     receive(GOOD)
     event = receive({"exec": "print-rebalance"})
     assert (event.state, event.reason_code) == ("rejected", "conflicting_duplicate")
@@ -98,20 +98,20 @@ def test_the_same_id_with_another_content_is_quarantined(account):
     assert RebalanceRun.objects.count() == 1
 
 
-def test_an_event_for_one_account_leaves_the_others_alone(account):
+def test_receive_with_account_id_queues_only_that_account(account):
     simulated_account("U2", {}, strategy=account.strategy, policy=policy())
     event = receive(GOOD | {"account_id": "U2"})
     assert [run.account.account_id for run in event.runs.all()] == ["U2"]
 
 
-def test_of_waiting_runs_only_that_of_the_newest_event_stays(account):
+def test_receive_newer_events_supersede_queued_runs(account):
     first, second, third = (receive(GOOD, message_id=str(i)).runs.get() for i in range(3))
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.state, second.state, third.state) == ("superseded", "superseded", "queued")
 
 
-def test_an_older_event_that_arrives_later_does_not_win(account):
+def test_receive_older_event_later_is_superseded(account):
     now = timezone.now()
     newest = receive(GOOD, message_id="b", published_at=now).runs.get()
     late = receive(GOOD, message_id="a", published_at=now - timedelta(minutes=1)).runs.get()
@@ -119,7 +119,7 @@ def test_an_older_event_that_arrives_later_does_not_win(account):
     assert (newest.state, late.state) == ("queued", "superseded")
 
 
-def test_an_event_takes_as_many_queries_for_many_accounts_as_for_few_and_each_is_told_why(account):
+def test_receive_for_many_accounts_has_constant_queries_and_a_reason_for_each(account):
     def follow(start, stop):
         for number in range(start, stop):
             fields = {"strategy": account.strategy, "policy": account.policy, "connection": account.connection}
@@ -139,14 +139,14 @@ def test_an_event_takes_as_many_queries_for_many_accounts_as_for_few_and_each_is
         (f"N{number}", "account_disabled", "done") for number in range(1, 20, 2)
     }
     assert all(
-        run.finished_at and run.timeline.get().message == f"Account {run.account} is disabled; enable it in the admin."
+        run.finished_at and run.timeline.get().message == f"Account {run.account} is disabled. Enable it in the admin."
         for run in refused
     )
     assert event.runs.filter(state="queued").count() == 11
     assert RebalanceRun.objects.filter(state="superseded").count() == 3 + 3 + 11
 
 
-def test_a_preview_and_a_live_event_never_hide_each_other(account):
+def test_receive_preview_and_execution_do_not_supersede_each_other(account):
     receive(GOOD, message_id="a")
     receive({"exec": "print-rebalance"}, message_id="b")
     assert sorted(RebalanceRun.objects.values_list("mode", "state")) == [("execute", "queued"), ("preview", "queued")]
@@ -156,14 +156,14 @@ def test_a_preview_and_a_live_event_never_hide_each_other(account):
     ("what", "state", "modes"),
     [("preview", "late", ["preview"]), ("run", "late", ["execute"]), ("skip", "rejected", [])],
 )
-def test_a_late_event_follows_its_strategys_policy(account, what, state, modes):
+def test_receive_late_event_follows_the_strategys_policy(account, what, state, modes):
     Strategy.objects.update(late_event_policy=what)
     event = receive(GOOD, published_at=timezone.now() - timedelta(hours=1))
     assert (event.state, event.reason_code) == (state, "late_event")
     assert [run.mode for run in event.runs.all()] == modes
 
 
-def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newer(account):
+def test_requeue_due_queues_a_deferred_run_when_due(account):
     run = queue(account)
     RebalanceRun.objects.update(state="deferred", not_before=timezone.now() + timedelta(hours=1))
     assert requeue_due_runs() == []
@@ -175,19 +175,19 @@ def test_a_deferred_run_is_queued_when_its_time_has_come_and_gives_way_to_a_newe
     assert (run.state, newer.state) == ("queued", "queued")
 
 
-def test_the_event_its_runs_and_the_hint_are_one_transaction(account, monkeypatch):
+def test_receive_failing_at_the_wakeup_stores_nothing(account, monkeypatch):
     monkeypatch.setattr("trading.inbox.receive.wake_slot", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         receive(GOOD)
     assert not StrategyEvent.objects.exists() and not RebalanceRun.objects.exists()
 
 
-def test_a_command_goes_through_the_same_door(account):
+def test_request_run_stores_an_event_of_the_command(account):
     run = queue(account, ExecCommand.PRINT_REBALANCE)
     assert (run.event.source, run.event.account_id, run.mode) == ("command", "U1", "preview")
 
 
-def test_of_events_of_the_same_instant_the_serial_says_which_is_the_newer(account):
+def test_receive_events_of_the_same_time_are_ordered_by_serial(account):
     now = timezone.now()
     newest = receive(GOOD, message_id="b", published_at=now, serial="0002@a").runs.get()
     older = receive(GOOD, message_id="a", published_at=now, serial="0001@a").runs.get()
@@ -198,7 +198,7 @@ def test_of_events_of_the_same_instant_the_serial_says_which_is_the_newer(accoun
 @pytest.mark.parametrize(
     ("became", "state"), [("running", "superseded"), ("completed", "superseded"), ("failed", "queued")]
 )
-def test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded(account, became, state):
+def test_receive_older_event_after_a_newer_run_is_superseded(account, became, state):
     now = timezone.now()
     receive(GOOD, message_id="b", published_at=now)
     RebalanceRun.objects.update(state=became)
@@ -207,21 +207,21 @@ def test_an_event_that_arrives_after_a_newer_one_was_carried_out_is_superseded(a
     assert (late.state, preview.state) == (state, "queued")
 
 
-def test_what_cannot_be_decoded_is_rejected_even_if_it_reads_like_an_event(account):
+def test_receive_undecodable_payload_is_rejected_though_it_parses(account):
     event = receive(Unreadable(content=json.dumps(GOOD), why="its encoding is unknown"))
     assert (event.state, event.reason_code, event.runs.count()) == ("rejected", "payload_undecodable", 0)
 
 
 @pytest.mark.parametrize("payload", [GOOD | {"account_id": "OTHER"}, [], None, 3, {"exec": "sell-all"}])
-def test_people_are_told_once_of_events_that_are_rejected_alike(account, payload):
+def test_receive_repeated_rejections_send_one_notification(account, payload):
     for number in range(3):
         receive(payload, message_id=str(number))
-    told = Notification.objects.get()
-    assert told.title.startswith("Event rejected: blend (")
+    notification = Notification.objects.get()
+    assert notification.title.startswith("Event rejected: blend (")
     assert StrategyEvent.objects.filter(state="rejected").count() == 3
 
 
-def test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_ones(account):
+def test_receive_late_and_conflicting_events_send_notifications(account):
     receive(GOOD, message_id="ordinary")
     receive(GOOD, message_id="ordinary")
     assert not Notification.objects.exists()
@@ -233,13 +233,13 @@ def test_people_are_told_of_late_events_and_of_conflicts_and_not_of_ordinary_one
     ]
 
 
-def test_whoever_asks_by_a_command_sees_the_answer_there_and_is_told_nothing(account):
+def test_receive_rejected_command_sends_no_notification(account):
     receive_event(source=EventSource.COMMAND, channel="", message_id="m", payload={"exec": "x", "account_id": "U1"})
     assert StrategyEvent.objects.get().state == "rejected"
     assert not Notification.objects.exists()
 
 
-def test_every_outcome_is_on_the_page_in_the_admin_and_in_the_command(account, admin_client, capsys):
+def test_event_outcomes_are_shown_on_the_page_in_the_admin_and_by_the_command(account, admin_client, capsys):
     now = timezone.now()
     receive(GOOD, message_id="older", published_at=now - timedelta(seconds=2))
     receive(GOOD, message_id="newer", published_at=now)

@@ -1,4 +1,4 @@
-"""Leases, fences and transitions: who may write, and what may follow what."""
+"""Leases, fenced writes, transitions, and the broker's updates."""
 
 import os
 import time
@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count, product
-from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -22,12 +21,14 @@ from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs
 from trading.journal.account_status import store_value
-from trading.journal.batch_writer import PROOF_SECONDS, BatchWriter
+from trading.journal.batch_writer import LEASE_CHECK_TIMEOUT_SECONDS, BatchWriter
 from trading.journal.executions import store_executions
 from trading.journal.order_updates import apply_updates, mark_order
+from trading.market_calendar import market_calendar
 from trading.models import (
     AccountStanding,
     AccountValue,
+    ExecutedSession,
     Order,
     OrderState,
     RebalanceRun,
@@ -37,7 +38,7 @@ from trading.models import (
 
 pytestmark = pytest.mark.django_db
 ON_POSTGRES = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has one writer at a time, and no locks of rows"
+    os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has one writer at a time and no row locks"
 )
 
 
@@ -52,7 +53,7 @@ def claim(run):
     return lease
 
 
-def test_one_lease_at_a_time_and_a_new_epoch_for_each(run):
+def test_claim_lease_of_a_free_slot_increments_the_epoch_and_excludes_others(run):
     first = leases.claim_lease(run.connection_id, "one")
     assert leases.claim_lease(run.connection_id, "two") is None
     leases.release_lease(first)
@@ -60,33 +61,31 @@ def test_one_lease_at_a_time_and_a_new_epoch_for_each(run):
     assert second.epoch == first.epoch + 1
 
 
-def test_a_lease_that_ran_out_is_taken_and_its_owner_is_fenced_out(run):
+def test_writes_under_an_expired_lease_are_rejected_after_another_claim(run):
     paused = claim(run)
     BrokerConnection.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     with pytest.raises(LeaseLost):
         leases.renew_lease(paused)
     assert leases.claim_lease(run.connection_id, "another")
     with pytest.raises(LeaseLost):
-        runs.add_timeline_entry(paused, run.pk, "x", "from the dead")
+        runs.add_timeline_entry(paused, run.pk, "x", "written too late")
     with pytest.raises(LeaseLost):
         orders.plan_orders(paused, run.pk, [])
     leases.release_lease(paused)
     assert BrokerConnection.objects.get(pk=run.connection_id).lease_owner == "another"
 
 
-@pytest.mark.parametrize(("seconds_an_answer", "is_proven"), [(0.2, True), (2.0, False)])
-def test_a_database_whose_word_is_old_when_it_comes_ends_the_work_in_place_of_holding_it_up(
-    run, monkeypatch, seconds_an_answer, is_proven
-):
-    looks = count(0.0, seconds_an_answer)
-    monkeypatch.setattr("trading.journal.batch_writer.time", SimpleNamespace(clock_gettime=lambda _: next(looks)))
-    check_lease = async_to_sync(BatchWriter(claim(run)).check_lease)
-    with nullcontext() if is_proven else pytest.raises(OperationalError, match="whose the slot is"):
+@pytest.mark.parametrize(("seconds_per_answer", "is_confirmed"), [(0.2, True), (2.0, False)])
+def test_check_lease_with_a_slow_database_confirms_in_time_or_raises(run, seconds_per_answer, is_confirmed):
+    """A confirmation that has expired when it arrives is not used, and the checks do not go on for ever."""
+    times = count(0.0, seconds_per_answer)
+    check_lease = async_to_sync(BatchWriter(claim(run), clock=lambda: next(times)).check_lease)
+    with nullcontext() if is_confirmed else pytest.raises(OperationalError):
         check_lease()
-    assert next(looks) <= PROOF_SECONDS + 3 * seconds_an_answer
+    assert next(times) <= LEASE_CHECK_TIMEOUT_SECONDS + 3 * seconds_per_answer
 
 
-def test_a_run_that_a_dead_owner_left_is_taken_over_and_given_up_after_five_idle_leases(run):
+def test_a_run_resumed_five_times_without_progress_needs_attention(run):
     for attempt in range(1, 8):
         lease = leases.claim_lease(run.connection_id, f"worker {attempt}")
         taken = claims.claim_runs(lease)
@@ -97,11 +96,8 @@ def test_a_run_that_a_dead_owner_left_is_taken_over_and_given_up_after_five_idle
     assert (run.state, run.error_code, attempt) == ("needs_attention", "too_many_attempts", 7)
 
 
-RUN_MOVES = sorted(product(RunState, RunState))
-
-
-@pytest.mark.parametrize(("source", "target"), RUN_MOVES)
-def test_every_move_of_a_run_is_allowed_or_refused_as_the_table_says(run, source, target):
+@pytest.mark.parametrize(("source", "target"), sorted(product(RunState, RunState)))
+def test_move_run_allows_exactly_the_transitions_of_the_table(run, source, target):
     RebalanceRun.objects.update(state=source)
     if source in runs.TRANSITIONS[target]:
         runs.move_run(run.pk, target)
@@ -128,17 +124,17 @@ def order(run):
 
 
 @pytest.mark.parametrize(("source", "target"), sorted(product(OrderState, OrderState)))
-def test_every_move_of_an_order_is_made_or_left_as_the_table_says(order, source, target):
+def test_mark_order_makes_exactly_the_transitions_of_the_table(order, source, target):
     lease, planned = order
     Order.objects.update(state=source)
     if target == OrderState.PLANNED:
-        return  # an order is planned once, when it is made
+        return  # an order is planned only when it is created
     after = mark_order(lease, planned.pk, target, "because")
     allowed = source == target or source in orders.TRANSITIONS[target]
     assert after.state == (target if allowed else source)
 
 
-def test_client_order_ids_are_of_the_run_and_short(order):
+def test_plan_orders_assigns_short_client_order_ids_of_the_run(order):
     _, planned = order
     run = RebalanceRun.objects.get()
     assert planned.client_order_id == f"rb-{run.run_id}-1"
@@ -147,9 +143,7 @@ def test_client_order_ids_are_of_the_run_and_short(order):
     )
 
 
-def test_what_is_kept_of_an_account_is_fenced_too(run):
-    from trading.market_calendar import market_calendar
-
+def test_stored_values_and_executions_are_fenced(run):
     lost = claim(run)
     BrokerConnection.objects.update(lease_epoch=lost.epoch + 1)
     with pytest.raises(LeaseLost):
@@ -160,22 +154,22 @@ def test_what_is_kept_of_an_account_is_fenced_too(run):
     assert not SeenExecution.objects.exists()
 
 
-def test_rows_that_were_never_sent_do_not_wait_for_ever_when_their_run_ends(order):
+def test_end_run_cancels_orders_that_were_never_sent(order):
     lease, planned = order
     runs.end_run(lease, RebalanceRun.objects.get().pk, RunState.FAILED, code="internal_error", message="x")
     row = Order.objects.get(pk=planned.pk)
-    assert (row.state, row.message) == ("cancelled", "Never sent: the run has ended.")
-    assert row.finished_at is not None
+    assert (row.state, row.submitted_at) == ("cancelled", None)
+    assert row.message and row.finished_at
 
 
-def until_somebody_waits(*_):
-    """Holds a transaction open until somebody waits for its locks, which tells nobody but who asks."""
+def hold_until_another_transaction_waits(*_):
+    """Keep the transaction open until another one waits for its locks."""
     until = time.monotonic() + 20
-    while not _waiters() and time.monotonic() < until:
+    while not waiting_locks() and time.monotonic() < until:
         time.sleep(0.01)
 
 
-def _waiters():
+def waiting_locks():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return cursor.fetchone()[0]
@@ -183,34 +177,34 @@ def _waiters():
 
 @ON_POSTGRES
 @pytest.mark.django_db(transaction=True)
-def test_a_run_that_is_just_taken_up_is_not_superseded_by_a_newer_event(run, monkeypatch):
-    """The claim holds the row: the newer event waits for it, and then finds the run running."""
-    monkeypatch.setattr(claims, "reached", until_somebody_waits)
+def test_a_newer_event_does_not_supersede_a_run_that_is_being_claimed(run, monkeypatch):
+    """The claim holds the row lock: the newer event waits for it, and then finds the run running."""
+    monkeypatch.setattr(claims, "reached", hold_until_another_transaction_waits)
     lease = leases.claim_lease(run.connection_id, "me")
-    with ThreadPoolExecutor(1) as beside:
-        claimed = beside.submit(in_a_thread, claims.claim_runs, lease)
-        until_a_row_is_locked()
+    with ThreadPoolExecutor(1) as thread:
+        claimed = thread.submit(call_and_disconnect, claims.claim_runs, lease)
+        wait_for_a_row_lock()
         newer = queue(run.account)
-        assert [taken.pk for taken in claimed.result(30)] == [run.pk]
+        assert [claimed_run.pk for claimed_run in claimed.result(30)] == [run.pk]
     run.refresh_from_db()
     assert (run.state, newer.state) == ("running", "queued")
 
 
 @ON_POSTGRES
 @pytest.mark.django_db(transaction=True)
-def test_a_run_that_is_just_superseded_is_not_taken_up(run, monkeypatch):
-    """The newer event holds the row: the claim waits for it, and takes nothing that was superseded."""
+def test_claim_runs_skips_a_run_that_is_being_superseded(run, monkeypatch):
+    """The newer event holds the row lock: the claim waits for it, and claims nothing that was superseded."""
     supersede_all = queueing.supersede_all
 
-    def then_hold(*arguments):
+    def supersede_and_hold(*arguments):
         supersede_all(*arguments)
-        until_somebody_waits()
+        hold_until_another_transaction_waits()
 
-    monkeypatch.setattr(queueing, "supersede_all", then_hold)
+    monkeypatch.setattr(queueing, "supersede_all", supersede_and_hold)
     lease = leases.claim_lease(run.connection_id, "me")
-    with ThreadPoolExecutor(1) as beside:
-        newer = beside.submit(in_a_thread, queue, run.account)
-        until_a_row_is_locked()
+    with ThreadPoolExecutor(1) as thread:
+        newer = thread.submit(call_and_disconnect, queue, run.account)
+        wait_for_a_row_lock()
         taken = claims.claim_runs(lease)
         newer = newer.result(30)
     run.refresh_from_db()
@@ -218,8 +212,8 @@ def test_a_run_that_is_just_superseded_is_not_taken_up(run, monkeypatch):
     assert [found.pk for found in [*taken, *claims.claim_runs(lease)]] == [newer.pk]
 
 
-def until_a_row_is_locked():
-    """Waits until another transaction has changed a run and holds its row."""
+def wait_for_a_row_lock():
+    """Wait until another transaction has changed a run and holds its row lock."""
     locked = (
         "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
         "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
@@ -231,14 +225,14 @@ def until_a_row_is_locked():
             time.sleep(0.01)
 
 
-def in_a_thread(function, *arguments):
+def call_and_disconnect(function, *arguments):
     try:
         return function(*arguments)
     finally:
         connection.close()
 
 
-def test_the_database_forbids_a_second_executing_run_of_an_account(run):
+def test_a_second_executing_run_of_an_account_violates_a_constraint(run):
     claim(run)
     with pytest.raises(IntegrityError), transaction.atomic():
         RebalanceRun.objects.create(
@@ -259,32 +253,34 @@ def execution(number, shares):
     )
 
 
-def status(filled, word):
+def status_update(filled, status):
     return OrderResult(
         account_id="U1",
         symbol="SPY",
         quantity=Decimal(10),
         filled_quantity=Decimal(filled),
-        status=word,
+        status=status,
         order_id="7",
         average_price=Decimal(100),
     )
 
 
-WORDS = [
+UPDATES = [
     execution(1, 3),
     execution(2, 3),
     execution(3, 4),
-    status(0, OrderStatus.WORKING),
-    status(3, OrderStatus.WORKING),
-    status(6, OrderStatus.WORKING),
-    status(10, OrderStatus.FILLED),
+    status_update(0, OrderStatus.WORKING),
+    status_update(3, OrderStatus.WORKING),
+    status_update(6, OrderStatus.WORKING),
+    status_update(10, OrderStatus.FILLED),
 ]
 
 
-@given(words=st.lists(st.sampled_from(WORDS), max_size=14).map(lambda some: some + WORDS).flatmap(st.permutations))
+@given(
+    updates=st.lists(st.sampled_from(UPDATES), max_size=14).map(lambda some: some + UPDATES).flatmap(st.permutations)
+)
 @pytest.mark.django_db(transaction=False)
-def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(django_db_blocker, words):
+def test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities(django_db_blocker, updates):
     with transaction.atomic():
         run = queue(simulated_account("U9", {"SPY": "1"}, policy=policy()))
         lease = claim(run)
@@ -299,15 +295,15 @@ def test_duplicated_reordered_and_late_words_come_to_the_brokers_quantities(djan
         )
         (now,) = orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
         filled = Decimal(0)
-        for word in words:
-            now = apply_updates(lease, {now.pk: [word]})[now.pk]
+        for update in updates:
+            now = apply_updates(lease, {now.pk: [update]})[now.pk]
             assert now.filled_quantity >= filled
             filled = now.filled_quantity
         assert (now.state, now.filled_quantity, now.commission, now.fills_complete) == ("filled", 10, 3, True)
         transaction.set_rollback(True)
 
 
-def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
+def test_a_corrected_execution_replaces_its_fill(order):
     lease, planned = order
     orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
     first = Execution(
@@ -327,9 +323,7 @@ def test_a_correction_of_the_broker_takes_the_place_of_the_fill(order):
     assert (now.filled_quantity, now.average_price, now.commission) == (9, 90, 1)
 
 
-def test_a_run_that_goes_on_in_a_later_session_counts_there_too(order):
-    from trading.models import ExecutedSession
-
+def test_orders_of_a_run_in_two_sessions_record_both_sessions(order):
     lease, planned = order
     days = [datetime(2026, 11, day, tzinfo=UTC).date() for day in (25, 27)]
     spy = orders.PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
@@ -339,9 +333,7 @@ def test_a_run_that_goes_on_in_a_later_session_counts_there_too(order):
     assert sorted(ExecutedSession.objects.values_list("session_date", flat=True)) == days
 
 
-def test_the_session_of_execution_is_written_with_the_first_order_only(order):
-    from trading.models import ExecutedSession
-
+def test_the_first_order_of_a_session_records_the_session(order):
     lease, planned = order
     day = datetime(2026, 11, 25, tzinfo=UTC).date()
     orders.mark_submitting(lease, [planned], day)

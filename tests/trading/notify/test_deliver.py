@@ -46,8 +46,8 @@ def make_due():
         ({"state": "refused", "error_code": "x"}, "failure", "Rebalance refused: U0"),
         ({"state": "refused", "error_code": "turnover_limit"}, "warning", "Rebalance waits for approval: U0"),
         ({"state": "needs_attention", "error_code": "x"}, "failure", "Rebalance needs attention: U0"),
-        ({"state": "deferred", "error_code": "trade_guard"}, "blocked", "Rebalance deferred by the trade guard: U0"),
-        ({"state": "deferred", "error_code": "market_closed"}, "blocked", "Rebalance deferred: U0"),
+        ({"state": "deferred", "error_code": "trade_guard"}, "blocked", "Rebalance deferred (trade guard): U0"),
+        ({"state": "deferred", "error_code": "market_closed"}, "blocked", "Rebalance deferred (market closed): U0"),
     ],
 )
 def test_notification_of_each_outcome_has_its_kind_and_title(notify, fields, kind, title):

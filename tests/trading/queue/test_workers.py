@@ -1,4 +1,4 @@
-"""The queue and its workers: what our crash-only cluster relies on, schedules, and the sweep."""
+"""The queue: what the crash-only cluster relies on in django-q2, timing settings, schedules and the sweep."""
 
 import inspect
 
@@ -7,21 +7,22 @@ from django_q import cluster
 from django_q.models import OrmQ, Schedule
 
 from tests.support.makers import policy, queue, simulated_account
+from trading.journal.leases import claim_lease
 from trading.queue.schedules import SCHEDULES, sync_schedules
 from trading.queue.sentinel import OUT_OF_TIME, RECYCLED, CrashOnlySentinel
 from trading.schedule.sweeper import sweep
 
 
-def test_what_the_crash_only_cluster_relies_on():
+def test_django_q_has_the_hooks_that_the_crash_only_cluster_relies_on():
     assert "reincarnate" in vars(CrashOnlySentinel)
     guard = inspect.getsource(cluster.Sentinel.guard)
-    assert guard.count("self.reincarnate(") == 3, "every replacement of a process goes through reincarnate"
+    assert guard.count("self.reincarnate(") == 3, "every replacement of a process calls reincarnate"
     assert "target=Sentinel" in inspect.getsource(cluster.Cluster.start), "the class is looked up in the module"
     replaced = inspect.getsource(cluster.Sentinel.reincarnate)
     assert f"timer.value) == {RECYCLED}" in replaced and f"timer.value == {OUT_OF_TIME}" in replaced
 
 
-def test_the_queue_gives_a_slow_task_time_before_it_delivers_it_again(settings):
+def test_queue_retry_of_each_cluster_exceeds_its_longest_task(settings):
     queue_settings = settings.Q_CLUSTER
     for timing in (queue_settings, queue_settings["ALT_CLUSTERS"]["broker"]):
         assert timing["retry"] >= 3 * timing["timeout"] + 60
@@ -31,7 +32,7 @@ def test_the_queue_gives_a_slow_task_time_before_it_delivers_it_again(settings):
 
 
 @pytest.mark.django_db
-def test_schedules_are_those_of_the_code_and_nothing_else():
+def test_sync_schedules_removes_every_schedule_that_is_not_in_the_code():
     Schedule.objects.create(name="planted", func="os.system", args="'true'")
     sync_schedules()
     sync_schedules()
@@ -40,13 +41,11 @@ def test_schedules_are_those_of_the_code_and_nothing_else():
 
 
 @pytest.mark.django_db
-def test_the_sweep_wakes_what_was_missed_and_leaves_what_is_worked_alone():
-    from trading.journal.leases import claim_lease
-
+def test_sweep_wakes_a_slot_with_a_lost_hint_unless_a_worker_has_its_lease():
     assert sweep() == 0
     run = queue(simulated_account("U1", {"SPY": "1"}, policy=policy()))
-    OrmQ.objects.all().delete()  # the hint is lost
+    OrmQ.objects.all().delete()
     assert sweep() == 1
     assert OrmQ.objects.count() == 1
-    claim_lease(run.connection_id, "somebody")
+    claim_lease(run.connection_id, "a worker")
     assert sweep() == 0

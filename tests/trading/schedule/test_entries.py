@@ -125,7 +125,7 @@ def test_missed_entry_is_handled_by_the_policy_and_reported(plain_account, clock
     )
     if next_due:
         assert (first.follow_up.due_at, first.follow_up.origin) == (at(next_due), "missed")
-        assert Notification.objects.filter(title__startswith="Scheduled again").exists()
+        assert Notification.objects.filter(title__startswith="Rebalance rescheduled").exists()
     elif entry_state == "missed":
         assert list(ScheduleEntry.open_entries()) == [first], "a skipped entry stays visible"
 

@@ -1,4 +1,4 @@
-"""What holds an account back from trading too often: four regimes, counted from executions, by dated rules."""
+"""The trade guard: limits how often an account may trade, by regime and from its executions."""
 
 from trading.guards.trade_guard.regimes import (
     check_trade_guard,

@@ -1,4 +1,4 @@
-"""What was executed, from rows: what the broker has told of, manual trades included, and our own fills."""
+"""Executions of an account: those that the broker reported, manual trades included, and our own fills."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trading.models import Fill, SeenExecution
 
 @dataclass(frozen=True)
 class Trade:
-    """One execution, in the session that it belongs to; a sell is negative."""
+    """One execution and its session. Quantity: negative for a sell."""
 
     symbol: str
     quantity: Decimal
@@ -21,7 +21,7 @@ class Trade:
 
 
 def window(session_date: date, sessions: int, calendar: MarketCalendar) -> list[date]:
-    """The last sessions up to and with the one given, oldest first."""
+    """Return the days of the last sessions up to and including the given one, oldest first."""
     days = [session_date]
     while len(days) < sessions:
         days.append(calendar.session_before(days[-1]).day)
@@ -29,13 +29,13 @@ def window(session_date: date, sessions: int, calendar: MarketCalendar) -> list[
 
 
 def executed_since(account_pk: int, first_session: date, calendar: MarketCalendar) -> list[Trade]:
-    """Everything that was executed for the account in the sessions from one on, oldest first."""
+    """Return all executions of the account since the given session, oldest first."""
     since = calendar.session_before(first_session).closes_at
     found = {
         row.execution_id: Trade(row.symbol, row.quantity, row.price_usd, row.executed_at, row.session_date)
         for row in SeenExecution.objects.filter(account_id=account_pk, executed_at__gte=since)
     }
-    # A broker tells of the current day only: our own fills of other days are in the journal.
+    # A broker reports executions of the current day only; our own fills of other days are in the journal.
     for fill in Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"):
         session = calendar.session_of(fill.executed_at)
         found.setdefault(
@@ -46,21 +46,21 @@ def executed_since(account_pk: int, first_session: date, calendar: MarketCalenda
 
 
 def day_trades(trades: Iterable[Trade]) -> dict[date, int]:
-    """Day trades by session: each time that a symbol is sold after it was bought in the same session."""
+    """Count the day trades by session: a sell of a symbol after a buy of it in the same session."""
     counts: dict[date, int] = {}
     bought: set[tuple[date, str]] = set()
     for trade in trades:
-        place = (trade.session_date, trade.symbol)
+        key = (trade.session_date, trade.symbol)
         if trade.quantity > 0:
-            bought.add(place)
-        elif place in bought:
-            bought.remove(place)  # further sells belong to the same day trade until it is bought again
+            bought.add(key)
+        elif key in bought:
+            bought.remove(key)  # further sells belong to the same day trade until it is bought again
             counts[trade.session_date] = counts.get(trade.session_date, 0) + 1
     return counts
 
 
 def bought_in(trades: Iterable[Trade], session_date: date) -> set[str]:
-    """Symbols that were bought in the session, and not sold since."""
+    """Return the symbols bought in the session and not sold since."""
     left: set[str] = set()
     for trade in trades:
         if trade.session_date == session_date:
@@ -69,7 +69,7 @@ def bought_in(trades: Iterable[Trade], session_date: date) -> set[str]:
 
 
 def bought_with_unsettled_money(trades: Iterable[Trade], unsettled_from: date) -> set[str]:
-    """Symbols that were bought after a sale whose money has not settled: it may have paid for them."""
+    """Return the symbols bought after a sale that has not settled: its proceeds may have paid for them."""
     sold, symbols = False, set()
     for trade in trades:
         if trade.session_date < unsettled_from:
@@ -82,6 +82,6 @@ def bought_with_unsettled_money(trades: Iterable[Trade], unsettled_from: date) -
 
 
 def unsettled_usd(trades: Iterable[Trade], unsettled_from: date) -> Decimal:
-    """What sales have brought that has not settled."""
+    """Return the proceeds of sales that have not settled, in USD."""
     sales = [trade for trade in trades if trade.quantity < 0 and trade.session_date >= unsettled_from]
     return sum((-trade.quantity * trade.price_usd for trade in sales), Decimal(0))

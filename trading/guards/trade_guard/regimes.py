@@ -1,8 +1,11 @@
-"""Whether an account may be rebalanced, and a plan be sent, in a session, from what was executed before.
+"""Trade guard regimes: whether an account may be rebalanced, and a plan be sent, in a session.
 
-`none` never blocks. `once_per_session` allows one executed rebalance a session. `pdt_legacy` allows no plan that would
-make a fourth day trade in five sessions. `cash_settlement` allows no sale of what unsettled money may have paid for;
-buys are sized on settled cash. A regime that is not known is held to all of them.
+- `none` never blocks.
+- `once_per_session` allows one executed rebalance per session (PDT protection).
+- `pdt_legacy` allows no plan that would make a fourth day trade in five sessions (PDT protection).
+- `cash_settlement` allows no sale of a position that unsettled cash may have paid for; buys are sized on settled cash.
+
+All regimes apply to an account with an unknown one.
 """
 
 from collections.abc import Callable, Collection
@@ -30,8 +33,8 @@ UNGUARDED, ONCE, PDT, CASH = "none", "once_per_session", "pdt_legacy", "cash_set
 
 
 @dataclass(frozen=True)
-class Question:
-    """Who asks, when, and about what."""
+class _Query:
+    """The account, time and sells to check."""
 
     account_pk: int
     regime: str
@@ -43,22 +46,22 @@ class Question:
 
     @property
     def session(self) -> Session:
-        """The session in which orders of now execute."""
+        """The session in which an order sent now executes."""
         return self.calendar.session_of(self.now)
 
     @property
     def is_strict(self) -> bool:
-        """Whether the regime is not one that is known."""
+        """Whether the regime is unknown, so that all of them apply."""
         return self.regime not in {UNGUARDED, ONCE, PDT, CASH}
 
     def resume_at(self, session: Session) -> str:
-        """When the account is taken up in a session, for people."""
+        """Return the time at which the account resumes in a session, as text."""
         return f"{session.resume_at(self.resume).astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
 
 
 @dataclass(frozen=True)
 class _Answer:
-    words: str
+    message: str
     until: Session | None = None
     executions: tuple[PDTExecutionInfo, ...] = ()
 
@@ -73,30 +76,30 @@ def check_trade_guard(
     exclude_run: int | None = None,
     sells: Collection[str] = (),
 ) -> PDTCheckResult:
-    """What the trade guard says of an account now.
+    """Check the trade guard of an account.
 
     Args:
-        account_pk: the account's row.
+        account_pk: primary key of the account.
         regime: its trade guard.
-        now: the instant at which orders would be sent.
+        now: time at which orders would be sent.
         calendar: the exchange's sessions.
-        resume: New York time before which a blocked account is not taken up again.
-        exclude_run: a run that does not count: the one that asks, when it is resumed.
-        sells: symbols that the plan sells; none when there is no plan yet.
+        resume: earliest New York time at which a deferred account resumes.
+        exclude_run: primary key of a run that does not count, because it is the run being checked.
+        sells: symbols that the plan sells; none if there is no plan yet.
     """
-    question = Question(account_pk, regime, now, calendar, resume, exclude_run, sells)
+    query = _Query(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
-    checks: dict[str, Callable[[Question], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
-    answers = [check(question) for name, check in checks.items() if name == regime or question.is_strict]
-    used = _day_trades_used(question) if regime == PDT or question.is_strict else None
+    checks: dict[str, Callable[[_Query], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
+    answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
+    used = _day_trades_used(query) if regime == PDT or query.is_strict else None
     blocked = [answer for answer in answers if answer.until is not None]
-    # The rule that lets go last decides when the account comes back.
+    # The rule that blocks longest determines when the account resumes.
     worst = max(blocked, key=lambda answer: answer.until.opens_at if answer.until else now, default=None)
     return PDTCheckResult(
         allowed=worst is None,
         regime=regime,
-        message=worst.words if worst else " ".join(answer.words for answer in answers),
+        message=worst.message if worst else " ".join(answer.message for answer in answers),
         next_allowed_at=worst.until.resume_at(resume) if worst and worst.until else None,
         executions=worst.executions if worst else (),
         day_trades_used=used,
@@ -104,98 +107,103 @@ def check_trade_guard(
 
 
 def settled_cash_usd(account_pk: int, cash_usd: Decimal, now: datetime, calendar: MarketCalendar) -> Decimal:
-    """Cash without what sales have brought that has not settled, as far as executions were seen."""
+    """Return cash minus the unsettled proceeds of the known sales, in USD; at least zero."""
     first = _unsettled_from(calendar.session_of(now), calendar)
     return max(cash_usd - unsettled_usd(executed_since(account_pk, first, calendar), first), Decimal(0))
 
 
 def spends_settled_cash(regime: str) -> bool:
-    """Whether buys are sized on settled cash."""
+    """Return whether buys are sized on settled cash."""
     return regime not in {UNGUARDED, ONCE, PDT}
 
 
 def needs_executions(regime: str) -> bool:
-    """Whether the regime counts from executions, so that the broker has to be asked for them."""
+    """Return whether the regime needs the broker's executions."""
     return regime not in {UNGUARDED, ONCE}
 
 
 def window_start(now: datetime, calendar: MarketCalendar) -> datetime:
-    """From when on executions count."""
+    """Return the time from which executions count."""
     session = calendar.session_of(now)
     rule = day_trade_rule(session.day)
     first = window(session.day, rule.sessions if rule else 2, calendar)[0]
     return calendar.session_before(first).closes_at
 
 
-def _once(question: Question) -> _Answer:
-    session = question.session
-    executed = ExecutedSession.objects.filter(account_id=question.account_pk, session_date=session.day)
+def _once(query: _Query) -> _Answer:
+    session = query.session
+    executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
     executions = tuple(
         PDTExecutionInfo(
             run_id=row.run.run_id, session_date=row.session_date.isoformat(), first_order_at=row.first_order_at
         )
-        for row in executed.exclude(run_id=question.exclude_run).select_related("run")
+        for row in executed.exclude(run_id=query.exclude_run).select_related("run")
     )
     if not executions:
         return _Answer(f"No rebalance was executed in the session of {session.day}.")
-    again = question.calendar.session_after(session.day)
-    label = dict(Account.TradeGuard.choices).get(question.regime, question.regime)
+    again = query.calendar.session_after(session.day)
+    label = dict(Account.TradeGuard.choices).get(query.regime, query.regime)
     return _Answer(
-        f"The account was rebalanced in the session of {session.day} (run {executions[-1].run_id}), and its "
-        f"trade guard ({label}) allows one a session. It may trade again from {question.resume_at(again)}.",
+        f"PDT protection: the account was already rebalanced in the session of {session.day} (run "
+        f"{executions[-1].run_id}). Its trade guard ({label}) allows one rebalance per session. "
+        f"It can trade again from {query.resume_at(again)}.",
         again,
         executions,
     )
 
 
-def _pdt(question: Question) -> _Answer:
-    session = question.session
+def _pdt(query: _Query) -> _Answer:
+    session = query.session
     rule = day_trade_rule(session.day)
     if rule is None:
-        return _Answer("No broker may hold an account to the pattern day trader rule any more.")
-    trades = _trades(question, rule.sessions)
+        return _Answer("The pattern day trader (PDT) rule is no longer in force.")
+    trades = _trades(query, rule.sessions)
     counts = day_trades(trades)
     used = sum(counts.values())
     most = rule.day_trades - 1
     if used > most:
-        again = question.calendar.session_after(session.day)
-        while _in_window(counts, again.day, rule.sessions, question.calendar) > most:
-            again = question.calendar.session_after(again.day)
-        words = f"{used} day trades were made in {rule.sessions} sessions, and {most} are allowed."
-        return _Answer(f"{words} It may trade again from {question.resume_at(again)}.", again)
-    would = sorted(bought_in(trades, session.day) & set(question.sells))
-    if used + len(would) > most:
-        again = question.calendar.session_after(session.day)
+        again = query.calendar.session_after(session.day)
+        while _in_window(counts, again.day, rule.sessions, query.calendar) > most:
+            again = query.calendar.session_after(again.day)
         return _Answer(
-            f"Selling {', '.join(would)}, bought in this session, would make {used + len(would)} day trades in "
-            f"{rule.sessions} sessions; {most} are allowed. It is planned anew on {question.resume_at(again)}.",
+            f"PDT protection: the account made {used} day trades in {rule.sessions} sessions; {most} are allowed. "
+            f"It can trade again from {query.resume_at(again)}.",
             again,
         )
-    return _Answer(f"{used} of {most} day trades used.")
+    would = sorted(bought_in(trades, session.day) & set(query.sells))
+    if used + len(would) > most:
+        again = query.calendar.session_after(session.day)
+        return _Answer(
+            f"PDT protection: selling {', '.join(would)}, bought in this session, would make {used + len(would)} day "
+            f"trades in {rule.sessions} sessions; {most} are allowed. The next possible time is "
+            f"{query.resume_at(again)}.",
+            again,
+        )
+    return _Answer(f"{used} of {most} allowed day trades used.")
 
 
-def _cash(question: Question) -> _Answer:
-    first = _unsettled_from(question.session, question.calendar)
-    trades = executed_since(question.account_pk, first, question.calendar)
-    held = sorted(bought_with_unsettled_money(trades, first) & set(question.sells))
+def _cash(query: _Query) -> _Answer:
+    first = _unsettled_from(query.session, query.calendar)
+    trades = executed_since(query.account_pk, first, query.calendar)
+    held = sorted(bought_with_unsettled_money(trades, first) & set(query.sells))
     if not held:
-        return _Answer("Nothing is sold that unsettled money may have paid for; buys are sized on settled cash.")
-    again = question.calendar.session_after(question.session.day)
+        return _Answer("No sell of a position that unsettled cash may have paid for. Buys are sized on settled cash.")
+    again = query.calendar.session_after(query.session.day)
     return _Answer(
-        f"{', '.join(held)} may have been bought with money that has not settled, and is not sold before it has. "
-        f"It is planned anew on {question.resume_at(again)}.",
+        f"{', '.join(held)} may have been bought with unsettled cash and cannot be sold before it has settled. "
+        f"The next possible time is {query.resume_at(again)}.",
         again,
     )
 
 
-def _trades(question: Question, sessions: int) -> list[Trade]:
-    first = window(question.session.day, sessions, question.calendar)[0]
-    return executed_since(question.account_pk, first, question.calendar)
+def _trades(query: _Query, sessions: int) -> list[Trade]:
+    first = window(query.session.day, sessions, query.calendar)[0]
+    return executed_since(query.account_pk, first, query.calendar)
 
 
-def _day_trades_used(question: Question) -> int | None:
-    rule = day_trade_rule(question.session.day)
-    return sum(day_trades(_trades(question, rule.sessions)).values()) if rule else None
+def _day_trades_used(query: _Query) -> int | None:
+    rule = day_trade_rule(query.session.day)
+    return sum(day_trades(_trades(query, rule.sessions)).values()) if rule else None
 
 
 def _in_window(counts: dict[date, int], day: date, sessions: int, calendar: MarketCalendar) -> int:
@@ -203,5 +211,5 @@ def _in_window(counts: dict[date, int], day: date, sessions: int, calendar: Mark
 
 
 def _unsettled_from(session: Session, calendar: MarketCalendar) -> date:
-    """The first session whose sales have not settled in the given one: with T+1 that one itself."""
+    """Return the first session whose sales have not settled in the given one; with T+1, the given one itself."""
     return window(session.day, settlement_sessions(session.day), calendar)[0]

@@ -1,4 +1,4 @@
-"""The rules by their dates. A rule that ends or changes is a new line here, and no new code."""
+"""Day trade and settlement rules by date. When a rule ends or changes, add a row; no code changes."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,18 +6,18 @@ from datetime import date
 
 @dataclass(frozen=True)
 class DayTradeRule:
-    """Most day trades in a window of sessions, on the days on which a broker may hold an account to it."""
+    """Pattern day trader rule: `day_trades` within `sessions` make a pattern. Brokers may apply it on these days."""
 
     first_day: date
     last_day: date
-    day_trades: int  # so many make a pattern
+    day_trades: int
     sessions: int
     source: str
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """After how many sessions the money of a sale is there."""
+    """Number of sessions until a sale settles."""
 
     first_day: date
     sessions: int
@@ -35,10 +35,10 @@ SETTLEMENTS = (
 
 
 def day_trade_rule(day: date) -> DayTradeRule | None:
-    """The rule that a broker may apply on the day."""
+    """Return the rule that a broker may apply on the day."""
     return next((rule for rule in DAY_TRADE_RULES if rule.first_day <= day <= rule.last_day), None)
 
 
 def settlement_sessions(day: date) -> int:
-    """After how many sessions a sale of the day settles."""
+    """Return the number of sessions until a sale of the day settles."""
     return [rule.sessions for rule in SETTLEMENTS if rule.first_day <= day][-1]
