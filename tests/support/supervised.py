@@ -68,7 +68,7 @@ def _work_once(place, count):
     from accounts.models import BrokerConnection
     from trading import tasks
     from trading.journal.claims import has_ready_runs, requeue_due_runs
-    from trading.models import Notification
+    from trading.models import Delivery
 
     requeue_due_runs()
     slots = list(BrokerConnection.objects.order_by("pk").values_list("pk", flat=True))
@@ -77,7 +77,7 @@ def _work_once(place, count):
     for pk in slots[turn:] + slots[:turn]:
         if has_ready_runs(pk) and tasks.advance(pk) == "worked":
             worked = True
-    if Notification.objects.filter(state="pending").exists():
+    if Delivery.objects.filter(state="pending").exists():
         tasks.deliver_notifications()
     return worked
 

@@ -19,6 +19,6 @@ async def alert(title: str, message: str) -> None:
     """Log an alert, and notify the operators unless they were notified of it within `REPEAT_AFTER`."""
     logger.critical("%s. %s", title, message)
     try:
-        await sync_to_async(notify_operators)(NotificationKind.FAILURE, title, message, quiet=REPEAT_AFTER)
+        await sync_to_async(notify_operators)(NotificationKind.FAILURE, title, message, min_interval=REPEAT_AFTER)
     except db.Error:
         logger.exception("The outbox cannot be written. The alert above was not sent.")

@@ -17,7 +17,7 @@ from trading.listener.connection import AblyConnection, KeyRefused
 from trading.listener.intake import Intake
 from trading.listener.status import CONNECTING, REFUSED, WAITING, Status
 from trading.monitoring.listener_report import STOPPED, ListenerReport
-from trading.schedule.sweeper import beat, sweep
+from trading.schedule.sweeper import record_heartbeat, sweep
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -159,7 +159,7 @@ class Listener:
         report = self.status.report(self._intake.waiting)
         await self._report_outage(report)
         try:
-            await sync_to_async(beat)(self.status.name, "listener", **report.model_dump(mode="json"))
+            await sync_to_async(record_heartbeat)(self.status.name, "listener", **report.model_dump(mode="json"))
         except db.Error:
             logger.exception("The heartbeat could not be written")
             await sync_to_async(db.connections.close_all)()

@@ -15,14 +15,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from trading.models import (
-    Notification,
-    NotificationState,
+    Delivery,
+    DeliveryState,
     Order,
     RebalanceRun,
     RunState,
     StrategyEvent,
     TradingControl,
-    WebhookDelivery,
 )
 from trading.monitoring.status import broker_health, heartbeats_of, listener_health, queue_health
 
@@ -50,8 +49,9 @@ class InstallationCollector(Collector):
         yield _by_state("events", "Events by state", StrategyEvent.objects.all())
         yield _gauge("run_oldest_queued_seconds", "Age of the oldest queued run, in seconds", _oldest_queued_seconds())
         pending = GaugeMetricFamily("rebalancer_outbox_pending", "Pending messages by outbox", labels=["outbox"])
-        for name, outbox in (("notifications", Notification), ("webhooks", WebhookDelivery)):
-            pending.add_metric([name], outbox.objects.filter(state=NotificationState.PENDING).count())
+        deliveries = Delivery.objects.filter(state=DeliveryState.PENDING)
+        for name, to_webhooks in (("notifications", False), ("webhooks", True)):
+            pending.add_metric([name], deliveries.filter(webhook__isnull=not to_webhooks).count())
         yield pending
         broker = broker_health()
         yield _gauge(

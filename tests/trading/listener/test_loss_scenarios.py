@@ -11,7 +11,7 @@ from tests.support.listening import QUICK, Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
 from tests.trading.listener.conftest import REBALANCE
 from trading.models import Notification, ProcessHeartbeat, RebalanceRun
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 PREVIEW = '{"exec":"print-rebalance"}'
 
@@ -97,7 +97,7 @@ def test_heartbeat_of_a_stale_connection_reports_the_problem(ably, blend, fault)
 
 @pytest.fixture
 def a_worker(transactional_db):
-    beat("worker:test:1", "worker")
+    record_heartbeat("worker:test:1", "worker")
 
 
 def test_healthz_is_ok_only_while_events_are_received(ably, blend, a_worker, client, settings):
@@ -117,7 +117,9 @@ def test_healthz_is_ok_only_while_events_are_received(ably, blend, a_worker, cli
     row = ProcessHeartbeat.objects.get(kind="listener")
     since = (timezone.now() - timedelta(minutes=2)).isoformat()
     unhealthy = [one | {"problem_since": since} for one in row.details["channels"]]
-    beat(row.name, "listener", **row.details | {"state": "listening", "problem_since": None, "channels": unhealthy})
+    record_heartbeat(
+        row.name, "listener", **row.details | {"state": "listening", "problem_since": None, "channels": unhealthy}
+    )
     assert health() == (503, f"{len(unhealthy)} of {len(unhealthy)} channels unhealthy")
     ProcessHeartbeat.objects.filter(pk=row.pk).update(at=timezone.now() - timedelta(seconds=31))
     assert health() == (503, "no heartbeat")

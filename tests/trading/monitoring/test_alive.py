@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from trading import tasks
 from trading.models import ProcessHeartbeat
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db
 HOST = socket.gethostname()
@@ -17,7 +17,7 @@ HOST = socket.gethostname()
 
 @pytest.mark.parametrize("kind", ["worker", "listener"])
 def test_alive_with_a_recent_heartbeat_is_healthy(kind, capsys):
-    beat(f"{kind}:{HOST}:17", kind)
+    record_heartbeat(f"{kind}:{HOST}:17", kind)
     call_command("alive", kind)
     assert f"{kind} on {HOST}: healthy" in capsys.readouterr().out
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(minutes=5))
@@ -35,8 +35,8 @@ def test_healthz_with_plain_qcluster_uses_the_interval_of_its_sweeps(client):
 
 
 def test_alive_with_a_worker_of_another_host_is_unhealthy():
-    beat("worker:another-host:17", "worker")
-    beat(f"listener:{HOST}:18", "listener")
+    record_heartbeat("worker:another-host:17", "worker")
+    record_heartbeat(f"listener:{HOST}:18", "listener")
     with pytest.raises(CommandError, match="UNHEALTHY"):
         call_command("alive", "worker")
 

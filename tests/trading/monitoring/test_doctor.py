@@ -18,10 +18,10 @@ from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.actions.kill_switch import set_paused
 from trading.journal.leases import claim_lease, has_live_lease
-from trading.models import Notification, ScheduleEntry
+from trading.models import Delivery, Notification, ScheduleEntry
 from trading.monitoring.doctor.registry import CHECKS, examine
 from trading.queue.schedules import sync_schedules
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def healthy(make_account):
     """An account at the simulated broker, and a worker."""
     sync_schedules()
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     return make_account()
 
 
@@ -89,7 +89,7 @@ def test_doctor_with_an_unknown_check_exits_with_2(healthy):
 
 
 def no_worker(settings):
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     from trading.models import ProcessHeartbeat
 
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(hours=1))
@@ -126,8 +126,9 @@ def unsupported_channel(settings):
 
 def overdue_message(settings):
     settings.NOTIFICATION_URLS = (SecretStr("json://127.0.0.1:9/"),)
-    Notification.objects.create(kind="failure", title="x", body="x")
-    Notification.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    message = Notification.objects.create(kind="failure", title="x", body="x")
+    message.deliveries.create(channel="NOTIFICATION_URLS 1")
+    Delivery.objects.update(created_at=timezone.now() - timedelta(hours=1))
 
 
 def unknown_calendar(settings):

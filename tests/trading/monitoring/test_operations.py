@@ -18,6 +18,7 @@ from trading.common.log_context import log_context
 from trading.journal.retention import delete_expired
 from trading.models import (
     AccountValue,
+    Delivery,
     ExecutedSession,
     Fill,
     Notification,
@@ -29,7 +30,7 @@ from trading.models import (
 )
 from trading.models.run_documents import ExecCommand
 from trading.monitoring.doctor.registry import examine
-from trading.schedule.sweeper import beat
+from trading.schedule.sweeper import record_heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,7 +48,7 @@ def test_metrics_report_the_rows_without_names(client, make_account):
     account = make_account()
     carry_out(account)
     queue(account)
-    beat("worker:a", "worker")
+    record_heartbeat("worker:a", "worker")
     found = gauges(client.get("/metrics"))
     assert (found["workers",], found["runs", "completed"], found["runs", "queued"]) == (1, 1, 1)
     assert (found["orders", "filled"], found["events", "accepted"], found["trading_paused",]) == (2, 2, 0)
@@ -79,12 +80,12 @@ def test_metrics_without_a_configured_token_refuse_an_empty_one(client):
 
 
 def test_healthz_reports_queue_and_broker_ages_without_names(client, make_account, settings):
-    beat("worker:a", "worker")
+    record_heartbeat("worker:a", "worker")
     account = make_account()
     before = client.get("/healthz").json()
     assert before["broker"] == {"answered_seconds_ago": None, "slots_in_use_elsewhere": 0}
     carry_out(account)
-    beat("worker:a", "worker")  # on a busy machine the heartbeat may be too old by now
+    record_heartbeat("worker:a", "worker")  # on a busy machine the heartbeat may be too old by now
     answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json()["broker"]["answered_seconds_ago"] < 60
@@ -93,9 +94,11 @@ def test_healthz_reports_queue_and_broker_ages_without_names(client, make_accoun
 
 
 def test_healthz_with_a_heartbeat_of_another_version_returns_503_and_pages_work(admin_client):
-    beat("worker:a", "worker")
+    record_heartbeat("worker:a", "worker")
     channel = {"name": "blend", "state": "attached", "maybe_lost": ""}
-    beat("listener:a:1", "listener", host="a", pid=1, state="listening", trouble_since=None, channels=[channel])
+    record_heartbeat(
+        "listener:a:1", "listener", host="a", pid=1, state="listening", trouble_since=None, channels=[channel]
+    )
     assert admin_client.get("/healthz").status_code == 503
     assert gauges(admin_client.get("/metrics"))["listener_up",] == 0
     assert [finding.status for finding in examine(["listener"])] == ["problem"]
@@ -138,7 +141,7 @@ def history(make_account, settings):
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     run = carry_out(account, approved=preview)
     assert (run.state, run.approved_preview) == ("completed", preview)
-    Notification.objects.update(state="sent")
+    Delivery.objects.update(state="sent")
     return run
 
 
@@ -164,7 +167,8 @@ def unknown_order(run):
 
 
 def pending_message(run):
-    Notification.objects.create(run=run, kind="failure", title="x", body="x")
+    message = Notification.objects.create(run=run, kind="failure", title="x", body="x")
+    message.deliveries.create(channel="x")
 
 
 @pytest.mark.parametrize("make_unfinished", [needs_attention, unknown_order, pending_message])

@@ -13,7 +13,7 @@ from django_q import cluster
 
 from trading.queue import shutdown
 from trading.queue.sentinel import CRASHED, CrashOnlySentinel
-from trading.schedule.sweeper import beat, sweep
+from trading.schedule.sweeper import record_heartbeat, sweep
 
 WATCH_SECONDS = 0.5
 
@@ -47,7 +47,7 @@ def _sweep_until(stopping: threading.Event) -> None:
     name = f"worker:{socket.gethostname()}:{os.getpid()}"
     while not stopping.is_set():
         try:
-            beat(name, "worker", pid=os.getpid(), host=socket.gethostname())
+            record_heartbeat(name, "worker", pid=os.getpid(), host=socket.gethostname())
             sweep()
         except DatabaseError:
             cluster.logger.exception("The sweep failed. It will be repeated.")

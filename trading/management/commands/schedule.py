@@ -10,7 +10,7 @@ from accounts.models import Account
 from trading.errors import Refused
 from trading.management.lookup import USAGE, find_account
 from trading.models import ScheduleEntry
-from trading.schedule.entries import clear_schedule, line, open_entries, schedule_account, unschedule_account
+from trading.schedule.entries import clear_schedule, entry_text, schedule_account, unschedule_account
 
 REFUSED = 3
 
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         elif options["action"] == "clear":
             removed = unschedule_account(account) if account is not None else clear_schedule()
             self.stderr.write(f"Removed schedule entries: {removed}.")
-        entries = open_entries().filter(account=account) if account is not None else open_entries()
+        entries = ScheduleEntry.open_entries()
+        if account is not None:
+            entries = entries.filter(account=account)
         self._print(list(entries), as_json=options["json"])
 
     @staticmethod
@@ -60,7 +62,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([_as_json(entry) for entry in entries]))
             return
         for entry in entries:
-            self.stdout.write(line(entry))
+            self.stdout.write(entry_text(entry))
         if not entries:
             self.stdout.write("Nothing is scheduled.")
         if not settings.SCHEDULER_ENABLED:

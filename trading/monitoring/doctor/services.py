@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from accounts.models import Strategy
 from trading.errors import RunFailed
-from trading.models import Notification, NotificationState
+from trading.models import Delivery, DeliveryState
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.monitoring.status import listener_health
-from trading.notify.deliver import targets
+from trading.notify.channels import channels
 from trading.planning.allocations import AllocationsClient
 
 ALLOCATIONS_TIMEOUT_SECONDS = 10.0
@@ -64,13 +64,13 @@ def listener() -> Iterator[Finding]:
             yield problem(f"Messages of {channel.name} may be lost: {channel.gap}.", to_do)
         if not health.problems and not gaps:
             ping = f", ping {report.ping_ms:.0f} ms" if report.ping_ms is not None else ""
-            channels = f"{len(report.channels)} channels, {health.unhealthy_channels} unhealthy"
-            yield ok(f"{health.listener}: {report.state}{ping}; {channels}.")
+            summary = f"{len(report.channels)} channels, {health.unhealthy_channels} unhealthy"
+            yield ok(f"{health.listener}: {report.state}{ping}; {summary}.")
 
 
 def notifications() -> Iterator[Finding]:
     """Check the configured notification channels and the outbox."""
-    urls = targets()
+    urls = [channel.url for channel in channels()]
     if not urls:
         yield off(
             "No notification channel is configured. To be notified of failures, set USER_NOTIFICATIONS_ENABLED and "
@@ -84,10 +84,8 @@ def notifications() -> Iterator[Finding]:
         return
     yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
-    overdue = Notification.objects.filter(state=NotificationState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
-    abandoned = Notification.objects.filter(
-        state=NotificationState.ABANDONED, created_at__gte=now - ABANDONED_WITHIN, attempts__gt=1
-    ).count()
+    overdue = Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
+    abandoned = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - ABANDONED_WITHIN).count()
     if overdue or abandoned:
         message = f"Overdue messages: {overdue}. Abandoned in the last 24 hours: {abandoned}."
         yield problem(message, "See the log for the channel's response. The admin lists the messages.")
