@@ -166,7 +166,7 @@ RUN_ERRORS = {
     "preview_superseded": "A newer preview or run has replaced the preview.",
     "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
     "preview_blocked": "A guard of the preview failed.",
-    "plan_digest_mismatch": "The approved plan is not the stored plan. Make a new preview.",
+    "plan_hash_mismatch": "The approved plan is not the stored plan. Make a new preview.",
     "already_executed": "The preview was executed before.",
     "nothing_to_trade": "The plan has no orders.",
     "not_permitted": "The user does not have the permission. Contact an administrator.",

@@ -11,6 +11,7 @@ CODES = {
     "slot_is_busy": "connection_busy",
     "finding_does_not_fit": "inconsistent_resolution",
     "settled_by_hand": "resolved_manually",
+    "plan_digest_mismatch": "plan_hash_mismatch",
 }
 PERMISSION = ("settle_order", "resolve_order")
 

@@ -92,7 +92,7 @@ class RebalanceRun(models.Model):
     )
     guards = models.JSONField(default=list, help_text="Result of each guard.")
     result = models.JSONField(default=dict, help_text="Result of the calculator.")
-    plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_hash")
+    plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_digest")
     plan_expires_at = models.DateTimeField(null=True, blank=True)
     warnings = models.JSONField(default=list)
     report = models.JSONField(default=dict, help_text="Outcome of the run.")

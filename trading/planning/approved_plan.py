@@ -40,7 +40,7 @@ def match_approved(
         )
     result = TradeCalculationResult.model_validate(approved.result)
     if result.plan.digest != approved.digest:
-        raise Refused("plan_digest_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}")
+        raise Refused("plan_hash_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}")
     if approved.targets != as_json(fresh.targets):
         raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
     if held_shares(AccountSnapshot.model_validate(approved.snapshot)) != held_shares(fresh.snapshot):

@@ -49,7 +49,7 @@ def test_another_plan_is_not_sent(make_account, call):
     assert caller.post(f"/runs/{run_id}/execute", {"plan_hash": "0" * 64})[1]["code"] == "preview_superseded"
     work(run_id)
     status, answer = caller.post(f"/runs/{run_id}/execute", {"plan_hash": "0" * 64})
-    assert (status, answer["code"]) == (409, "plan_digest_mismatch")
+    assert (status, answer["code"]) == (409, "plan_hash_mismatch")
     assert caller.post(f"/runs/{run_id}/execute", {"plan_hash": "short"})[1]["code"] == "request_invalid"
     assert not SimulatedOrder.objects.exists()
 

@@ -105,7 +105,7 @@ def test_with_what_is_there_every_call_comes_to_its_end(there, make):
         for_examples(operation, lambda case, data: counted.update([send(said(case, data, there), token)]))  # noqa: B023
     wanted = {name: 202 if name in SCOPES else 200 for name in answers}
     assert {name: status for name, status in wanted.items() if (status, None) not in answers[name]} == {}, answers
-    assert (409, "plan_digest_mismatch") in answers["execute"], answers
+    assert (409, "plan_hash_mismatch") in answers["execute"], answers
 
 
 def said(case, data, there):
