@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from accounts.models import Account
-from trading.models import RebalanceRun, ScheduleEntry, StrategyEvent
+from trading.models import Delivery, RebalanceRun, ScheduleEntry, StrategyEvent
 
 register = template.Library()
 
