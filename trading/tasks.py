@@ -11,7 +11,7 @@ from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
-from trading.notify import deliver, webhooks
+from trading.notify import deliver
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox, wake_slot
@@ -47,13 +47,13 @@ def sweep() -> int:
     """
     if not shutdown.is_qworker():
         host = socket.gethostname()
-        sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
+        sweeper.record_heartbeat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
 
 
-def settle_left_behind() -> int:
+def recover_open_orders() -> int:
     """Look up open orders of ended runs in the broker's records, and resolve them."""
-    return open_order_recovery.settle_left_behind()
+    return open_order_recovery.recover_orphaned_orders()
 
 
 def market_open() -> int:
@@ -72,5 +72,5 @@ def check_readiness(connection_id: int, due_at: str) -> str:
 
 
 def deliver_notifications() -> int:
-    """Deliver the notifications and webhooks that are due."""
-    return deliver.deliver_due() + webhooks.deliver_due()
+    """Send the deliveries that are due."""
+    return deliver.deliver_due()

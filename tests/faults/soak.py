@@ -33,7 +33,7 @@ QUICK_FAULTS = (
 SLOW_FAULTS = (*QUICK_FAULTS, ("PARTIAL", {"number": 0.5}), ("SUPPRESSED_UPDATE", {"times": 2}), ("CANCEL_IGNORED", {}))
 """With those that an order's deadline ends."""
 POINTS_OF_A_RUN = (
-    "lease_claimed", "claim_written", "run_taken_up", "settled", "planned", "orders_committed", "submitting_written",
+    "lease_claimed", "claim_written", "run_started", "orders_resolved", "planned", "orders_committed", "submitting_written",
     "submitting_committed", "before_send", "sent", "result_written", "acknowledged", "fill_written",
     "cancel_requested", "order_ended", "sells_done", "buys_done", "reported", "end_written", "lease_released",
 )  # fmt: skip

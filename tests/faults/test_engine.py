@@ -21,7 +21,7 @@ from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.matching_engine import set_position, take_order
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
 from tests.support.makers import carry_out, held, policy, queue
-from trading.engine.open_order_recovery import recover_run
+from trading.engine.open_order_recovery import recover_run_orders
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
@@ -71,10 +71,10 @@ def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
 @on_postgres
 def test_clocks_that_differ_raise_an_alarm_once(make_account):
     make_account()
-    assert sweeper.watch_clocks() < 2
+    assert sweeper.check_clock() < 2
     with time_machine.travel(timezone.now() + timedelta(seconds=30)):
-        assert sweeper.watch_clocks() > 25
-        sweeper.watch_clocks()
+        assert sweeper.check_clock() > 25
+        sweeper.check_clock()
     assert Notification.objects.get().title.startswith("Clock of ")
 
 
@@ -185,15 +185,15 @@ def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_ac
 
 
 def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypatch):
-    from trading.tasks import settle_left_behind
+    from trading.tasks import recover_open_orders
 
     monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
     run = carry_out(make_account(policy=policy(order_timeout_seconds=5)))
-    assert settle_left_behind() == 1
+    assert recover_open_orders() == 1
     SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
-    assert settle_left_behind() == 0
+    assert recover_open_orders() == 0
     assert run.orders.get(symbol="SPY").state == "cancelled"
 
 
@@ -239,7 +239,7 @@ def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(ma
 
 def settle_in_a_thread(run):
     try:
-        return recover_run(run)
+        return recover_run_orders(run)
     finally:
         connection.close()
 

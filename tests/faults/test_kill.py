@@ -103,7 +103,7 @@ def test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes(ri
 
 def test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along(rig, workers):
     for _ in range(9):
-        rig.arm(FailPoint.RUN_TAKEN_UP, account="K-deadly")
+        rig.arm(FailPoint.RUN_STARTED, account="K-deadly")
     deadly, beside = rig.event("K-deadly"), rig.event("K-beside")
     run = rig.ended(deadly)
     assert (run["state"], run["code"]) == ("needs_attention", "too_many_attempts")

@@ -29,7 +29,7 @@ from trading.queue.wake import wake_slot
 logger = logging.getLogger("rebalancer.trading")
 
 
-def recover_run(run: RebalanceRun) -> list[OrderView]:
+def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
     """Brings the unsettled orders of a run that has ended to what the broker's records say.
 
     Returns:
@@ -39,12 +39,12 @@ def recover_run(run: RebalanceRun) -> list[OrderView]:
         BrokerError: the broker cannot be asked now; nothing has changed.
         BlockingIOError: another process works the slot; try again in a moment.
     """
-    with slot_held(run.connection_id, "reconcile") as lease:
+    with slot_lease(run.connection_id, "reconcile") as lease:
         return asyncio.run(_settle_run(run, lease))
 
 
 @contextmanager
-def slot_held(connection_id: int, purpose: str) -> Iterator[Lease]:
+def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
     """The slot's lease until the end of the block; then whoever waits for the slot is woken.
 
     Raises:
@@ -61,22 +61,22 @@ def slot_held(connection_id: int, purpose: str) -> Iterator[Lease]:
             wake_slot(connection_id)
 
 
-def left_behind() -> list[RebalanceRun]:
+def ended_runs_with_open_orders() -> list[RebalanceRun]:
     """Runs that have ended with orders that may be alive."""
     runs = RebalanceRun.objects.filter(orders__state__in=OrderState.open_states()).exclude(state=RunState.RUNNING)
     return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
 
 
-def settle_left_behind() -> int:
+def recover_orphaned_orders() -> int:
     """Looks for all orders that ended runs have left behind, by itself; what cannot be settled now is logged.
 
     Returns:
         How many orders are still not settled.
     """
     unsettled = 0
-    for run in left_behind():
+    for run in ended_runs_with_open_orders():
         try:
-            unsettled += sum(not order.is_resolved for order in recover_run(run))
+            unsettled += sum(not order.is_resolved for order in recover_run_orders(run))
         except (BrokerError, LeaseLost, BlockingIOError) as trouble:
             logger.warning("Orders of run %s could not be looked for: %s", run.run_id, trouble)
             unsettled += 1

@@ -57,7 +57,7 @@ class PreTradeSteps:
         incomplete = [order for order in before.orders if order.is_resolved and not order.fills_complete]
         await run_concurrently(*(self._phase.asked(order) for order in incomplete))
         await run_concurrently(*(self._reconciler.settle(order) for order in before.orphaned_orders))
-        reached(FailPoint.SETTLED, self._ticket.account_id)
+        reached(FailPoint.ORDERS_RESOLVED, self._ticket.account_id)
 
     async def _settle(self, order: OrderView) -> OrderView:
         self._desk.watch(order.client_order_id)

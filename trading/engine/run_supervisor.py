@@ -62,7 +62,7 @@ class RunSupervisor:
         journal = RunJournal(self._scribe, run.pk)
         with log_context(run.account.account_id, run.strategy_name, run.run_id):
             logger.info("%s %s started", run.get_mode_display(), run.run_id)
-            reached(FailPoint.RUN_TAKEN_UP, run.account.account_id)
+            reached(FailPoint.RUN_STARTED, run.account.account_id)
             try:
                 await self._attempts(run, journal)
             except (LeaseLost, OperationalError, InterfaceError):

@@ -13,7 +13,7 @@ SCHEDULES = {
     # `qworker` sweeps more often; this task is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
     # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
-    "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
+    "recover open orders": ("trading.tasks.recover_open_orders", Schedule.MINUTES, 5),
     # Only a hint: the rows and the calendar decide which accounts start, and whether there is a session.
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
     # Does nothing until a session has closed; frequent, so that a missed close is valued soon.

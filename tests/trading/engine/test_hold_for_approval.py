@@ -57,8 +57,8 @@ def test_an_event_beyond_the_limit_is_held_and_people_are_told(account, trader, 
 
 def test_a_person_sends_exactly_the_plan_that_is_held_once(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
-    approved = execute_preview(run, trader, digest=run.plan_hash)
-    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_hash) == approved
+    approved = execute_preview(run, trader, plan_hash=run.plan_hash)
+    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, plan_hash=run.plan_hash) == approved
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert (approved.state, approved.plan_hash) == ("completed", run.plan_hash), approved.error_message
@@ -70,10 +70,10 @@ def test_what_is_too_old_is_previewed_anew_and_can_be_sent_then(account, trader)
     RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
     with pytest.raises(Refused) as refused:
-        execute_preview(run, trader, digest=run.plan_hash)
+        execute_preview(run, trader, plan_hash=run.plan_hash)
     assert refused.value.code == "preview_expired"
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
-    approved = execute_preview(preview, trader, digest=preview.plan_hash)
+    approved = execute_preview(preview, trader, plan_hash=preview.plan_hash)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert approved.state == "completed", approved.error_message
@@ -84,7 +84,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
     until = f"{run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
-    link = f"See the plan and send it, until {until}: https://rebalancer.test{address}"
+    link = f"Review and submit the plan until {until}: https://rebalancer.test{address}"
     assert link in Notification.objects.get(run=run).body.splitlines()
     login = client.get(address, follow=True)
     assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]
@@ -93,7 +93,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
     assert 'id="submit-orders"' in page.content.decode()
     RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
-    assert "older than its quotes may be" in late
+    assert "quotes of the preview are too old" in late
     assert "New preview" in late
     assert 'id="submit-orders"' not in late
 
@@ -101,7 +101,7 @@ def test_the_message_leads_through_the_login_to_the_plan_and_says_until_when(acc
 def test_nobody_without_the_right_approves(account):
     run = carry_out(account, source=EventSource.SCHEDULE)
     with pytest.raises(Refused) as refused:
-        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_hash)
+        execute_preview(run, User.objects.create_user("vera"), plan_hash=run.plan_hash)
     assert refused.value.code == "not_permitted"
 
 
@@ -121,7 +121,7 @@ def test_a_plan_on_targets_that_nobody_has_touched_for_long_waits_for_a_person(m
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert "Needs approval:" in page and "The targets are from " in page
-    approved = execute_preview(run, trader, digest=run.plan_hash)
+    approved = execute_preview(run, trader, plan_hash=run.plan_hash)
     work_slot(approved.connection_id)
     approved.refresh_from_db()
     assert approved.state == "completed", approved.error_message
