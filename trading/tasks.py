@@ -10,7 +10,7 @@ from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.leases import has_live_lease
-from trading.notify import deliver, webhooks
+from trading.notify import deliver
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox
@@ -43,12 +43,12 @@ def sweep() -> int:
     """
     if not shutdown.is_qworker():
         host = socket.gethostname()
-        sweeper.beat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
+        sweeper.record_heartbeat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
 
 
 def recover_open_orders() -> int:
-    """Resolve open orders of ended runs from the broker's records."""
+    """Look up open orders of ended runs in the broker's records, and resolve them."""
     return open_order_recovery.recover_orphaned_orders()
 
 
@@ -68,5 +68,5 @@ def check_readiness(connection_id: int, due_at: str) -> str:
 
 
 def deliver_notifications() -> int:
-    """Deliver the notifications and webhooks that are due."""
-    return deliver.deliver_due() + webhooks.deliver_due()
+    """Send the deliveries that are due."""
+    return deliver.deliver_due()

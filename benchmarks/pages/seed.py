@@ -240,6 +240,7 @@ class Seed:
         """Create the other rows of two years."""
         from trading.models import (
             AuditEntry,
+            Delivery,
             Notification,
             ProcessHeartbeat,
             ScheduledJob,
@@ -249,10 +250,12 @@ class Seed:
 
         run_ids = self._runs().order_by("pk").values_list("pk", flat=True)[:OTHER_ROWS]
         Notification.objects.bulk_create(
-            Notification(
-                kind="success", title=f"Rebalance completed: {pk}", body="All filled.", run_id=pk, state="sent"
-            )
+            Notification(kind="success", title=f"Rebalance completed: {pk}", body="All filled.", run_id=pk)
             for pk in run_ids
+        )
+        Delivery.objects.bulk_create(
+            Delivery(notification_id=pk, channel="NOTIFICATION_URLS 1", state="sent")
+            for pk in Notification.objects.order_by("pk").values_list("pk", flat=True)
         )
         AuditEntry.objects.bulk_create(
             AuditEntry(person="bench", action="approved", subject=f"Preview {pk}") for pk in run_ids

@@ -158,10 +158,10 @@ MATRIX = (
         "Ably: duplicate, reordered, malformed, unknown, huge",
         "one run; bad messages quarantined; the listener continues",
         (
-            f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
-            f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
+            f"{LISTENING}::test_invalid_messages_are_rejected_with_a_notification_and_the_next_is_accepted",
+            f"{LISTENING}::test_only_repeated_live_messages_count_as_duplicates",
             f"{INBOX}::test_receive_older_event_after_a_newer_run_is_superseded",
-            "tests/trading/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
+            "tests/trading/listener/test_stale_connection.py::test_oversized_frame_does_not_cause_repeated_reconnects",
         ),
     ),
     Row(
@@ -179,7 +179,7 @@ MATRIX = (
         "at most one running and one queued run; the last event wins",
         (
             f"{ENGINE}::test_burst_of_events_leaves_one_running_and_the_newest_queued",
-            "tests/trading/listener/test_burst.py::test_a_burst_is_stored_whole_while_the_pages_answer",
+            "tests/trading/listener/test_burst.py::test_burst_is_stored_completely_while_pages_respond",
         ),
     ),
     Row(
@@ -245,9 +245,9 @@ MATRIX = (
         (
             f"{GUARDS}::test_session_of_returns_the_session_in_which_an_order_executes",
             f"{GUARDS}::test_guards_outside_the_session_fail",
-            f"{SCHEDULE}::test_the_time_in_utc_follows_the_clocks_of_new_york",
-            f"{SCHEDULE}::test_a_cluster_that_comes_back_on_sunday_trades_on_monday",
-            f"{SCHEDULE}::test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next_open",
+            f"{SCHEDULE}::test_schedule_account_across_a_clock_change_keeps_new_york_time",
+            f"{SCHEDULE}::test_missed_entry_found_on_sunday_is_scheduled_for_monday",
+            f"{SCHEDULE}::test_run_started_too_late_is_refused_and_scheduled_for_the_next_open",
         ),
     ),
     Row(
@@ -308,13 +308,13 @@ MATRIX = (
         "the other schedules run",
         (
             f"{WORKERS}::test_sync_schedules_removes_every_schedule_that_is_not_in_the_code",
-            f"{SCHEDULE}::test_an_entry_that_breaks_does_not_hold_up_the_others",
+            f"{SCHEDULE}::test_entry_with_an_unexpected_error_does_not_stop_the_others",
         ),
     ),
     Row(
         30,
         "a notification channel is down",
-        "the outbox retries; trading never waits",
-        (f"{OUTBOX}::test_a_channel_that_is_down_is_tried_again_later_each_time_and_given_up_in_the_end",),
+        "its deliveries are retried; other channels and trading do not wait",
+        (f"{OUTBOX}::test_deliver_due_with_one_channel_down_retries_only_that_channel",),
     ),
 )

@@ -35,7 +35,7 @@ def test_nothing_that_is_written_holds_a_secret(new_installation, form):  # noqa
         "print(c.get('/api/accounts', headers={'authorization': 'Bearer rbt_canarycanarycanarycanary'}).content, "
         "c.get('/metrics').content)"
     )
-    site.wait_for(lambda: "notification could not be delivered" in site.logs().lower(), "A delivery that fails")
+    site.wait_for(lambda: "Delivery to NOTIFICATION_URLS 1 failed" in site.logs(), "A delivery that fails")
     written = f"{site.logs()}\n{told.stdout}\n{told.stderr}\n{page}"
     assert len(written) > 2000 and "DEBUG" in written
     assert re.findall(r".{0,40}canary[-._a-z]+.{0,20}", written) == []

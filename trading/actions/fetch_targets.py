@@ -1,4 +1,4 @@
-"""A look at a strategy's targets, as a run would see them, without a run."""
+"""Fetch the targets of a strategy as a run would receive them, without a run."""
 
 import asyncio
 
@@ -8,27 +8,26 @@ from django.db import connections
 
 from accounts.models import Strategy
 from calculator import AllocationItem
-from trading.errors import Refused
+from trading.access.permissions import check_permissions
 from trading.planning.shared_data import SharedTargets
 
 FETCH_PERMISSION = "accounts.preview_account"
-DEADLINE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
-def fetch_now(strategy: Strategy, person: User) -> tuple[AllocationItem, ...]:
-    """Asks the strategy's source for its targets; what it says is kept for the strategy's page.
+def fetch_strategy_targets(strategy: Strategy, user: User) -> tuple[AllocationItem, ...]:
+    """Fetch the strategy's targets from its source and store them for the strategy page.
 
     Raises:
-        Refused: the person has no right to ask.
-        RunFailed: the source has no good answer; the message says why.
+        Refused: the user lacks the permission.
+        RunFailed: the source returned no valid targets; the message contains the reason.
     """
-    if not person.has_perm(FETCH_PERMISSION):
-        raise Refused("not_permitted", "You may not fetch targets. Ask someone with the right to preview.")
+    check_permissions(user, FETCH_PERMISSION, action="fetch targets")
     return asyncio.run(_fetch(strategy))
 
 
 async def _fetch(strategy: Strategy) -> tuple[AllocationItem, ...]:
     try:
-        return await SharedTargets(DEADLINE_SECONDS).of(strategy)
+        return await SharedTargets(TIMEOUT_SECONDS).of(strategy)
     finally:
         await sync_to_async(connections.close_all)()

@@ -1,27 +1,27 @@
-"""The kill switch: of everything, or of one account. What is at the broker already stays as it is."""
+"""The kill switch, for all accounts or for one. Orders already submitted remain active."""
 
 import logging
 
 from django.db import transaction
 
 from accounts.models import Account
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.models import NotificationKind, TradingControl
 
 logger = logging.getLogger("rebalancer.trading")
 
 
 def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -> bool:
-    """Pauses or resumes trading; who did it and why is kept in the history of what was changed.
+    """Pause or resume trading. The change history stores the user and the reason.
 
     Args:
-        account: the account; None means all of them.
-        paused: whether no order may be sent.
-        reason: for people.
-        by: who asks.
+        account: The account; None for all accounts.
+        paused: Whether orders are blocked.
+        reason: The reason, as text for users.
+        by: Who requests it.
 
     Returns:
-        Whether that was a change.
+        Whether the state changed.
     """
     with transaction.atomic():
         if account is not None:
@@ -37,10 +37,9 @@ def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -
         row._change_reason = f"{by}: {reason}"[:100] if reason else by[:100]  # type: ignore[union-attr]  # noqa: SLF001 - django-simple-history's interface
         row.save(update_fields=fields)
         if changed:
-            what = f"account {account.account_id}" if account is not None else "all accounts"
-            words = (
-                f"Trading is {'paused' if paused else 'on again'} for {what}, {by}{f': {reason}' if reason else ''}."
-            )
-            logger.warning("%s", words)
-            notify_operators_now(NotificationKind.WARNING, "Trading paused" if paused else "Trading resumed", words)
+            title = f"Trading {'paused' if paused else 'resumed'}"
+            scope = f"account {account.account_id}" if account is not None else "all accounts"
+            text = f"{title} for {scope}, {by}{f': {reason}' if reason else ''}."
+            logger.warning("%s", text)
+            notify_operators(NotificationKind.WARNING, title, text)
     return changed

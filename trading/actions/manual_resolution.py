@@ -1,4 +1,4 @@
-"""Orders and runs that neither records nor workers could settle: a person does, and says how they know."""
+"""Resolve orders and close runs manually, if neither the broker's records nor a worker could."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from accounts.models import Account
 from brokers.broker_types import Execution
 from brokers.exchange_calendar import NEW_YORK
 from trading.access.audit import note
+from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
 from trading.engine.lease_heartbeat import slot_lease
@@ -26,23 +27,23 @@ from trading.models import Order, OrderState, RebalanceRun, RunState
 from trading.models.run_documents import TradingValue
 
 PERMISSION = "trading.resolve_order"
-NOTHING = "Nothing has changed."
-OPENS = time(9, 30)
+NO_CHANGE = "Nothing was changed."
+MARKET_OPEN = time(9, 30)
 
 
 class Outcome(StrEnum):
-    """What became of an order."""
+    """The outcome of an order."""
 
     FILLED = "filled"
     CANCELLED = "cancelled"
     NEVER_ARRIVED = "never_arrived"
 
 
-class Finding(TradingValue):
-    """What a person has found in the broker's statement.
+class Resolution(TradingValue):
+    """The outcome of an order according to the broker's statement.
 
-    Shares, price (USD) and commission (USD, in all) are of what was filled and is not recorded yet; shares carry no
-    sign. The day is New York's; the one on which the order was sent when it is left out.
+    The unsigned number of shares, the price (USD) and the total commission (USD) are those of fills that are not
+    recorded yet. The day is a New York date; it defaults to the day on which the order was sent.
     """
 
     outcome: Outcome
@@ -51,144 +52,160 @@ class Finding(TradingValue):
     commission_usd: Decimal = Field(default=Decimal(0), ge=0, max_digits=20, decimal_places=8)
     day: date | None = None
 
+    def __str__(self) -> str:
+        if self.outcome != Outcome.FILLED:
+            return self.outcome.replace("_", " ")
+        return (
+            f"{self.shares.normalize():f} filled at {self.price_usd.normalize():f}, "
+            f"commission {self.commission_usd.normalize():f}"
+        )
 
-def may_resolve(person: User) -> bool:
-    """Whether the person may settle orders and close runs."""
-    return person.has_perm(PERMISSION)
+
+def may_resolve(user: User) -> bool:
+    """Whether the user may resolve orders and close runs."""
+    return user.has_perm(PERMISSION)
 
 
 def can_be_resolved(order: Order) -> bool:
-    """Whether the order may be alive while no worker follows it."""
+    """Whether the order is open while its run has ended, so that no worker tracks it."""
     return order.is_open and order.run.is_finished
 
 
 def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
-    """Whether the run needs attention, and none of its orders may be alive any more."""
+    """Whether the run needs attention and none of its orders is open."""
     return run.state == RunState.NEEDS_ATTENTION and not any(order.is_open for order in orders)
 
 
 def resolve_order(
-    order: Order, person: User, finding: Finding, comment: str, *, typed_account_id: str = "", code: str | None = ""
+    order: Order,
+    user: User,
+    resolution: Resolution,
+    comment: str,
+    *,
+    typed_account_id: str = "",
+    code: str | None = "",
 ) -> Order:
-    """Settles one order as a person has found it; its run is closed with it when no other order is open.
+    """Resolve one order manually. Its run is closed if no other order is open.
 
     Args:
-        order: one that may be alive, of a run that has ended.
-        person: who has looked.
-        finding: what the broker's statement says.
-        comment: how they know.
-        typed_account_id: of a live account, its number as the person typed it.
-        code: of a live account, the one-time code; None where the person was checked in another way.
+        order: An open order of a run that has ended.
+        user: The user who checked the broker's statement.
+        resolution: The outcome according to the statement.
+        comment: How the user knows it.
+        typed_account_id: The account number that the user typed; needed for a live account.
+        code: The two-factor code; needed for a live account. None if the user was verified in another way.
 
     Raises:
-        Refused: nothing has changed; the message says why.
+        Refused: nothing was changed; the message contains the reason.
     """
-    comment = _checked(person, order.account, comment)
-    _check_open(order)  # before the slot is asked for: a run that is alive has it
-    message = redact(f"{person.get_username()} has settled it by hand: {comment}")
+    comment = _check_request(user, order.account, comment)
+    _check_open(order)  # before the lease is claimed, because the worker of a run in progress has it
+    message = redact(f"Resolved manually by {user.get_username()}: {comment}")
     try:
-        with _slot(order.run.connection_id) as lease:
-            # As it is now: nobody else changes it while we have the slot.
+        with _lease(order.run.connection_id) as lease:
+            # Read again: no other process changes the order while this one has the lease.
             order = Order.objects.select_related("run", "account").get(pk=order.pk)
             _check_open(order)
-            fill = _fill(order, finding)
-            target = _target(order, finding, fill)
-            confirm_live(order.account, person, typed_account_id, code)
+            fill = _unrecorded_fill(order, resolution)
+            target = _target_state(order, resolution, fill)
+            confirm_live(order.account, user, typed_account_id, code)
             with transaction.atomic():
                 manual.resolve_order(lease, order.pk, target, fill, message)
-                what = f"Account {order.account.account_id}, {order.client_order_id}: {_words(finding)}. {comment}"
-                note("settled an order", f"{order} of run {order.run.run_id}", what, person=person)
+                detail = f"Account {order.account.account_id}, {order.client_order_id}: {resolution}. {comment}"
+                note("resolved an order", f"{order} of run {order.run.run_id}", detail, person=user)
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
                     manual.close_run(lease, order.run_id, message)
     except IllegalTransition as moved:
         raise Refused(
-            "order_already_resolved", f"The order has moved meanwhile; look at it again. {NOTHING}"
+            "order_already_resolved", f"The order has changed in the meantime. {NO_CHANGE} Check it again."
         ) from moved
     order.refresh_from_db()
     return order
 
 
-def close_run(run: RebalanceRun, person: User, comment: str) -> None:
-    """Closes a run that needed attention and has no open orders (any more): a person has looked.
+def close_run(run: RebalanceRun, user: User, comment: str) -> None:
+    """Close a run that needs attention and has no open orders.
 
     Raises:
-        Refused: nothing has changed; the message says why.
+        Refused: nothing was changed; the message contains the reason.
     """
-    comment = _checked(person, run.account, comment)
+    comment = _check_request(user, run.account, comment)
     if run.state != RunState.NEEDS_ATTENTION:
-        raise Refused("run_already_closed", f"Run {run.run_id} does not need attention. {NOTHING}")
+        raise Refused("run_already_closed", f"Run {run.run_id} does not need attention. {NO_CHANGE}")
     if left := _open_orders(run):
-        raise Refused("orders_not_resolved", f"Settle these orders first: {', '.join(map(str, left))}. {NOTHING}")
+        raise Refused("orders_not_resolved", f"Resolve these orders first: {', '.join(map(str, left))}. {NO_CHANGE}")
     try:
-        with _slot(run.connection_id) as lease, transaction.atomic():
-            manual.close_run(lease, run.pk, redact(f"{person.get_username()} has closed the run: {comment}"))
-            note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=person)
+        with _lease(run.connection_id) as lease, transaction.atomic():
+            manual.close_run(lease, run.pk, redact(f"Closed by {user.get_username()}: {comment}"))
+            note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=user)
     except IllegalTransition as moved:
-        raise Refused("run_already_closed", f"Somebody else has closed the run meanwhile. {NOTHING}") from moved
+        raise Refused("run_already_closed", f"Another user has already closed the run. {NO_CHANGE}") from moved
 
 
 @contextmanager
-def _slot(connection_id: int) -> Iterator[Lease]:
+def _lease(connection_id: int) -> Iterator[Lease]:
     try:
-        with slot_lease(connection_id, "by hand") as lease:
+        with slot_lease(connection_id, "manual") as lease:
             yield lease
     except (BlockingIOError, LeaseLost) as busy:
-        raise Refused("connection_busy", f"{busy} {NOTHING}") from busy
+        raise Refused("connection_busy", f"{busy} {NO_CHANGE}") from busy
 
 
-def _checked(person: User, account: Account, comment: str) -> str:
-    if not may_resolve(person):
-        raise Refused("not_permitted", f"You may not settle orders by hand. Ask someone with the right. {NOTHING}")
-    if refusal := code_missing(person, account):
+def _check_request(user: User, account: Account, comment: str) -> str:
+    check_permissions(user, PERMISSION, action="resolve orders and close runs")
+    if refusal := code_missing(user, account):
         raise refusal
     if not comment.strip():
-        raise Refused("comment_missing", f"Say how you know, for those who read it later. {NOTHING}")
+        raise Refused("comment_missing", f"Enter a comment that states how you know the outcome. {NO_CHANGE}")
     return comment.strip()
 
 
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
-        raise Refused("run_not_finished", f"Run {order.run.run_id} has not ended: its worker settles it. {NOTHING}")
+        raise Refused(
+            "run_not_finished",
+            f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}",
+        )
     if not order.is_open:
-        raise Refused("order_already_resolved", f"{order} is {order.state}: there is nothing to settle. {NOTHING}")
+        raise Refused("order_already_resolved", f"{order} is already resolved ({order.state}). {NO_CHANGE}")
 
 
 def _open_orders(run: RebalanceRun) -> list[Order]:
     return list(run.orders.filter(state__in=OrderState.open_states()))
 
 
-def _fill(order: Order, finding: Finding) -> Execution | None:
-    """What was filled and is not recorded, as an execution of the order."""
-    filled = order.booked_shares + finding.shares
+def _unrecorded_fill(order: Order, resolution: Resolution) -> Execution | None:
+    """Return the fill that is not recorded yet as an execution of the order."""
+    filled = order.booked_shares + resolution.shares
     if filled < order.filled_shares:
-        _refuse(f"the broker has reported {order.filled_shares.normalize():f} filled shares: state their price")
+        _refuse(f"the broker has reported {order.filled_shares.normalize():f} filled shares; enter their price")
     if filled > order.shares:
-        _refuse(f"{filled.normalize():f} shares are more than the order is for")
-    if finding.outcome != Outcome.FILLED:
-        if finding.shares:
-            _refuse("what was not filled has no shares")
+        _refuse(f"{filled.normalize():f} filled shares are more than the order has")
+    if resolution.outcome != Outcome.FILLED:
+        if resolution.shares:
+            _refuse("an order that was not filled has no filled shares")
         return None
-    if not finding.shares or not finding.price_usd:
-        _refuse("state the shares that were filled, and their price")
+    if not resolution.shares or not resolution.price_usd:
+        _refuse("enter the filled shares and their price")
     return Execution(
         execution_id=f"by-hand-{order.client_order_id}",
         account_id=order.account.account_id,
         symbol=order.symbol,
-        quantity=-finding.shares if order.is_sell else finding.shares,
-        price_usd=finding.price_usd,
-        commission_usd=finding.commission_usd,
-        executed_at=_executed_at(order, finding.day),
+        quantity=-resolution.shares if order.is_sell else resolution.shares,
+        price_usd=resolution.price_usd,
+        commission_usd=resolution.commission_usd,
+        executed_at=_executed_at(order, resolution.day),
         client_order_id=order.client_order_id,
     )
 
 
-def _target(order: Order, finding: Finding, fill: Execution | None) -> OrderState:
-    if finding.outcome == Outcome.NEVER_ARRIVED:
+def _target_state(order: Order, resolution: Resolution, fill: Execution | None) -> OrderState:
+    if resolution.outcome == Outcome.NEVER_ARRIVED:
         if order.broker_order_id or order.filled_quantity or order.state == OrderState.WORKING:
-            _refuse("the broker has answered to it, so it did arrive")
+            _refuse("the broker has acknowledged the order, so it arrived")
         return OrderState.LOST
-    whole = fill is not None and order.booked_shares + abs(fill.quantity) == order.shares
-    return OrderState.FILLED if whole else OrderState.CANCELLED
+    is_complete = fill is not None and order.booked_shares + abs(fill.quantity) == order.shares
+    return OrderState.FILLED if is_complete else OrderState.CANCELLED
 
 
 def _executed_at(order: Order, day: date | None) -> datetime:
@@ -197,18 +214,9 @@ def _executed_at(order: Order, day: date | None) -> datetime:
     if day is None or day == sent_day:
         return sent
     if not sent_day <= day <= timezone.now().astimezone(NEW_YORK).date():
-        _refuse(f"it was sent on {sent_day}, and cannot have been filled on {day}")
-    return datetime.combine(day, OPENS, NEW_YORK)
+        _refuse(f"it was sent on {sent_day} and cannot have been filled on {day}")
+    return datetime.combine(day, MARKET_OPEN, NEW_YORK)
 
 
-def _refuse(why: str) -> NoReturn:
-    raise Refused("inconsistent_resolution", f"This does not fit: {why}. {NOTHING}")
-
-
-def _words(finding: Finding) -> str:
-    if finding.outcome != Outcome.FILLED:
-        return finding.outcome.replace("_", " ")
-    return (
-        f"{finding.shares.normalize():f} filled at {finding.price_usd.normalize():f}, "
-        f"commission {finding.commission_usd.normalize():f}"
-    )
+def _refuse(reason: str) -> NoReturn:
+    raise Refused("inconsistent_resolution", f"The outcome contradicts the records: {reason}. {NO_CHANGE}")

@@ -1,4 +1,4 @@
-"""Previews that people ask for, and the plans that they approve."""
+"""Request previews, submit their plans, and stop runs."""
 
 import uuid
 
@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading.access.audit import note
+from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import needs_approval
 from trading.errors import Refused
@@ -15,63 +16,66 @@ from trading.journal import runs
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
-NEW_PREVIEW = "Nothing was sent. Make a new preview."
+NEW_PREVIEW = "Nothing was sent. Request a new preview."
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
 EXECUTE_PERMISSION = "accounts.execute_account"
 EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
 
 
-def may_execute(person: User, account: Account) -> bool:
-    """Whether the person may send orders of the account."""
-    right = EXECUTE_LIVE_PERMISSION if account.type == Account.Type.LIVE else EXECUTE_PERMISSION
-    return person.has_perm(EXECUTE_PERMISSION) and person.has_perm(right)
+def execute_permissions(account: Account) -> tuple[str, ...]:
+    """Return the permissions that are needed to submit orders of the account."""
+    is_live = account.type == Account.Type.LIVE
+    return (EXECUTE_PERMISSION, EXECUTE_LIVE_PERMISSION) if is_live else (EXECUTE_PERMISSION,)
 
 
-def request_preview(account: Account, person: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
-    """Queues a preview of the account.
+def may_execute(user: User, account: Account) -> bool:
+    """Whether the user may submit orders of the account."""
+    return user.has_perms(execute_permissions(account))
+
+
+def request_preview(account: Account, user: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
+    """Queue a preview of the account.
 
     Raises:
-        Refused: the person has no right to preview.
+        Refused: the user lacks the permission.
     """
-    if not person.has_perm(PREVIEW_PERMISSION):
-        raise Refused("not_permitted", "You may not preview this account. Ask someone with the right.")
+    check_permissions(user, PREVIEW_PERMISSION, action="preview this account")
     return request_run(
         account,
         ExecCommand.PRINT_REBALANCE,
         source=source,
         message_id=f"preview-{uuid.uuid4()}",
-        requested_by=person,
+        requested_by=user,
     )
 
 
-def why_not(preview: RebalanceRun, person: User) -> Refused | None:
-    """Why the person cannot send the preview's orders now; None when they can."""
-    if not may_execute(person, preview.account):
-        return Refused(
-            "not_permitted",
-            "You may preview this account, but not trade it. Ask someone with the right to execute.",
-        )
-    return code_missing(person, preview.account) or _cannot_be_sent(preview) or _out_of_date(preview)
+def execution_refusal(preview: RebalanceRun, user: User) -> Refused | None:
+    """Return why the user cannot submit the orders of the preview now; None if they can."""
+    try:
+        check_permissions(user, *execute_permissions(preview.account), action="execute orders of this account")
+    except Refused as refusal:
+        return refusal
+    return code_missing(user, preview.account) or _unsuitable(preview) or _outdated(preview)
 
 
-def _cannot_be_sent(preview: RebalanceRun) -> Refused | None:
+def _unsuitable(preview: RebalanceRun) -> Refused | None:
     if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not preview.is_held:
-        return Refused("preview_superseded", f"This is not a finished preview. {NEW_PREVIEW}")
+        return Refused("preview_superseded", f"This is not a completed preview. {NEW_PREVIEW}")
     if not preview.result.get("trades"):
-        return Refused("nothing_to_trade", "The account is inside its band: there is nothing to send.")
+        return Refused("nothing_to_trade", "The account is within its drift band. There are no orders to submit.")
     if hasattr(preview, "execution"):
-        return Refused("already_executed", f"These orders were sent already, by run {preview.execution.run_id}.")
-    # These hold a plan back until a person has seen it, and whoever sends it from its page has.
+        return Refused("already_executed", f"Run {preview.execution.run_id} has already executed this plan.")
+    # Submitting a plan that waits for approval from its page is the approval.
     blocking = [
         guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
     ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 
-def _out_of_date(preview: RebalanceRun) -> Refused | None:
+def _outdated(preview: RebalanceRun) -> Refused | None:
     if preview.plan_expires_at is None or preview.plan_expires_at <= timezone.now():
-        return Refused("preview_expired", f"The preview is older than its quotes may be. {NEW_PREVIEW}")
+        return Refused("preview_expired", f"The quotes of the preview are too old. {NEW_PREVIEW}")
     later = RebalanceRun.objects.filter(account_id=preview.account_id, pk__gt=preview.pk).exclude(
         state__in=(RunState.REFUSED, RunState.SUPERSEDED, RunState.FAILED)
     )
@@ -82,46 +86,45 @@ def _out_of_date(preview: RebalanceRun) -> Refused | None:
 
 def execute_preview(
     preview: RebalanceRun,
-    person: User,
+    user: User,
     *,
-    digest: str,
+    plan_hash: str,
     typed_account_id: str = "",
     code: str = "",
     source: EventSource = EventSource.ADMIN,
 ) -> RebalanceRun:
-    """Queues the execution of exactly the plan that the person saw; the same click twice is one run.
+    """Queue the execution of exactly the plan that the user saw. Repeating the request returns the same run.
 
     Raises:
-        Refused: nothing was sent; the message says why.
+        Refused: nothing was sent; the message contains the reason.
     """
-    if hasattr(preview, "execution") and preview.execution.requested_by_id == person.pk:
+    if hasattr(preview, "execution") and preview.execution.requested_by_id == user.pk:
         return preview.execution
-    if refusal := why_not(preview, person):
+    if refusal := execution_refusal(preview, user):
         raise refusal
-    if digest != preview.plan_hash:
-        raise Refused("plan_hash_mismatch", f"The plan on your page is not the one that is stored. {NEW_PREVIEW}")
-    # The bearer of a token was verified when it was made.
-    confirm_live(preview.account, person, typed_account_id, code if source == EventSource.ADMIN else None)
-    note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {digest}.", person=person)
+    if plan_hash != preview.plan_hash:
+        raise Refused("plan_hash_mismatch", f"The plan on the page differs from the stored plan. {NEW_PREVIEW}")
+    # The owner of an API token was verified when the token was created.
+    confirm_live(preview.account, user, typed_account_id, code if source == EventSource.ADMIN else None)
+    note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {plan_hash}.", person=user)
     return request_run(
         preview.account,
         ExecCommand.REBALANCE,
         source=source,
-        # One id for the preview: a second click, in whatever tab, is the same event.
+        # One id for each preview: a second click in another tab is the same event.
         message_id=f"execute-{preview.run_id}",
-        requested_by=person,
+        requested_by=user,
         approved=preview,
     )
 
 
-def request_stop(run: RebalanceRun, person: User) -> None:
-    """Asks a run to send no more orders; what is sent stays as it is.
+def request_stop(run: RebalanceRun, user: User) -> None:
+    """Request that a run submits no further orders. Orders already submitted remain active.
 
     Raises:
-        Refused: the person has no right, or the run has ended.
+        Refused: the user lacks the permission, or the run has ended.
     """
-    if not may_execute(person, run.account):
-        raise Refused("not_permitted", "You may not stop this run. Ask someone with the right to execute.")
-    if not runs.request_stop(run.pk, str(person)):
-        raise Refused("run_ended", "The run has ended: there is nothing to stop.")
-    note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=person)
+    check_permissions(user, *execute_permissions(run.account), action="stop this run")
+    if not runs.request_stop(run.pk, str(user)):
+        raise Refused("run_ended", "The run has already ended.")
+    note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=user)

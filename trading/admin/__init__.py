@@ -16,7 +16,6 @@ from trading.models import (
     ChannelPosition,
     ExecutedSession,
     Fill,
-    Notification,
     Order,
     ProcessHeartbeat,
     RebalanceRun,
@@ -203,15 +202,6 @@ class ScheduledJobAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduledJob]):
 
     list_display = ("key", "due_at", "finished_at", "succeeded", "outcome")
     list_filter = ("kind", "succeeded")
-
-
-@admin.register(Notification)
-class NotificationAdmin(ReadOnlyMixin, admin.ModelAdmin[Notification]):
-    """Notifications."""
-
-    list_display = ("created_at", "kind", "title", "state", "attempts", "last_error")
-    list_filter = ("kind", "state")
-    search_fields = ("title", "body")
 
 
 @admin.register(ProcessHeartbeat)

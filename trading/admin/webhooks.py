@@ -1,4 +1,4 @@
-"""Webhooks in the admin."""
+"""Notifications, their deliveries, and webhooks in the admin."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from django.http import HttpRequest
 
 from trading.admin.read_only import ReadOnlyMixin
 from trading.common.safe_http import ForbiddenAddress
-from trading.models import Webhook, WebhookDelivery
+from trading.models import Delivery, Notification, Webhook
 from trading.models.webhooks import new_key_id
-from trading.notify.webhooks import check_address, signing_key
+from trading.notify.webhooks import check_address, signing_secret
 
 
 class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A webhook; its address is one to which requests may go."""
+    """A webhook whose address is allowed."""
 
     url = forms.URLField(assume_scheme="https", max_length=500)
 
@@ -25,7 +25,7 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("name", "url", "enabled")
 
     def clean_url(self) -> str:
-        """Refuses an address by its look; what its name leads to is checked with each request."""
+        """Check the address as it is written. The addresses that its name resolves to are checked at each request."""
         url: str = self.cleaned_data["url"]
         try:
             check_address(url)
@@ -36,32 +36,55 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Webhook)
 class WebhookAdmin(admin.ModelAdmin[Webhook]):
-    """Webhooks; the signing key is shown when it is made."""
+    """Webhooks. A signing secret is shown once, when it is created."""
 
     form = WebhookForm
     list_display = ("name", "url", "enabled", "created_at")
     actions = ("renew_key",)
 
     def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Save it; show the key of a new one once."""
+        """Save the webhook and show the signing secret of a new one."""
         super().save_model(request, obj, form, change)
         if not change:
-            messages.warning(request, f"The signing key of {obj}, shown this once: {signing_key(obj)}")
+            _show_secret(request, obj)
 
-    @admin.action(description="Make a new signing key", permissions=["change"])
+    @admin.action(description="Create a new signing secret", permissions=["change"])
     def renew_key(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """From now on the chosen webhooks are signed with new keys."""
+        """Replace the signing secrets of the selected webhooks."""
         for webhook in queryset:
             webhook.key_id = new_key_id()
             webhook.save(update_fields=["key_id"])
-            self.log_change(request, webhook, "Made a new signing key.")
-            messages.warning(request, f"The signing key of {webhook}, shown this once: {signing_key(webhook)}")
+            self.log_change(request, webhook, "Created a new signing secret.")
+            _show_secret(request, webhook)
 
 
-@admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin[WebhookDelivery]):
-    """The outbox of webhooks."""
+def _show_secret(request: HttpRequest, webhook: Webhook) -> None:
+    secret = signing_secret(webhook)
+    messages.warning(request, f"Copy the signing secret of {webhook} now; it will not be shown again: {secret}")
 
-    list_display = ("created_at", "webhook", "state", "attempts", "last_error")
-    list_filter = ("state", "webhook")
-    list_select_related = ("webhook",)
+
+class DeliveryInline(ReadOnlyMixin, admin.TabularInline[Delivery, Notification]):
+    """The deliveries of a notification, one for each channel."""
+
+    model = Delivery
+    fields = ("channel", "state", "attempts", "next_attempt_at", "last_error", "sent_at")
+    readonly_fields = fields
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyMixin, admin.ModelAdmin[Notification]):
+    """Notifications with their deliveries."""
+
+    list_display = ("created_at", "kind", "title")
+    list_filter = ("kind", "deliveries__state")
+    search_fields = ("title", "body")
+    inlines = (DeliveryInline,)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyMixin, admin.ModelAdmin[Delivery]):
+    """The outbox."""
+
+    list_display = ("created_at", "channel", "notification", "state", "attempts", "last_error")
+    list_filter = ("state", "channel")
+    list_select_related = ("notification",)

@@ -60,7 +60,7 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
     run = execute_preview(
         find_run(run_id),
         owner_of(bearer_of(request)),
-        digest=approval.plan_hash,
+        plan_hash=approval.plan_hash,
         typed_account_id=approval.account_id,
         source=EventSource.API,
     )

@@ -9,7 +9,7 @@ from django.db.models import F
 from pydantic import ValidationError
 
 from trading.errors import EventRejected
-from trading.journal.outbox import announce_event
+from trading.journal.outbox import notify_event_not_accepted
 from trading.models import EventSource, EventState, StrategyEvent
 from trading.models.run_documents import EventData, ExecCommand, Unreadable
 
@@ -115,7 +115,7 @@ def store_duplicate(known: StrategyEvent, event: StrategyEvent) -> StrategyEvent
     try:
         with transaction.atomic():
             event.save(force_insert=True)
-            announce_event(event)
+            notify_event_not_accepted(event)
     except IntegrityError:  # the same conflict was received before
         return StrategyEvent.objects.get(source=event.source, channel=event.channel, message_id=event.message_id)
     return event

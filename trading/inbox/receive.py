@@ -19,7 +19,7 @@ from trading.inbox.payload import (
     stored_id,
     text_and_digest,
 )
-from trading.journal.outbox import announce_event
+from trading.journal.outbox import notify_event_not_accepted
 from trading.journal.queueing import Refusal, queue_runs, record_refusals
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import ExecCommand
@@ -101,7 +101,7 @@ def receive_event(
     try:
         with transaction.atomic():
             runs = _store(event, payload, approved)
-            announce_event(event)
+            notify_event_not_accepted(event)
             for connection_id in {run.connection_id for run in runs}:
                 wake_slot(connection_id)
             reached(FailPoint.EVENT_WRITTEN)

@@ -5,7 +5,7 @@ from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.order_updates import apply_updates, mark_order
 from trading.journal.orders import OrderView
-from trading.journal.outbox import announce
+from trading.journal.outbox import notify_run_ended
 from trading.journal.runs import move_run, write_entry
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
@@ -43,4 +43,4 @@ def close_run(lease: Lease, run_pk: int, message: str) -> None:
             raise IllegalTransition(f"Run {run_pk}", RunState.FAILED)
         move_run(run_pk, RunState.FAILED, error_code=RESOLVED_MANUALLY, error_message=message)
         write_entry(run_pk, RESOLVED_MANUALLY, message, "warning")
-        announce(RebalanceRun.objects.select_related("account", "event").get(pk=run_pk))
+        notify_run_ended(RebalanceRun.objects.select_related("account", "event").get(pk=run_pk))

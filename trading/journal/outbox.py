@@ -1,4 +1,4 @@
-"""What people are told: a row in the outbox, written in the transaction of what it tells of."""
+"""Notifications: each is written in the transaction of the change that it reports, with a delivery for each channel."""
 
 import json
 from datetime import timedelta
@@ -9,6 +9,7 @@ from django.utils import timezone
 from brokers.exchange_calendar import NEW_YORK
 from trading.error_codes import GUARDS, needs_approval
 from trading.models import (
+    Delivery,
     EventSource,
     EventState,
     Notification,
@@ -18,12 +19,13 @@ from trading.models import (
     RunState,
     StrategyEvent,
     Webhook,
-    WebhookDelivery,
 )
+from trading.notify.channels import channels
 
-SENDERS_WHO_SEE = {EventSource.ADMIN, EventSource.COMMAND, EventSource.API}
-"""They get an answer, and look for themselves what becomes of it."""
-EVENTS_QUIET = timedelta(minutes=10)
+INTERACTIVE_SOURCES = {EventSource.ADMIN, EventSource.COMMAND, EventSource.API}
+"""Sources whose users see the outcome themselves."""
+EVENT_INTERVAL = timedelta(minutes=10)
+"""Minimum time between two notifications about similar events."""
 
 TITLES = {
     NotificationKind.SUCCESS: "Rebalance completed",
@@ -34,84 +36,82 @@ TITLES = {
 REFUSED_TITLE = "Rebalance refused"
 HELD_TITLE = "Rebalance waits for approval"
 ATTENTION_TITLE = "Rebalance needs attention"
-CLOSED_TITLE = "Rebalance closed by a person"
+RESOLVED_TITLE = "Rebalance resolved manually"
 APPROVED_BY_RULE = "approved_by_rule"
-"""In the story of a run whose held plan nobody had to approve."""
+"""Code of the timeline entry of a plan that was approved automatically."""
 
 
-def announce(run: RebalanceRun) -> None:
-    """Writes the message about a run that has ended or was put aside; previews that people watch make none."""
-    if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_no_news(run)):
+def notify_run_ended(run: RebalanceRun) -> None:
+    """Write the notification about a run that ended or was deferred, unless nobody needs it."""
+    if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_unremarkable_preview(run)):
         return
     kind = _kind(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    _write(kind, f"{_title(run, kind)}: {account}"[:200], _body(run), run)
+    _write(kind, f"{_title(run, kind)}: {account}", _body(run), run)
 
 
-def announce_event(event: StrategyEvent) -> None:
-    """Writes the message about an event that is not simply carried out, unless its sender sees that at once."""
-    if event.state == EventState.ACCEPTED or event.source in SENDERS_WHO_SEE:
+def notify_event_not_accepted(event: StrategyEvent) -> None:
+    """Write a notification about an event that was not accepted, unless its sender sees the response."""
+    if event.state == EventState.ACCEPTED or event.source in INTERACTIVE_SOURCES:
         return
-    where = event.channel or event.account_id or "no strategy"
+    origin = event.channel or event.account_id or "no strategy"
     notify_operators(
         NotificationKind.WARNING,
-        f"Event {event.state}: {where} ({event.reason_code})",
-        f"{event.reason}\nEvent {event.pk}, message {event.message_id}. Further ones like it within "
-        f"{EVENTS_QUIET // timedelta(minutes=1)} minutes are not told of one by one; the events page shows all.",
-        quiet=EVENTS_QUIET,
+        f"Event {event.state}: {origin} ({event.reason_code})",
+        f"{event.reason}\nEvent {event.pk}, message {event.message_id}. Similar events in the next "
+        f"{EVENT_INTERVAL // timedelta(minutes=1)} minutes cause no notification. The events page lists them all.",
+        min_interval=EVENT_INTERVAL,
     )
 
 
-def notify_operators_now(kind: NotificationKind, title: str, body: str) -> None:
-    """Writes a message that is about no run, however often."""
-    _write(kind, title[:200], body)
-
-
-def notify_operators(kind: NotificationKind, title: str, body: str, *, quiet: timedelta) -> bool:
-    """Writes a message that is about no run, unless people were told the same a short while ago.
+def notify_operators(kind: NotificationKind, title: str, body: str, *, min_interval: timedelta = timedelta(0)) -> bool:
+    """Write a notification that concerns no run, unless one with the same title was written within the interval.
 
     Returns:
         Whether it was written.
     """
-    title = title[:200]
-    if Notification.objects.filter(title=title, created_at__gt=timezone.now() - quiet).exists():
+    recent = Notification.objects.filter(title=title[:200], created_at__gt=timezone.now() - min_interval)
+    if min_interval and recent.exists():
         return False
     _write(kind, title, body)
     return True
 
 
-def _is_no_news(run: RebalanceRun) -> bool:
-    """A preview that somebody watches, or a check of the drift that has found nothing to do."""
-    if run.event.source in SENDERS_WHO_SEE:
+def _is_unremarkable_preview(run: RebalanceRun) -> bool:
+    """Whether a user watches the preview, or a drift check found nothing to trade."""
+    if run.event.source in INTERACTIVE_SOURCES:
         return True
-    found_nothing = run.state == RunState.COMPLETED and not (run.result or {}).get("trades")
-    return run.event.source == EventSource.SCHEDULE and found_nothing
+    nothing_to_trade = run.state == RunState.COMPLETED and not (run.result or {}).get("trades")
+    return run.event.source == EventSource.SCHEDULE and nothing_to_trade
 
 
 def _write(kind: NotificationKind, title: str, body: str, run: RebalanceRun | None = None) -> None:
-    """The message for people, and the same for each webhook."""
-    message = Notification.objects.create(kind=kind, title=title, body=body, run=run)
-    content = {
-        "created_at": message.created_at.isoformat(),
-        "kind": str(kind),
-        "title": title,
-        "body": body,
-        "run": None if run is None else _run_in_short(run),
-    }
-    text = json.dumps(content)
-    WebhookDelivery.objects.bulk_create(
-        WebhookDelivery(webhook=webhook, body=text) for webhook in Webhook.objects.filter(enabled=True)
-    )
+    message = Notification.objects.create(kind=kind, title=title[:200], body=body, run=run)
+    deliveries = [Delivery(notification=message, channel=channel.name) for channel in channels()]
+    payload = json.dumps(_webhook_payload(message))
+    deliveries += [
+        Delivery(notification=message, channel=f"webhook {webhook.name}", webhook=webhook, body=payload)
+        for webhook in Webhook.objects.filter(enabled=True)
+    ]
+    Delivery.objects.bulk_create(deliveries)
 
 
-def _run_in_short(run: RebalanceRun) -> dict[str, str | None]:
+def _webhook_payload(message: Notification) -> dict[str, object]:
+    run = message.run
     return {
-        "run_id": run.run_id,
-        "account_id": run.account.account_id,
-        "strategy": run.strategy_name,
-        "mode": str(run.mode),
-        "state": str(run.state),
-        "error": run.error_code or None,
+        "created_at": message.created_at.isoformat(),
+        "kind": str(message.kind),
+        "title": message.title,
+        "body": message.body,
+        "run": run
+        and {
+            "run_id": run.run_id,
+            "account_id": run.account.account_id,
+            "strategy": run.strategy_name,
+            "mode": str(run.mode),
+            "state": str(run.state),
+            "error": run.error_code or None,
+        },
     }
 
 
@@ -131,18 +131,10 @@ def _title(run: RebalanceRun, kind: NotificationKind) -> str:
     if run.state == RunState.NEEDS_ATTENTION:
         return ATTENTION_TITLE
     if run.error_code == "resolved_manually":
-        return CLOSED_TITLE
+        return RESOLVED_TITLE
     if run.state == RunState.DEFERRED and run.error_code in GUARDS:
         return f"Rebalance deferred ({GUARDS[run.error_code].title})"
     return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
-
-
-def _what_the_link_is_for(run: RebalanceRun) -> str:
-    held = run.state == RunState.REFUSED and needs_approval(run.error_code)
-    previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
-    if (held or previewed) and run.plan_expires_at:
-        return f"See the plan and send it, until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
-    return "Look at it"
 
 
 def _body(run: RebalanceRun) -> str:
@@ -159,8 +151,16 @@ def _body(run: RebalanceRun) -> str:
         lines.append(f"{filled} of {len(orders)} orders filled.")
     lines += [f"Warning: {warning['message']}" for warning in run.warnings]
     if settings.SITE_URL:
-        lines.append(f"{_what_the_link_is_for(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
-    # Topics of public notification servers can be read by anybody who guesses their name.
+        lines.append(f"{_link_label(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
+    # Anyone who guesses the name of a topic can read it on a public notification server.
     if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and run.total_value_usd is not None:
         lines.append(f"Account value ${run.total_value_usd:,.2f}, cash ${run.cash_usd:,.2f}.")
     return "\n".join(lines)
+
+
+def _link_label(run: RebalanceRun) -> str:
+    held = run.state == RunState.REFUSED and needs_approval(run.error_code)
+    previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
+    if (held or previewed) and run.plan_expires_at:
+        return f"Review and submit the plan until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
+    return "View the run"

@@ -13,17 +13,16 @@ from django.utils import timezone
 from trading.models import (
     AccountValue,
     CachedPrice,
+    DeliveryState,
     ExecutedSession,
     Fill,
     Notification,
-    NotificationState,
     Order,
     OrderState,
     ProcessHeartbeat,
     RebalanceRun,
     RunState,
     StrategyEvent,
-    WebhookDelivery,
 )
 
 BATCH = 200
@@ -58,7 +57,7 @@ def delete_expired(*, dry_run: bool = False) -> DeletedRows:
         runs=runs.count() if dry_run else _delete_runs(runs),
         events=delete(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
         values=delete(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
-        messages=delete(_old(Notification)) + delete(_old(WebhookDelivery)),
+        messages=delete(_old_notifications(_before(settings.KEEP_EVENTS_DAYS))),
         prices=delete(CachedPrice.objects.filter(as_of__lt=_before(CACHE_RETENTION_DAYS))),
         heartbeats=delete(ProcessHeartbeat.objects.filter(at__lt=_before(CACHE_RETENTION_DAYS))),
     )
@@ -76,7 +75,7 @@ def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
         .exclude(state__in=RETAINED_STATES)
         .exclude(Exists(unresolved))
         .filter(Q(execution__isnull=True), schedule_entries__isnull=True)
-        .exclude(notifications__state=NotificationState.PENDING)
+        .exclude(notifications__deliveries__state=DeliveryState.PENDING)
     )
 
 
@@ -84,9 +83,8 @@ def _old_events(before: datetime) -> QuerySet[StrategyEvent]:
     return StrategyEvent.objects.filter(received_at__lt=before, runs__isnull=True)
 
 
-def _old(outbox: type[Notification | WebhookDelivery]) -> QuerySet[Any]:
-    before = _before(settings.KEEP_EVENTS_DAYS)
-    return outbox.objects.filter(created_at__lt=before).exclude(state=NotificationState.PENDING)
+def _old_notifications(before: datetime) -> QuerySet[Notification]:
+    return Notification.objects.filter(created_at__lt=before).exclude(deliveries__state=DeliveryState.PENDING)
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -13,7 +13,7 @@ from trading.errors import IllegalTransition
 from trading.journal import schedule
 from trading.journal.account_status import store_plan
 from trading.journal.leases import Lease, fenced_transaction
-from trading.journal.outbox import APPROVED_BY_RULE, announce
+from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
@@ -161,7 +161,7 @@ def end_run(
         if state == RunState.COMPLETED:
             store_plan(run)
         schedule.on_run_ended(run)
-        announce(run)
+        notify_run_ended(run)
 
 
 def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: datetime) -> None:
@@ -171,4 +171,4 @@ def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: dat
         write_entry(pk, code, message, "warning")
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
         schedule.on_run_deferred(run, not_before, message)
-        announce(run)
+        notify_run_ended(run)

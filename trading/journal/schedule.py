@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.models import (
     NotificationKind,
     RebalanceRun,
@@ -159,7 +159,7 @@ def on_run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> No
 
 
 def _notify(title: str, account: Account, body: str) -> None:
-    notify_operators_now(NotificationKind.WARNING, f"{title}: {account.display_name}", body)
+    notify_operators(NotificationKind.WARNING, f"{title}: {account.display_name}", body)
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:

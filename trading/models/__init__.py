@@ -8,7 +8,7 @@ from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.fetched_targets import PublishedTargets
 from trading.models.heartbeats import ProcessHeartbeat
 from trading.models.kill_switch import TradingControl
-from trading.models.notifications import Notification, NotificationKind, NotificationState
+from trading.models.notifications import Delivery, DeliveryState, Notification, NotificationKind
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
 from trading.models.runs import (
@@ -22,7 +22,7 @@ from trading.models.runs import (
 )
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession, SeenExecution
-from trading.models.webhooks import Webhook, WebhookDelivery
+from trading.models.webhooks import Webhook
 
 __all__ = [
     "AccountStanding",
@@ -33,13 +33,14 @@ __all__ = [
     "CachedContract",
     "CachedPrice",
     "ChannelPosition",
+    "Delivery",
+    "DeliveryState",
     "EventSource",
     "EventState",
     "ExecutedSession",
     "Fill",
     "Notification",
     "NotificationKind",
-    "NotificationState",
     "Order",
     "OrderState",
     "ProcessHeartbeat",
@@ -58,7 +59,6 @@ __all__ = [
     "TotalValue",
     "TradingControl",
     "Webhook",
-    "WebhookDelivery",
     "new_run_id",
     "without_documents",
 ]

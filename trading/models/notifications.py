@@ -1,8 +1,10 @@
+import uuid
+
 from django.db import models
 
 
 class NotificationKind(models.TextChoices):
-    """What a message to people is about."""
+    """The subject of a notification."""
 
     SUCCESS = "success", "Success"
     WARNING = "warning", "Warning"
@@ -10,16 +12,16 @@ class NotificationKind(models.TextChoices):
     BLOCKED = "blocked", "Trade guard"
 
 
-class NotificationState(models.TextChoices):
-    """Where a message stands."""
+class DeliveryState(models.TextChoices):
+    """The state of a delivery."""
 
     PENDING = "pending", "Pending"
     SENT = "sent", "Sent"
-    ABANDONED = "abandoned", "Abandoned"
+    ABANDONED = "abandoned", "Failed"
 
 
 class Notification(models.Model):
-    """A row of the outbox: written with what it tells of, delivered later, retried until it is."""
+    """A message to the operators. It is written in the transaction of the change that it reports."""
 
     kind = models.CharField(max_length=8, choices=NotificationKind)
     title = models.CharField(max_length=200)
@@ -27,7 +29,26 @@ class Notification(models.Model):
     run = models.ForeignKey(
         "trading.RebalanceRun", null=True, blank=True, on_delete=models.CASCADE, related_name="notifications"
     )
-    state = models.CharField(max_length=9, choices=NotificationState, default=NotificationState.PENDING)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Delivery(models.Model):
+    """A row of the outbox: one notification for one channel, retried until the channel accepts it."""
+
+    notification = models.ForeignKey(Notification, on_delete=models.CASCADE, related_name="deliveries")
+    channel = models.CharField(max_length=100)
+    webhook = models.ForeignKey(
+        "trading.Webhook", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    delivery_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    body = models.TextField(blank=True)
+    state = models.CharField(max_length=9, choices=DeliveryState, default=DeliveryState.PENDING)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(auto_now_add=True)
     last_error = models.TextField(blank=True)
@@ -35,8 +56,11 @@ class Notification(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        # The table held deliveries to webhooks only, at first.
+        db_table = "trading_webhookdelivery"
         ordering = ("-id",)
-        indexes = (models.Index(fields=("state", "next_attempt_at"), name="notification_due"),)
+        verbose_name_plural = "deliveries"
+        indexes = (models.Index(fields=("state", "next_attempt_at"), name="delivery_due"),)
 
     def __str__(self) -> str:
-        return self.title
+        return f"{self.channel} {self.delivery_id}"

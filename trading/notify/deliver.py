@@ -1,124 +1,91 @@
-"""Delivers the outbox: ntfy under the names that existing installations use, anything else through Apprise."""
+"""Send pending deliveries to their channels, with retries."""
 
+import asyncio
 import logging
-from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from datetime import datetime, timedelta
+from typing import Any
 
-import apprise
-from django.conf import settings
-from django.contrib.auth.models import User
+from django.db.models import F
 from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
-from trading.errors import Refused
-from trading.models import Notification, NotificationKind, NotificationState
-from trading.notify.retry import MAX_ATTEMPTS, claim, is_last_attempt
+from trading.models import Delivery, DeliveryState
+from trading.notify import apprise_channel, webhooks
+from trading.notify.channels import channels
 
 logger = logging.getLogger("rebalancer.trading")
 
-TEST_PERMISSION = "accounts.execute_account"
-TYPES = {
-    NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
-    NotificationKind.WARNING: apprise.NotifyType.WARNING,
-    NotificationKind.FAILURE: apprise.NotifyType.FAILURE,
-    NotificationKind.BLOCKED: apprise.NotifyType.WARNING,
-}
-
-
-def targets() -> list[str]:
-    """Apprise URLs of everybody who is told."""
-    urls = [url.get_secret_value() for url in settings.NOTIFICATION_URLS]
-    if settings.USER_NOTIFICATIONS_ENABLED and settings.USER_NOTIFICATIONS_CHANNEL:
-        server = urlsplit(settings.USER_NOTIFICATIONS_SERVER_URL)
-        scheme = "ntfys" if server.scheme == "https" else "ntfy"
-        urls.append(f"{scheme}://{server.netloc}/{quote(settings.USER_NOTIFICATIONS_CHANNEL, safe='')}")
-    return urls
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A place where messages go, without the secrets of its address."""
-
-    service: str
-    address: str
-    is_known: bool
-    setting: str
-
-
-def channels() -> list[Channel]:
-    """Everybody who is told, as a page may show it."""
-    own = len(settings.NOTIFICATION_URLS)
-    return [
-        _channel(url, "NOTIFICATION_URLS" if index < own else "USER_NOTIFICATIONS_CHANNEL")
-        for index, url in enumerate(targets())
-    ]
-
-
-def _channel(url: str, setting: str) -> Channel:
-    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    if service is None:
-        return Channel("Unknown", "an address that Apprise does not know", is_known=False, setting=setting)
-    return Channel(str(service.service_name), _without_secrets(url), is_known=True, setting=setting)
-
-
-def _without_secrets(url: str) -> str:
-    """Scheme and host: topics and keys stand behind them, and whoever knows a topic can read it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or '…'}/…"
-
-
-def send_test(person: User) -> None:
-    """Sends a message to every channel at once, past the outbox, so that its answer is the channels' own.
-
-    Raises:
-        Refused: the person has no right, nothing is configured, or a channel did not take it.
-    """
-    if not person.has_perm(TEST_PERMISSION):
-        raise Refused("not_permitted", "You may not send test messages. Ask someone with the right to execute.")
-    urls = targets()
-    if not urls:
-        raise Refused("no_channel", "No notification channel is configured. Set NOTIFICATION_URLS.")
-    everybody = apprise.Apprise()
-    known = [everybody.add(url) for url in urls]
-    body = f"{person} has sent this to see whether messages of the rebalancer arrive. They do."
-    if not everybody.notify(title="Test message", body=body) or not all(known):
-        raise Refused("test_not_delivered", "At least one channel did not take the message; the log says which.")
+MAX_ATTEMPTS = 12
+MAX_WAIT_SECONDS = 3600
+"""Longest wait between two attempts, in seconds."""
 
 
 def deliver_due(limit: int = 50) -> int:
-    """Sends the messages that are due; one that fails is tried again, later each time.
+    """Send the due deliveries of all channels, at most `limit` for each channel.
+
+    The channels are served at the same time, one delivery each. A failed delivery is retried later, after a longer
+    wait each time. Its channel is skipped until the next call, so that its timeouts do not delay the other channels.
 
     Returns:
-        How many were sent.
+        The number of deliveries that were sent.
     """
-    sent = 0
-    due = Notification.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=timezone.now())
-    for message in due.order_by("id")[:limit]:
-        if claim(message):
-            sent += _deliver(message)
+    now, sent, failed = timezone.now(), 0, set[str]()
+    for _ in range(limit):
+        claimed = _claim_next(now, failed)
+        if not claimed:
+            break
+        errors = asyncio.run(_send_all(claimed))
+        if "" in errors:
+            reached(FailPoint.NOTIFICATION_SENT)
+        for delivery, error in zip(claimed, errors, strict=True):
+            _record(delivery, error)
+        failed |= {delivery.channel for delivery, error in zip(claimed, errors, strict=True) if error}
+        sent += errors.count("")
     return sent
 
 
-def _deliver(message: Notification) -> bool:
-    urls = targets()
-    if not urls:
-        return _mark(message, NotificationState.ABANDONED, "No notification channel is configured.")
-    channels = apprise.Apprise()
-    if [url for url in urls if not channels.add(url)]:
-        logger.error("A notification URL is not one that Apprise knows. Check NOTIFICATION_URLS.")
-    if channels.notify(title=message.title, body=message.body, notify_type=TYPES[NotificationKind(message.kind)]):
-        reached(FailPoint.NOTIFICATION_SENT)
-        return _mark(message, NotificationState.SENT, "")
-    logger.warning("A notification could not be delivered (attempt %s)", message.attempts + 1)
-    if is_last_attempt(message):
-        return _mark(message, NotificationState.ABANDONED, f"Not delivered after {MAX_ATTEMPTS} attempts.")
-    Notification.objects.filter(pk=message.pk).update(last_error="A channel did not take it; see the log.")
-    return False
+def _claim_next(now: datetime, failed: set[str]) -> list[Delivery]:
+    """Claim the delivery of each channel that has been due for the longest time."""
+    due = Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=now).exclude(channel__in=failed)
+    names = due.order_by().values_list("channel", flat=True).distinct()
+    ordered = due.select_related("notification", "webhook").order_by("next_attempt_at", "id")
+    first = [ordered.filter(channel=name).first() for name in names]
+    return [delivery for delivery in first if delivery is not None and _claim(delivery)]
 
 
-def _mark(message: Notification, state: NotificationState, error: str) -> bool:
-    Notification.objects.filter(pk=message.pk).update(
-        state=state, last_error=redact(error), sent_at=timezone.now() if state == NotificationState.SENT else None
-    )
-    return state == NotificationState.SENT
+def _claim(delivery: Delivery) -> bool:
+    """Count an attempt and set the time of the next one, so that no other process sends the delivery too."""
+    wait = timedelta(seconds=min(5 * 2**delivery.attempts, MAX_WAIT_SECONDS))
+    pending = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, attempts=delivery.attempts)
+    delivery.attempts += 1
+    return bool(pending.update(attempts=F("attempts") + 1, next_attempt_at=timezone.now() + wait))
+
+
+async def _send_all(deliveries: list[Delivery]) -> list[str]:
+    urls = {channel.name: channel.url for channel in channels()}
+    return list(await asyncio.gather(*(_send(delivery, urls.get(delivery.channel)) for delivery in deliveries)))
+
+
+async def _send(delivery: Delivery, url: str | None) -> str:
+    """Return the error of one attempt; empty if the delivery was accepted."""
+    try:
+        if delivery.webhook is not None:
+            return await webhooks.send(delivery, delivery.webhook)
+        if url is None:
+            return "The channel is not configured. Check NOTIFICATION_URLS and USER_NOTIFICATIONS_CHANNEL."
+        return await asyncio.to_thread(apprise_channel.send, delivery.notification, url)
+    except Exception:  # one channel must not stop the others
+        logger.exception("Unexpected error while sending to %s", delivery.channel)
+        return "Unexpected error. See the log."
+
+
+def _record(delivery: Delivery, error: str) -> None:
+    changes: dict[str, Any] = {"last_error": redact(error)}
+    if not error:
+        changes |= {"state": DeliveryState.SENT, "sent_at": timezone.now()}
+    elif delivery.attempts >= MAX_ATTEMPTS:
+        changes |= {"state": DeliveryState.ABANDONED}
+    if error:
+        logger.warning("Delivery to %s failed (attempt %s): %s", delivery.channel, delivery.attempts, error)
+    Delivery.objects.filter(pk=delivery.pk).update(**changes)

@@ -10,14 +10,13 @@ from accounts.policies import resolve_policy
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION, may_execute
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import market_calendar
-from trading.models import RunMode, RunState, without_documents
+from trading.models import RunMode, RunState, ScheduleEntry, without_documents
 from trading.pages.charts import value_chart
 from trading.pages.dashboard import OLD_AFTER
 from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
 from trading.pages.layout import accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import band_percent, drift_chart, rings, weight_rows
-from trading.schedule.entries import open_entries
 
 RUNS_SHOWN = 8
 
@@ -58,7 +57,7 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
         "may_schedule": may_execute(user_of(request), found),
-        "scheduled": open_entries().filter(account=found),
+        "scheduled": ScheduleEntry.open_entries().filter(account=found),
     }
     return render_page(request, "trading/account.html", context, found.display_name, accounts_crumb())
 

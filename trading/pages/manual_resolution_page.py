@@ -1,4 +1,4 @@
-"""The page on which a user resolves an order manually, and the action that closes a run."""
+"""The page to resolve an order manually, and the button to close a run that needs attention."""
 
 from typing import Any
 
@@ -12,7 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import Account
 from trading.access.two_factor import has_device
-from trading.actions.manual_resolution import Finding, Outcome, can_be_resolved, close_run, may_resolve, resolve_order
+from trading.actions.manual_resolution import (
+    Outcome,
+    Resolution,
+    can_be_resolved,
+    close_run,
+    may_resolve,
+    resolve_order,
+)
 from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
@@ -26,8 +33,8 @@ LABELS = {
 }
 
 
-class FindingForm(forms.Form):
-    """The outcome of an order, as the broker's records show it."""
+class ResolutionForm(forms.Form):
+    """The outcome of an order according to the broker's statement."""
 
     outcome = forms.ChoiceField(choices=[(str(key), label) for key, label in LABELS.items()], widget=forms.RadioSelect)
     shares = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False)
@@ -44,10 +51,10 @@ class FindingForm(forms.Form):
         max_length=500, label="Comment (source of this information)", widget=forms.Textarea(attrs={"rows": 3})
     )
 
-    def finding(self) -> Finding:
-        """Return the entered outcome; empty fields keep their defaults."""
-        entered = {name: self.cleaned_data[name] for name in Finding.model_fields}
-        return Finding(**{name: value for name, value in entered.items() if value not in {None, ""}})
+    def resolution(self) -> Resolution:
+        """Return the entered values; empty numbers get their defaults."""
+        values = {name: self.cleaned_data[name] for name in Resolution.model_fields}
+        return Resolution(**{name: value for name, value in values.items() if value not in {None, ""}})
 
 
 @require_http_methods(["GET", "POST"])
@@ -55,17 +62,17 @@ class FindingForm(forms.Form):
 @sensitive_post_parameters()
 @require_permission(VIEW_PERMISSION)
 def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
-    """Show the form for one order, or record its outcome."""
+    """Show the form for one order, and resolve the order."""
     orders = Order.objects.select_related("run", "account")
     order = get_object_or_404(orders, run__run_id=run_id, sequence=sequence)
-    me = user_of(request)
-    form = FindingForm(request.POST or None)
+    user = user_of(request)
+    form = ResolutionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             resolved = resolve_order(
                 order,
-                me,
-                form.finding(),
+                user,
+                form.resolution(),
                 form.cleaned_data["comment"],
                 typed_account_id=request.POST.get("account_id", ""),
                 code=request.POST.get("code", ""),
@@ -81,10 +88,10 @@ def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "run": order.run,
         "account": order.account,
         "form": form,
-        "may_resolve": may_resolve(me),
-        "can_resolve": may_resolve(me) and can_be_resolved(order),
+        "may_resolve": may_resolve(user),
+        "can_resolve": may_resolve(user) and can_be_resolved(order),
         "is_live": is_live,
-        "needs_code": is_live and has_device(me),
+        "needs_code": is_live and has_device(user),
     }
     crumbs = accounts_crumb(), account_crumb(order.account)
     return render_page(request, "trading/resolve_order.html", context, "Resolve orders", *crumbs)

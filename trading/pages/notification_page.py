@@ -1,4 +1,4 @@
-"""The notifications page: channels, rules, messages and the test message."""
+"""The notifications page: channels, messages with their deliveries, and a test message."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -7,38 +7,39 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from trading.errors import Refused
-from trading.models import Notification, NotificationState, without_documents
-from trading.notify.deliver import channels, send_test
+from trading.models import Delivery, DeliveryState, Notification, without_documents
+from trading.notify.apprise_channel import TEST_PERMISSION, channel_statuses, send_test
 from trading.pages.layout import render_page, user_of
 from trading.pages.pagination import cursor_page
 from trading.pages.permissions import require_permission
 
-VIEW_MESSAGES = "trading.view_notification"
-A_PAGE = 30
+VIEW_PERMISSION = "trading.view_notification"
+PAGE_SIZE = 30
 
 
 @require_GET
-@require_permission(VIEW_MESSAGES)
+@require_permission(VIEW_PERMISSION)
 def notifications(request: HttpRequest) -> HttpResponse:
-    """Return the notifications page."""
+    """Show the channels, which events cause a message, and the messages with their deliveries."""
+    sent = Notification.objects.select_related("run").prefetch_related("deliveries")
     context = {
-        "channels": channels(),
+        "channels": channel_statuses(),
         "linked": bool(settings.SITE_URL),
         "values_included": settings.USER_NOTIFICATIONS_INCLUDE_VALUES,
-        "page": cursor_page(without_documents(Notification.objects.select_related("run"), "run__"), request, A_PAGE),
-        "pending": Notification.objects.filter(state=NotificationState.PENDING).count(),
-        "may_test": request.user.has_perm("accounts.execute_account"),
+        "page": cursor_page(without_documents(sent, "run__"), request, PAGE_SIZE),
+        "pending": Delivery.objects.filter(state=DeliveryState.PENDING).count(),
+        "may_test": request.user.has_perm(TEST_PERMISSION),
     }
     return render_page(request, "trading/notifications.html", context, "Notifications")
 
 
 @require_POST
-@require_permission(VIEW_MESSAGES)
+@require_permission(VIEW_PERMISSION)
 def send_test_message(request: HttpRequest) -> HttpResponse:
     """Send a test message to every channel."""
     try:
         send_test(user_of(request))
-        messages.success(request, "Test message sent to every channel. Check that it has arrived.")
+        messages.success(request, "Test message sent to every channel. Check that it arrived.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:notifications")

@@ -17,10 +17,10 @@ from trading.actions.manual_resolution import can_be_closed, may_resolve
 from trading.actions.previews import (
     VIEW_PERMISSION,
     execute_preview,
+    execution_refusal,
     may_execute,
     request_preview,
     request_stop,
-    why_not,
 )
 from trading.error_codes import needs_approval
 from trading.errors import EventRejected, Refused
@@ -83,7 +83,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
     me = user_of(request)
     is_preview = run.mode == RunMode.PREVIEW or run.is_held
     plan_is_ready = is_preview and (run.state == RunState.COMPLETED or run.is_held)
-    refusal = why_not(run, me) if is_preview else None
+    refusal = execution_refusal(run, me) if is_preview else None
     rows = weight_rows(run)
     orders = list(run.orders.order_by("sequence"))
     return {
@@ -151,7 +151,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
         execution = execute_preview(
             find_run(run_id),
             user_of(request),
-            digest=request.POST.get("digest", ""),
+            plan_hash=request.POST.get("digest", ""),
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
         )

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy, TargetAllocation
-from trading.actions.fetch_targets import fetch_now
+from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
@@ -71,7 +71,7 @@ def fetch(request: HttpRequest, name: str) -> HttpResponse:
     """Fetch the targets of a strategy from the allocations service."""
     found = get_object_or_404(Strategy, name=name)
     try:
-        targets = fetch_now(found, user_of(request))
+        targets = fetch_strategy_targets(found, user_of(request))
         messages.success(request, f"{len(targets)} targets fetched. Fetching does not trade.")
     except (RunFailed, Refused) as failure:
         messages.error(request, failure.message)

@@ -1,1 +1,1 @@
-"""What is done by the calendar: scheduled accounts, cadences, drift checks, readiness probes."""
+"""Work that starts at a set time: scheduled accounts, cadences, drift checks, readiness probes, and the sweeper."""

@@ -1,4 +1,4 @@
-"""Drift checks: a preview of a strategy's accounts once a session, and a rebalance only if its policy says so."""
+"""Drift checks: preview the accounts of a strategy once a session, and rebalance only if the strategy requires it."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,9 +9,8 @@ from django.db import transaction
 from accounts.models import Strategy
 from brokers.exchange_calendar import NEW_YORK
 from trading.guards.account import MAX_LATENESS
-from trading.inbox.receive import receive_event
 from trading.journal import schedule
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
 from trading.models import (
     EventSource,
@@ -23,12 +22,13 @@ from trading.models import (
     StrategyEvent,
 )
 from trading.models.run_documents import ExecCommand
+from trading.schedule.events import create_event
 
 PREFIX = "drift:"
 
 
-def start_checks(now: datetime, calendar: MarketCalendar) -> None:
-    """Asks for the previews of the checks that are due; one that is too late is reported, and made next session."""
+def start_drift_checks(now: datetime, calendar: MarketCalendar) -> None:
+    """Request the previews of the checks that are due. A check that is too late is reported and skipped."""
     session = calendar.session_of(now)
     if not settings.SCHEDULER_ENABLED or not session.is_open_at(now):
         return
@@ -48,33 +48,28 @@ def start_checks(now: datetime, calendar: MarketCalendar) -> None:
 
 
 def _report_missed(strategy: Strategy, job: ScheduledJob) -> None:
-    words = (
-        f"Nothing could check the drift of {strategy.name} at {job.due_at.astimezone(NEW_YORK):%H:%M} New York time, "
-        "nor within 15 minutes after. It is checked again in the next session."
+    outcome = (
+        f"The drift check of {strategy.name} at {job.due_at.astimezone(NEW_YORK):%H:%M} New York time did not start "
+        "within 15 minutes. The next check is in the next session."
     )
-    schedule.finish_job(job, succeeded=False, outcome=words)
-    notify_operators_now(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", words)
+    schedule.finish_job(job, succeeded=False, outcome=outcome)
+    notify_operators(NotificationKind.WARNING, f"Drift check missed: {strategy.display_name}", outcome)
 
 
 def _start(strategy: Strategy, job: ScheduledJob) -> None:
-    event = receive_event(
-        source=EventSource.SCHEDULE,
-        channel=strategy.name,
-        message_id=job.key,
-        payload={"exec": str(ExecCommand.PRINT_REBALANCE), "event_id": job.key},
-    )
-    words = event.reason or f"{event.runs.count()} accounts are looked at."
-    schedule.finish_job(job, succeeded=event.runs.exists(), outcome=words)
+    event = create_event(job.key, ExecCommand.PRINT_REBALANCE, channel=strategy.name)
+    outcome = event.reason or f"{event.runs.count()} accounts are checked."
+    schedule.finish_job(job, succeeded=event.runs.exists(), outcome=outcome)
 
 
-def follow_checks(now: datetime) -> int:
-    """Asks for the execution of accounts that a check has found outside their band, where the policy says so.
+def rebalance_drifted_accounts(now: datetime) -> int:
+    """Request the rebalance of accounts that a check found outside their band, if the strategy requires it.
 
     Returns:
-        How many executions were asked for.
+        The number of requested rebalances.
     """
-    asked = 0
-    looked_at = RebalanceRun.objects.filter(
+    requested = 0
+    checked = RebalanceRun.objects.filter(
         mode=RunMode.PREVIEW,
         state=RunState.COMPLETED,
         event__source=EventSource.SCHEDULE,
@@ -82,32 +77,17 @@ def follow_checks(now: datetime) -> int:
         finished_at__gte=now - MAX_LATENESS,
         account__strategy__drift_check=Strategy.DriftCheck.EXECUTE,
     )
-    for run in looked_at.select_related("account__strategy", "event"):
-        message_id = f"{run.event.message_id}:{run.account.account_id}"
-        if not outside_band(run) or _asked_before(run, message_id):
-            continue
-        receive_event(
-            source=EventSource.SCHEDULE,
-            channel=run.event.channel,
-            message_id=message_id,
-            payload={
-                "exec": str(ExecCommand.REBALANCE),
-                "account_id": run.account.account_id,
-                "event_id": message_id,
-            },
-        )
-        asked += 1
-    return asked
+    for run in checked.select_related("account__strategy", "event"):
+        channel, key = run.event.channel, f"{run.event.message_id}:{run.account.account_id}"
+        same_event = StrategyEvent.objects.filter(source=EventSource.SCHEDULE, channel=channel, message_id=key)
+        if is_outside_band(run) and not same_event.exists():
+            create_event(key, ExecCommand.REBALANCE, channel=channel, account=run.account)
+            requested += 1
+    return requested
 
 
-def _asked_before(run: RebalanceRun, message_id: str) -> bool:
-    return StrategyEvent.objects.filter(
-        source=EventSource.SCHEDULE, channel=run.event.channel, message_id=message_id
-    ).exists()
-
-
-def outside_band(run: RebalanceRun) -> bool:
-    """Whether a symbol's weight is off its target by the band or more, and the plan would do something about it."""
+def is_outside_band(run: RebalanceRun) -> bool:
+    """Whether the largest drift is at least the drift band, and the plan has trades."""
     if not run.result.get("trades"):
         return False
     band = Decimal(run.policy["allocation_threshold_percent"]) / 100
@@ -115,9 +95,10 @@ def outside_band(run: RebalanceRun) -> bool:
 
 
 def largest_drift(run: RebalanceRun) -> Decimal:
-    """The largest drift of a symbol before the plan, as a fraction of the account's value."""
-    now = {symbol: Decimal(weight) for symbol, weight in run.result["before"]["weights"].items() if symbol != "CASH"}
-    wanted = {symbol: Decimal(weight) for symbol, weight in run.result["target_weights"].items() if symbol != "CASH"}
-    zero = Decimal(0)
-    drifts = [abs(now.get(symbol, zero) - wanted.get(symbol, zero)) for symbol in {*now, *wanted}]
-    return max(drifts, default=zero)
+    """Return the largest drift of a symbol before the plan, as a fraction of net liquidation value."""
+    actual = run.result["before"]["weights"]
+    target = run.result["target_weights"]
+    drifts = [
+        abs(Decimal(actual.get(symbol, 0)) - Decimal(target.get(symbol, 0))) for symbol in {*actual, *target} - {"CASH"}
+    ]
+    return max(drifts, default=Decimal(0))

@@ -1,4 +1,4 @@
-"""What doors ask of the schedule: to add an account, to take it off, to see what is there."""
+"""Add accounts to the schedule and remove them from it."""
 
 from datetime import datetime
 
@@ -7,41 +7,41 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from brokers.exchange_calendar import NEW_YORK
-from trading.actions.previews import may_execute
+from trading.access.permissions import check_permissions
+from trading.actions.previews import execute_permissions
 from trading.errors import Refused
 from trading.guards.account import check_enabled, check_environment, enforce
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
 from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.schedule.next_open import next_open, open_after
+from trading.schedule.next_open import format_start, next_open, open_after
 
 
-def schedule_account(account: Account, person: User | None = None) -> ScheduleEntry:
-    """Schedules the account for the next market open; one that waits already stays as it is.
+def schedule_account(account: Account, user: User | None = None) -> ScheduleEntry:
+    """Schedule the account for the next market open. An entry that already waits for it stays unchanged.
 
     Args:
-        account: the account.
-        person: who asks; None when it is the operator, by command.
+        account: The account.
+        user: The user who requests it; None for a command.
 
     Returns:
-        The entry that waits.
+        The waiting entry.
 
     Raises:
-        Refused: the account could not be executed at any open, or the person may not trade it.
+        Refused: the account cannot be executed at any open, or the user lacks the permission.
     """
-    if person is not None and not may_execute(person, account):
-        raise Refused("not_permitted", "You may not schedule this account. Ask someone with the right to execute.")
+    if user is not None:
+        check_permissions(user, *execute_permissions(account), action="schedule this account")
     enforce([check_enabled(account), check_environment(account)], EventSource.ADMIN)
     if account.strategy is None:
-        raise Refused("no_strategy", f"Account {account.account_id} follows no strategy. Assign one in the admin.")
-    origin = ScheduleOrigin.PERSON if person is not None else ScheduleOrigin.COMMAND
-    message = f"Scheduled by {person}." if person is not None else "Scheduled by command."
-    return place_at_next_open(account, timezone.now(), origin, requested_by=person, message=message)
+        raise Refused("no_strategy", f"Account {account.account_id} has no strategy. Assign one in the admin.")
+    origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
+    message = f"Scheduled by {user or 'command'}."
+    return add_at_next_open(account, timezone.now(), origin, requested_by=user, message=message)
 
 
-def place_at_next_open(
+def add_at_next_open(
     account: Account,
     now: datetime,
     origin: ScheduleOrigin,
@@ -50,7 +50,7 @@ def place_at_next_open(
     attempt: int = 1,
     message: str = "",
 ) -> ScheduleEntry:
-    """Puts the account at the first open that is still to come and that has not been used for it."""
+    """Add the account at the first future open at which it has not been started yet."""
     calendar = market_calendar()
     opening = next_open(now, calendar)
     while True:
@@ -68,32 +68,32 @@ def place_at_next_open(
         opening = open_after(opening.session_date, calendar)
 
 
-def unschedule_account(account: Account, person: User | None = None) -> int:
-    """Takes the account off the schedule: what waits, and what went wrong and is now seen.
+def unschedule_account(account: Account, user: User | None = None) -> int:
+    """Remove the account's waiting, failed and missed entries.
 
     Returns:
-        How many entries were taken off.
+        The number of removed entries.
 
     Raises:
-        Refused: the person may not trade the account.
+        Refused: the user lacks the permission.
     """
-    if person is not None and not may_execute(person, account):
-        raise Refused("not_permitted", "You may not change this schedule. Ask someone with the right to execute.")
-    who = str(person) if person is not None else "the operator, by command"
-    return sum(remove(entry, f"Taken off the schedule by {who}.") for entry in open_entries().filter(account=account))
+    if user is not None:
+        check_permissions(user, *execute_permissions(account), action="change the schedule of this account")
+    message = f"Removed from the schedule by {user or 'command'}."
+    return sum(_remove(entry, message) for entry in ScheduleEntry.open_entries().filter(account=account))
 
 
 def clear_schedule() -> int:
-    """Takes every account off the schedule.
+    """Remove the waiting, failed and missed entries of all accounts.
 
     Returns:
-        How many entries were taken off.
+        The number of removed entries.
     """
-    return sum(remove(entry, "The schedule was cleared by command.") for entry in open_entries())
+    return sum(_remove(entry, "The schedule was cleared by command.") for entry in ScheduleEntry.open_entries())
 
 
-def remove(entry: ScheduleEntry, message: str) -> bool:
-    """Takes one entry off; a run that was put aside until then does not come back."""
+def _remove(entry: ScheduleEntry, message: str) -> bool:
+    """Remove one entry. A run that was deferred to it is superseded."""
     with transaction.atomic():
         if not schedule.remove_entry(entry, message):
             return False  # it has just started
@@ -102,12 +102,9 @@ def remove(entry: ScheduleEntry, message: str) -> bool:
     return True
 
 
-open_entries = ScheduleEntry.open_entries
-
-
-def line(entry: ScheduleEntry) -> str:
-    """An entry in a sentence for people."""
-    at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+def entry_text(entry: ScheduleEntry) -> str:
+    """Return an entry as one line of text."""
     run = f", run {entry.run.run_id}" if entry.run is not None and entry.state != ScheduleState.WAITING else ""
-    words = f": {entry.message}" if entry.message else ""
-    return f"{entry.account.account_id}  {at}  {entry.get_state_display().lower()}{run}{words}"
+    message = f": {entry.message}" if entry.message else ""
+    state = entry.get_state_display().lower()
+    return f"{entry.account.account_id}  {format_start(entry.due_at)}  {state}{run}{message}"

@@ -1,7 +1,7 @@
-"""The market-open job: starts what is due, says what was missed, and takes failures up again as the policy says.
+"""The market-open job: start due entries, report missed ones, and retry failures as the policy specifies.
 
-Whoever calls it only wakes it. Each entry is claimed by one guarded UPDATE, and its event has the entry's key as
-message id, so that any number of clusters start one run.
+The job can run at any time and in any number of processes: each entry is claimed by one guarded UPDATE, and its event
+has the entry's key as its message id, so that only one run starts.
 """
 
 import logging
@@ -10,33 +10,32 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from accounts.models import Account
 from accounts.policies import FrozenPolicy, resolve_policy
-from brokers.exchange_calendar import NEW_YORK
 from trading.errors import IllegalTransition
 from trading.guards.account import MAX_LATENESS
-from trading.inbox.receive import receive_event
 from trading.journal import schedule
 from trading.journal.claims import requeue
 from trading.journal.runs import defer_again, supersede
-from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.run_documents import ExecCommand
 from trading.queue.wake import wake_slot
-from trading.schedule.entries import place_at_next_open
+from trading.schedule.entries import add_at_next_open
+from trading.schedule.events import create_event
+from trading.schedule.next_open import format_start
 
 logger = logging.getLogger("rebalancer.trading")
 
 ON_TIME = timedelta(minutes=2)
-"""A start within this is not late: hints and workers take their time."""
+"""Maximum delay of a start that counts as on time. Hints and workers need some time."""
 RETRIED = (RunState.FAILED, RunState.REFUSED)
-"""Ends after which another try is safe; a run that needs attention waits for a person."""
+"""Final states after which a retry is safe. A run that needs attention waits for an operator."""
 
 
 def run_schedule(now: datetime) -> int:
-    """Starts what is due and follows up what went wrong.
+    """Start the due entries, then reschedule missed and failed ones.
 
     Returns:
-        How many runs were started.
+        The number of started runs.
     """
     started = 0
     waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__lte=now)
@@ -44,53 +43,38 @@ def run_schedule(now: datetime) -> int:
         if not settings.SCHEDULER_ENABLED and entry.origin != ScheduleOrigin.DEFERRED:
             continue
         try:
-            started += _start_or_miss(entry, now)
+            started += _start_or_mark_missed(entry, now)
         except DatabaseError:
             raise
-        except Exception:  # the others start, and this one says that it did not
-            logger.exception("The schedule entry %s broke", entry.key)
-            schedule.mark_failed(entry, "It could not be started; the log has the details.")
-    follow_up(now)
+        except Exception:  # one entry must not stop the others; its failure is recorded
+            logger.exception("Unexpected error while starting the schedule entry %s", entry.key)
+            schedule.mark_failed(entry, "It could not be started. See the log.")
+    reschedule_entries(now)
     return started
 
 
-def _start_or_miss(entry: ScheduleEntry, now: datetime) -> bool:
+def _start_or_mark_missed(entry: ScheduleEntry, now: datetime) -> bool:
     policy = resolve_policy(entry.account)
-    if now - entry.due_at > allowed_delay(policy):
-        schedule.mark_missed(entry, _missed_words(entry, policy))
-        return False
-    return _start(entry)
-
-
-def allowed_delay(policy: FrozenPolicy) -> timedelta:
-    """How late a scheduled run may start."""
-    return MAX_LATENESS if policy.missed_schedule == "run_late" else ON_TIME
-
-
-def _missed_words(entry: ScheduleEntry, policy: FrozenPolicy) -> str:
-    at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
-    minutes = allowed_delay(policy).total_seconds() / 60
-    return f"Nothing could start it at {at}, nor within {minutes:.0f} minutes after. Nothing was sent."
+    delay = MAX_LATENESS if policy.missed_schedule == "run_late" else ON_TIME
+    if now - entry.due_at <= delay:
+        return _start(entry)
+    minutes = delay // timedelta(minutes=1)
+    start = format_start(entry.due_at)
+    schedule.mark_missed(entry, f"It was due on {start} and did not start within {minutes} minutes. Nothing was sent.")
+    return False
 
 
 def _start(entry: ScheduleEntry) -> bool:
-    """Takes the entry up and queues its run, both or neither."""
+    """Mark the entry as started and queue its run, both or neither."""
     with transaction.atomic():
         if not schedule.start_entry(entry):
             return False
         if entry.run is not None and entry.run.state == RunState.DEFERRED:
-            return _requeue(entry)
-        event = receive_event(
-            source=EventSource.SCHEDULE,
-            channel="",
-            message_id=entry.key,
-            payload={
-                "exec": str(ExecCommand.REBALANCE),
-                "account_id": entry.account.account_id,
-                "event_id": entry.key,
-            },
-            requested_by=entry.requested_by,
-        )
+            requeued = requeue(entry.run)
+            if requeued:
+                wake_slot(entry.run.connection_id)
+            return requeued
+        event = create_event(entry.key, ExecCommand.REBALANCE, account=entry.account, requested_by=entry.requested_by)
         run = event.runs.select_related("account").first()
         if run is None:
             schedule.mark_failed(entry, event.reason)
@@ -100,46 +84,36 @@ def _start(entry: ScheduleEntry) -> bool:
     return True
 
 
-def _requeue(entry: ScheduleEntry) -> bool:
-    if entry.run is None:
-        raise AssertionError  # looked at by the caller
-    if requeue(entry.run):
-        wake_slot(entry.run.connection_id)
-        return True
-    return False
-
-
-def follow_up(now: datetime) -> None:
-    """Puts what was missed or has failed at the next open, as far as the policy says so."""
+def reschedule_entries(now: datetime) -> None:
+    """Schedule missed and failed entries for the next open, as far as their policies allow."""
     for entry in ScheduleEntry.open_entries().filter(state__in=(ScheduleState.FAILED, ScheduleState.MISSED)):
         policy = resolve_policy(entry.account)
         if entry.state == ScheduleState.MISSED:
-            _after_missed(entry, policy, now)
+            _handle_missed(entry, policy, now)
         elif entry.attempt <= policy.schedule_retries and (entry.run is None or entry.run.state in RETRIED):
-            reason = f"Try {entry.attempt + 1} of {policy.schedule_retries + 1}: {entry.message}"
-            _again(entry, now, ScheduleOrigin.RETRY, entry.attempt + 1, reason)
+            message = f"Attempt {entry.attempt + 1} of {policy.schedule_retries + 1}: {entry.message}"
+            _reschedule(entry, now, ScheduleOrigin.RETRY, entry.attempt + 1, message)
 
 
-def _after_missed(entry: ScheduleEntry, policy: FrozenPolicy, now: datetime) -> None:
-    deferred = entry.run is not None and entry.run.state == RunState.DEFERRED
+def _handle_missed(entry: ScheduleEntry, policy: FrozenPolicy, now: datetime) -> None:
     if policy.missed_schedule != "skip":
-        _again(entry, now, ScheduleOrigin.MISSED, entry.attempt, f"Missed before: {entry.message}")
-    elif deferred and entry.run is not None:
+        _reschedule(entry, now, ScheduleOrigin.MISSED, entry.attempt, f"Missed before: {entry.message}")
+    elif entry.run is not None and entry.run.state == RunState.DEFERRED:
         with transaction.atomic():
             supersede(entry.run.pk, entry.message)
 
 
-def _again(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt: int, reason: str) -> None:
-    account: Account = entry.account
+def _reschedule(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt: int, message: str) -> None:
     with transaction.atomic():
-        following = place_at_next_open(
-            account, now, origin, requested_by=entry.requested_by, attempt=attempt, message=reason
+        follow_up = add_at_next_open(
+            entry.account, now, origin, requested_by=entry.requested_by, attempt=attempt, message=message
         )
-        at = f"{following.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
         if entry.run is not None and entry.run.state == RunState.DEFERRED:
             try:
-                defer_again(entry.run, following.due_at)
+                defer_again(entry.run, follow_up.due_at)
             except IllegalTransition:
-                return  # taken up by somebody else
-            schedule.attach_deferred_run(following, entry.run)
-        schedule.set_follow_up(entry, following, f"{entry.message} It starts again on {at}.")
+                return  # another process has started it
+            schedule.attach_deferred_run(follow_up, entry.run)
+        schedule.set_follow_up(
+            entry, follow_up, f"{entry.message} It is scheduled again for {format_start(follow_up.due_at)}."
+        )

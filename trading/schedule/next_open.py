@@ -1,10 +1,11 @@
-"""When scheduled accounts start: at a New York time, on real sessions, never before the open."""
+"""The time at which scheduled accounts start: `MARKET_OPEN_TIME` of a session, never before the session opens."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.conf import settings
 
+from brokers.exchange_calendar import NEW_YORK
 from trading.market_calendar import MarketCalendar
 
 
@@ -17,7 +18,7 @@ class Open:
 
 
 def next_open(now: datetime, calendar: MarketCalendar) -> Open:
-    """The first start that is still to come."""
+    """Return the first start after `now`."""
     session = calendar.session_of(now)
     while (due_at := session.resume_at(settings.MARKET_OPEN_TIME)) <= now:
         session = calendar.session_after(session.day)
@@ -25,6 +26,11 @@ def next_open(now: datetime, calendar: MarketCalendar) -> Open:
 
 
 def open_after(day: date, calendar: MarketCalendar) -> Open:
-    """The start of the first session of a later day."""
+    """Return the start in the first session after a day."""
     session = calendar.session_after(day)
     return Open(session.day, session.resume_at(settings.MARKET_OPEN_TIME))
+
+
+def format_start(due_at: datetime) -> str:
+    """Return a start as text, in New York time."""
+    return f"{due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"

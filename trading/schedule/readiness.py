@@ -1,4 +1,4 @@
-"""The readiness probe: whether scheduled accounts could start at the open, said while a person can still act."""
+"""The readiness probe: check whether scheduled accounts can start, early enough for operators to act."""
 
 import asyncio
 import os
@@ -22,32 +22,34 @@ from trading.errors import TradingError
 from trading.guards.account import check_guards
 from trading.journal import schedule
 from trading.journal.leases import Lease, claim_lease, release_lease
-from trading.journal.outbox import notify_operators_now
+from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import NotificationKind, ScheduledJob, ScheduleEntry, ScheduleState
 from trading.planning.shared_data import SharedTargets
 from trading.queue.wake import wake_readiness
 
 MINUTES_BEFORE = (30, 5)
-SYMBOLS_LOOKED_AT = 3
-MOST_SECONDS = 90
+"""Times of the probes, in minutes before the start."""
+MAX_SYMBOLS = 3
+"""Maximum number of symbols of an account whose quotes are checked."""
+MAX_SECONDS = 90
+"""Maximum duration of a probe, in seconds."""
 
 
 def wake_due_probes(now: datetime) -> None:
-    """Leaves a hint for each slot whose scheduled accounts start within half an hour and were not looked at yet."""
+    """Enqueue a probe of each slot whose scheduled accounts start within half an hour, unless it is done."""
     if not settings.SCHEDULER_ENABLED:
         return
-    soon = now + timedelta(minutes=MINUTES_BEFORE[0])
-    waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__gt=now, due_at__lte=soon)
+    until = now + timedelta(minutes=MINUTES_BEFORE[0])
+    waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__gt=now, due_at__lte=until)
     for connection_id, due_at in set(waiting.values_list("account__connection_id", "due_at")):
-        minutes = _probe_of(due_at, now)
-        done = ScheduledJob.objects.filter(key=_key(connection_id, due_at, minutes), finished_at__isnull=False)
-        if not done.exists():
+        key = _key(connection_id, due_at, _minutes_before(due_at, now))
+        if not ScheduledJob.objects.filter(key=key, finished_at__isnull=False).exists():
             wake_readiness(connection_id, due_at.isoformat())
 
 
-def _probe_of(due_at: datetime, now: datetime) -> int:
-    """The probe that is due: the last one whose time has come."""
+def _minutes_before(due_at: datetime, now: datetime) -> int:
+    """Return the minutes before the start of the probe that was due last."""
     return min(minutes for minutes in MINUTES_BEFORE if now >= due_at - timedelta(minutes=minutes))
 
 
@@ -56,96 +58,97 @@ def _key(connection_id: int, due_at: datetime, minutes: int) -> str:
 
 
 def probe_slot(connection_id: int, due_at: datetime) -> str:
-    """Looks at the slot's accounts that start at the instant, and tells people what is not ready.
+    """Check the slot's accounts that start at `due_at`, and notify the operators of problems.
 
     Returns:
-        What was found, for the queue's record.
+        The outcome, for the record of the queue.
     """
     now = timezone.now()
     if not due_at - timedelta(minutes=MINUTES_BEFORE[0]) <= now < due_at:
-        return "not now"
-    minutes = _probe_of(due_at, now)
-    day = due_at.astimezone(NEW_YORK).date()
-    kind = ScheduledJob.Kind.READINESS
-    job = schedule.claim_job(_key(connection_id, due_at, minutes), kind, day, due_at - timedelta(minutes=minutes))
+        return "not due"
+    minutes = _minutes_before(due_at, now)
+    key, day = _key(connection_id, due_at, minutes), due_at.astimezone(NEW_YORK).date()
+    job = schedule.claim_job(key, ScheduledJob.Kind.READINESS, day, due_at - timedelta(minutes=minutes))
     if job is None:
-        return "looked at already"
+        return "already checked"
     problems = asyncio.run(_probe(connection_id, due_at))
     if problems is None:
         schedule.release_job(job)
-        return "the slot is at work; looked at again"
-    words = "\n".join(problems) or "Broker, quotes, targets and guards are ready."
-    schedule.finish_job(job, succeeded=not problems, outcome=words)
+        return "The slot is busy. It will be checked again."
+    outcome = "\n".join(problems) or "Broker, quotes, targets and guards are ready."
+    schedule.finish_job(job, succeeded=not problems, outcome=outcome)
     if problems:
-        at = f"{due_at.astimezone(NEW_YORK):%H:%M} New York time"
-        title = f"Not ready for the open at {at}, in {minutes} minutes"
-        notify_operators_now(NotificationKind.FAILURE, title, words)
-    return words
+        start = f"{due_at.astimezone(NEW_YORK):%H:%M} New York time"
+        title = f"Not ready for the open at {start}, in {minutes} minutes"
+        notify_operators(NotificationKind.FAILURE, title, outcome)
+    return outcome
 
 
 async def _probe(connection_id: int, due_at: datetime) -> list[str] | None:
-    """What is not ready; None when another process works the slot."""
+    """Return the problems; None if another process has the slot."""
     owner = f"{socket.gethostname()}:{os.getpid()}:readiness"
     try:
         lease = await sync_to_async(claim_lease)(connection_id, owner)
         if lease is None:
             return None
         try:
-            async with asyncio.timeout(min(MOST_SECONDS, settings.LEASE_TTL_SECONDS * 0.9)):
-                return await _look(lease, due_at)
+            async with asyncio.timeout(min(MAX_SECONDS, settings.LEASE_TTL_SECONDS * 0.9)):
+                return await _find_problems(lease, due_at)
         except TimeoutError:
-            return ["The broker or the allocations service answers too slowly."]
+            return ["The broker or the allocations service responds too slowly."]
         except BrokerError as error:
-            return [f"The broker cannot be used: {error.message} Log in and check the connection."]
+            return [f"The broker is not available: {error.message} Log in and check the connection."]
         finally:
             await sync_to_async(release_lease)(lease)
     finally:
         await sync_to_async(connections.close_all)()
 
 
-async def _look(lease: Lease, due_at: datetime) -> list[str]:
+async def _find_problems(lease: Lease, due_at: datetime) -> list[str]:
     waiting = ScheduleEntry.objects.filter(
         state=ScheduleState.WAITING, due_at=due_at, account__connection_id=lease.connection_id
     )
-    entries = [entry async for entry in waiting.select_related("account__strategy", "account__policy")]
-    accounts = [entry.account for entry in entries]
-    problems = await sync_to_async(_blocked)(accounts, due_at)
+    accounts = [entry.account async for entry in waiting.select_related("account__strategy", "account__policy")]
     if not accounts:
-        return problems
+        return []
+    problems = await sync_to_async(_failed_guards)(accounts, due_at)
     policy = await sync_to_async(resolve_policy)(accounts[0])
     client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
     targets = SharedTargets(float(policy.allocation_timeout_seconds))
     try:
         await client.connect()
         for account in accounts:
-            problems += await _of_account(account, client, targets)
+            problems += await _check_account(account, client, targets)
     finally:
         await client.disconnect()
     return problems
 
 
-def _blocked(accounts: Sequence[Account], due_at: datetime) -> list[str]:
-    """What the guards will say at the start."""
-    calendar, found = market_calendar(), []
-    for account in accounts:
-        guards = check_guards(account.pk, 0, resolve_policy(account), due_at, calendar)
-        found += [f"{account.account_id}: {guard.message}" for guard in guards if not guard.passed]
-    return found
+def _failed_guards(accounts: Sequence[Account], due_at: datetime) -> list[str]:
+    """Return the messages of the guards that would refuse the accounts at the start."""
+    calendar = market_calendar()
+    return [
+        f"{account.account_id}: {guard.message}"
+        for account in accounts
+        for guard in check_guards(account.pk, 0, resolve_policy(account), due_at, calendar)
+        if not guard.passed
+    ]
 
 
-async def _of_account(account: Account, client: BrokerClient, targets: SharedTargets) -> list[str]:
+async def _check_account(account: Account, client: BrokerClient, targets: SharedTargets) -> list[str]:
+    """Return the problems with the snapshot, the targets and the quotes of an account."""
     try:
         await client.get_account_snapshot(account.account_id)
         if account.strategy is None:
-            return []  # the guards have said so
-        symbols = [item.symbol for item in await targets.of(account.strategy)][:SYMBOLS_LOOKED_AT]
+            return []  # a guard reports it
+        symbols = [item.symbol for item in await targets.of(account.strategy)][:MAX_SYMBOLS]
         prices = await client.get_multiple_market_prices(symbols, use_cache=False)
     except (BrokerError, TradingError) as error:
         return [f"{account.account_id}: {error.message}"]
     policy = await sync_to_async(resolve_policy)(account)
-    wanting = [
+    missing = [
         symbol
         for symbol in symbols
         if symbol not in prices or (prices[symbol].kind is PriceKind.DELAYED and not policy.allow_delayed_quotes)
     ]
-    return [f"{account.account_id}: There are no live quotes of {', '.join(wanting)}."] if wanting else []
+    return [f"{account.account_id}: No live quotes for {', '.join(missing)}."] if missing else []

@@ -1,4 +1,4 @@
-"""Wakes what was missed: hints get lost, workers die, times come. Safe to run anywhere, any number of times."""
+"""Start work that was missed: hints can be lost, workers can die, and times come. Safe to run anywhere, at any rate."""
 
 import logging
 import socket
@@ -14,62 +14,55 @@ from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
 from trading.journal.claims import requeue_due_runs
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
-from trading.models import (
-    Notification,
-    NotificationKind,
-    NotificationState,
-    ProcessHeartbeat,
-    RunState,
-    WebhookDelivery,
-)
+from trading.models import Delivery, DeliveryState, NotificationKind, ProcessHeartbeat, RunState
 from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule.cadence import plan_cadences
-from trading.schedule.drift import follow_checks, start_checks
+from trading.schedule.drift import rebalance_drifted_accounts, start_drift_checks
 from trading.schedule.market_open import run_schedule
 from trading.schedule.readiness import wake_due_probes
 
 logger = logging.getLogger("rebalancer.trading")
 
-ALARM_QUIET = timedelta(hours=1)
+ALERT_INTERVAL = timedelta(hours=1)
+"""Minimum time between two notifications about the clock of a host."""
 
 
 def sweep() -> int:
-    """Wakes each slot with unfinished runs and no live lease, and the outbox if messages are due.
+    """Wake each slot that has unfinished runs and no live lease, and the outbox if deliveries are due.
 
     Returns:
-        How many slots were woken.
+        The number of slots that were woken.
     """
-    watch_clocks()
+    check_clock()
     try:
         run_calendar()
     except DatabaseError:
         raise
-    except Exception:  # whatever is wrong with the calendar, runs that are there go on
-        logger.exception("The schedule could not be worked")
+    except Exception:  # an error in the schedule must not stop runs that exist
+        logger.exception("Unexpected error in the schedule")
     requeue_due_runs()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     queued = Q(
         Q(accounts__runs__not_before__isnull=True) | Q(accounts__runs__not_before__lte=Now()),
         accounts__runs__state=RunState.QUEUED,
     )
-    left_behind = Q(runs__state=RunState.RUNNING)
-    slots = set(BrokerConnection.objects.filter(free).filter(queued).values_list("pk", flat=True))
-    slots |= set(BrokerConnection.objects.filter(free).filter(left_behind).values_list("pk", flat=True))
+    free = BrokerConnection.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=Now()))
+    slots = {
+        pk
+        for unfinished in (queued, Q(runs__state=RunState.RUNNING))
+        for pk in free.filter(unfinished).values_list("pk", flat=True)
+    }
     for connection_id in sorted(slots):
         wake_slot(connection_id)
-    if any(
-        outbox.objects.filter(state=NotificationState.PENDING, next_attempt_at__lte=Now()).exists()
-        for outbox in (Notification, WebhookDelivery)
-    ):
+    if Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
     return len(slots)
 
 
-def watch_clocks() -> float:
-    """Raises the alarm when this host's clock is not the database's.
+def check_clock() -> float:
+    """Notify the operators if the clock of this host differs from the clock of the database.
 
     Returns:
-        The seconds by which they differ.
+        The difference in seconds.
     """
     skew = skew_seconds() or 0.0
     if skew > MAX_SKEW_SECONDS:
@@ -78,30 +71,30 @@ def watch_clocks() -> float:
         notify_operators(
             NotificationKind.FAILURE,
             f"Clock of {host} is wrong",
-            f"It differs from the database's by {skew:.1f} s. Leases are safe, since they go by the database's clock; "
-            "sessions, quotes and schedules go by the host's. Set it by NTP.",
-            quiet=ALARM_QUIET,
+            f"It differs from the clock of the database by {skew:.1f} s. Sessions, quotes and schedules use the clock "
+            "of the host; leases use the clock of the database and are not affected. Synchronize the host with NTP.",
+            min_interval=ALERT_INTERVAL,
         )
     return skew
 
 
 def run_calendar() -> int:
-    """Starts what the calendar says is due: scheduled accounts, cadences, drift checks.
+    """Start what is due: scheduled accounts, cadences, drift checks and readiness probes.
 
     Returns:
-        How many scheduled runs were started.
+        The number of scheduled runs that were started.
     """
     now, calendar = timezone.now(), market_calendar()
     plan_cadences(now, calendar)
     wake_due_probes(now)
     started = run_schedule(now)
-    start_checks(now, calendar)
-    follow_checks(now)
+    start_drift_checks(now, calendar)
+    rebalance_drifted_accounts(now)
     return started
 
 
-def beat(name: str, kind: str, **details: object) -> None:
-    """A sign of life of a long-running process."""
+def record_heartbeat(name: str, kind: str, **details: object) -> None:
+    """Store the heartbeat of a long-running process."""
     ProcessHeartbeat.objects.update_or_create(
         name=name, defaults={"kind": kind, "at": timezone.now(), "details": details}
     )

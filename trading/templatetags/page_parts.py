@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from accounts.models import Account
-from trading.models import Notification, RebalanceRun, ScheduleEntry, StrategyEvent
+from trading.models import Delivery, RebalanceRun, ScheduleEntry, StrategyEvent
 
 register = template.Library()
 
@@ -24,7 +24,7 @@ ENTRY_STYLES = {
     "failed": "rb-bad",
     "missed": "rb-warn",
 }
-MESSAGE_STYLES = {"pending": "rb-blue", "sent": "rb-good", "abandoned": "rb-bad"}
+DELIVERY_STYLES = {"pending": "rb-blue", "sent": "rb-good", "abandoned": "rb-bad"}
 
 
 def _chip(text: str, style: str = "") -> SafeString:
@@ -58,9 +58,9 @@ def schedule_chip(entry: ScheduleEntry) -> SafeString:
 
 
 @register.simple_tag
-def notification_chip(message: Notification) -> SafeString:
-    """Return the state of a notification."""
-    return _chip(message.get_state_display(), MESSAGE_STYLES.get(message.state, ""))
+def delivery_chip(delivery: Delivery) -> SafeString:
+    """Return the state of a delivery."""
+    return _chip(delivery.get_state_display(), DELIVERY_STYLES.get(delivery.state, ""))
 
 
 @register.simple_tag

@@ -1,4 +1,4 @@
-"""Pausing and resuming by command: seen by every run, kept in the history, told to people."""
+"""The kill switch by command: stored in the change history and reported."""
 
 from io import StringIO
 
@@ -19,13 +19,13 @@ def run(*arguments):
     return out.getvalue()
 
 
-def test_everything_is_paused_and_resumed_with_a_reason_that_is_kept():
-    assert run("pause", "--reason", "Odd quotes") == "Trading is paused for all accounts.\n"
+def test_pause_and_resume_all_accounts_store_the_reason_and_notify():
+    assert run("pause", "--reason", "Odd quotes") == "Trading paused for all accounts.\n"
     control = TradingControl.objects.get()
     assert (control.trading_paused, control.reason) == (True, "Odd quotes")
     assert control.history.latest().history_change_reason == "by command: Odd quotes"
-    assert run("pause") == "Trading is already paused for all accounts.\n"
-    assert run("resume") == "Trading is on for all accounts.\n"
+    assert run("pause") == "Trading was already paused for all accounts.\n"
+    assert run("resume") == "Trading resumed for all accounts.\n"
     assert not TradingControl.objects.get().trading_paused
     assert list(Notification.objects.order_by("id").values_list("title", flat=True)) == [
         "Trading paused",
@@ -33,7 +33,7 @@ def test_everything_is_paused_and_resumed_with_a_reason_that_is_kept():
     ]
 
 
-def test_one_account_is_paused_and_the_others_are_not():
+def test_pause_one_account_does_not_pause_the_others():
     for account_id in ("U1", "U2"):
         simulated_account(account_id, {"SPY": "1"}, policy=policy())
     run("pause", "U1", "--reason", "Transfer")
@@ -42,7 +42,7 @@ def test_one_account_is_paused_and_the_others_are_not():
     assert not TradingControl.objects.filter(trading_paused=True).exists()
 
 
-def test_an_unknown_account_pauses_nothing():
+def test_pause_unknown_account_fails_and_pauses_nothing():
     with pytest.raises(CommandError) as error:
         run("pause", "nobody")
     assert error.value.returncode == 2

@@ -1,4 +1,4 @@
-"""A person settles what neither the broker's records nor a worker could."""
+"""Manual resolution of orders and runs."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
 from trading.access.roles import sync_roles
-from trading.actions.manual_resolution import Finding, Outcome, close_run, resolve_order
+from trading.actions.manual_resolution import Outcome, Resolution, close_run, resolve_order
 from trading.errors import Refused
 from trading.journal import leases
 from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun
@@ -28,21 +28,21 @@ COMMENT = "Statement of 2026-11-24, page 2"
 
 
 @pytest.fixture
-def people(transactional_db):
+def make_user(transactional_db):
     sync_roles()
 
-    def person(role):
+    def make(role):
         user, new = User.objects.get_or_create(username=role, defaults={"is_staff": True})
         if new:
             user.groups.add(Group.objects.get(name=role))
         return user
 
-    return person
+    return make
 
 
 @pytest.fixture
 def unknown(make_account):
-    """An order of whose fate the journal knows nothing, although the broker has filled it."""
+    """An order with unknown status that the broker has filled."""
     run = carry_out(make_account())
     order = run.orders.get(symbol="SPY")
     forget(order)
@@ -58,7 +58,7 @@ def forget(order, **fields):
 
 
 def filled(order, shares=None):
-    return Finding(
+    return Resolution(
         outcome=Outcome.FILLED,
         shares=order.shares if shares is None else Decimal(shares),
         price_usd=Decimal("650.25"),
@@ -66,18 +66,18 @@ def filled(order, shares=None):
     )
 
 
-def as_it_was(order):
+def is_unchanged(order):
     now = Order.objects.select_related("run").get(pk=order.pk)
-    quiet = not AuditEntry.objects.filter(action="settled an order").exists() and not Fill.objects.filter(order=now)
+    quiet = not AuditEntry.objects.filter(action="resolved an order").exists() and not Fill.objects.filter(order=now)
     return now.state == order.state and quiet
 
 
-def test_a_filled_order_is_booked_its_run_closed_and_the_account_free_again(unknown, people):
-    # Sent yesterday: the broker keeps no records of it, and nobody but a person can know.
+def test_resolve_order_as_filled_books_the_fill_closes_the_run_and_unblocks_the_account(unknown, make_user):
+    # Sent yesterday: the broker no longer has records of it.
     Order.objects.filter(pk=unknown.pk).update(submitted_at=timezone.now() - timedelta(days=1))
     SimulatedOrder.objects.filter(symbol="SPY").update(client_order_id="of-yesterday")
     assert carry_out(unknown.account).error_code == "orders_unknown"
-    resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
+    resolve_order(unknown, make_user("trader"), filled(unknown), COMMENT)
     order = Order.objects.get(pk=unknown.pk)
     assert (order.state, order.filled_quantity, order.average_price_usd, order.commission_usd) == (
         "filled",
@@ -91,134 +91,136 @@ def test_a_filled_order_is_booked_its_run_closed_and_the_account_free_again(unkn
     assert (run.state, run.error_code) == ("failed", "resolved_manually")
     assert COMMENT in run.error_message and "trader" in run.error_message
     assert COMMENT in " ".join(run.timeline.values_list("message", flat=True))
-    entry = AuditEntry.objects.get(action="settled an order")
+    entry = AuditEntry.objects.get(action="resolved an order")
     assert entry.person == "trader" and COMMENT in entry.detail and "filled at 650.25" in entry.detail
-    assert Notification.objects.filter(title__startswith="Rebalance closed by a person").count() == 1
+    assert Notification.objects.filter(title__startswith="Rebalance resolved manually").count() == 1
     assert carry_out(unknown.account).state == "completed"
-    assert held("U1")["SPY"] == order.quantity, "nothing was bought a second time"
+    assert held("U1")["SPY"] == order.quantity, "the order was not sent again"
 
 
 @pytest.mark.parametrize(
-    ("finding", "state", "shares"),
+    ("values", "state", "shares"),
     [
         ({"outcome": "filled", "shares": 3, "price_usd": 650}, "cancelled", 3),
         ({"outcome": "cancelled"}, "cancelled", 0),
         ({"outcome": "never_arrived"}, "lost", 0),
     ],
 )
-def test_every_outcome_ends_the_order_as_its_state_machine_allows(unknown, people, finding, state, shares):
-    order = resolve_order(unknown, people("trader"), Finding.model_validate(finding), COMMENT)
+def test_resolve_order_with_each_outcome_sets_its_final_state(unknown, make_user, values, state, shares):
+    order = resolve_order(unknown, make_user("trader"), Resolution.model_validate(values), COMMENT)
     assert (order.state, order.filled_quantity, COMMENT in order.message) == (state, shares, True)
     assert order.finished_at is not None
     assert RebalanceRun.objects.get(pk=order.run_id).state == "failed"
 
 
-def test_what_is_recorded_already_is_not_booked_again(unknown, people):
+def test_resolve_order_with_recorded_fills_books_only_the_rest(unknown, make_user):
     Fill.objects.create(
         order=unknown, execution_id="x-1", quantity=2, price_usd=649, commission_usd=1, executed_at=timezone.now()
     )
     Order.objects.update(filled_quantity=2)
-    order = resolve_order(unknown, people("trader"), filled(unknown, unknown.shares - 2), COMMENT)
+    order = resolve_order(unknown, make_user("trader"), filled(unknown, unknown.shares - 2), COMMENT)
     assert (order.state, order.filled_quantity, order.commission_usd) == ("filled", order.quantity, Decimal("2.05"))
 
 
-def test_the_run_is_closed_with_the_last_of_its_orders(unknown, people):
+def test_resolve_order_closes_the_run_with_its_last_open_order(unknown, make_user):
     other = unknown.run.orders.get(symbol="IEF")
     forget(other)
     other.refresh_from_db()
-    resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
+    resolve_order(unknown, make_user("trader"), filled(unknown), COMMENT)
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "needs_attention"
-    with pytest.raises(Refused, match="Settle these orders first") as refusal:
-        close_run(RebalanceRun.objects.get(pk=unknown.run_id), people("trader"), COMMENT)
+    with pytest.raises(Refused) as refusal:
+        close_run(RebalanceRun.objects.get(pk=unknown.run_id), make_user("trader"), COMMENT)
     assert refusal.value.code == "orders_not_resolved"
-    resolve_order(other, people("trader"), filled(other), COMMENT)
+    resolve_order(other, make_user("trader"), filled(other), COMMENT)
     assert RebalanceRun.objects.get(pk=unknown.run_id).state == "failed"
 
 
-def no_right(order):
+def user_without_permission(order):
     return "operator"
 
 
-def a_run_that_is_alive(order):
+def run_in_progress(order):
     RebalanceRun.objects.filter(pk=order.run_id).update(state="running")
 
 
-def an_order_that_is_settled(order):
+def resolved_order_state(order):
     Order.objects.filter(pk=order.pk).update(state="rejected")
 
 
-def a_slot_that_is_worked(order):
+def busy_slot(order):
     leases.claim_lease(order.run.connection_id, "a worker")
 
 
-def an_order_that_the_broker_knows(order):
+def acknowledged_order(order):
     Order.objects.filter(pk=order.pk).update(broker_order_id="17")
 
 
-def shares_that_were_reported(order):
+def reported_shares(order):
     Order.objects.filter(pk=order.pk).update(filled_quantity=5)
 
 
-NEVER = Finding(outcome=Outcome.NEVER_ARRIVED)
+NEVER = Resolution(outcome=Outcome.NEVER_ARRIVED)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "finding", "comment", "code", "said"),
+    ("spoil", "resolution", "comment", "code", "reason"),
     [
-        (no_right, NEVER, COMMENT, "not_permitted", "may not settle"),
-        (None, NEVER, "  ", "comment_missing", "how you know"),
-        (a_run_that_is_alive, NEVER, COMMENT, "run_not_finished", "has not ended"),
-        (an_order_that_is_settled, NEVER, COMMENT, "order_already_resolved", "nothing to settle"),
-        (a_slot_that_is_worked, NEVER, COMMENT, "connection_busy", "Try again in a moment"),
-        (an_order_that_the_broker_knows, NEVER, COMMENT, "inconsistent_resolution", "it did arrive"),
-        (shares_that_were_reported, Finding(outcome="cancelled"), COMMENT, "inconsistent_resolution", "reported 5"),
-        (None, Finding(outcome="filled"), COMMENT, "inconsistent_resolution", "state the shares"),
-        (None, Finding(outcome="filled", shares=1), COMMENT, "inconsistent_resolution", "their price"),
-        (None, Finding(outcome="cancelled", shares=1), COMMENT, "inconsistent_resolution", "has no shares"),
-        (None, Finding(outcome="filled", shares=9999, price_usd=1), COMMENT, "inconsistent_resolution", "more than"),
+        (user_without_permission, NEVER, COMMENT, "not_permitted", "trading.resolve_order"),
+        (None, NEVER, "  ", "comment_missing", "comment"),
+        (run_in_progress, NEVER, COMMENT, "run_not_finished", "in progress"),
+        (resolved_order_state, NEVER, COMMENT, "order_already_resolved", "already resolved"),
+        (busy_slot, NEVER, COMMENT, "connection_busy", "Try again in a moment"),
+        (acknowledged_order, NEVER, COMMENT, "inconsistent_resolution", "acknowledged"),
+        (reported_shares, Resolution(outcome="cancelled"), COMMENT, "inconsistent_resolution", "reported 5"),
+        (None, Resolution(outcome="filled"), COMMENT, "inconsistent_resolution", "enter the filled shares"),
+        (None, Resolution(outcome="filled", shares=1), COMMENT, "inconsistent_resolution", "their price"),
+        (None, Resolution(outcome="cancelled", shares=1), COMMENT, "inconsistent_resolution", "has no filled shares"),
+        (None, Resolution(outcome="filled", shares=9999, price_usd=1), COMMENT, "inconsistent_resolution", "more than"),
         (
             None,
-            Finding(outcome="filled", shares=1, price_usd=1, day=timezone.now().date() + timedelta(days=3)),
+            Resolution(outcome="filled", shares=1, price_usd=1, day=timezone.now().date() + timedelta(days=3)),
             COMMENT,
             "inconsistent_resolution",
             "cannot have been filled",
         ),
     ],
 )
-def test_what_cannot_be_settled_is_refused_with_a_sentence(unknown, people, spoil, finding, comment, code, said):
+def test_resolve_order_that_is_not_allowed_is_refused_and_changes_nothing(
+    unknown, make_user, spoil, resolution, comment, code, reason
+):
     role = (spoil(unknown) if spoil else None) or "trader"
     order = Order.objects.select_related("run", "account").get(pk=unknown.pk)
-    with pytest.raises(Refused, match=said) as refusal:
-        resolve_order(order, people(role), finding, comment)
+    with pytest.raises(Refused, match=reason) as refusal:
+        resolve_order(order, make_user(role), resolution, comment)
     assert refusal.value.code == code
-    assert as_it_was(order)
+    assert is_unchanged(order)
 
 
-def test_a_slot_that_another_process_takes_meanwhile_leaves_everything_as_it_was(unknown, people, monkeypatch):
+def test_resolve_order_with_a_lost_lease_changes_nothing(unknown, make_user, monkeypatch):
     def taken(*_):
         BrokerConnection.objects.update(lease_epoch=F("lease_epoch") + 1)
 
     monkeypatch.setattr("trading.actions.manual_resolution.confirm_live", taken)
     with pytest.raises(Refused, match="claimed") as refusal:
-        resolve_order(unknown, people("trader"), filled(unknown), COMMENT)
-    assert refusal.value.code == "connection_busy" and as_it_was(unknown)
+        resolve_order(unknown, make_user("trader"), filled(unknown), COMMENT)
+    assert refusal.value.code == "connection_busy" and is_unchanged(unknown)
 
 
-def test_a_fill_of_another_day_is_booked_on_that_day(unknown, people):
+def test_resolve_order_with_a_fill_of_another_day_books_it_on_that_day(unknown, make_user):
     Order.objects.filter(pk=unknown.pk).update(submitted_at=timezone.now() - timedelta(days=3))
     day = timezone.now().date() - timedelta(days=2)
-    finding = filled(unknown).model_copy(update={"day": day})
-    order = resolve_order(Order.objects.get(pk=unknown.pk), people("trader"), finding, COMMENT)
+    resolution = filled(unknown).model_copy(update={"day": day})
+    order = resolve_order(Order.objects.get(pk=unknown.pk), make_user("trader"), resolution, COMMENT)
     assert order.fills.get().executed_at.date() == day
 
 
-# ---- the doors
+# ---- the page and the command
 
 
 @pytest.fixture
-def log_in(client, people):
+def log_in(client, make_user):
     def enter(role):
-        client.force_login(people(role))
+        client.force_login(make_user(role))
         return client
 
     return enter
@@ -229,45 +231,45 @@ def address(order):
 
 
 def form(order, **fields):
-    told = {"outcome": "filled", "shares": str(order.shares), "price_usd": "650.25", "comment": COMMENT}
-    return told | fields
+    values = {"outcome": "filled", "shares": str(order.shares), "price_usd": "650.25", "comment": COMMENT}
+    return values | fields
 
 
-def test_the_page_of_the_run_leads_to_the_form_and_the_form_settles(unknown, log_in):
+def test_resolve_page_is_linked_from_the_run_and_resolves_the_order(unknown, log_in):
     client = log_in("trader")
     assert address(unknown) in client.get(reverse("trading:run", args=[unknown.run.run_id])).content.decode()
-    assert "<legend>Status at the broker</legend>" in client.get(address(unknown)).content.decode()
+    assert 'name="outcome"' in client.get(address(unknown)).content.decode()
     missing = client.post(address(unknown), form(unknown, comment=""))
-    assert "This field is required" in missing.content.decode() and as_it_was(unknown)
+    assert "This field is required" in missing.content.decode() and is_unchanged(unknown)
     refused = client.post(address(unknown), form(unknown, outcome="never_arrived"))
-    assert "what was not filled has no shares" in refused.content.decode() and as_it_was(unknown)
+    assert "has no filled shares" in refused.content.decode() and is_unchanged(unknown)
     done = client.post(address(unknown), form(unknown), follow=True)
     assert "is filled." in done.content.decode()
     assert Order.objects.get(pk=unknown.pk).state == "filled"
-    assert 'id="resolved"' in client.get(address(unknown)).content.decode()
+    assert 'name="outcome"' not in client.get(address(unknown)).content.decode()
 
 
-def test_without_the_right_there_is_no_form_and_no_way_around_it(unknown, log_in):
+def test_resolve_page_without_permission_shows_no_form_and_refuses(unknown, log_in):
     client = log_in("operator")
     assert address(unknown) not in client.get(reverse("trading:run", args=[unknown.run.run_id])).content.decode()
-    assert "<legend>Status at the broker</legend>" not in client.get(address(unknown)).content.decode()
-    assert 'id="no-permission"' in client.post(address(unknown), form(unknown)).content.decode()
-    assert as_it_was(unknown)
+    assert 'name="outcome"' not in client.get(address(unknown)).content.decode()
+    assert 'name="outcome"' not in client.post(address(unknown), form(unknown)).content.decode()
+    assert is_unchanged(unknown)
     client.logout()
-    assert client.post(address(unknown), form(unknown)).status_code == 302 and as_it_was(unknown)
+    assert client.post(address(unknown), form(unknown)).status_code == 302 and is_unchanged(unknown)
 
 
-def test_a_form_of_another_site_is_not_taken(unknown, people):
+def test_resolve_page_without_csrf_token_is_refused(unknown, make_user):
     client = Client(enforce_csrf_checks=True)
-    client.force_login(people("trader"))
+    client.force_login(make_user("trader"))
     assert client.post(address(unknown), form(unknown)).status_code == 403
-    assert as_it_was(unknown)
+    assert is_unchanged(unknown)
 
 
-def test_a_live_account_wants_its_number_and_a_one_time_code(unknown, people):
+def test_resolve_order_of_a_live_account_needs_its_number_and_a_two_factor_code(unknown, make_user):
     Account.objects.update(type="live")
     order = Order.objects.select_related("run", "account").get(pk=unknown.pk)
-    trader = people("trader")
+    trader = make_user("trader")
     TOTPDevice.objects.create(user=trader, confirmed=True)
     device = StaticDevice.objects.create(user=trader, confirmed=True)
     device.token_set.create(token="a-backup-code")
@@ -281,38 +283,38 @@ def test_a_live_account_wants_its_number_and_a_one_time_code(unknown, people):
     ):
         with pytest.raises(Refused) as refusal:
             resolve_order(order, trader, filled(order), COMMENT, typed_account_id=typed, code=code)
-        assert refusal.value.code == refused and as_it_was(order)
+        assert refusal.value.code == refused and is_unchanged(order)
     device.throttle_reset()
     assert resolve_order(order, trader, filled(order), COMMENT, typed_account_id="U1", code="a-backup-code")
     assert Order.objects.get(pk=order.pk).state == "filled"
 
 
-def settle(*arguments):
+def call_resolve(*arguments, name="resolve"):
     out = StringIO()
-    call_command("settle", *arguments, "--comment", COMMENT, stdout=out)
+    call_command(name, *arguments, "--comment", COMMENT, stdout=out)
     return out.getvalue().strip()
 
 
-def test_the_command_settles_an_order(unknown, people):
-    people("trader"), people("operator")
+def test_resolve_command_resolves_an_order(unknown, make_user):
+    make_user("trader"), make_user("operator")
     order = unknown.client_order_id
-    for arguments, code, said in (
+    for arguments, code, reason in (
         ((order, "--user", "nobody", "--cancelled"), 2, "no active user"),
-        (("rb-x-1", "--user", "trader", "--cancelled"), 2, "no order and no run"),
-        ((order, "--user", "trader"), 2, "Say --filled"),
+        (("rb-x-1", "--user", "trader", "--cancelled"), 2, "no order or run"),
+        ((order, "--user", "trader"), 2, "Specify --filled"),
         ((order, "--user", "trader", "--filled", "many", "--price", "1"), 2, "shares: "),
         ((order, "--user", "operator", "--cancelled"), 3, "not_permitted"),
         ((unknown.run.run_id, "--user", "trader"), 3, "orders_not_resolved"),
     ):
-        with pytest.raises(CommandError, match=said) as error:
-            settle(*arguments)
-        assert error.value.returncode == code and as_it_was(unknown)
-    said = settle(order, "--user", "trader", "--filled", "2", "--price", "650.25", "--commission", "1")
-    assert said == f"{order} SPY cancelled"
+        with pytest.raises(CommandError, match=reason) as error:
+            call_resolve(*arguments)
+        assert error.value.returncode == code and is_unchanged(unknown)
+    output = call_resolve(order, "--user", "trader", "--filled", "2", "--price", "650.25", "--commission", "1")
+    assert output == f"{order} SPY cancelled"
     assert Order.objects.get(pk=unknown.pk).filled_quantity == 2
 
 
-def test_a_run_without_open_orders_is_closed_by_page_or_command(make_account, log_in, people):
+def test_close_run_without_open_orders_by_page_or_command(make_account, log_in, make_user):
     client = log_in("trader")
     for close in ("page", "command"):
         run = carry_out(make_account(f"U-{close}"))
@@ -324,9 +326,10 @@ def test_a_run_without_open_orders_is_closed_by_page_or_command(make_account, lo
             assert RebalanceRun.objects.get(pk=run.pk).state == "needs_attention", "a comment is needed"
             client.post(reverse("trading:close", args=[run.run_id]), {"comment": COMMENT})
         else:
-            settle(run.run_id, "--user", "trader")
+            call_resolve(run.run_id, "--user", "trader", name="settle")
         run.refresh_from_db()
         assert (run.state, run.error_code) == ("failed", "resolved_manually")
-        with pytest.raises(Refused, match="does not need attention"):
-            close_run(run, people("trader"), COMMENT)
+        with pytest.raises(Refused) as refusal:
+            close_run(run, make_user("trader"), COMMENT)
+        assert refusal.value.code == "run_already_closed"
     assert AuditEntry.objects.filter(action="closed a run", detail__contains=COMMENT).count() == 2

@@ -56,8 +56,8 @@ def test_run_above_the_turnover_limit_is_held_and_users_are_notified(account, tr
 
 def test_held_plan_when_approved_is_executed_unchanged_and_once(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
-    approved = execute_preview(run, trader, digest=run.plan_hash)
-    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, digest=run.plan_hash) == approved
+    approved = execute_preview(run, trader, plan_hash=run.plan_hash)
+    assert execute_preview(RebalanceRun.objects.get(pk=run.pk), trader, plan_hash=run.plan_hash) == approved
     work_run(approved)
     assert (approved.state, approved.plan_hash) == ("completed", run.plan_hash), approved.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
@@ -68,10 +68,10 @@ def test_held_plan_that_has_expired_is_refused_until_a_new_preview(account, trad
     RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
     with pytest.raises(Refused) as refused:
-        execute_preview(run, trader, digest=run.plan_hash)
+        execute_preview(run, trader, plan_hash=run.plan_hash)
     assert refused.value.code == "preview_expired"
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
-    approved = execute_preview(preview, trader, digest=preview.plan_hash)
+    approved = execute_preview(preview, trader, plan_hash=preview.plan_hash)
     work_run(approved)
     assert approved.state == "completed", approved.error_message
 
@@ -81,7 +81,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
     until = f"{run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
-    link = f"See the plan and send it, until {until}: https://rebalancer.test{address}"
+    link = f"Review and submit the plan until {until}: https://rebalancer.test{address}"
     assert link in Notification.objects.get(run=run).body.splitlines()
     login = client.get(address, follow=True)
     assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]
@@ -90,7 +90,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
     assert 'id="submit-orders"' in page.content.decode()
     RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
-    assert "older than its quotes may be" in late
+    assert "quotes of the preview are too old" in late
     assert "New preview" in late
     assert 'id="submit-orders"' not in late
 
@@ -98,7 +98,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
 def test_held_plan_without_permission_cannot_be_approved(account):
     run = carry_out(account, source=EventSource.SCHEDULE)
     with pytest.raises(Refused) as refused:
-        execute_preview(run, User.objects.create_user("vera"), digest=run.plan_hash)
+        execute_preview(run, User.objects.create_user("vera"), plan_hash=run.plan_hash)
     assert refused.value.code == "not_permitted"
 
 
@@ -118,7 +118,7 @@ def test_plan_with_old_targets_is_held_for_approval(make_account, trader, client
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert reverse("trading:execute", args=[run.run_id]) in page
-    approved = execute_preview(run, trader, digest=run.plan_hash)
+    approved = execute_preview(run, trader, plan_hash=run.plan_hash)
     work_run(approved)
     assert approved.state == "completed", approved.error_message
 

@@ -1,75 +1,35 @@
-"""What people are told, and what no log may tell."""
+"""Deliveries: one for each channel, with attempts of its own."""
 
 import json
-import logging
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import timedelta
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
+from django_q.models import OrmQ
 from pydantic import SecretStr
 
-from tests.support.makers import policy, queue, simulated_account
-from trading.common.log_context import TextFormatter, redact
-from trading.journal.outbox import announce
-from trading.models import Notification, RebalanceRun
-from trading.notify.deliver import deliver_due, targets
-from trading.notify.retry import MAX_ATTEMPTS
+from trading.models import Delivery, Notification
+from trading.notify import apprise_channel
+from trading.notify.channels import channels
+from trading.notify.deliver import MAX_ATTEMPTS, _claim, deliver_due
+from trading.schedule.sweeper import sweep
+from trading.tasks import deliver_notifications
 
 pytestmark = pytest.mark.django_db
 
-
-@pytest.fixture
-def ntfy():
-    """A server on loopback that takes what ntfy would; its status can be set."""
-    taken, status = [], [200]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append((self.path, self.headers, body))
-            self.send_response(status[0])
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server, taken, status
-    server.shutdown()
-    server.server_close()
+NTFY = "USER_NOTIFICATIONS_CHANNEL"
+APPRISE = "NOTIFICATION_URLS 1"
+HOOK = "webhook mine"
 
 
-@pytest.fixture
-def subscribed(ntfy, settings):
-    server, taken, status = ntfy
-    settings.USER_NOTIFICATIONS_ENABLED = True
-    settings.USER_NOTIFICATIONS_CHANNEL = "my-rebalancer"
-    settings.USER_NOTIFICATIONS_SERVER_URL = f"http://127.0.0.1:{server.server_address[1]}"
-    return taken, status
+def states():
+    return dict(Delivery.objects.order_by("id").values_list("channel", "state"))
 
 
-def told(**fields):
-    run = queue(simulated_account(f"U{RebalanceRun.objects.count()}", {"SPY": "1"}, policy=policy()))
-    RebalanceRun.objects.filter(pk=run.pk).update(**fields)
-    run.refresh_from_db()
-    announce(run)
-    return Notification.objects.order_by("-id").first()
-
-
-def test_a_message_has_a_link_where_the_site_says_its_address(settings):
-    assert "http" not in told(state="failed", error_code="x").body
-    settings.SITE_URL = "https://rebalancer.test"
-    run = told(state="failed", error_code="x").run
-    assert (
-        f"Look at it: https://rebalancer.test{reverse('trading:run', args=[run.run_id])}"
-        in run.notifications.get().body
-    )
+def make_due():
+    Delivery.objects.update(next_attempt_at=timezone.now())
 
 
 @pytest.mark.parametrize(
@@ -82,6 +42,7 @@ def test_a_message_has_a_link_where_the_site_says_its_address(settings):
             "Rebalance completed with warnings: U0",
         ),
         ({"state": "failed", "error_code": "x"}, "failure", "Rebalance failed: U0"),
+        ({"state": "failed", "error_code": "resolved_manually"}, "failure", "Rebalance resolved manually: U0"),
         ({"state": "refused", "error_code": "x"}, "failure", "Rebalance refused: U0"),
         ({"state": "refused", "error_code": "turnover_limit"}, "warning", "Rebalance waits for approval: U0"),
         ({"state": "needs_attention", "error_code": "x"}, "failure", "Rebalance needs attention: U0"),
@@ -89,119 +50,161 @@ def test_a_message_has_a_link_where_the_site_says_its_address(settings):
         ({"state": "deferred", "error_code": "market_closed"}, "blocked", "Rebalance deferred (market closed): U0"),
     ],
 )
-def test_each_end_has_its_title(fields, kind, title):
-    message = told(**fields)
+def test_notification_of_each_outcome_has_its_kind_and_title(notify, fields, kind, title):
+    message = notify(**fields)
     assert (message.kind, message.title) == (kind, title)
 
 
-def test_a_message_is_delivered_once(subscribed):
-    taken, _ = subscribed
-    told(state="completed")
-    assert deliver_due() == 1
-    assert deliver_due() == 0
-    path, headers, body = taken[0]
-    content = (
-        json.loads(body)
-        if body.startswith(b"{")
-        else {"message": body.decode(), "title": headers["X-Title"], "topic": path}
-    )
-    assert "my-rebalancer" in str(content) + path
-    assert "Rebalance completed: U0" in str(content)
-    assert Notification.objects.get().state == "sent"
-
-
-def test_a_channel_that_is_down_is_tried_again_later_each_time_and_given_up_in_the_end(subscribed):
-    taken, status = subscribed
-    status[0] = 500
-    message = told(state="completed")
-    waits = []
-    with time_machine.travel(timezone.now(), tick=False):
-        for _ in range(MAX_ATTEMPTS):
-            Notification.objects.update(next_attempt_at=timezone.now())
-            deliver_due()
-            message.refresh_from_db()
-            waits.append((message.next_attempt_at - timezone.now()).total_seconds())
-    assert waits[:4] == [5, 10, 20, 40]
-    assert message.state == "abandoned"
-    assert len(taken) >= MAX_ATTEMPTS
-
-
-def test_without_a_channel_a_message_is_put_away():
-    told(state="completed")
-    assert deliver_due() == 0
-    assert Notification.objects.get().state == "abandoned"
+def test_notification_links_to_the_run_only_with_a_site_url(notify, settings):
+    assert "http" not in notify(state="failed", error_code="x").body
+    settings.SITE_URL = "https://rebalancer.test"
+    message = notify(state="failed", error_code="x")
+    assert f": https://rebalancer.test{reverse('trading:run', args=[message.run.run_id])}" in message.body
 
 
 @pytest.mark.parametrize(
     ("server", "url"),
     [("https://ntfy.sh", "ntfys://ntfy.sh/topic"), ("http://10.0.0.5:8080", "ntfy://10.0.0.5:8080/topic")],
 )
-def test_the_names_of_existing_installations_become_apprise_urls(settings, server, url):
+def test_channels_include_ntfy_settings_as_an_apprise_url(settings, server, url):
     settings.USER_NOTIFICATIONS_ENABLED, settings.USER_NOTIFICATIONS_CHANNEL = True, "topic"
     settings.USER_NOTIFICATIONS_SERVER_URL = server
     settings.NOTIFICATION_URLS = (SecretStr("json://127.0.0.1"),)
-    assert targets() == ["json://127.0.0.1", url]
+    assert [(channel.name, channel.url) for channel in channels()] == [(APPRISE, "json://127.0.0.1"), (NTFY, url)]
+    assert "topic" not in repr(channels())
 
 
-def test_no_secret_is_in_a_line_or_its_traceback(settings):
-    settings.ALLOCATIONS_API_KEY = SecretStr("canary-allocations")
-    settings.REALTIME_API_KEY = SecretStr("canary-ably:key")
-    settings.NOTIFICATION_URLS = (SecretStr("tgram://canary-token/1"),)
-    settings.SECRET_KEY = "canary-secret-key"
-    try:
-        raise RuntimeError("with canary-ably:key inside")
-    except RuntimeError:
-        import sys
-
-        record = logging.LogRecord(
-            "x", logging.ERROR, "", 0, "%s %s", ("canary-allocations", "tgram://canary-token/1"), sys.exc_info()
-        )
-    line = TextFormatter().format(record)
-    assert "canary" not in line
-    assert line.count("[redacted]") >= 3
-    assert redact("canary-secret-key") == "[redacted]"
+def test_deliver_due_sends_each_channel_one_copy(notify, ntfy, apprise, hook):
+    notify(state="completed")
+    assert deliver_notifications() == 3
+    assert deliver_notifications() == 0
+    assert states() == {APPRISE: "sent", NTFY: "sent", HOOK: "sent"}
+    for receiver in (ntfy, apprise, hook):
+        ((path, headers, body),) = receiver.requests
+        assert "Rebalance completed: U0" in f"{path} {headers['X-Title']} {body}"
+    assert "my-rebalancer" in ntfy.requests[0][0] + ntfy.requests[0][2]
 
 
-# ---- the page
+@pytest.mark.parametrize("down", [NTFY, APPRISE, HOOK])
+def test_deliver_due_with_one_channel_down_retries_only_that_channel(notify, ntfy, apprise, hook, down):
+    receivers = {NTFY: ntfy, APPRISE: apprise, HOOK: hook}
+    receivers[down].status = 503
+    notify(state="completed")
+    assert deliver_due() == 2
+    for _ in range(3):
+        make_due()
+        assert deliver_due() == 0
+    assert {name: len(receiver.requests) for name, receiver in receivers.items()} == dict.fromkeys(receivers, 1) | {
+        down: 4
+    }
+    failing = Delivery.objects.get(state="pending")
+    assert (failing.channel, failing.attempts, bool(failing.last_error)) == (down, 4, True)
+    receivers[down].status = 200
+    make_due()
+    assert deliver_due() == 1
+    assert states() == dict.fromkeys(receivers, "sent")
+    assert {name: len(receiver.requests) for name, receiver in receivers.items() if name != down} == {
+        name: 1 for name in receivers if name != down
+    }
+    failing.refresh_from_db()
+    assert (failing.last_error, failing.sent_at is not None) == ("", True)
 
 
-@pytest.fixture
-def trader(client):
-    person = User.objects.create_user("tess", is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__in=("view_notification", "execute_account")))
-    client.force_login(person)
-    return client
+def test_deliver_due_with_an_unexpected_error_sends_to_the_other_channels(notify, ntfy, apprise, hook, monkeypatch):
+    def send(message, url):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(apprise_channel, "send", send)
+    notify(state="completed")
+    assert deliver_due() == 1
+    assert states() == {APPRISE: "pending", NTFY: "pending", HOOK: "sent"}
 
 
-def test_the_page_shows_channels_without_their_secrets_and_the_messages_with_their_fate(trader, settings):
-    settings.NOTIFICATION_URLS = (
-        SecretStr("json://user:hunter2@127.0.0.1/topic-nobody-knows"),
-        SecretStr("no-such://x"),
-    )
-    told(state="failed", error_code="x", error_message="The broker was away.")
-    Notification.objects.update(state="abandoned", last_error="Not delivered after 12 attempts.")
-    page = trader.get("/notifications/").content.decode()
-    assert "json://127.0.0.1/…" in page and "✓ configured" in page
-    assert "not understood" in page
-    assert "hunter2" not in page and "topic-nobody-knows" not in page
-    assert "Rebalance failed: U0" in page and "The broker was away." in page
-    assert "Abandoned" in page and "Not delivered after 12 attempts." in page
+def test_deliver_due_with_a_long_backlog_of_one_channel_serves_the_others(notify, ntfy, hook):
+    ntfy.status = 500
+    message = notify(state="completed")
+    Delivery.objects.filter(channel=HOOK).delete()
+    for _ in range(60):
+        message.deliveries.create(channel=NTFY)
+    notify(state="completed")
+    assert deliver_due(limit=5) == 1
+    assert len(ntfy.requests) == 1, "a failing channel is skipped until the next call"
+    assert len(hook.requests) == 1
 
 
-def test_the_test_button_reaches_every_channel_and_says_when_one_does_not_answer(trader, subscribed):
-    taken, status = subscribed
-    assert "Send a test message" in trader.get("/notifications/").content.decode()
-    assert "was handed to every channel" in trader.post("/notifications/test/", follow=True).content.decode()
-    assert b"tess has sent this" in taken[0][2]
-    status[0] = 500
-    assert "did not take the message" in trader.post("/notifications/test/", follow=True).content.decode()
+def test_deliver_due_after_a_failure_tries_the_other_deliveries_of_the_channel_first(notify, ntfy):
+    ntfy.status = 500
+    first, second = (notify(state="completed").deliveries.get() for _ in range(2))
+    with time_machine.travel(timezone.now(), tick=False) as travel:
+        deliver_due()
+        travel.shift(timedelta(minutes=1))
+        deliver_due()
+    assert (Delivery.objects.get(pk=first.pk).attempts, Delivery.objects.get(pk=second.pk).attempts) == (1, 1)
 
 
-def test_without_a_channel_or_the_right_nothing_is_sent(trader, subscribed, settings):
-    taken, _ = subscribed
-    User.objects.get().user_permissions.remove(Permission.objects.get(codename="execute_account"))
-    assert "Send a test message" not in trader.get("/notifications/").content.decode()
-    assert "You may not send test messages" in trader.post("/notifications/test/", follow=True).content.decode()
+def test_delivery_that_always_fails_waits_longer_each_time_and_fails_in_the_end(notify, ntfy):
+    ntfy.status = 500
+    delivery = notify(state="completed").deliveries.get()
+    waits = []
+    with time_machine.travel(timezone.now(), tick=False):
+        for _ in range(MAX_ATTEMPTS + 1):
+            make_due()
+            deliver_due()
+            delivery.refresh_from_db()
+            waits.append((delivery.next_attempt_at - timezone.now()).total_seconds())
+    assert waits[:4] == [5, 10, 20, 40]
+    assert (max(waits), delivery.state, delivery.attempts, len(ntfy.requests)) == (3600, "abandoned", 12, 12)
+    assert delivery.get_state_display() == "Failed"
+
+
+def test_claim_of_a_delivery_succeeds_in_one_process_only(notify, ntfy):
+    delivery = notify(state="completed").deliveries.get()
+    same = Delivery.objects.get(pk=delivery.pk)
+    assert _claim(delivery)
+    assert not _claim(same)
+    assert Delivery.objects.get().attempts == 1
+
+
+def test_delivery_to_a_removed_channel_is_retried_and_sent_when_it_is_back(notify, ntfy, settings):
+    notify(state="completed")
     settings.USER_NOTIFICATIONS_ENABLED = False
-    assert "nobody is told of a failure" in trader.get("/notifications/").content.decode()
-    assert taken == []
+    assert deliver_due() == 0
+    assert "not configured" in Delivery.objects.get().last_error
+    settings.USER_NOTIFICATIONS_ENABLED = True
+    make_due()
+    assert deliver_due() == 1
+
+
+def test_notification_without_channels_has_no_deliveries(notify):
+    assert notify(state="completed").deliveries.count() == 0
+    assert deliver_due() == 0
+
+
+def test_stored_rows_contain_no_secret_of_a_channel(notify, apprise):
+    apprise.status = 500
+    notify(state="completed")
+    deliver_due()
+    stored = str(list(Delivery.objects.values())) + str(list(Notification.objects.values()))
+    assert "hunter2" not in stored and "secret-topic" not in stored and apprise.address not in stored
+
+
+def test_sweep_wakes_the_outbox_only_while_a_delivery_is_due(notify, ntfy):
+    def hints():
+        return [task for task in OrmQ.objects.all() if task.func() == "trading.tasks.deliver_notifications"]
+
+    notify(state="completed")
+    OrmQ.objects.all().delete()
+    sweep()
+    assert len(hints()) == 1
+    deliver_due()
+    OrmQ.objects.all().delete()
+    sweep()
+    assert hints() == []
+
+
+def test_json_channel_receives_title_and_body(notify, apprise):
+    notify(state="failed", error_code="x", error_message="The broker was unreachable.")
+    deliver_due()
+    content = json.loads(apprise.requests[0][2])
+    assert content["title"] == "Rebalance failed: U0"
+    assert "The broker was unreachable." in content["message"]

@@ -20,6 +20,7 @@ from trading.models import (
     ApiToken,
     AuditEntry,
     ChannelPosition,
+    Delivery,
     ExecutedSession,
     Notification,
     ProcessHeartbeat,
@@ -29,7 +30,6 @@ from trading.models import (
     SeenExecution,
     TimelineEntry,
     Webhook,
-    WebhookDelivery,
     new_run_id,
 )
 from trading.models.run_documents import ExecCommand
@@ -96,13 +96,15 @@ def add_rows(shop, make_account, number):
     )
     SeenExecution.objects.create(account=account, execution_id=f"x{number}", symbol="SPY", quantity=1, price_usd=Decimal(1),
                                  executed_at=now, session_date=now.date())  # fmt: skip
-    Notification.objects.create(kind="failure", title="Told", body="Told.", run=run)
+    message = Notification.objects.create(kind="failure", title="Failed", body="Failed.", run=run)
     AuditEntry.objects.create(person="all", action="a", subject="b")
     ProcessHeartbeat.objects.create(name=f"worker:{number}:1", kind="worker", at=now)
     ChannelPosition.objects.create(channel=f"c{number}", known_from=now, caught_up_to=now)
     User.objects.create_user(f"u{number}").groups.add(Group.objects.create(name=f"g{number}"))
     ApiToken.objects.create(name="t", owner=person, digest=f"d{number}", expires_at=now)
-    WebhookDelivery.objects.create(webhook=Webhook.objects.create(name=f"w{number}", url="https://a.test"), body="{}")
+    webhook = Webhook.objects.create(name=f"w{number}", url="https://a.test")
+    for fields in ({"webhook": webhook, "body": "{}"}, {"channel": f"NOTIFICATION_URLS {number}"}):
+        Delivery.objects.create(notification=message, **fields)
     wake_slot(account.connection_id)
 
 

@@ -97,7 +97,7 @@ def test_fetch_now_shows_the_targets_or_says_what_is_wrong_and_trades_nothing(cl
 def test_fetching_takes_its_right_and_a_button(client, enter, allocations):
     enter("view_strategy")
     strategy("blend")
-    assert "You may not fetch targets." in words(client, "fetch_targets", "blend", method="post")
+    assert "accounts.preview_account" in words(client, "fetch_targets", "blend", method="post")
     assert client.get(reverse("trading:fetch_targets", args=["blend"])).status_code == 405
     assert allocations.requests == []
 

@@ -100,7 +100,7 @@ def test_two_clicks_are_one_run(log_in, make_account):
     assert RebalanceRun.objects.filter(mode="execute").count() == 1
 
 
-@pytest.mark.parametrize(("name", "said"), [("viewer", "may not preview"), ("operator", "")])
+@pytest.mark.parametrize(("name", "said"), [("viewer", "(accounts.preview_account)"), ("operator", "")])
 def test_a_preview_takes_its_right(log_in, make_account, name, said):
     client, account = log_in(name), make_account()
     answer = client.post(reverse("trading:preview", args=[account.account_id]), follow=True)
@@ -111,19 +111,19 @@ def test_a_preview_takes_its_right(log_in, make_account, name, said):
 def test_sending_takes_its_right_and_the_page_says_so(log_in, make_account):
     client = log_in("operator")
     preview = previewed(client, make_account())
-    assert "You may preview this account, but not trade it" in page(client, preview)
-    assert "may preview this account, but not trade it" in messages(send(client, preview))
+    assert "(accounts.execute_account)" in page(client, preview)
+    assert "(accounts.execute_account)" in messages(send(client, preview))
     assert not RebalanceRun.objects.filter(mode="execute").exists()
 
 
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("expired", "older than its quotes may be"),
+        ("expired", "quotes of the preview are too old"),
         ("superseded", "is newer than this preview"),
-        ("other digest", "not the one that is stored"),
+        ("other digest", "differs from the stored plan"),
         ("blocked", "Trading is paused"),
-        ("nothing to do", "there is nothing to send"),
+        ("nothing to do", "no orders to submit"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_a_sentence(log_in, make_account, what, said):
@@ -148,7 +148,7 @@ def test_a_live_run_wants_the_right_and_the_account_number_typed(log_in, make_ac
     settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING, settings.MARKET_CALENDAR = "live", True, "always_open"
     account = make_account(type="live", live_armed=True)
     preview = previewed(log_in("trader"), account)
-    assert "not trade it" in messages(send(log_in("trader"), preview))
+    assert "(accounts.execute_live_account)" in messages(send(log_in("trader"), preview))
     client = log_in("live_trader")
     assert "rb-confirm-live" in page(client, preview)
     assert "type its account number" in messages(send(client, preview))
@@ -252,7 +252,7 @@ def test_stopping_takes_its_right(log_in, make_account):
     send(client, preview)
     run = RebalanceRun.objects.get(mode="execute")
     url = reverse("trading:stop", args=[run.run_id])
-    assert "may not stop" in messages(log_in("operator").post(url, follow=True))
+    assert "(accounts.execute_account)" in messages(log_in("operator").post(url, follow=True))
     assert "No further orders" in messages(log_in("trader").post(url, follow=True))
     done = finish()
     assert done.orders.exclude(state="cancelled").count() == 0
@@ -289,9 +289,9 @@ def test_no_page_has_an_inline_script_or_style_and_the_policy_forbids_them(log_i
 
 
 def test_health_is_judged_by_rows(client, transactional_db):
-    from trading.schedule.sweeper import beat
+    from trading.schedule.sweeper import record_heartbeat
 
     assert client.get("/healthz").status_code == 503
-    beat("worker:test", "worker")
+    record_heartbeat("worker:test", "worker")
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()["database"]) == (200, "ok")

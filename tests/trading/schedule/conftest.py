@@ -1,4 +1,4 @@
-"""A market with real sessions, and a clock that can be set."""
+"""Sessions of the New York exchange, and a clock that can be set."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -34,7 +34,7 @@ def clock(real_sessions):
 
 @pytest.fixture
 def plain_account(db):
-    """Makes an account without books, for tests that send nothing."""
+    """Makes an account without simulated account records, for tests that submit nothing."""
     from tests.support.makers import simulated_account
 
     def make(account_id="U1", targets=(("SPY", "0.6"), ("IEF", "0.4")), **fields):

@@ -1,4 +1,4 @@
-"""What the calendar starts by itself: cadences on first sessions, and looks at the drift."""
+"""Cadences, which start on first sessions, and drift checks."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -10,8 +10,8 @@ from brokers.exchange_calendar import ExchangeCalendar
 from tests.support.makers import carry_out, simulated_account, strategy
 from trading.engine.slot_worker import work_slot
 from trading.models import Notification, RebalanceRun, ScheduledJob, ScheduleEntry, StrategyEvent
-from trading.schedule.cadence import coming_open, first_open
-from trading.schedule.entries import open_entries, unschedule_account
+from trading.schedule.cadence import first_open_of_period, next_cadence_open
+from trading.schedule.entries import unschedule_account
 from trading.schedule.sweeper import run_calendar, sweep
 
 pytestmark = pytest.mark.django_db
@@ -31,8 +31,8 @@ XNYS = ExchangeCalendar("XNYS")
         ("quarterly", "2027-01-04", "2027-01-04"),
     ],
 )
-def test_a_cadence_falls_on_the_first_real_session_of_its_period(cadence, day, first):
-    assert first_open(cadence, date.fromisoformat(day), XNYS).session_date == date.fromisoformat(first)
+def test_first_open_of_period_is_in_the_first_session(cadence, day, first):
+    assert first_open_of_period(cadence, date.fromisoformat(day), XNYS).session_date == date.fromisoformat(first)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,10 @@ def test_a_cadence_falls_on_the_first_real_session_of_its_period(cadence, day, f
         ("quarterly", "2026-11-25 10:00", "2027-01-04"),
     ],
 )
-def test_when_a_cadence_comes_next(cadence, now, coming):
-    found = coming_open(strategy("s", {"SPY": "1"}, cadence=cadence), datetime.fromisoformat(now + "-05:00"), XNYS)
+def test_next_cadence_open_for_each_cadence(cadence, now, coming):
+    found = next_cadence_open(
+        strategy("s", {"SPY": "1"}, cadence=cadence), datetime.fromisoformat(now + "-05:00"), XNYS
+    )
     assert (found and found.session_date) == (coming and date.fromisoformat(coming))
 
 
@@ -62,12 +64,12 @@ def monthly(clock, db):
 def waiting():
     return {
         (entry.account.account_id, f"{entry.due_at.astimezone(NEW_YORK):%m-%d %H:%M}")
-        for entry in open_entries()
+        for entry in ScheduleEntry.open_entries()
         if entry.state == "waiting"
     }
 
 
-def test_the_accounts_of_a_cadence_are_on_the_schedule_before_its_open(monthly, clock):
+def test_cadence_schedules_its_accounts_before_the_open_and_starts_them_once(monthly, clock):
     run_calendar()
     assert waiting() == set()
     clock("2026-11-30 16:30")
@@ -81,7 +83,7 @@ def test_the_accounts_of_a_cadence_are_on_the_schedule_before_its_open(monthly, 
     assert RebalanceRun.objects.count() == 2
 
 
-def test_who_is_taken_off_a_cadence_stays_off_until_the_next(monthly, clock):
+def test_account_removed_from_a_cadence_stays_removed_until_the_next(monthly, clock):
     clock("2026-11-30 16:30")
     run_calendar()
     unschedule_account(monthly[0])
@@ -89,7 +91,7 @@ def test_who_is_taken_off_a_cadence_stays_off_until_the_next(monthly, clock):
     assert waiting() == {("U2", "12-01 09:30")}
 
 
-def test_a_cadence_that_is_given_up_leaves_the_schedule(monthly, clock):
+def test_cadence_that_is_removed_removes_its_entries(monthly, clock):
     clock("2026-11-30 16:30")
     run_calendar()
     followed = monthly[0].strategy
@@ -99,7 +101,7 @@ def test_a_cadence_that_is_given_up_leaves_the_schedule(monthly, clock):
     assert waiting() == set()
 
 
-def test_a_cadence_that_was_missed_altogether_is_told_and_waits_for_the_next_open(monthly, clock):
+def test_cadence_that_was_missed_is_reported_and_scheduled_for_the_next_open(monthly, clock):
     clock("2026-12-02 11:00")
     run_calendar()
     run_calendar()
@@ -111,7 +113,7 @@ def test_a_cadence_that_was_missed_altogether_is_told_and_waits_for_the_next_ope
     assert run_calendar() == 0
 
 
-def test_a_cadence_does_not_reach_back_before_it_was_set(monthly, clock):
+def test_cadence_ignores_sessions_before_it_was_set(monthly, clock):
     run_calendar()
     assert not ScheduleEntry.objects.exists(), "the first session of November is over"
 
@@ -121,7 +123,7 @@ def test_a_cadence_does_not_reach_back_before_it_was_set(monthly, clock):
 
 @pytest.fixture
 def checked(make_account, clock):
-    """An account of a strategy that is looked at half an hour after the open."""
+    """An account of a strategy that is checked half an hour after the open."""
 
     def make(drift_check, **fields):
         clock("2026-11-24 17:00")
@@ -131,8 +133,8 @@ def checked(make_account, clock):
     return make
 
 
-def look(clock, now):
-    """A sweep with the work that it wakes."""
+def sweep_and_work(clock, now):
+    """Sweep, and do the work that it wakes."""
     clock(now)
     sweep()
     for run in RebalanceRun.objects.filter(state="queued"):
@@ -143,43 +145,43 @@ def look(clock, now):
 @pytest.mark.parametrize(
     ("policy", "modes"), [("off", []), ("report", ["preview"]), ("execute", ["execute", "preview"])]
 )
-def test_a_check_previews_and_executes_only_if_the_policy_says_so(checked, clock, policy, modes):
+def test_drift_check_executes_only_if_the_strategy_requires_it(checked, clock, policy, modes):
     checked(policy)
-    look(clock, "2026-11-25 09:59")
+    sweep_and_work(clock, "2026-11-25 09:59")
     assert not RebalanceRun.objects.exists()
     for minute in ("10:00:10", "10:01", "10:02"):
-        look(clock, f"2026-11-25 {minute}")
+        sweep_and_work(clock, f"2026-11-25 {minute}")
     assert sorted(run.mode for run in RebalanceRun.objects.all()) == modes
     assert all(run.state == "completed" for run in RebalanceRun.objects.all())
 
 
 @SENDS
-def test_an_account_inside_its_band_is_left_alone_and_nobody_is_told(checked, clock):
+def test_drift_check_within_the_band_trades_nothing_and_does_not_notify(checked, clock):
     account = checked("execute")
     clock("2026-11-25 09:45")
     carry_out(account)
-    told = Notification.objects.filter(run__isnull=False).count()
+    count_before = Notification.objects.filter(run__isnull=False).count()
     for minute in ("10:00:10", "10:01"):
-        look(clock, f"2026-11-25 {minute}")
+        sweep_and_work(clock, f"2026-11-25 {minute}")
     assert [run.mode for run in RebalanceRun.objects.order_by("-id")] == ["preview", "execute"]
-    assert Notification.objects.filter(run__isnull=False).count() == told
+    assert Notification.objects.filter(run__isnull=False).count() == count_before
 
 
 @SENDS
-def test_a_check_that_is_too_late_is_reported_and_not_made_up_for(checked, clock):
+def test_drift_check_that_is_late_is_reported_and_skipped(checked, clock):
     checked("execute")
-    look(clock, "2026-11-25 10:16")
-    look(clock, "2026-11-25 10:17")
+    sweep_and_work(clock, "2026-11-25 10:16")
+    sweep_and_work(clock, "2026-11-25 10:17")
     assert not StrategyEvent.objects.exists()
     assert ScheduledJob.objects.get().succeeded is False
     assert Notification.objects.filter(title="Drift check missed: checked").count() == 1
-    look(clock, "2026-11-26 10:00:10")  # Thanksgiving
+    sweep_and_work(clock, "2026-11-26 10:00:10")  # Thanksgiving
     assert not StrategyEvent.objects.exists()
-    look(clock, "2026-11-27 10:00:10")
+    sweep_and_work(clock, "2026-11-27 10:00:10")
     assert StrategyEvent.objects.count() == 1
 
 
-def test_a_changed_schedule_counts_from_now_on(clock, db):
+def test_schedule_changed_at_is_set_by_schedule_fields_only(clock, db):
     clock("2026-11-25 12:00")
     followed = strategy("s", {"SPY": "1"}, drift_check="report")
     clock("2026-11-25 13:00")

@@ -1,4 +1,4 @@
-"""Accounts that are scheduled for the next open: by people, by command, by a guard."""
+"""Accounts that are scheduled for the next open by users, by command or by a guard."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from tests.support.makers import carry_out, policy
 from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
 from trading.models import EventSource, Notification, RebalanceRun, ScheduleEntry
-from trading.schedule.entries import clear_schedule, open_entries, schedule_account, unschedule_account
+from trading.schedule.entries import clear_schedule, schedule_account, unschedule_account
 from trading.schedule.market_open import run_schedule
 from trading.schedule.sweeper import run_calendar, sweep
 
@@ -47,14 +47,14 @@ def work(run):
         ("2026-10-30 17:00", "2026-11-02 09:30"),  # and back
     ],
 )
-def test_an_account_is_scheduled_for_the_next_open_of_a_real_session(plain_account, clock, now, due):
+def test_schedule_account_uses_the_next_open_of_a_session(plain_account, clock, now, due):
     clock(now)
     entry = schedule_account(plain_account())
     assert entry.due_at == at(due)
     assert entry.key == f"open:U1:{due[:10]}"
 
 
-def test_the_time_in_utc_follows_the_clocks_of_new_york(plain_account, clock):
+def test_schedule_account_across_a_clock_change_keeps_new_york_time(plain_account, clock):
     clock("2026-03-06 17:00")
     assert schedule_account(plain_account()).due_at == datetime(2026, 3, 9, 13, 30, tzinfo=UTC)
     ScheduleEntry.objects.all().delete()
@@ -62,7 +62,7 @@ def test_the_time_in_utc_follows_the_clocks_of_new_york(plain_account, clock):
     assert schedule_account(Account.objects.get()).due_at == datetime(2026, 11, 2, 14, 30, tzinfo=UTC)
 
 
-def test_scheduling_twice_is_scheduling_once(plain_account, clock):
+def test_schedule_account_twice_returns_the_same_entry(plain_account, clock):
     clock("2026-11-25 08:00")
     account = plain_account()
     assert schedule_account(account) == schedule_account(account)
@@ -70,7 +70,7 @@ def test_scheduling_twice_is_scheduling_once(plain_account, clock):
 
 
 @SENDS
-def test_a_scheduled_account_is_rebalanced_at_the_open_and_not_before(make_account, clock):
+def test_run_calendar_starts_a_scheduled_account_at_the_open_and_not_before(make_account, clock):
     clock("2026-11-25 08:00")
     schedule_account(make_account())
     clock("2026-11-25 09:29:50")
@@ -85,10 +85,10 @@ def test_a_scheduled_account_is_rebalanced_at_the_open_and_not_before(make_accou
     )
     assert work(entry.run).state == "completed"
     assert only_entry().state == "completed"
-    assert not open_entries().exists()
+    assert not ScheduleEntry.open_entries().exists()
 
 
-def test_however_often_it_is_fired_it_starts_one_run(plain_account, clock):
+def test_run_schedule_called_repeatedly_starts_one_run(plain_account, clock):
     clock("2026-11-25 08:00")
     schedule_account(plain_account())
     seen_by_another = list(ScheduleEntry.objects.all())
@@ -112,9 +112,7 @@ def test_however_often_it_is_fired_it_starts_one_run(plain_account, clock):
         ("skip", "2026-11-25 09:44", "missed", None),
     ],
 )
-def test_what_was_missed_is_handled_as_the_policy_says_and_told(
-    plain_account, clock, missed, back, entry_state, next_due
-):
+def test_missed_entry_is_handled_by_the_policy_and_reported(plain_account, clock, missed, back, entry_state, next_due):
     clock("2026-11-25 08:00")
     schedule_account(plain_account(policy=policy(missed_schedule=missed)))
     clock(back)
@@ -129,22 +127,22 @@ def test_what_was_missed_is_handled_as_the_policy_says_and_told(
         assert (first.follow_up.due_at, first.follow_up.origin) == (at(next_due), "missed")
         assert Notification.objects.filter(title__startswith="Rebalance rescheduled").exists()
     elif entry_state == "missed":
-        assert list(open_entries()) == [first], "what was skipped stays visible"
+        assert list(ScheduleEntry.open_entries()) == [first], "a skipped entry stays visible"
 
 
-def test_a_cluster_that_comes_back_on_sunday_trades_on_monday(plain_account, clock):
+def test_missed_entry_found_on_sunday_is_scheduled_for_monday(plain_account, clock):
     clock("2026-11-27 08:00")
     schedule_account(plain_account())
     clock("2026-11-29 11:00")
     run_calendar()
     run_calendar()
     assert not RebalanceRun.objects.exists()
-    entry = open_entries().get()
+    entry = ScheduleEntry.open_entries().get()
     assert (entry.due_at, entry.state) == (at("2026-11-30 09:30"), "waiting")
 
 
 @SENDS
-def test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next_open(make_account, clock):
+def test_run_started_too_late_is_refused_and_scheduled_for_the_next_open(make_account, clock):
     clock("2026-11-25 08:00")
     schedule_account(make_account())
     clock("2026-11-25 09:30:10")
@@ -158,7 +156,7 @@ def test_a_run_that_no_worker_takes_up_in_time_is_refused_and_waits_for_the_next
 
 
 @SENDS
-def test_a_failed_account_stays_visible_and_is_tried_again_as_often_as_the_policy_says(make_account, clock):
+def test_failed_entry_is_retried_as_often_as_the_policy_allows(make_account, clock):
     clock("2026-11-24 17:00")
     account = make_account(policy=policy(schedule_retries=1), trading_paused=True)
     schedule_account(account)
@@ -171,13 +169,13 @@ def test_a_failed_account_stays_visible_and_is_tried_again_as_often_as_the_polic
     first, second = ScheduleEntry.objects.order_by("id")
     assert (first.state, first.follow_up) == ("failed", second)
     assert (second.state, second.attempt, second.follow_up) == ("failed", 2, None)
-    assert "Try 2 of 2" not in second.message and "paused" in second.message
-    assert list(open_entries()) == [second]
+    assert "Attempt 2 of 2" not in second.message and "paused" in second.message
+    assert list(ScheduleEntry.open_entries()) == [second]
     unschedule_account(account)
-    assert not open_entries().exists()
+    assert not ScheduleEntry.open_entries().exists()
 
 
-def test_a_run_that_needs_attention_is_not_tried_again_by_itself(plain_account, clock):
+def test_entry_whose_run_needs_attention_is_not_retried(plain_account, clock):
     clock("2026-11-25 08:00")
     schedule_account(plain_account())
     clock("2026-11-25 09:30:05")
@@ -186,14 +184,14 @@ def test_a_run_that_needs_attention_is_not_tried_again_by_itself(plain_account, 
     ScheduleEntry.objects.update(state="failed")
     run_calendar()
     assert ScheduleEntry.objects.count() == 1
-    assert open_entries().get().state == "failed"
+    assert ScheduleEntry.open_entries().get().state == "failed"
 
 
-def test_an_entry_that_breaks_does_not_hold_up_the_others(plain_account, clock):
+def test_entry_with_an_unexpected_error_does_not_stop_the_others(plain_account, clock):
     clock("2026-11-25 08:00")
     for account_id in ("U1", "U2"):
         schedule_account(plain_account(account_id))
-    broken = policy("broken", unmanaged="burn")  # what no form would take
+    broken = policy("broken", unmanaged="burn")  # a value that no form accepts
     Account.objects.filter(account_id="U1").update(policy=broken)
     clock("2026-11-25 09:30:05")
     sweep()
@@ -202,11 +200,11 @@ def test_an_entry_that_breaks_does_not_hold_up_the_others(plain_account, clock):
     assert Notification.objects.filter(title="Scheduled rebalance failed: U1").exists()
 
 
-# ---- what a guard puts aside
+# ---- deferred runs
 
 
 @SENDS
-def test_a_blocked_account_is_on_the_schedule_and_comes_back_with_the_newest_targets(make_account, clock):
+def test_deferred_run_is_scheduled_and_uses_current_targets(make_account, clock):
     clock("2026-11-25 10:00")
     account = make_account(trade_guard="once_per_session")
     assert carry_out(account).state == "completed"
@@ -229,7 +227,7 @@ def test_a_blocked_account_is_on_the_schedule_and_comes_back_with_the_newest_tar
 
 
 @SENDS
-def test_a_deferral_and_a_schedule_for_the_same_open_are_one_run(make_account, clock):
+def test_deferred_and_scheduled_account_starts_one_run(make_account, clock):
     clock("2026-11-25 10:00")
     account = make_account(trade_guard="once_per_session")
     carry_out(account)
@@ -242,7 +240,7 @@ def test_a_deferral_and_a_schedule_for_the_same_open_are_one_run(make_account, c
 
 
 @SENDS
-def test_a_newer_event_takes_the_place_of_a_deferred_run_and_of_its_entry(make_account, clock):
+def test_newer_event_supersedes_a_deferred_run_and_its_entry(make_account, clock):
     clock("2026-11-25 10:00")
     account = make_account(trade_guard="once_per_session")
     carry_out(account)
@@ -254,7 +252,7 @@ def test_a_newer_event_takes_the_place_of_a_deferred_run_and_of_its_entry(make_a
 
 @SENDS
 @pytest.mark.parametrize(("missed", "state"), [("run_late", "deferred"), ("skip", "superseded")])
-def test_a_deferred_run_that_was_missed_follows_the_policy_too(make_account, clock, missed, state):
+def test_missed_deferred_run_is_handled_by_the_policy(make_account, clock, missed, state):
     clock("2026-11-25 10:00")
     account = make_account(trade_guard="once_per_session", policy=policy(missed_schedule=missed))
     carry_out(account)
@@ -265,11 +263,11 @@ def test_a_deferred_run_that_was_missed_follows_the_policy_too(make_account, clo
     assert blocked.state == state
     if state == "deferred":
         assert blocked.not_before == at("2026-11-30 09:30")
-        assert open_entries().get().run == blocked
+        assert ScheduleEntry.open_entries().get().run == blocked
 
 
 @SENDS
-def test_taking_a_blocked_account_off_the_schedule_ends_its_run(make_account, clock):
+def test_unschedule_account_supersedes_its_deferred_run(make_account, clock):
     clock("2026-11-25 10:00")
     account = make_account(trade_guard="once_per_session")
     carry_out(account)
@@ -282,12 +280,12 @@ def test_taking_a_blocked_account_off_the_schedule_ends_its_run(make_account, cl
     assert not RebalanceRun.objects.filter(state="queued").exists()
 
 
-# ---- who may
+# ---- permissions
 
 
-def person(*rights):
+def user_with(*codenames):
     user = User.objects.create_user("ann", password="pw")
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     return User.objects.get(pk=user.pk)
 
 
@@ -300,16 +298,16 @@ def person(*rights):
         ({"type": "live"}, ("execute_account", "execute_live_account"), "wrong_environment"),
     ],
 )
-def test_what_cannot_be_executed_is_not_scheduled(plain_account, clock, fields, rights, code):
+def test_schedule_account_that_cannot_be_executed_is_refused(plain_account, clock, fields, rights, code):
     clock("2026-11-25 08:00")
     account = plain_account(**fields)
     with pytest.raises(Refused) as refused:
-        schedule_account(account, person(*rights))
+        schedule_account(account, user_with(*rights))
     assert refused.value.code == code
     assert not ScheduleEntry.objects.exists()
 
 
-def test_the_scheduler_can_be_switched_off(plain_account, clock, settings):
+def test_scheduler_disabled_starts_nothing(plain_account, clock, settings):
     settings.SCHEDULER_ENABLED = False
     clock("2026-11-25 08:00")
     schedule_account(plain_account())
@@ -319,10 +317,10 @@ def test_the_scheduler_can_be_switched_off(plain_account, clock, settings):
     settings.SCHEDULER_ENABLED = True
     clock("2026-11-25 12:00")
     sweep()
-    assert ScheduleEntry.objects.order_by("id")[0].state == "missed", "and nothing starts at an odd hour afterwards"
+    assert ScheduleEntry.objects.order_by("id")[0].state == "missed", "it does not start later in the day"
 
 
-def test_a_later_opening_time_is_kept(plain_account, clock, settings):
+def test_market_open_time_is_used_but_never_before_the_session_opens(plain_account, clock, settings):
     from datetime import time
 
     settings.MARKET_OPEN_TIME = time(10, 15)

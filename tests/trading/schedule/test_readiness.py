@@ -1,4 +1,4 @@
-"""Before the open: what is not ready is told while a person can still act."""
+"""Readiness probes: problems are reported before the open."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DUE = datetime(2026, 11, 25, 9, 30, tzinfo=ZoneInfo("America/New_York")).isoformat()
 
 
-def told():
+def notifications():
     return list(Notification.objects.filter(title__startswith="Not ready").values_list("title", "body"))
 
 
@@ -31,7 +31,7 @@ def waiting(make_account, clock):
     return account
 
 
-def test_the_sweep_asks_for_a_probe_half_an_hour_before_and_not_earlier(waiting, clock):
+def test_sweep_enqueues_a_probe_half_an_hour_before_the_open(waiting, clock):
     clock("2026-11-25 08:59")
     run_calendar()
     assert not OrmQ.objects.exists()
@@ -41,40 +41,40 @@ def test_the_sweep_asks_for_a_probe_half_an_hour_before_and_not_earlier(waiting,
     assert check_readiness(waiting.connection_id, DUE) == "Broker, quotes, targets and guards are ready."
     OrmQ.objects.all().delete()
     run_calendar()
-    assert not OrmQ.objects.exists() and told() == []
+    assert not OrmQ.objects.exists() and notifications() == []
     clock("2026-11-25 09:25:05")
     run_calendar()
     assert OrmQ.objects.count() == 1
     check_readiness(waiting.connection_id, DUE)
-    assert check_readiness(waiting.connection_id, DUE) == "looked at already"
+    assert check_readiness(waiting.connection_id, DUE) == "already checked"
     assert ScheduledJob.objects.filter(kind="ready", succeeded=True).count() == 2
 
 
-def test_a_broker_that_is_away_and_an_account_that_is_paused_are_told(waiting, clock):
+def test_probe_with_unreachable_broker_or_paused_account_notifies(waiting, clock):
     clock("2026-11-25 09:00:05")
     set_fault(Kind.CONNECT_REFUSED)
     check_readiness(waiting.connection_id, DUE)
-    ((title, body),) = told()
+    ((title, body),) = notifications()
     assert title == "Not ready for the open at 09:30 New York time, in 30 minutes"
     assert "cannot be reached" in body
     waiting.trading_paused = True
     waiting.save()
     clock("2026-11-25 09:25:05")
     check_readiness(waiting.connection_id, DUE)
-    assert any("in 5 minutes" in title and "paused" in body for title, body in told())
+    assert any("in 5 minutes" in title and "paused" in body for title, body in notifications())
 
 
-def test_targets_that_cannot_be_had_are_told(make_account, clock):
+def test_probe_with_unavailable_targets_notifies(make_account, clock):
     clock("2026-11-25 09:10")
     account = make_account(strategy=strategy("published"))  # no allocations service is configured
     schedule_account(account)
     check_readiness(account.connection_id, DUE)
-    assert len(told()) == 1 and "U1:" in told()[0][1]
+    assert len(notifications()) == 1 and "U1:" in notifications()[0][1]
 
 
-def test_a_slot_at_work_is_looked_at_again(waiting, clock):
+def test_probe_of_a_busy_slot_is_repeated(waiting, clock):
     clock("2026-11-25 09:00:05")
     claim_lease(waiting.connection_id, "somebody")
-    assert "looked at again" in check_readiness(waiting.connection_id, DUE)
+    assert "busy" in check_readiness(waiting.connection_id, DUE)
     assert ScheduledJob.objects.get().finished_at is None
-    assert check_readiness(waiting.connection_id, DUE) != "looked at already"
+    assert check_readiness(waiting.connection_id, DUE) != "already checked"

@@ -1,0 +1,19 @@
+"""Checks of the permissions of a user."""
+
+from django.contrib.auth.models import User
+
+from trading.errors import Refused
+
+
+def check_permissions(user: User, *permissions: str, action: str) -> None:
+    """Check that the user has all of the permissions.
+
+    Raises:
+        Refused: the user lacks one; the message names it and the action.
+    """
+    for permission in permissions:
+        if not user.has_perm(permission):
+            raise Refused(
+                "not_permitted",
+                f"You do not have permission to {action} ({permission}). Contact an administrator.",
+            )

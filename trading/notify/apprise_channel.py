@@ -1,0 +1,77 @@
+"""Channels that Apprise serves, ntfy included."""
+
+from dataclasses import dataclass
+
+import apprise
+from django.contrib.auth.models import User
+
+from trading.errors import Refused
+from trading.models import Notification, NotificationKind
+from trading.notify.channels import channels
+
+TEST_PERMISSION = "accounts.execute_account"
+TYPES = {
+    NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
+    NotificationKind.WARNING: apprise.NotifyType.WARNING,
+    NotificationKind.FAILURE: apprise.NotifyType.FAILURE,
+    NotificationKind.BLOCKED: apprise.NotifyType.WARNING,
+}
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """A channel as a page may show it, without secrets."""
+
+    name: str
+    service: str
+    address: str
+    is_known: bool
+
+
+def channel_statuses() -> list[ChannelStatus]:
+    """Return the configured channels and whether Apprise supports their URLs."""
+    return [_status(channel.name, channel.url, channel.masked_url) for channel in channels()]
+
+
+def _status(name: str, url: str, masked_url: str) -> ChannelStatus:
+    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    if service is None:
+        return ChannelStatus(name, "Unknown", "a URL that Apprise does not support", is_known=False)
+    return ChannelStatus(name, str(service.service_name), masked_url, is_known=True)
+
+
+def send(message: Notification, url: str) -> str:
+    """Send a notification to one channel.
+
+    Returns:
+        The error; empty if the channel accepted the message.
+    """
+    return _notify(url, message.title, message.body, TYPES[NotificationKind(message.kind)])
+
+
+def _notify(url: str, title: str, body: str, kind: apprise.NotifyType = apprise.NotifyType.INFO) -> str:
+    service = apprise.Apprise()
+    if not service.add(url):
+        return "Apprise does not support this URL. Check NOTIFICATION_URLS."
+    accepted = service.notify(title=title, body=body, notify_type=kind)
+    return "" if accepted else "The channel did not accept the message. See the log."
+
+
+def send_test(user: User) -> None:
+    """Send a test message to every channel immediately, without the outbox.
+
+    Raises:
+        Refused: the user lacks the permission, no channel is configured, or a channel did not accept the message.
+    """
+    if not user.has_perm(TEST_PERMISSION):
+        raise Refused(
+            "not_permitted",
+            f"You do not have permission to send test messages ({TEST_PERMISSION}). Contact an administrator.",
+        )
+    configured = channels()
+    if not configured:
+        raise Refused("no_channel", "No notification channel is configured. Set NOTIFICATION_URLS.")
+    body = f"{user} sent this message to test the notifications of the rebalancer."
+    failed = [channel.name for channel in configured if _notify(channel.url, "Test message", body)]
+    if failed:
+        raise Refused("test_not_delivered", f"Not accepted by: {', '.join(failed)}. See the log.")
