@@ -6,7 +6,7 @@ PORT ?= 8000
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: setup demo test check bench lock audit screenshots clean secrets image-test faults soak
+.PHONY: setup demo test check docs bench lock audit screenshots clean secrets image-test faults soak
 
 setup: .venv/.ready
 
@@ -36,10 +36,15 @@ check: setup  ## Check format, lint, types, layers, spelling, migrations, vulner
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/djlint --quiet --check templates
+	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/codespell
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python tools/audit.py
+
+docs: setup  ## Write the settings into docs/configuration.md and .env.example
+	$(BIN)/python -m tools.settings_docs
 
 bench: setup  ## Run all benchmarks; update the tables in docs/
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line."""
+"""Command line of Django."""
 
 import os
 import sys
@@ -8,9 +8,9 @@ import sys
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the settings are named
+    from django.core.management import execute_from_command_line  # noqa: PLC0415 - needs DJANGO_SETTINGS_MODULE
 
-    from rebalancer_site.environment import ConfigurationError  # noqa: PLC0415 - likewise
+    from rebalancer_site.environment import ConfigurationError  # noqa: PLC0415 - as above
 
     try:
         execute_from_command_line(sys.argv)

@@ -1,4 +1,4 @@
-"""Accounts, strategies, replacement sets and policies in the admin."""
+"""Admin pages of accounts, strategies, replacement sets, policies and connection slots."""
 
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ from brokers.registry import broker_choices
 
 
 def _label_inputs(form: forms.BaseForm) -> None:
-    """Tabular inlines have column heads and no labels; screen readers need a name for each field."""
+    """Give each input an accessible name. Tabular inlines have column headings but no labels."""
     for name, field in form.fields.items():
         field.widget.attrs.setdefault("aria-label", str(field.label or name))
 
@@ -37,7 +37,7 @@ class _LabelledForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
-    """An account; the broker is one of those that are registered."""
+    """Form of an account. The broker is one of the registered brokers."""
 
     broker = forms.ChoiceField(choices=broker_choices, initial="simulated")
 
@@ -59,16 +59,16 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
         )
 
     def clean(self) -> dict[str, Any]:
-        """Refuses an armed account that has nothing to be armed for."""
+        """Reject an armed account that is not a live account."""
         cleaned = super().clean() or {}
         if cleaned.get("live_armed") and cleaned.get("type") != Account.Type.LIVE:
-            raise ValidationError({"live_armed": "Only a live account can be armed."})
+            raise ValidationError({"live_armed": "Only a live account can be armed for live trading."})
         return cleaned
 
 
 @admin.register(Account)
 class AccountAdmin(SimpleHistoryAdmin):
-    """Accounts."""
+    """Admin of accounts."""
 
     form = AccountForm
     list_display = (
@@ -94,24 +94,24 @@ class AccountAdmin(SimpleHistoryAdmin):
     )
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Saves it; a simulated account gets books."""
+        """Save the account; create the simulated records of a new simulated account."""
         super().save_model(request, obj, form, change)
         if ensure_simulated_account(obj):
-            messages.info(request, f"The simulated broker has opened the books of {obj.account_id}.")
+            messages.info(request, f"The simulated broker has opened account {obj.account_id}.")
 
     @admin.action(description="Pause trading", permissions=["change"])
     def pause_trading(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        """The kill switch of the chosen accounts."""
+        """Turn on the kill switch of the selected accounts."""
         self._set_paused(request, queryset, paused=True)
 
     @admin.action(description="Resume trading", permissions=["change"])
     def resume_trading(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        """Lets the chosen accounts trade again."""
+        """Turn off the kill switch of the selected accounts."""
         self._set_paused(request, queryset, paused=False)
 
     def _set_paused(self, request: HttpRequest, queryset: QuerySet[Account], *, paused: bool) -> None:
         changed = list(queryset.filter(trading_paused=not paused))
-        for account in changed:  # one by one, so that the history has each
+        for account in changed:  # saved one by one, because the history needs a row for each
             account.trading_paused = paused
             account.save(update_fields=["trading_paused", "updated_at"])
         messages.success(request, f"{len(changed)} accounts {'paused' if paused else 'resumed'}.")
@@ -120,27 +120,27 @@ class AccountAdmin(SimpleHistoryAdmin):
 class _LabelledFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
     def add_fields(self, form: "forms.ModelForm[Any]", index: int | None) -> None:
         super().add_fields(form, index)
-        _label_inputs(form)  # the box that deletes the row comes after the form's own fields
+        _label_inputs(form)  # called here because the delete checkbox is added after the form is made
 
 
 class TargetFormSet(_LabelledFormSet):
-    """The targets of a static strategy; together they are no more than the whole."""
+    """Targets of a static strategy. Their weights must not exceed 1 in total."""
 
     def clean(self) -> None:
-        """Says by how much the sum is off."""
+        """Reject a total above 1, and a static strategy without weights."""
         super().clean()
         if any(self.errors):
             return
         rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         total = sum((row["weight"] for row in rows), Decimal(0))
         if total > 1:
-            raise ValidationError(f"The weights add up to {total.normalize():f}, which is {total - 1:f} too much.")
+            raise ValidationError(f"The weights add up to {total.normalize():f}. Reduce them by {total - 1:f}.")
         if self.instance.source == Strategy.Source.STATIC and not total:
-            raise ValidationError("A static strategy needs at least one target with a weight.")
+            raise ValidationError("A static strategy needs a target with a weight above 0.")
 
 
 class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
-    """Targets of a strategy."""
+    """Rows of the targets of a strategy."""
 
     model = TargetAllocation
     form = _LabelledForm
@@ -150,7 +150,7 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
 
 @admin.register(Strategy)
 class StrategyAdmin(SimpleHistoryAdmin):
-    """Strategies."""
+    """Admin of strategies."""
 
     list_display = ("name", "title", "source", "enabled", "weights", "followers", "cadence", "drift_check")
     list_filter = ("source", "enabled", "cadence", "drift_check")
@@ -158,50 +158,50 @@ class StrategyAdmin(SimpleHistoryAdmin):
     fieldsets = (
         (None, {"fields": ("name", "title", "source", "enabled")}),
         ("Events", {"fields": ("late_event_policy", "late_after_seconds")}),
-        ("By the calendar", {"fields": ("cadence", "drift_check", "drift_check_minutes")}),
+        ("Schedule", {"fields": ("cadence", "drift_check", "drift_check_minutes")}),
         ("Approval", {"fields": ("auto_approve_turnover_percent",)}),
         ("Notes", {"fields": ("notes",)}),
     )
     inlines = (TargetInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Strategy]:
-        """With the sums that the list shows."""
+        """Return the strategies with the sums of the list."""
         strategies: QuerySet[Strategy] = super().get_queryset(request)
-        # Subqueries: two joins in one query would multiply each other's rows.
+        # A subquery, because two joins in one query would multiply each other's rows.
         weights = TargetAllocation.objects.filter(strategy=OuterRef("pk")).values("strategy")
         return strategies.annotate(
             weight_sum=Subquery(weights.annotate(sum=Sum("weight")).values("sum")),
             follower_count=Count("accounts", distinct=True),
         )
 
-    @admin.display(description="Weights add up to")
+    @admin.display(description="Sum of weights")
     def weights(self, strategy: Any) -> str:
-        """The sum of a static strategy's weights."""
+        """Return the sum of the weights of a static strategy."""
         if strategy.source != Strategy.Source.STATIC:
             return "published"
         return f"{(strategy.weight_sum or Decimal(0)) * 100:.2f} %"
 
     @admin.display(description="Accounts", ordering="follower_count")
     def followers(self, strategy: Any) -> int:
-        """How many accounts follow it."""
+        """Return the number of accounts that follow the strategy."""
         return int(strategy.follower_count)
 
 
 class RuleFormSet(_LabelledFormSet):
-    """The rules of a set; they do not lead in a circle."""
+    """Rules of a replacement set. They must not form a cycle."""
 
     def clean(self) -> None:
-        """Names the circle."""
+        """Reject rules that form a cycle, and name it."""
         super().clean()
         if any(self.errors):
             return
         rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         if cycle := find_cycle({row["source"]: row["target"] for row in rows}):
-            raise ValidationError(f"The rules lead in a circle: {' → '.join(cycle)}.")
+            raise ValidationError(f"The rules form a cycle: {' → '.join(cycle)}. Remove one of them.")
 
 
 class RuleInline(admin.TabularInline[ReplacementRule, ReplacementSet]):
-    """Rules of a replacement set."""
+    """Rows of the rules of a replacement set."""
 
     model = ReplacementRule
     form = _LabelledForm
@@ -211,39 +211,39 @@ class RuleInline(admin.TabularInline[ReplacementRule, ReplacementSet]):
 
 @admin.register(ReplacementSet)
 class ReplacementSetAdmin(SimpleHistoryAdmin):
-    """Replacement sets."""
+    """Admin of replacement sets."""
 
     list_display = ("name", "description", "rule_count", "follower_count")
     search_fields = ("name", "description", "rules__source", "rules__target")
     inlines = (RuleInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReplacementSet]:
-        """With the counts that the list shows."""
+        """Return the replacement sets with the counts of the list."""
         sets: QuerySet[ReplacementSet] = super().get_queryset(request)
         return sets.annotate(rules_n=Count("rules", distinct=True), accounts_n=Count("accounts", distinct=True))
 
     @admin.display(description="Rules", ordering="rules_n")
     def rule_count(self, replacement_set: Any) -> int:
-        """How many rules it has."""
+        """Return the number of rules."""
         return int(replacement_set.rules_n)
 
     @admin.display(description="Accounts", ordering="accounts_n")
     def follower_count(self, replacement_set: Any) -> int:
-        """How many accounts use it."""
+        """Return the number of accounts that use the set."""
         return int(replacement_set.accounts_n)
 
 
 class RebalancePolicyForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A policy; making it the default takes that from the one before."""
+    """Form of a policy. A new default policy replaces the previous one."""
 
     def _get_validation_exclusions(self) -> set[str]:
-        # That there is one default is kept when it is saved, in one transaction.
+        # Saving ensures in one transaction that there is only one default.
         return {*super()._get_validation_exclusions(), "is_default"}  # type: ignore[misc]
 
 
 @admin.register(RebalancePolicy)
 class RebalancePolicyAdmin(SimpleHistoryAdmin):
-    """Policies."""
+    """Admin of policies."""
 
     form = RebalancePolicyForm
     list_display = (
@@ -256,102 +256,26 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "is_default")}),
-        ("Cash", {"fields": ("minimum_cash_reserve_usd", "max_account_utilization")}),
-        (
-            "Commission",
-            {
-                "fields": (
-                    "commission_kind",
-                    "commission_rate",
-                    "commission_per_share_usd",
-                    "commission_minimum_usd",
-                    "commission_max_rate",
-                )
-            },
-        ),
-        (
-            "Sizing",
-            {
-                "fields": (
-                    "allocation_threshold_percent",
-                    "minimum_improvement_bps",
-                    "one_share",
-                    "one_share_max_overshoot_percent",
-                    "unmanaged",
-                    "shorts",
-                )
-            },
-        ),
-        (
-            "Orders",
-            {
-                "fields": (
-                    "buy_slippage_percent",
-                    "sell_slippage_percent",
-                    "order_tif",
-                    "order_timeout_seconds",
-                )
-            },
-        ),
-        (
-            "Replacements",
-            {
-                "fields": (
-                    "normalization_trigger_threshold",
-                    "normalization_failure_threshold",
-                    "minimal_non_replaced_allocation_percent",
-                )
-            },
-        ),
-        (
-            "Guards",
-            {
-                "fields": (
-                    "max_turnover_percent",
-                    "max_targets_age_days",
-                    "max_frozen_percent",
-                    "max_data_mismatch_percent",
-                    "quote_max_age_seconds",
-                    "max_spread_percent",
-                    "allow_delayed_quotes",
-                    "synthetic_ask_enabled",
-                    "synthetic_ask_offset_usd",
-                    "minutes_before_close",
-                    "preview_valid_seconds",
-                    "max_price_move_percent",
-                )
-            },
-        ),
-        ("Schedule", {"fields": ("next_execution_time", "missed_schedule", "schedule_retries")}),
-        (
-            "Connections",
-            {
-                "fields": (
-                    "price_cache_ttl_seconds",
-                    "market_data_type",
-                    "connection_timeout_seconds",
-                    "request_timeout_seconds",
-                    "allocation_timeout_seconds",
-                    "max_concurrent_accounts",
-                )
-            },
+        *(
+            (group.title, {"fields": fields, "description": group.description})
+            for group, fields in RebalancePolicy.grouped_fields()
         ),
     )
 
     def save_model(self, request: HttpRequest, obj: RebalancePolicy, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Saves it; there is one default at a time."""
+        """Save the policy; if it is the default, no other policy is."""
         if obj.is_default:
             RebalancePolicy.objects.filter(is_default=True).exclude(pk=obj.pk).update(is_default=False)
         super().save_model(request, obj, form, change)
 
     def has_delete_permission(self, request: HttpRequest, obj: RebalancePolicy | None = None) -> bool:
-        """The default policy stays: accounts rely on it."""
+        """Forbid deleting the default policy, which accounts without a policy use."""
         return not (obj and obj.is_default) and super().has_delete_permission(request, obj)
 
 
 @admin.register(BrokerConnection)
 class BrokerConnectionAdmin(admin.ModelAdmin[BrokerConnection]):
-    """Connection slots, to look at: they are made and filled by themselves."""
+    """Read-only list of connection slots, which are created and assigned automatically."""
 
     list_display = (
         "__str__",
@@ -365,13 +289,13 @@ class BrokerConnectionAdmin(admin.ModelAdmin[BrokerConnection]):
     list_filter = ("broker", "environment")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody."""
+        """Forbid it for everyone."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: BrokerConnection | None = None) -> bool:
-        """Nobody."""
+        """Forbid it for everyone."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: BrokerConnection | None = None) -> bool:
-        """Nobody."""
+        """Forbid it for everyone."""
         return False

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
-    """Accounts, strategies, replacement sets and policies: what people configure."""
+    """Accounts, strategies, replacement sets and policies."""
 
     name = "accounts"

@@ -1,4 +1,4 @@
-"""Each account belongs to one connection slot of its broker and type."""
+"""Assignment of each account to one connection slot of its broker and type."""
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
@@ -12,27 +12,27 @@ ATTEMPTS = 5
 
 
 def assign_slot(account: Account) -> None:
-    """Gives the account a slot with room, made if there is none; one that fits already is kept.
+    """Assign a slot with free capacity to the account, creating one if needed. A slot that fits is not changed.
 
     Raises:
-        UnknownBroker: no connector is registered under the account's broker.
+        UnknownBroker: No connector is registered for the account's broker.
     """
     slot = account.connection if account.connection_id else None
     if slot is not None and (slot.broker, slot.environment) == (account.broker, account.type):
         return
-    room = connector_class(account.broker).capabilities.accounts_per_connection
-    with_room = (
+    capacity = connector_class(account.broker).capabilities.accounts_per_connection
+    free_slot = (
         BrokerConnection.objects.filter(broker=account.broker, environment=account.type)
-        .annotate(taken=Count("accounts"))
-        .filter(taken__lt=room)
+        .annotate(assigned=Count("accounts"))
+        .filter(assigned__lt=capacity)
         .order_by("client_id")
         .first()
     )
-    account.connection = with_room or _new_slot(account.broker, account.type)
+    account.connection = free_slot or _new_slot(account.broker, account.type)
 
 
 def _new_slot(broker: str, environment: str) -> BrokerConnection:
-    """A slot with the next free client id; two that are made at once get different ones."""
+    """Create a slot with the next free client id. Slots that are created at the same time get different ids."""
     for attempt in range(1, ATTEMPTS + 1):
         highest = BrokerConnection.objects.aggregate(highest=Max("client_id"))["highest"]
         try:

@@ -1,4 +1,4 @@
-"""Replacement sets: the calculator's form of their rules, and the search for cycles."""
+"""Conversion of replacement sets into the calculator's rules, and detection of cycles."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from calculator import ReplacementRule
 
 
 def replacement_rules(replacement_set: ReplacementSet | None) -> tuple[ReplacementRule, ...]:
-    """The rules of the set, by source; none for no set."""
+    """Return the rules of the set, ordered by source; without a set, none."""
     if replacement_set is None:
         return ()
     return tuple(
@@ -17,7 +17,7 @@ def replacement_rules(replacement_set: ReplacementSet | None) -> tuple[Replaceme
 
 
 def find_cycle(targets: Mapping[str, str]) -> list[str]:
-    """The symbols of a circle among the rules (source -> target), or an empty list."""
+    """Return the symbols of a cycle among the rules (source -> target), or an empty list."""
     for start in sorted(targets):
         path = [start]
         while (following := targets.get(path[-1])) is not None:

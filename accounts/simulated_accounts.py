@@ -1,4 +1,4 @@
-"""Accounts of the simulated broker need books; they are opened when the account is first seen."""
+"""Creation of the simulated account records that accounts of the simulated broker need."""
 
 from django.conf import settings
 
@@ -7,10 +7,10 @@ from brokers.simulated.matching_engine import open_account
 
 
 def ensure_simulated_account(account: Account) -> bool:
-    """Opens the books of a simulated account that has none, with the cash that the installation says.
+    """Create the simulated account records of a simulated account that has none, with SIMULATED_OPENING_CASH_USD.
 
     Returns:
-        Whether they are new.
+        Whether the records were created.
     """
     if account.broker != "simulated":
         return False

@@ -1,11 +1,11 @@
-"""Patterns that names and symbols have to match, and what to say when they do not."""
+"""Validators for names, account ids and symbols."""
 
 from django.core.validators import RegexValidator
 
 STRATEGY_NAME = RegexValidator(
     r"\A[a-z0-9][a-z0-9-]{0,63}\Z",
-    "Use lower-case letters, digits and hyphens; it is also the channel's name.",
+    "Use lower-case letters, digits and hyphens. The name is also the channel.",
 )
 SET_NAME = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", "Use letters, digits, hyphens and underscores.")
 ACCOUNT_ID = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z", "Use letters, digits, hyphens and underscores.")
-SYMBOL = RegexValidator(r"\A[A-Z][A-Z0-9.-]{0,14}\Z", "A symbol is upper-case letters, digits, dots and hyphens.")
+SYMBOL = RegexValidator(r"\A[A-Z][A-Z0-9.-]{0,14}\Z", "Use upper-case letters, digits, dots and hyphens.")

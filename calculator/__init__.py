@@ -1,4 +1,4 @@
-"""The calculator: values in, a plan out. It knows no broker, no clock, no settings, and writes no log."""
+"""The calculator: pure functions from account, targets and quotes to a plan. No broker, clock, settings or log."""
 
 from calculator.errors import CalculationRefused
 from calculator.plan import TradeCalculator

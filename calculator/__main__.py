@@ -8,12 +8,12 @@ COMMANDS = {"plan": answer_plan, "fit-buys": answer_fit_buys}
 
 
 def main() -> int:
-    """Answers line by line until the input ends."""
+    """Answer line by line until the input ends."""
     if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
         sys.stderr.write("usage: python -m calculator plan|fit-buys\n")
         return 2
     answer = COMMANDS[sys.argv[1]]
-    for line in sys.stdin.buffer:  # as bytes: a line that is no text is refused as any other that is no JSON
+    for line in sys.stdin.buffer:  # bytes, so that a line that is not UTF-8 is refused like any invalid JSON
         if line.strip():
             sys.stdout.write(answer(line) + "\n")
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the broker charges."""
+"""Commission of an order."""
 
 from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
@@ -7,11 +7,11 @@ from calculator.fixed_point import MICRO
 from calculator.plan_types import Commission
 
 Charge = Callable[[int, int], int]
-"""Commission of an order of so many shares (none cost nothing) that are worth so much; both in micro-dollars."""
+"""Commission in micro-dollars of an order, from its shares and its value in micro-dollars; 0 for no shares."""
 
 
 def charge_by(commission: Commission) -> Charge:
-    """The commission of any order, never rounded down; which kind it is of is asked once, not for each order."""
+    """Return the commission function of a model. Commissions are never rounded down."""
     if commission.kind == "rate":
         return _by_rate(commission.rate) if commission.rate else _nothing
     return _by_share(commission)
@@ -39,7 +39,7 @@ def _by_share(commission: Commission) -> Charge:
         charged = -(-shares * over // under)
         if charged < minimum:
             charged = minimum
-        most = -(-value * top // top_under)
-        return charged if charged < most else most
+        maximum = -(-value * top // top_under)
+        return charged if charged < maximum else maximum
 
     return charge

@@ -1,4 +1,4 @@
-"""The planned buys, cut to the cash that is really there."""
+"""Reduce the planned buys to the cash that is available after the sells."""
 
 from decimal import ROUND_FLOOR, Decimal
 
@@ -11,25 +11,25 @@ from calculator.sizing import solve
 
 
 def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
-    """The planned buys if they fit cash less the floor, at their limits with commission; else the best smaller set.
+    """Return the planned buys if cash less the floor pays for them at limit with commission, else the best smaller set.
 
-    A shortage is spread in proportion to the targets; single shares are then added as the money is best spent. No
-    symbol is added, no planned quantity exceeded, no target read again.
+    A shortage is spread in proportion to the targets; leftover cash then buys single shares. No symbol is added, no
+    planned quantity is exceeded, and targets are not read again.
     """
-    floor = to_micro(plan.floor_usd)
+    cash_floor = to_micro(plan.floor_usd)
     money = Money(
         total=to_micro(plan.total_value_usd),
         cash=int((cash_usd * MICRO).to_integral_value(ROUND_FLOOR)),
-        floor=floor,
-        cash_target=floor,
+        cash_floor=cash_floor,
+        cash_target=cash_floor,
     )
     lines = [_line(line) for line in plan.buys]
     held = [line.whole_held for line in lines]
     planned = [n + buy.quantity for n, buy in zip(held, plan.buys, strict=True)]
-    valuation = Objective(lines, held, planned, money, charge_by(plan.commission))
-    if valuation.is_feasible(valuation.state(valuation.most)):
+    objective = Objective(lines, held, planned, money, charge_by(plan.commission))
+    if objective.is_feasible(objective.state(objective.maximum)):
         return plan.buys
-    fitted = _payable(valuation, solve(valuation))
+    fitted = _payable(objective, solve(objective))
     bought = [n - line.whole_held for n, line in zip(fitted.shares, lines, strict=True)]
     return tuple(buy.as_trade(n) for buy, n in zip(plan.buys, bought, strict=True) if n)
 
@@ -39,10 +39,10 @@ def _line(buy: PlanLine) -> Line:
     return Line(
         symbol=buy.symbol,
         held=buy.held,
-        weight=Decimal(0),  # the plan has its target in money
+        weight=Decimal(0),  # unused: the plan has the target as a value
         is_target=True,
         mark=mark,
-        bid=0,  # nothing is sold any more
+        bid=0,  # unused: nothing is sold in this phase
         ask=to_micro(buy.quote_usd),
         buy_limit=to_micro(buy.price),
         sell_limit=0,
@@ -53,6 +53,6 @@ def _line(buy: PlanLine) -> Line:
     )
 
 
-def _payable(valuation: Objective, fitted: State) -> State:
-    """The state, or nothing at all: what cannot be paid is not bought."""
-    return fitted if valuation.is_feasible(fitted) else valuation.state(valuation.least)
+def _payable(objective: Objective, fitted: State) -> State:
+    """Return the state if it is feasible, else no buys."""
+    return fitted if objective.is_feasible(fitted) else objective.state(objective.minimum)

@@ -1,24 +1,23 @@
-"""The account as whole numbers: one line for each symbol that is held or wanted."""
+"""The account in integers: one line for each symbol that is held or a target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
-from calculator.errors import CalculationRefused
-from calculator.fixed_point import from_micro, to_micro, value_of
+from calculator.fixed_point import to_micro, value_of
 from calculator.plan_types import AccountConfig, AccountState, Position, Quote
 
-HUNDRED = Decimal(100)
-NOTHING = Decimal(0)
-NOTHING_HELD = NOTHING, NOTHING
+ZERO = Decimal(0)
+NOT_HELD = ZERO, ZERO
 
 
 @dataclass(slots=True)
 class Line:
     """One symbol; prices and values in micro-dollars.
 
-    Never written to; not frozen, since that makes thousands of them take longer to make than to use.
+    Treated as immutable; not frozen, because creating thousands of frozen lines takes longer than using them.
     """
 
     symbol: str
@@ -30,30 +29,30 @@ class Line:
     ask: int
     buy_limit: int
     sell_limit: int
-    tradable: bool  # it has a valid quote and both limits are prices
+    tradable: bool  # has a valid quote, and both limit prices are above zero
     value: int
     target: int
     whole_held: int  # whole shares that could be sold
 
     def whole_within(self, value: int) -> int:
-        """The most whole shares with which the line is worth no more; below zero where its fraction alone is."""
+        """Return the most whole shares worth at most `value`; negative if the fraction alone is worth more."""
         return self.whole_held + (value - self.value) // self.mark
 
     def value_at(self, shares: int) -> int:
-        """Value with so many whole shares in place of the whole ones held; a fraction stays."""
+        """Return the value with `shares` whole shares; a held fraction stays."""
         return self.value + (shares - self.whole_held) * self.mark
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """Everything that the sizing looks at, sorted by symbol, so that the order of rows cannot matter."""
+    """The input of the sizing, sorted by symbol, so that the order of input rows does not matter."""
 
     total: int
-    floor: int
+    cash_floor: int
     cash: int
     cash_target: int
     lines: tuple[Line, ...]
-    others: tuple[Position, ...]  # no US stocks: counted, never traded
+    others: tuple[Position, ...]  # not US stocks or ETFs: counted, never traded
     config: AccountConfig
     charge: Charge
 
@@ -61,7 +60,7 @@ class Holdings:
 def make_holdings(
     account: AccountState, weights: Mapping[str, Decimal], quotes: Mapping[str, Quote], config: AccountConfig
 ) -> Holdings:
-    """Brings account, targets and quotes together; weights and quotes are by symbol.
+    """Combine account, targets and quotes; weights and quotes are by symbol.
 
     Raises:
         CalculationRefused: `reserve_exceeds_value`.
@@ -73,16 +72,11 @@ def make_holdings(
             quantity, mark_usd = held.pop(symbol)
             ignored += value_of(quantity, to_micro(mark_usd))
     total = to_micro(account.total_value_usd) - ignored
-    floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
-    if total <= floor:
-        raise CalculationRefused(
-            "reserve_exceeds_value",
-            f"The cash reserve of ${from_micro(floor):.2f} takes up the whole account (${from_micro(total):.2f}).",
-        )
+    floor = cash_floor(total, config)
     lines = _lines(held, weights, quotes, Limits(config), Decimal(total - floor))
     return Holdings(
         total=total,
-        floor=floor,
+        cash_floor=floor,
         cash=to_micro(account.cash_usd),
         cash_target=total - sum([line.target for line in lines]),
         lines=tuple(lines),
@@ -93,32 +87,32 @@ def make_holdings(
 
 
 def _held(account: AccountState) -> dict[str, tuple[Decimal, Decimal]]:
-    """Quantity and mark by symbol; two rows of one stock are one position, with the mark that keeps their value."""
+    """Return quantity and mark by symbol; rows of one symbol are combined at the mark that keeps their value."""
     held: dict[str, tuple[Decimal, Decimal]] = {}
     for position in account.positions:
         if not position.tradable:
             continue
-        symbol, quantity, mark = position.symbol, position.quantity, position.market_price or NOTHING
+        symbol, quantity, mark = position.symbol, position.quantity, position.market_price or ZERO
         if symbol in held:
             quantity_before, mark_before = held[symbol]
-            run_concurrently = quantity_before + quantity
-            mark = (quantity_before * mark_before + quantity * mark) / run_concurrently if run_concurrently else mark
-            quantity = run_concurrently
+            combined = quantity_before + quantity
+            mark = (quantity_before * mark_before + quantity * mark) / combined if combined else mark
+            quantity = combined
         held[symbol] = quantity, mark
     return held
 
 
 class Limits:
-    """Limit prices on the tick grid, in micro-dollars: buys above the ask and rounded up, sells below the bid."""
+    """Limit prices on the tick grid, in micro-dollars: buys rounded up above the ask, sells down below the bid."""
 
     def __init__(self, config: AccountConfig) -> None:
         self._buy = (1 + config.buy_slippage_percent / HUNDRED).as_integer_ratio()
         self._sell = (1 - config.sell_slippage_percent / HUNDRED).as_integer_ratio()
-        self._tick_usd, self._tick = NOTHING, 1
+        self._tick_usd, self._tick = ZERO, 1
 
     def of(self, bid: int, ask: int, tick_usd: Decimal) -> tuple[int, int]:
-        """Buy and sell limit; a sell limit of 0 is no price."""
-        if tick_usd != self._tick_usd:  # most often that of the symbol before
+        """Return the buy and sell limit; a sell limit of 0 is not a valid price."""
+        if tick_usd != self._tick_usd:  # usually the same as for the previous symbol
             self._tick_usd, self._tick = tick_usd, max(1, to_micro(tick_usd))
         tick = self._tick
         up, over = self._buy
@@ -133,10 +127,10 @@ def _lines(
     limits: Limits,
     investable: Decimal,
 ) -> list[Line]:
-    """A line for each symbol, in their order; `investable` is in micro-dollars."""
+    """Return one line per symbol, sorted by symbol; `investable` is in micro-dollars."""
     lines = []
     for symbol in sorted(held.keys() | weights.keys()):
-        quantity, mark_usd = held.get(symbol, NOTHING_HELD)
+        quantity, mark_usd = held.get(symbol, NOT_HELD)
         weight, quote = weights.get(symbol), quotes.get(symbol)
         buy_limit = sell_limit = bid = ask = 0
         if quote is not None and (sides := _two_sided(quote)):
@@ -149,7 +143,7 @@ def _lines(
         line = Line(
             symbol,
             quantity,
-            weight or NOTHING,
+            weight or ZERO,
             weight is not None,
             mark,
             bid,
@@ -166,7 +160,7 @@ def _lines(
 
 
 def _two_sided(quote: Quote) -> tuple[int, int] | None:
-    """Bid and ask in micro-dollars if both are finite and 0 < bid <= ask."""
+    """Return bid and ask in micro-dollars if both are finite and 0 < bid <= ask."""
     bid, ask = quote.bid, quote.ask
     if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and bid <= ask):
         return None

@@ -1,4 +1,4 @@
-"""The calculator's JSON interface: one object a line in, one a line out, in the same order."""
+"""JSON lines interface of the calculator: one object per input line, one per output line, in the same order."""
 
 import json
 import traceback
@@ -46,24 +46,24 @@ class _FitBuysRequest(Value):
     @classmethod
     def _buys_can_be_bought(cls, plan: Plan) -> Plan:
         if any(buy.quantity <= 0 or min(buy.price, buy.quote_usd, buy.mark_usd) <= 0 for buy in plan.buys):
-            raise ValueError("a buy without shares, or without prices")
+            raise ValueError("a buy has no shares or no prices")
         return plan
 
 
 def answer_plan(line: str | bytes) -> str:
-    """The answer to one line of `python -m calculator plan`."""
+    """Return the answer to one line of `python -m calculator plan`."""
     return _answer(line, _plan)
 
 
 def answer_fit_buys(line: str | bytes) -> str:
-    """The answer to one line of `python -m calculator fit-buys`."""
+    """Return the answer to one line of `python -m calculator fit-buys`."""
     return _answer(line, _fit_buys)
 
 
 def _answer(line: str | bytes, work: Callable[[Any], dict[str, Any]]) -> str:
     identity = None
     try:
-        # Numbers are read as they are written: 0.1 is a tenth, not its nearest binary fraction.
+        # Numbers are read as decimals: 0.1 is exactly a tenth.
         request = json.loads(line, parse_float=Decimal)
         if isinstance(request, dict):
             identity = request.get("id")
@@ -76,9 +76,9 @@ def _answer(line: str | bytes, work: Callable[[Any], dict[str, Any]]) -> str:
         content = {"error": {"code": "invalid_input", "message": f"The line is not JSON: {error}."}}
     except CalculationRefused as refusal:
         content = {"error": {"code": refusal.code, "message": refusal.message}}
-    except Exception:  # noqa: BLE001 - a door: the lines that follow are not to suffer for this one
+    except Exception:  # noqa: BLE001 - an entry point: one bad line must not stop the lines that follow
         traceback.print_exc()
-        message = "Something went wrong that nobody foresaw; standard error has the details."
+        message = "Unexpected error; see standard error."
         content = {"error": {"code": "internal_error", "message": message}}
     return json.dumps({"id": identity, **content}, default=_text)
 

@@ -1,8 +1,8 @@
-"""Which shares the money buys that rounding left over: a knapsack of single shares around the break.
+"""Spend the cash that rounding down left over: a knapsack of single shares.
 
-Each symbol offers the shares next to its base, below and above, each with an exact cost in the worst case and an exact
-gain. Greedy by gain per dollar finds nearly everything; a short search over the shares around the break, where
-greedy had to choose, finds most of the rest.
+Each symbol offers the shares just below and above its base, each with an exact worst-case cost and an exact gain. A
+greedy pass by gain per dollar finds most of the optimum; a short branch and bound around the first share that the
+greedy pass could not take finds most of the rest.
 """
 
 from bisect import bisect_right
@@ -11,76 +11,75 @@ from itertools import accumulate
 from operator import itemgetter
 
 from calculator.objective import Objective, State
-from calculator.share_options import WORST, ShareOptions
+from calculator.share_options import WORST_CASH, ShareOptions
 
 WINDOW = 30
-"""Shares on each side of the break that are searched."""
+"""Items on each side of the first one that greedy could not take that are searched."""
 ABOVE = 2
-"""Shares offered above the base."""
+"""Number of shares offered above the base."""
 TOLERANCE = 1_000_000
-"""A gain below one part in so many of the account (a hundredth of a basis point) is not looked for."""
+"""Smallest gain that is searched for, as a divisor of the account value: a hundredth of a basis point."""
 FREE, NEVER = -1, -2
-"""In place of the number of the share below: it is taken already, or it cannot be."""
+"""Markers in place of the index of the share below: already taken, or never available."""
 COSTS_NOTHING = float("-inf")
 
 
 _Item = tuple[float, int, int, int, int, int]
-"""One share more of a symbol, or a few at once: minus its rate, its line, its level, gain, cost, and shares.
+"""One more share of a symbol, or several at once: negative rate, line index, level, gain, cost, shares.
 
-The level counts the symbol's items from its lowest. Sorted by rate, the gain for each unit of money, most first; what
-costs nothing comes before all. The rate is a float for sorting only; ties go by line and level, so that nothing depends
-on the order of rows. Money is in micro-dollars. A plain tuple, since there are thousands of them.
+The level counts the items of a symbol from the lowest. Items are sorted by rate (gain per unit of cost), highest first;
+items without a cost come first. The rate is a float for sorting only. Ties are ordered by line and level, so that the
+result does not depend on the order of input rows. Money is in micro-dollars. A tuple, because a plan has thousands.
 """
 
 
 def spend_leftover_cash(
-    valuation: Objective, base: State, forced: Mapping[int, int], *, below: int, nodes: int
+    objective: Objective, base: State, forced: Mapping[int, int], *, below: int, nodes: int
 ) -> State:
-    """Shares of each line after spending the room above the base as well as single shares can.
+    """Return the shares of each line after spending the cash left above the base on single shares.
 
     Args:
-        valuation: the lines, what their shares mean, and the fewest that each keeps.
-        base: whole shares to start from; what they cost can be more than there is.
-        forced: lines, by number, that stay at their base.
+        objective: the lines, with their options and minimum shares.
+        base: whole shares to start from; they can cost more than the cash.
+        forced: line indexes that stay at their base.
         below: shares of each line that may be given up for others.
-        nodes: how long the search around the break may be.
+        nodes: maximum number of branch-and-bound nodes.
     """
-    room = valuation.room(base)
+    room = objective.room(base)
     if room < 0 and not below:
         return base
     shares = list(base.shares)
     items: list[_Item] = []
-    for i, (choices, n, most) in enumerate(zip(valuation.choices, base.shares, valuation.most, strict=True)):
+    for i, (options, n, maximum) in enumerate(zip(objective.options, base.shares, objective.maximum, strict=True)):
         if i in forced:
             continue
         start, stop = n, n + ABOVE
         if below:
-            start = shares[i] = max(valuation.least[i], n - below)
-            room += choices[start][WORST] - choices[n][WORST]
-        _offer(items, i, choices, start, stop if stop < most else most)
+            start = shares[i] = max(objective.minimum[i], n - below)
+            room += options[start][WORST_CASH] - options[n][WORST_CASH]
+        _offer(items, i, options, start, stop if stop < maximum else maximum)
     items.sort(key=itemgetter(0))  # they come by line and level, and sorting keeps that
     taken, left = _greedy(items, len(shares), room)
-    for k in _search(items, taken, left, nodes, valuation.money.total // TOLERANCE):
+    for k in _search(items, taken, left, nodes, objective.money.total // TOLERANCE):
         _, line, _, _, _, more = items[k]
         shares[line] += more
-    return valuation.changed(base, [(i, n) for i, n in enumerate(shares) if n != base.shares[i]])
+    return objective.changed(base, [(i, n) for i, n in enumerate(shares) if n != base.shares[i]])
 
 
-def _offer(items: list[_Item], number: int, choices: ShareOptions, start: int, stop: int) -> None:
-    """Adds an item a share up to the target.
+def _offer(items: list[_Item], number: int, options: ShareOptions, start: int, stop: int) -> None:
+    """Add one item per share up to the target.
 
-    A share brings its value nearer to the target, and is worth what it costs itself: what is paid for it, fees as well,
-    is missing in cash, which is taken to stay above what is wanted. A share that is worth more for its money than the
-    one below it (a fee is paid once) goes together with it.
+    The gain of a share is the value that it moves closer to the target, plus its cost, because cash is assumed to stay
+    above its target. A share with a better rate than the one below it (a fee is paid once) is combined with it.
     """
-    line = choices.line
+    line = options.line
     mark = line.mark
     missing = line.target - line.value - (start - line.whole_held) * mark
-    level, n, worst = 0, start, choices[start][WORST]
+    level, n, worst_cash = 0, start, options[start][WORST_CASH]
     while missing > 0 and n < stop:
         n += 1
-        then = choices[n][WORST]
-        gain, cost, shares = 2 * (missing if missing < mark else mark), worst - then, 1
+        then = options[n][WORST_CASH]
+        gain, cost, shares = 2 * (missing if missing < mark else mark), worst_cash - then, 1
         minus_rate = -gain / cost if cost > 0 else COSTS_NOTHING
         while level and minus_rate < items[-1][0]:
             _, _, level, gain_below, cost_below, shares_below = items.pop()
@@ -89,11 +88,11 @@ def _offer(items: list[_Item], number: int, choices: ShareOptions, start: int, s
         items.append((minus_rate, number, level, gain, cost, shares))
         level += 1
         missing -= mark
-        worst = then
+        worst_cash = then
 
 
 def _greedy(items: Sequence[_Item], lines: int, room: int) -> tuple[list[int], int]:
-    """What fits, best first: numbers of the items, rising, and the room that is left."""
+    """Take the items that fit, best rate first; return their indexes in rising order and the cash left."""
     taken: list[int] = []
     levels = [0] * lines
     for k, (_, line, level, _, cost, _) in enumerate(items):
@@ -105,7 +104,7 @@ def _greedy(items: Sequence[_Item], lines: int, room: int) -> tuple[list[int], i
 
 
 def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tolerance: int) -> list[int]:
-    """Depth-first branch and bound over the items around the first that greedy could not take."""
+    """Search depth-first, with branch and bound, over the items around the first one that greedy could not take."""
     first = next((k for k, number in enumerate(taken) if number != k), len(taken))
     if first == len(items) or left < 0:
         return taken
@@ -120,18 +119,18 @@ def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tol
     below: list[int] = []
     last = len(window)
     best = -1
-    # A node: the item that is decided next, the room and the gain by then, and the items taken as bits of a number.
+    # A node: the next item to decide, the cash and gain so far, and the taken items as bits of an integer.
     k, gain, path = 0, 0, 0
     left_out: list[tuple[int, int, int, int]] = []
     for _ in range(nodes):
         if gain + tolerance > least_gain:
             least_gain, best = gain + tolerance, path
-        # No more can be gained than if the last share that fits could be cut to size.
+        # Upper bound: the gain if the last item could be taken in part.
         cut = bisect_right(cost_sums, cost_sums[k] + room, k) - 1
-        most = gain + gain_sums[cut] - gain_sums[k]
+        maximum = gain + gain_sums[cut] - gain_sums[k]
         if cut < last:
-            most += gains[cut] * (cost_sums[k] + room - cost_sums[cut]) // costs[cut] + 1
-        if k < last and most > least_gain:
+            maximum += gains[cut] * (cost_sums[k] + room - cost_sums[cut]) // costs[cut] + 1
+        if k < last and maximum > least_gain:
             below = below or _below(items, low, high, taken)
             cost = costs[k]
             if cost <= room and (below[k] == FREE or (below[k] >= 0 and path >> below[k] & 1)):
@@ -148,7 +147,7 @@ def _search(items: Sequence[_Item], taken: list[int], left: int, nodes: int, tol
 
 
 def _below(items: Sequence[_Item], low: int, high: int, taken: Sequence[int]) -> list[int]:
-    """For each item of the window, which of the window has to be taken with it: the share below it."""
+    """Return for each item of the window the index of the item that it requires: the share below it."""
     known = {items[k][1:3]: FREE for k in taken if not low <= k < high}
     known |= {items[k][1:3]: k - low for k in range(low, high)}
     return [known.get((line, level - 1), NEVER) if level else FREE for _, line, level, _, _, _ in items[low:high]]

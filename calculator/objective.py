@@ -1,4 +1,4 @@
-"""What shares of every line add up to, and whether the rules allow it. All in whole micro-dollars."""
+"""The value of a set of shares: error, cash and feasibility. All amounts are integer micro-dollars."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,90 +7,90 @@ from typing import NamedTuple
 
 from calculator.commissions import Charge
 from calculator.holdings import Line
-from calculator.share_options import BUYS, CASH, ERROR, WORST, ShareOptions
+from calculator.share_options import BUYS, CASH, ERROR, WORST_CASH, ShareOptions
 
 NO_LIMIT = 1 << 62
-"""The most shares of a line that may have any number."""
+"""Maximum shares of a line without an upper bound."""
 
 
 @dataclass(frozen=True)
 class Money:
-    """Value of the account, cash with the fixed part of the plan done, the reserve, and what is wanted in cash.
-
-    Units: micro-dollars.
-    """
+    """Account value, cash after the fixed part of the plan, cash floor and cash target, in micro-dollars."""
 
     total: int
     cash: int
-    floor: int
+    cash_floor: int
     cash_target: int
 
 
 class State(NamedTuple):
-    """Shares of every line, with what they add up to, in micro-dollars."""
+    """Shares of every line with their totals, in micro-dollars."""
 
     shares: tuple[int, ...]
-    error: int  # distances and costs, without the distance of cash
+    error: int  # distances from the targets and costs, without the distance of cash
     cash: int  # at quotes
-    worst: int  # with buys at their limits
-    buys: int  # lines that buy
+    worst_cash: int  # with buys at their limit prices
+    buys: int  # number of lines that buy
 
 
 class Objective:
-    """The lines that are sized, the fewest and the most whole shares that each may have, and the money there is.
-
-    Lists run by the number of a line.
-    """
+    """The lines to size, the minimum and maximum whole shares of each, and the cash. Lists are indexed by line."""
 
     def __init__(
-        self, lines: Sequence[Line], least: Sequence[int], most: Sequence[int], money: Money, charge: Charge
+        self, lines: Sequence[Line], minimum: Sequence[int], maximum: Sequence[int], money: Money, charge: Charge
     ) -> None:
         self.lines = lines
-        self.least = least
-        self.most = most
+        self.minimum = minimum
+        self.maximum = maximum
         self.money = money
-        self.choices = [ShareOptions(line, charge) for line in lines]
+        self.options = [ShareOptions(line, charge) for line in lines]
 
     @cached_property
-    def wishes(self) -> State:
-        """The most whole shares that are not above the targets, whether or not the money pays them."""
-        wishes = []
-        for line, least, most in zip(self.lines, self.least, self.most, strict=True):
+    def ideal(self) -> State:
+        """Return the most whole shares at or below the targets, whether or not the cash pays for them."""
+        ideal = []
+        for line, minimum, maximum in zip(self.lines, self.minimum, self.maximum, strict=True):
             n = line.whole_within(line.target)
-            wishes.append(least if n < least else n if n < most else most)
-        return self.state(wishes)
+            ideal.append(minimum if n < minimum else n if n < maximum else maximum)
+        return self.state(ideal)
 
     def state(self, shares: Sequence[int]) -> State:
-        """What so many whole shares of each line add up to."""
+        """Return the totals for the given whole shares of each line."""
         now = self.money.cash
-        chosen = [choices[n] for choices, n in zip(self.choices, shares, strict=True)]
-        errors, cash, worst, buys = zip(*chosen, strict=True) if chosen else ((), (), (), ())
-        return State(tuple(shares), sum(errors), now + sum(cash), now + sum(worst), sum(buys))
+        chosen = [options[n] for options, n in zip(self.options, shares, strict=True)]
+        errors, cash, worst_cash, buys = zip(*chosen, strict=True) if chosen else ((), (), (), ())
+        return State(tuple(shares), sum(errors), now + sum(cash), now + sum(worst_cash), sum(buys))
 
     def changed(self, state: State, changes: Iterable[tuple[int, int]]) -> State:
-        """The state with other whole shares of a few lines, each a line's number and its shares."""
-        shares, error, cash, worst, buys = list(state.shares), state.error, state.cash, state.worst, state.buys
+        """Return the state with new whole shares for a few lines, given as pairs of line index and shares."""
+        shares, error, cash, worst_cash, buys = (
+            list(state.shares),
+            state.error,
+            state.cash,
+            state.worst_cash,
+            state.buys,
+        )
         for i, n in changes:
-            now, then = self.choices[i][shares[i]], self.choices[i][n]
+            now, then = self.options[i][shares[i]], self.options[i][n]
             shares[i] = n
             error += then[ERROR] - now[ERROR]
             cash += then[CASH] - now[CASH]
-            worst += then[WORST] - now[WORST]
+            worst_cash += then[WORST_CASH] - now[WORST_CASH]
             buys += then[BUYS] - now[BUYS]
-        return State(tuple(shares), error, cash, worst, buys)
+        return State(tuple(shares), error, cash, worst_cash, buys)
 
-    def objective(self, state: State) -> int:
-        """What is made small: distances from all targets and from the cash target, and costs."""
+    def total_error(self, state: State) -> int:
+        """Return the value to minimise: distances from all targets and from the cash target, plus costs."""
         return state.error + abs(state.cash - self.money.cash_target)
 
     def is_feasible(self, state: State) -> bool:
-        """Whether the reserve holds in the worst case, if anything is bought."""
-        return not state.buys or state.worst >= self.money.floor
+        """Return whether cash stays at or above the floor in the worst case, if anything is bought."""
+        return not state.buys or state.worst_cash >= self.money.cash_floor
 
     def rank(self, state: State) -> tuple[bool, int]:
-        """For sorting: what is feasible first, and of that what is nearest to the targets."""
-        return not self.is_feasible(state), self.objective(state)
+        """Return a sort key: feasible states first, then by total error."""
+        return not self.is_feasible(state), self.total_error(state)
 
     def room(self, state: State) -> int:
-        """What can still be spent before the reserve, or the cash that is wanted, is reached; negative: lacking."""
-        return min(state.worst - self.money.floor, state.cash - self.money.cash_target)
+        """Return the cash that can be spent before the floor or the cash target is reached; negative is a shortage."""
+        return min(state.worst_cash - self.money.cash_floor, state.cash - self.money.cash_target)

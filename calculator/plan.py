@@ -1,4 +1,4 @@
-"""`plan()` fixes sells, buys, limits, reserve and the band decision, once; `fit_buys()` cuts the buys to real cash."""
+"""`plan()` fixes sells, buys, limits, cash floor and the band decision; `fit_buys()` reduces the buys to the cash."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -27,11 +27,11 @@ from calculator.validation import check_account, check_config, quotes_by_symbol,
 PERCENT_PLACES = Decimal("0.0001")
 
 _Traded = tuple[int, Line, int]
-"""What is traded of a line: its value at the quote in micro-dollars, the line, and its signed shares."""
+"""A traded line: its value at the quote in micro-dollars, the line, and the signed shares."""
 
 
 class TradeCalculator:
-    """Plans the trades that bring an account to its targets."""
+    """Plan the trades that bring an account to its targets."""
 
     def __init__(self, config: AccountConfig) -> None:
         self._config = config
@@ -39,80 +39,82 @@ class TradeCalculator:
     def plan(
         self, account: AccountState, targets: Sequence[AllocationItem], quotes: Sequence[Quote]
     ) -> TradeCalculationResult:
-        """The plan, with a reason for everything that is traded and everything that is not.
+        """Return the plan, with a reason for every symbol that is traded or not traded.
 
         Args:
             account: value, cash and positions, in USD and shares.
-            targets: weights as fractions; what they leave out stays in cash.
-            quotes: bid and ask by symbol; a symbol without a valid one is left alone.
+            targets: weights as fractions; the remainder to 1 stays in cash.
+            quotes: bid and ask by symbol; a symbol without a valid quote is not traded.
 
         Raises:
-            CalculationRefused: there is no plan, and nothing may be traded.
+            CalculationRefused: there is no plan; nothing may be traded.
         """
         check_config(self._config)
         weights, by_symbol = weights_by_symbol(targets), quotes_by_symbol(quotes)
         check_account(account, weights, self._config)
         holdings = make_holdings(account, weights, by_symbol, self._config)
         selection = select(holdings)
-        moved, cash = _size(holdings, selection)
-        return _result(holdings, selection, moved, cash)
+        quantities, cash = _size(holdings, selection)
+        return _result(holdings, selection, quantities, cash)
 
     @staticmethod
     def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
-        """The planned buys if the cash pays them, else the best smaller set; never another symbol, never more."""
+        """Return the planned buys if `cash_usd` pays for them, else the best smaller set of the same symbols."""
         return fit_buys(plan, cash_usd)
 
 
 def _size(holdings: Holdings, selection: Selection) -> tuple[dict[str, int], int]:
-    """Signed shares by symbol, and the cash after them at quotes, in micro-dollars."""
+    """Return the signed shares by symbol, and the cash after them at quotes, in micro-dollars."""
     free = selection.free
     money = Money(
         total=holdings.total,
         cash=holdings.cash + selection.proceeds,
-        floor=holdings.floor,
+        cash_floor=holdings.cash_floor,
         cash_target=holdings.cash_target,
     )
-    valuation = Objective(free, selection.least, [NO_LIMIT] * len(free), money, holdings.charge)
-    sized = Sizing(valuation).run()
+    objective = Objective(free, selection.minimum, [NO_LIMIT] * len(free), money, holdings.charge)
+    sized = Sizing(objective).run()
     if holdings.config.minimum_improvement_bps:
-        sized = _unless_too_small(holdings, selection, valuation, sized)
-    moved = {symbol: -shares for symbol, shares in selection.liquidate.items()}
+        sized = _drop_small_improvement(holdings, selection, objective, sized)
+    quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
     for line, n in zip(free, sized.shares, strict=True):
         if n != line.whole_held:
-            moved[line.symbol] = n - line.whole_held
-    return moved, sized.cash
+            quantities[line.symbol] = n - line.whole_held
+    return quantities, sized.cash
 
 
-def _unless_too_small(holdings: Holdings, selection: Selection, valuation: Objective, sized: State) -> State:
-    """Drops the band trades if together they improve the account by less than the policy asks for."""
-    without = valuation.state(
+def _drop_small_improvement(holdings: Holdings, selection: Selection, objective: Objective, sized: State) -> State:
+    """Drop the band trades if together they improve the account by less than the policy's minimum."""
+    without = objective.state(
         [
             line.whole_held + (n > line.whole_held and line.symbol in selection.one_share)
-            for line, n in zip(valuation.lines, sized.shares, strict=True)
+            for line, n in zip(objective.lines, sized.shares, strict=True)
         ]
     )
-    if without.shares == sized.shares or not valuation.is_feasible(without):
-        return sized  # not feasible: without the band's sells the one-share buys could not be paid
-    improvement = valuation.objective(without) - valuation.objective(sized)
+    if without.shares == sized.shares or not objective.is_feasible(without):
+        return sized  # without the sells of the band trades the first shares could not be paid
+    improvement = objective.total_error(without) - objective.total_error(sized)
     if improvement * 10_000 >= holdings.config.minimum_improvement_bps * holdings.total:
         return sized
-    for line, n, kept in zip(valuation.lines, sized.shares, without.shares, strict=True):
+    for line, n, kept in zip(objective.lines, sized.shares, without.shares, strict=True):
         if n != line.whole_held == kept:
-            selection.leave(
+            selection.leave_untraded(
                 line.symbol,
                 "improvement_too_small",
-                "All band trades together would improve the account too little.",
+                "All band trades together improve the account too little.",
             )
     return without
 
 
-def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], cash: int) -> TradeCalculationResult:
-    """All that is told of the trades; `cash` is that after them, in micro-dollars."""
-    _explain_the_rest(selection, moved)
-    outlooks = Projector(holdings)
-    before, drift_before = outlooks.after({}, holdings.cash)
-    expected, drift_expected = outlooks.after(moved, cash)
-    sells, buys = _trades(holdings, moved)
+def _result(
+    holdings: Holdings, selection: Selection, quantities: Mapping[str, int], cash: int
+) -> TradeCalculationResult:
+    """Return the full result; `cash` is the cash after the trades, in micro-dollars."""
+    _explain_untraded(selection, quantities)
+    projector = Projector(holdings)
+    before, drift_before = projector.after({}, holdings.cash)
+    expected, drift_expected = projector.after(quantities, cash)
+    sells, buys = _trades(holdings, quantities)
     plan = _plan(holdings, selection, sells, buys)
     return TradeCalculationResult.trusted(
         {
@@ -121,7 +123,7 @@ def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], 
             "warnings": (*selection.warnings, *_warnings(holdings, cash)),
             "before": before,
             "expected": expected,
-            "target_weights": outlooks.target_weights,
+            "target_weights": projector.target_weights,
             "turnover_percent": _turnover_percent(sells, buys, holdings.total),
             "residual_drift_before": drift_before,
             "residual_drift_expected": drift_expected,
@@ -130,23 +132,23 @@ def _result(holdings: Holdings, selection: Selection, moved: Mapping[str, int], 
     )
 
 
-def _trades(holdings: Holdings, moved: Mapping[str, int]) -> tuple[list[_Traded], list[_Traded]]:
-    """Sells and buys, each the largest first."""
+def _trades(holdings: Holdings, quantities: Mapping[str, int]) -> tuple[list[_Traded], list[_Traded]]:
+    """Return sells and buys, each sorted with the largest first."""
     sells: list[_Traded] = []
     buys: list[_Traded] = []
     for line in holdings.lines:
-        shares = moved.get(line.symbol, 0)
+        shares = quantities.get(line.symbol, 0)
         if shares > 0:
             buys.append((shares * line.ask, line, shares))
         elif shares:
             sells.append((-shares * line.bid, line, shares))
-    sells.sort(key=itemgetter(0), reverse=True)  # of the same size: by symbol, as they come
+    sells.sort(key=itemgetter(0), reverse=True)  # ties stay sorted by symbol
     buys.sort(key=itemgetter(0), reverse=True)
     return sells, buys
 
 
 def _turnover_percent(sells: Iterable[_Traded], buys: Iterable[_Traded], total: int) -> Decimal:
-    """The larger of what is sold and what is bought, in percent of the account's value."""
+    """Return the larger of the value sold and the value bought, in percent of the account value."""
     larger = max(sum(value for value, _, _ in trades) for trades in (sells, buys))
     return fraction(larger * 100, total).quantize(PERCENT_PLACES)
 
@@ -155,7 +157,7 @@ def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], bu
     return Plan.trusted(
         {
             "total_value_usd": from_micro(holdings.total),
-            "floor_usd": from_micro(holdings.floor),
+            "floor_usd": from_micro(holdings.cash_floor),
             "cash_usd": from_micro(holdings.cash),
             "sells": _plan_lines(sells, holdings.total, selection),
             "buys": _plan_lines(buys, holdings.total, selection),
@@ -177,16 +179,16 @@ def _plan_lines(trades: Sequence[_Traded], total: int, selection: Selection) -> 
 
 
 def _plan_line(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> PlanLine:
-    """A trade with its reason; `now` and `wanted` are weights in percent."""
+    """Return a trade with its reason; `now` and `wanted` are weights in percent."""
     symbol = line.symbol
     if shares > 0:
         reason, limit, quote = "underweight", line.buy_limit, line.ask
     else:
         reason, limit, quote = "overweight", line.sell_limit, line.bid
     if symbol in selection.liquidate:
-        reason, detail = "not_a_target", "It is held and is no target."
+        reason, detail = "not_a_target", "Held, but not a target."
     elif shares == 1 and symbol in selection.one_share:
-        reason, detail = "one_share", f"Missing; its target is {wanted} %."
+        reason, detail = "one_share", f"Not held; target {wanted} %."
     else:
         detail = f"{now} % now, target {wanted} %."
     return PlanLine.trusted(
@@ -206,40 +208,40 @@ def _plan_line(line: Line, shares: int, now: str, wanted: str, selection: Select
 
 
 def _price(micro: int) -> Decimal:
-    """In cents where it is on the cent grid, as people write it; exact otherwise."""
+    """Return USD with two places if the price is in whole cents, exact otherwise."""
     cents, rest = divmod(micro, CENT)
     return from_micro(micro).normalize() if rest else ONE_CENT * cents
 
 
-def _explain_the_rest(selection: Selection, moved: Mapping[str, int]) -> None:
+def _explain_untraded(selection: Selection, quantities: Mapping[str, int]) -> None:
     explained = {item.symbol for item in selection.not_traded}
     for line in selection.free:
-        if line.symbol in moved or line.symbol in explained:
+        if line.symbol in quantities or line.symbol in explained:
             continue
         short = line.target - line.value >= line.mark
         if short:
-            selection.leave(line.symbol, "not_enough_cash", "There is no money for a share of it.")
+            selection.leave_untraded(line.symbol, "not_enough_cash", "Not enough cash for one share.")
         else:
-            selection.leave(line.symbol, "at_target", "No whole share brings it nearer to its target.")
+            selection.leave_untraded(line.symbol, "at_target", "No whole share brings it closer to its target.")
 
 
 def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
-    """What a person should know; `cash` in micro-dollars after the trades."""
+    """Return the warnings; `cash` is the cash after the trades, in micro-dollars."""
     warnings = []
     total = sum([line.weight for line in holdings.lines], Decimal(0))
     if total < Decimal("0.999999"):
         warnings.append(
             CalculationWarning(
                 code="weights_below_one",
-                message=f"The weights add up to {total.normalize():f}; the rest stays in cash.",
+                message=f"The target weights add up to {total.normalize():f}; the remainder stays in cash.",
             )
         )
-    if cash < holdings.floor:
+    if cash < holdings.cash_floor:
         warnings.append(
             CalculationWarning(
                 code="cash_below_reserve",
-                message=f"After the trades cash is ${from_micro(cash):.2f}, below the reserve of "
-                f"${from_micro(holdings.floor):.2f}.",
+                message=f"Cash after the trades is ${from_micro(cash):.2f}, below the reserve of "
+                f"${from_micro(holdings.cash_floor):.2f}.",
             )
         )
     return warnings

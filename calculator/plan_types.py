@@ -1,4 +1,4 @@
-"""The calculator's values: frozen, exact, and strict about what they take.
+"""Input and output types of the calculator: frozen, exact and strict.
 
 Units: money and prices in USD, quantities in shares (signed), weights as fractions of the account's value.
 """
@@ -15,7 +15,7 @@ LARGEST, PLACES = 15, 400
 
 
 def _is_of_a_size(number: Decimal) -> bool:
-    """Whether it can be calculated with; what no account can hold would take hours."""
+    """Return whether a number is in a range that accounts can have; arithmetic beyond it could take hours."""
     return not number or -PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= LARGEST
 
 
@@ -31,14 +31,7 @@ def _of_a_size_or_none(number: Decimal) -> Decimal:
 
 Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_of_a_size)]
 Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size_or_none)]
-"""A quote that is no number makes its symbol untradable; it must not make the whole account's plan invalid."""
-
-
-# Found once, since a frozen value cannot be written to in the ordinary way.
-_set_fields = BaseModel.__dict__["__dict__"].__set__
-_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
-_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
-_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+"""Bid or ask. A value that is not a number makes its symbol untradable, not the whole plan invalid."""
 
 
 @cache
@@ -47,36 +40,38 @@ def _names(kind: type[BaseModel]) -> set[str]:
 
 
 class Value(BaseModel):
-    """Frozen, and refuses what it does not know."""
+    """Base class: frozen, unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def trusted(cls, fields: dict[str, Any]) -> Self:
-        """A value whose fields are known to be right: all are given, in their order, of their types, for it alone.
+        """Return a value without validation; all fields are given, in order, with their types.
 
-        For what a plan has thousands of: checking it takes longer than finding it. Whatever comes from outside is made
-        in the ordinary way, and checked.
+        For the thousands of values that the calculator makes itself: validating them takes longer than finding them.
+        The four attributes are those that `BaseModel.model_construct` sets, without its loop over the fields.
         """
-        value = object.__new__(cls)
-        _set_fields(value, fields)
-        _set_names(value, _names(cls))
-        _set_extra(value, None)
-        _set_private(value, None)
+        value = cls.__new__(cls)
+        set_attribute = object.__setattr__  # the class is frozen
+        set_attribute(value, "__dict__", fields)
+        set_attribute(value, "__pydantic_fields_set__", _names(cls))
+        set_attribute(value, "__pydantic_extra__", None)
+        set_attribute(value, "__pydantic_private__", None)
         return value
 
 
 class AllocationItem(Value):
-    """The wanted weight of a symbol."""
+    """Target weight of a symbol, a fraction in [0, 1]."""
 
     symbol: str
     weight: Number
 
 
 class Position(Value):
-    """A symbol and its signed quantity; `market_price` is the broker's own mark.
+    """A symbol and its signed quantity; `market_price` is the broker's mark.
 
-    What is not `tradable` (no US stock or ETF) is carried under its `contract`, counted, and never matched.
+    A position that is not `tradable` (not a US stock or ETF) is identified by its `contract`, counted, and never
+    matched with a target.
     """
 
     symbol: str
@@ -95,7 +90,7 @@ class AccountState(Value):
 
 
 class Quote(Value):
-    """Bid and ask of a symbol; None where there is none."""
+    """Bid and ask of a symbol; None if the side is missing."""
 
     symbol: str
     bid: Side | None = None
@@ -104,7 +99,7 @@ class Quote(Value):
 
 
 class Commission(Value):
-    """What a broker charges for an order of n shares at price p.
+    """Commission of an order of n shares at price p.
 
     `rate`: rate * n * p. `per_share`: min(max(min_per_order, per_share * n), max_rate * n * p).
     """
@@ -117,7 +112,7 @@ class Commission(Value):
 
 
 class AccountConfig(Value):
-    """The policy of an account, as far as it concerns the calculation."""
+    """The part of an account's policy that the calculation uses."""
 
     cash_reserve_percent: Number = Decimal(0)
     min_cash_usd: Number = Decimal(0)
@@ -135,7 +130,7 @@ class AccountConfig(Value):
 
 
 class Trade(Value):
-    """One order of a plan: whole shares, negative to sell, with its limit."""
+    """One order of a plan: signed whole shares (negative sells) and the limit price."""
 
     symbol: str
     quantity: int
@@ -146,7 +141,7 @@ class Trade(Value):
 
 
 class NotTraded(Value):
-    """A symbol that is left alone, and why."""
+    """A symbol that is not traded, with the reason."""
 
     symbol: str
     reason: str
@@ -154,14 +149,14 @@ class NotTraded(Value):
 
 
 class CalculationWarning(Value):
-    """Something a person should know, though there is a plan."""
+    """A condition to review that does not prevent the plan."""
 
     code: str
     message: str
 
 
 class PlanLine(Trade):
-    """A planned trade with all that it was sized on."""
+    """A planned trade with the values it was sized from."""
 
     quote_usd: Number
     mark_usd: Number
@@ -169,12 +164,12 @@ class PlanLine(Trade):
     target_value_usd: Number
 
     def as_trade(self, quantity: int) -> Trade:
-        """The order that it becomes when so many of its shares are traded."""
+        """Return the order for `quantity` of the planned shares."""
         return Trade(symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail)
 
 
 class Plan(Value):
-    """What `fit_buys` needs and a person approves: sells, buys, value, floor and the band decision, fixed once."""
+    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and band decision."""
 
     total_value_usd: Number
     floor_usd: Number
@@ -186,13 +181,13 @@ class Plan(Value):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the plan, in hexadecimal: the same plan has the same digest, on every machine."""
+        """Return the SHA-256 of the plan in hexadecimal; equal plans have equal digests on every machine."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Projection(Value):
-    """Cash, L1 error (a fraction of the value) and weights, cash included as CASH."""
+    """Cash in USD, L1 error (a fraction of the account value) and weights, with cash as CASH."""
 
     cash: Decimal
     l1_error: Decimal
@@ -200,7 +195,7 @@ class Projection(Value):
 
 
 class TradeCalculationResult(Value):
-    """A plan, with a reason for everything that is traded and everything that is not."""
+    """A plan, with a reason for every symbol that is traded or not traded."""
 
     trades: tuple[Trade, ...]
     not_traded: tuple[NotTraded, ...]

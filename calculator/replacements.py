@@ -1,7 +1,7 @@
-"""Replacements: the source's weight goes to the target, times a scale; the other weights make room.
+"""Replace symbols: the target receives the source's weight times a scale; the other weights are rescaled.
 
-The sum of all weights stays what it was, to the last digit. Several sources may go to one target, and a target may
-be in the strategy already: duplicates are merged.
+The sum of all weights is unchanged to the last digit. Several sources may have one target, and a target may already be
+in the strategy: their weights are added.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class ReplacementRule(Value):
 
 
 class ReplacementLimits(Value):
-    """When the other weights make room, and when there is too little of it."""
+    """Limits for rescaling the weights that are not replaced."""
 
     normalization_trigger_threshold: Number = Decimal("0.0001")
     normalization_failure_threshold: Number = Decimal("0.01")
@@ -30,7 +30,7 @@ class ReplacementLimits(Value):
 
 
 class ReplacementResult(Value):
-    """Weights after the replacements, by symbol, and the rules that applied."""
+    """Weights after the replacements, and the rules that applied."""
 
     items: tuple[AllocationItem, ...]
     applied: tuple[ReplacementRule, ...]
@@ -40,10 +40,10 @@ class ReplacementResult(Value):
 def apply_replacements(
     items: Sequence[AllocationItem], rules: Sequence[ReplacementRule], limits: ReplacementLimits
 ) -> ReplacementResult:
-    """Applies the rules once each.
+    """Apply each rule once.
 
     Returns:
-        The weights, largest first, then by symbol.
+        The weights, sorted by descending weight, then by symbol.
 
     Raises:
         CalculationRefused: `replacement_no_room`, `replacement_sum_off`, `replacement_duplicate_source`.
@@ -70,13 +70,13 @@ def apply_replacements(
     merged = dict(others)
     for symbol, weight in replaced.items():
         merged[symbol] = merged.get(symbol, Decimal(0)) + weight
-    # Only by the last of 28 digits, when the weights have as many.
+    # Differs only in the last of 28 digits, for weights with that many.
     off = abs(sum(merged.values(), Decimal(0)) - total)
     if off > limits.normalization_failure_threshold:
         raise CalculationRefused(
             "replacement_sum_off",
-            f"After the replacements the weights are off by {off.normalize():f}. Publish weights with fewer digits, or "
-            "allow a larger difference in the policy.",
+            f"After the replacements the sum of the weights differs by {off.normalize():f}. Publish weights with fewer "
+            "digits, or allow a larger difference in the policy.",
         )
     ordered = sorted(merged.items(), key=lambda pair: (-pair[1], pair[0]))
     return ReplacementResult(
@@ -86,23 +86,23 @@ def apply_replacements(
 
 
 def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLimits) -> dict[str, Decimal]:
-    """The weights that are not replaced, scaled to fill the room exactly."""
+    """Scale the weights that are not replaced so that they add up to `room`."""
     current = sum(others.values(), Decimal(0))
     if current == room:
         return others
     if others and abs(current - room) <= limits.normalization_trigger_threshold:
-        return _with_rest(others, room)  # too little to move every weight for
+        return _with_rest(others, room)  # too small a difference to rescale every weight
     if room * 100 < limits.minimal_non_replaced_allocation_percent or current <= 0:
         raise CalculationRefused(
             "replacement_no_room",
-            f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; "
-            f"{limits.minimal_non_replaced_allocation_percent.normalize():f} % is the least. Lower the scales.",
+            f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; the "
+            f"minimum is {limits.minimal_non_replaced_allocation_percent.normalize():f} %. Lower the scales.",
         )
     scaled = {symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()}
     return _with_rest(scaled, room)
 
 
 def _with_rest(weights: dict[str, Decimal], room: Decimal) -> dict[str, Decimal]:
-    """What is left of the room goes to the largest weight, so that the sum is exact."""
+    """Add the remainder to the largest weight, so that the sum is exact."""
     largest = max(weights, key=lambda symbol: (weights[symbol], symbol))
     return weights | {largest: weights[largest] + room - sum(weights.values(), Decimal(0))}

@@ -1,145 +1,151 @@
-"""Whole shares at or below the targets that the money pays; a shortage is spread in proportion to the targets."""
+"""Scale the wanted shares down to the cash; a shortage is spread in proportion to the targets."""
 
 from collections.abc import Mapping, Sequence
 
 from calculator.objective import Objective, State
-from calculator.share_options import CASH, ERROR, WORST
+from calculator.share_options import CASH, ERROR, WORST_CASH
 
 ONE = 1 << 40
-"""A factor of one: factors are whole numbers of so many parts, so that nothing depends on rounding."""
+"""The factor 1.0. Factors are integers in units of 1/ONE, so that results do not depend on rounding."""
 PINS, TRIES = 4, 6
 BISECTIONS = 12
 
 _Step = tuple[int, str, int, int]
-"""The factor from which a buy takes part, its symbol, and what it adds to the slope and to the money to spend."""
+"""The factor from which a buy takes part, its symbol, and what it adds to the slope and to the spendable cash."""
 
 
-def can_be_paid(valuation: Objective, forced: Mapping[int, int]) -> bool:
-    """Whether the money is enough for the forced shares once all else is sold that may be."""
-    return valuation.is_feasible(valuation.state([forced.get(i, least) for i, least in enumerate(valuation.least)]))
+def is_affordable(objective: Objective, forced: Mapping[int, int]) -> bool:
+    """Return whether the cash pays for the forced shares when every other line is sold down to its minimum."""
+    return objective.is_feasible(
+        objective.state([forced.get(i, minimum) for i, minimum in enumerate(objective.minimum)])
+    )
 
 
-def affordable_shares(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
-    """The wishes if the money pays them; else the buys, and if that is not enough everything, scaled by one factor.
+def affordable_shares(objective: Objective, ideal: State, forced: Mapping[int, int]) -> State:
+    """Return the ideal shares if affordable, else the buys scaled by one factor, else all lines scaled by one factor.
 
     Args:
-        valuation: the lines and the money.
-        wishes: shares that are not above the targets, but for those that are forced.
-        forced: shares by the number of a line, where they are given.
+        objective: the lines and the cash.
+        ideal: shares at or below the targets, except for the forced lines.
+        forced: fixed shares by line index.
     """
-    if valuation.is_feasible(wishes):
-        return wishes
+    if objective.is_feasible(ideal):
+        return ideal
     pinned = dict(forced)
     for _ in range(PINS):
-        base = _affordable(valuation, wishes, pinned)
-        room = base.worst - valuation.money.floor
-        # Rounding down the dear ones frees money that the others' factor did not count on.
-        too_dear = {
+        base = _affordable(objective, ideal, pinned)
+        room = base.worst_cash - objective.money.cash_floor
+        # Rounding expensive shares down frees cash that the factor of the other lines did not include.
+        too_expensive = {
             i: n
-            for i, (line, n, wish) in enumerate(zip(valuation.lines, base.shares, wishes.shares, strict=True))
-            if n < wish and line.buy_limit > room and i not in pinned
+            for i, (line, n, ideal_shares) in enumerate(zip(objective.lines, base.shares, ideal.shares, strict=True))
+            if n < ideal_shares and line.buy_limit > room and i not in pinned
         }
-        if not too_dear:
+        if not too_expensive:
             break
-        pinned |= too_dear
-        wishes = valuation.changed(wishes, too_dear.items())
+        pinned |= too_expensive
+        ideal = objective.changed(ideal, too_expensive.items())
     return base
 
 
-def made_up_by_one(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
-    """The wishes with what is lacking taken from the one line that is best for it; as they are, where none is enough.
+def take_from_one_line(objective: Objective, ideal: State, forced: Mapping[int, int]) -> State:
+    """Return the ideal shares with the whole shortage taken from the best single line, or unchanged if none suffices.
 
-    Small shares are change for dear ones.
+    One line of low-priced shares can often pay for a high-priced share of another.
     """
-    lacking = valuation.money.floor - wishes.worst
+    shortage = objective.money.cash_floor - ideal.worst_cash
     best_value: int | None = None
     best: tuple[tuple[int, int], ...] = ()
-    for i, (choices, wish, least) in enumerate(zip(valuation.choices, wishes.shares, valuation.least, strict=True)):
+    for i, (options, ideal_shares, minimum) in enumerate(
+        zip(objective.options, ideal.shares, objective.minimum, strict=True)
+    ):
         if i in forced:
             continue
-        error, cash, worst, _ = choices[wish]
-        line = choices.line
-        price = line.buy_limit if wish > line.whole_held else line.bid
-        n = wish + -lacking // price
-        if n >= least and choices[n][WORST] - worst < lacking:
-            n -= 1  # commissions, or a sell in place of a buy
-        if n < least or choices[n][WORST] - worst < lacking:
+        error, cash, worst_cash, _ = options[ideal_shares]
+        line = options.line
+        price = line.buy_limit if ideal_shares > line.whole_held else line.bid
+        n = ideal_shares + -shortage // price
+        if n >= minimum and options[n][WORST_CASH] - worst_cash < shortage:
+            n -= 1  # for commissions, or because the buy became a sell
+        if n < minimum or options[n][WORST_CASH] - worst_cash < shortage:
             continue
-        value = choices[n][ERROR] - error + abs(wishes.cash + choices[n][CASH] - cash - valuation.money.cash_target)
+        value = options[n][ERROR] - error + abs(ideal.cash + options[n][CASH] - cash - objective.money.cash_target)
         if best_value is None or value < best_value:
             best_value, best = value, ((i, n),)
-    return valuation.changed(wishes, best)
+    return objective.changed(ideal, best)
 
 
-def _affordable(valuation: Objective, wishes: State, forced: Mapping[int, int]) -> State:
+def _affordable(objective: Objective, ideal: State, forced: Mapping[int, int]) -> State:
     buys = [
         i
-        for i, (wish, line) in enumerate(zip(wishes.shares, valuation.lines, strict=True))
-        if wish > line.whole_held and i not in forced
+        for i, (ideal_shares, line) in enumerate(zip(ideal.shares, objective.lines, strict=True))
+        if ideal_shares > line.whole_held and i not in forced
     ]
-    spare, steps = _steps(valuation, wishes, buys)
-    lacking = 0
+    spendable, steps = _steps(objective, ideal, buys)
+    shortage = 0
     for attempt in range(TRIES):
-        base = _with_buys_scaled(valuation, wishes, buys, _factor(spare - lacking, steps))
-        if valuation.is_feasible(base):
+        base = _with_buys_scaled(objective, ideal, buys, _factor(spendable - shortage, steps))
+        if objective.is_feasible(base):
             return base
-        # Commissions, and shares that could not be fewer; doubled, since little can be hidden by the rounding.
-        lacking += (valuation.money.floor - base.worst) << attempt
-    base = _with_buys_scaled(valuation, wishes, buys, 0)
-    return base if valuation.is_feasible(base) else _with_all_scaled(valuation, base, forced)
+        # Covers commissions and lines at their minimum. Doubled each time, because rounding can hide a small shortage.
+        shortage += (objective.money.cash_floor - base.worst_cash) << attempt
+    base = _with_buys_scaled(objective, ideal, buys, 0)
+    return base if objective.is_feasible(base) else _with_all_scaled(objective, base, forced)
 
 
-def _steps(valuation: Objective, wishes: State, buys: Sequence[int]) -> tuple[int, list[_Step]]:
-    """What may be spent on the buys that scale, and those buys by the factor from which each takes part."""
-    spare = wishes.worst - valuation.money.floor
+def _steps(objective: Objective, ideal: State, buys: Sequence[int]) -> tuple[int, list[_Step]]:
+    """Return the cash for the buys that scale, and those buys sorted by the factor from which each takes part."""
+    spendable = ideal.worst_cash - objective.money.cash_floor
     steps = []
     for i in buys:
-        line, target = valuation.lines[i], valuation.lines[i].target
-        spare -= valuation.choices[i][wishes.shares[i]][WORST]
+        line, target = objective.lines[i], objective.lines[i].target
+        spendable -= objective.options[i][ideal.shares[i]][WORST_CASH]
         if target > 0:
             limit, mark, value = line.buy_limit, line.mark, line.value
             steps.append((value * ONE // target, line.symbol, target * limit // mark, value * limit // mark))
     steps.sort()
-    return spare, steps
+    return spendable, steps
 
 
-def _factor(spare: int, steps: list[_Step]) -> int:
-    """The factor of the buys' targets that the money pays, in closed form, without commissions.
+def _factor(spendable: int, steps: list[_Step]) -> int:
+    """Return the affordable factor of the buys' targets in closed form, without commissions.
 
-    A buy takes part once the scaled target exceeds its value; between two such points the cost is a straight line.
+    A buy takes part once its scaled target exceeds its value; between two such points the cost is linear.
     """
     slope, factor = 0, 0
     for start, _, its_slope, its_value in steps:
-        if slope and spare * ONE // slope <= start:
+        if slope and spendable * ONE // slope <= start:
             break
         slope += its_slope
-        spare += its_value
-        factor = spare * ONE // slope
+        spendable += its_value
+        factor = spendable * ONE // slope
     return min(max(factor, 0), ONE)
 
 
-def _with_buys_scaled(valuation: Objective, wishes: State, buys: Sequence[int], factor: int) -> State:
-    scaled = list(wishes.shares)
+def _with_buys_scaled(objective: Objective, ideal: State, buys: Sequence[int], factor: int) -> State:
+    scaled = list(ideal.shares)
     for i in buys:
-        line, wish = valuation.lines[i], scaled[i]
+        line, ideal_shares = objective.lines[i], scaled[i]
         part = line.whole_within(line.target * factor // ONE)
-        if part < wish:
-            scaled[i] = max(line.whole_held, part, min(valuation.least[i], wish))
-    return valuation.state(scaled)
+        if part < ideal_shares:
+            scaled[i] = max(line.whole_held, part, min(objective.minimum[i], ideal_shares))
+    return objective.state(scaled)
 
 
-def _with_all_scaled(valuation: Objective, base: State, forced: Mapping[int, int]) -> State:
-    """Where even no buys at all are too much for what is forced: everything else is sold below its target."""
+def _with_all_scaled(objective: Objective, base: State, forced: Mapping[int, int]) -> State:
+    """Return a state with all other lines below target, for forced shares that are unaffordable without any buys."""
     low, high, best = 0, ONE, base
     for _ in range(BISECTIONS):
         factor = (low + high) // 2
-        scaled = valuation.state(
+        scaled = objective.state(
             [
-                n if i in forced else max(least, min(n, line.whole_within(line.target * factor // ONE)))
-                for i, (n, line, least) in enumerate(zip(base.shares, valuation.lines, valuation.least, strict=True))
+                n if i in forced else max(minimum, min(n, line.whole_within(line.target * factor // ONE)))
+                for i, (n, line, minimum) in enumerate(
+                    zip(base.shares, objective.lines, objective.minimum, strict=True)
+                )
             ]
         )
-        if valuation.is_feasible(scaled):
+        if objective.is_feasible(scaled):
             low, best = factor, scaled
         else:
             high = factor

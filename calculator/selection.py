@@ -1,4 +1,4 @@
-"""Which symbols may move, and between which bounds: liquidations, band, one share, what is frozen."""
+"""Decide which symbols may be traded and within which bounds: liquidations, band, first shares, frozen symbols."""
 
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
@@ -13,22 +13,22 @@ from calculator.plan_types import CalculationWarning, NotTraded
 class Selection:
     """The decision for every symbol, before any sizing."""
 
-    liquidate: dict[str, int] = field(default_factory=dict)  # symbol -> whole shares to sell
-    proceeds: int = 0  # what that brings at the bid, in micro-dollars
-    one_share: set[str] = field(default_factory=set)  # missing targets that get their first share
+    liquidate: dict[str, int] = field(default_factory=dict)  # whole shares to sell, by symbol
+    proceeds: int = 0  # of the liquidations at the bid, less commissions, in micro-dollars
+    one_share: set[str] = field(default_factory=set)  # missing targets that get a first share
     free: list[Line] = field(default_factory=list)  # targets that are sized
-    least: list[int] = field(default_factory=list)  # fewest whole shares that each of them keeps
+    minimum: list[int] = field(default_factory=list)  # whole shares that each of them keeps
     band_lifted: bool = False
     not_traded: list[NotTraded] = field(default_factory=list)
     warnings: list[CalculationWarning] = field(default_factory=list)
 
-    def leave(self, symbol: str, reason: str, detail: str) -> None:
-        """Says that a symbol is not traded, and why."""
+    def leave_untraded(self, symbol: str, reason: str, detail: str) -> None:
+        """Record that a symbol is not traded, with the reason."""
         self.not_traded.append(NotTraded.trusted({"symbol": symbol, "reason": reason, "detail": detail}))
 
 
 def select(holdings: Holdings) -> Selection:
-    """Decides for every symbol.
+    """Decide for every symbol.
 
     Raises:
         CalculationRefused: `too_much_frozen`.
@@ -36,113 +36,113 @@ def select(holdings: Holdings) -> Selection:
     selection = Selection()
     for position in holdings.others:
         label = position.contract or position.symbol
-        selection.leave(label, "other_contract", "It is not a US stock or ETF: counted, never traded.")
+        selection.leave_untraded(label, "other_contract", "Not a US stock or ETF; counted, never traded.")
     _freeze(holdings, selection)
     targets = []
     for line in holdings.lines:
         if not line.is_target:
-            _unmanaged(line, holdings, selection)
+            _select_unmanaged(line, holdings, selection)
         elif line.tradable:
             targets.append(line)
     inside = _inside_band(targets, holdings, selection)
-    _one_share(targets, holdings, selection)
+    _select_first_shares(targets, holdings, selection)
     one_share, first_shares = holdings.config.one_share, selection.one_share
     for line in targets:
         is_first = line.symbol in first_shares
         if line.symbol in inside and not is_first:
-            selection.leave(
-                line.symbol, "inside_band", f"Drift {_drift_pp(line, holdings):+.2f} pp is inside the band."
+            selection.leave_untraded(
+                line.symbol, "inside_band", f"Drift of {_drift_pp(line, holdings):+.2f} pp is inside the band."
             )
             continue
         keeps = one_share and (line.whole_held >= 1 or is_first) and line.target > 0
         selection.free.append(line)
-        selection.least.append(1 if keeps else 0)
+        selection.minimum.append(1 if keeps else 0)
     return selection
 
 
 def _freeze(holdings: Holdings, selection: Selection) -> None:
     frozen = [line for line in holdings.lines if not line.tradable and (line.is_target or line.held)]
-    stuck = sum(max(abs(line.value), line.target) for line in frozen)
-    if stuck * 100 > holdings.config.max_frozen_percent * holdings.total:
+    frozen_value = sum(max(abs(line.value), line.target) for line in frozen)
+    if frozen_value * 100 > holdings.config.max_frozen_percent * holdings.total:
         symbols = ", ".join(line.symbol for line in frozen)
         raise CalculationRefused(
             "too_much_frozen",
-            f"{Decimal(stuck) / holdings.total * 100:.1f} % of the account has no valid quote ({symbols}); "
-            f"{holdings.config.max_frozen_percent.normalize():f} % are allowed. Try again when the market is open.",
+            f"{Decimal(frozen_value) / holdings.total * 100:.1f} % of the account has no valid quote ({symbols}); the "
+            f"policy allows {holdings.config.max_frozen_percent.normalize():f} %. Try again when the market is open.",
         )
     for line in frozen:
         reason = "below_tick" if line.bid else "no_valid_quote"
-        detail = "Its bid is below the smallest price step." if line.bid else "It has no valid quote."
-        selection.leave(line.symbol, reason, detail)
+        detail = "The bid is below the smallest price step." if line.bid else "No valid quote."
+        selection.leave_untraded(line.symbol, reason, detail)
         selection.warnings.append(
-            CalculationWarning(code="symbol_frozen", message=f"{line.symbol} is left as it is: {detail}")
+            CalculationWarning(code="symbol_frozen", message=f"{line.symbol} is not traded: {detail}")
         )
 
 
-def _unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
+def _select_unmanaged(line: Line, holdings: Holdings, selection: Selection) -> None:
     if not line.tradable or not line.held:
         return
     if line.held < 0:
-        selection.leave(line.symbol, "short_kept", "It is short, and the policy keeps it.")
+        selection.leave_untraded(line.symbol, "short_kept", "Short position that the policy keeps.")
     elif holdings.config.unmanaged == "keep":
-        selection.leave(line.symbol, "kept", "It is no target, and the policy keeps it.")
+        selection.leave_untraded(line.symbol, "kept", "Not a target; the policy keeps it.")
     elif line.whole_held == 0:
-        selection.leave(line.symbol, "fraction_only", "Less than one share is held; fractions cannot be sold.")
+        selection.leave_untraded(line.symbol, "fraction_only", "Less than one share is held; fractions are not sold.")
     else:
         selection.liquidate[line.symbol] = line.whole_held
-        brought = line.whole_held * line.bid
-        selection.proceeds += brought - holdings.charge(line.whole_held, brought)
+        proceeds = line.whole_held * line.bid
+        selection.proceeds += proceeds - holdings.charge(line.whole_held, proceeds)
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
-            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} stays.")
+            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} remains.")
         )
 
 
 def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) -> set[str]:
-    """Targets whose drift is inside the band; none, when together they would hide a deposit or a debit."""
-    # Rounded up: the same whole numbers lie below it, and they are compared sooner.
+    """Return the targets whose drift is inside the band; none if together they would hide a deposit or a debit."""
+    # Rounded up to an integer: integers compare faster, and the same integers are below it.
     band = int((holdings.total * holdings.config.band_percent / 100).to_integral_value(ROUND_CEILING))
     inside = [line for line in targets if abs(line.value - line.target) < band]
-    run_concurrently = abs(sum(line.value - line.target for line in inside))
-    if inside and (run_concurrently >= band or holdings.cash < 0):
+    combined = abs(sum(line.value - line.target for line in inside))
+    if inside and (combined >= band or holdings.cash < 0):
         selection.band_lifted = True
         return set()
     return {line.symbol for line in inside}
 
 
-def _one_share(targets: list[Line], holdings: Holdings, selection: Selection) -> None:
-    """Missing targets get one share each, in order of weight, from money that is there or surely comes."""
+def _select_first_shares(targets: list[Line], holdings: Holdings, selection: Selection) -> None:
+    """Give each missing target one share, in order of weight, from cash, liquidations and sells above target."""
     missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
     if not missing or not holdings.config.one_share:
         return
     charge = holdings.charge
     costs = {line.symbol: line.buy_limit + charge(1, line.buy_limit) for line in missing}
-    money = holdings.cash - holdings.floor + selection.proceeds
+    money = holdings.cash - holdings.cash_floor + selection.proceeds
     if money < sum(costs.values()):
         money += _natural_sells(targets, holdings)
-    most = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
+    maximum = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
     for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):
         cost = costs[line.symbol]
-        fits, overshoots = cost <= money, line.value_at(1) - line.target > most
+        fits, overshoots = cost <= money, line.value_at(1) - line.target > maximum
         if fits and not overshoots:
             selection.one_share.add(line.symbol)
             money -= cost
         else:
-            why = "one share would be far above its target" if overshoots else "there is no money for it"
+            why = "one share is too far above its target" if overshoots else "not enough cash"
             selection.warnings.append(
                 CalculationWarning(code="one_share_skipped", message=f"No share of {line.symbol}: {why}.")
             )
 
 
 def _natural_sells(targets: list[Line], holdings: Holdings) -> int:
-    """What the shares above the targets bring, in micro-dollars; each keeps one."""
-    brought, charge = 0, holdings.charge
+    """Return the proceeds of all shares above the targets, in micro-dollars; each target keeps one share."""
+    proceeds, charge = 0, holdings.charge
     for line in targets:
         if line.value > line.target and line.whole_held > 1:
             shares = min((line.value - line.target) // line.mark, line.whole_held - 1)
-            brought += shares * line.bid - charge(shares, shares * line.bid)
-    return brought
+            proceeds += shares * line.bid - charge(shares, shares * line.bid)
+    return proceeds
 
 
 def _drift_pp(line: Line, holdings: Holdings) -> Decimal:

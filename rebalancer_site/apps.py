@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class SiteConfig(AppConfig):
-    """The shell of the site: settings, addresses, and the frame that all pages share."""
+    """Settings, URLs and the base template of all pages."""
 
     name = "rebalancer_site"
     label = "rebalancer_site"

@@ -1,6 +1,7 @@
-"""The environment, read once, checked and typed. Nothing else in the project looks at it.
+"""The environment variables of the installation, read once, validated and typed. No other module reads them.
 
-Every secret `NAME` may also be given as `NAME_FILE`, the path of a file that holds it.
+A secret `NAME` can also be given as `NAME_FILE`, the path of a file that contains it. `make docs` writes the settings
+and their descriptions into docs/configuration.md and .env.example.
 """
 
 import contextlib
@@ -32,12 +33,17 @@ LIVE_PORT, PAPER_PORT = 4003, 4004
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class _SecretFiles(EnvSettingsSource):
-    """Reads the secret `NAME` from the file that `NAME_FILE` names, in the environment or in the `.env` file."""
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether the setting is a secret, which can also be given as a file."""
+    return "SecretStr" in str(field.annotation)
 
-    def __init__(self, settings_cls: type[BaseSettings], names: Mapping[str, str | None]) -> None:
+
+class _SecretFiles(EnvSettingsSource):
+    """Read the secret `NAME` from the file in `NAME_FILE`, a variable of the environment or of the `.env` file."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
         super().__init__(settings_cls)
-        self._paths = {name.upper(): path for name, path in names.items()}
+        self._paths = {name.upper(): path for name, path in variables.items()}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         names = [field_name.upper()]
@@ -45,17 +51,17 @@ class _SecretFiles(EnvSettingsSource):
             names = [str(choice).upper() for choice in field.validation_alias.choices]
         for name in names:
             path = self._paths.get(f"{name}_FILE")
-            if path and "SecretStr" in str(field.annotation):
+            if path and is_secret(field):
                 try:
                     return Path(path).read_text(encoding="utf-8").strip(), names[0], False
                 except OSError as error:
-                    message = f"{name}_FILE names {path}, which cannot be read: {error.strerror}."
+                    message = f"{name}_FILE: cannot read {path}: {error.strerror}."
                     raise ValueError(message) from error
         return None, field_name, False
 
 
 class Environment(BaseSettings):
-    """Every setting that an installation can make outside the database."""
+    """The settings of an installation outside the database, in the order of the documentation."""
 
     model_config = SettingsConfigDict(
         env_file=os.environ.get("REBALANCER_ENV_FILE", str(BASE_DIR / ".env")) or None,
@@ -65,81 +71,110 @@ class Environment(BaseSettings):
         env_ignore_empty=True,
     )
 
-    trading_mode: Literal["paper", "live"] = Field("paper", description="Which kind of accounts is traded.")
-    allow_live_trading: bool = Field(False, description="The environment's key to live trading.")
-    market_calendar: str = Field("XNYS", description="Exchange calendar; `always_open` rehearses on paper.")
-    scheduler_enabled: bool = Field(True, description="Whether scheduled accounts start at the open.")
-    market_open_time: time = Field(
-        time(9, 30), description="New York time at which scheduled accounts start, never before the session opens."
+    trading_mode: Literal["paper", "live"] = Field(
+        "paper", description="Account type that this installation trades: `paper` or `live`."
     )
-    order_timeout_seconds: int = Field(300, ge=5, le=23_400, description="Default order deadline of policies.")
+    allow_live_trading: bool = Field(False, description="Allow live trading. Each live account must also be armed.")
+    market_calendar: str = Field(
+        "XNYS", description="Exchange calendar. `always_open` ignores trading hours; paper only."
+    )
+    scheduler_enabled: bool = Field(True, description="Start scheduled accounts at the market open.")
+    market_open_time: time = Field(
+        time(9, 30), description="New York time at which scheduled accounts start; never before the session opens."
+    )
+    order_timeout_seconds: int = Field(
+        300, ge=5, le=23_400, description="Default and maximum order timeout of policies, in seconds."
+    )
+    simulated_opening_cash_usd: Decimal = Field(
+        Decimal(100_000), ge=0, description="Opening cash of a simulated account, in USD."
+    )
 
     ib_host: str = Field("127.0.0.1", description="Host of the IB Gateway.")
-    ib_port: int | None = Field(None, ge=1, le=65_535, description="Its port; else 4004 paper, 4003 live.")
+    ib_port: int | None = Field(
+        None, ge=1, le=65_535, description="Port of the IB Gateway. Default: 4004 for paper, 4003 for live."
+    )
 
     allocations_base_url: str = Field("", description="Base URL of the allocations service.")
-    allocations_api_key: SecretStr = Field(SecretStr(""), description="Sent to it in the header `x-api-key`.")
-
+    allocations_api_key: SecretStr = Field(
+        SecretStr(""), description="API key of the allocations service, sent in the header `x-api-key`."
+    )
     realtime_api_key: SecretStr = Field(
         SecretStr(""),
         validation_alias=AliasChoices("realtime_api_key", "rebalance_event_subscription_api_key"),
-        description="Ably key for the strategies' channels.",
+        description="Ably key with `subscribe` and `history` on the channels of the strategies.",
     )
-    ably_endpoint: str = Field("", description="Another Ably host.")
-    ably_port: int | None = Field(None, ge=1, le=65_535, description="Its port.")
-    ably_tls: bool = Field(True, description="Whether it speaks TLS.")
+    ably_endpoint: str = Field("", description="Ably host, if not the default.")
+    ably_port: int | None = Field(None, ge=1, le=65_535, description="Port of the Ably host.")
+    ably_tls: bool = Field(True, description="Connect to Ably with TLS.")
+    private_network_access: bool = Field(
+        False, description="Allow the allocations service and webhooks to have private addresses."
+    )
 
-    user_notifications_enabled: bool = Field(False, description="Whether notifications are sent to ntfy.")
-    user_notifications_channel: str = Field("", description="The ntfy topic.")
-    user_notifications_server_url: str = Field("https://ntfy.sh", description="The ntfy server.")
-    user_notifications_include_values: bool = Field(False, description="Account values in notifications.")
+    user_notifications_enabled: bool = Field(False, description="Send notifications to ntfy.")
+    user_notifications_channel: str = Field("", description="ntfy topic.")
+    user_notifications_server_url: str = Field("https://ntfy.sh", description="ntfy server.")
+    user_notifications_include_values: bool = Field(False, description="Include account values in notifications.")
     notification_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Apprise URLs, separated by commas or white space."
     )
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Log level.")
-    log_format: Literal["text", "json"] = Field("text", description="Form of log lines.")
-
-    database_url: SecretStr = Field(SecretStr(""), description="Database; SQLite in `VAR_DIR` when empty.")
-    var_dir: Path = Field(BASE_DIR / "var", description="Where the installation keeps its own files.")
-    secret_key: SecretStr = Field(SecretStr(""), description="Django's secret key.")
-    debug: bool = Field(False, description="Django's debug mode; never on a machine that others reach.")
+    site_url: str = Field("", description="Public address of the site, used for links in notifications.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site answers to."
+        ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site serves."
     )
-    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins behind a proxy.")
-    site_url: str = Field("", description="Address of the site, for links in messages to people.")
+    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Trusted origins for forms behind a proxy."
+    )
     https: bool | None = Field(
-        None, description="Whether the site is reached over https only; unset: unless it answers to this machine only."
+        None,
+        description="Serve the site over https only. Default: on, unless `ALLOWED_HOSTS` names this machine only.",
     )
-    proxy_count: int = Field(0, ge=0, le=5, description="Reverse proxies before the site, whose headers are believed.")
+    proxy_count: int = Field(0, ge=0, le=5, description="Number of trusted reverse proxies in front of the site.")
     one_time_codes_required_for: Literal["nothing", "live", "execute"] = Field(
-        "nothing", description="What needs a one-time code: `live` orders, or `execute` for all orders."
+        "nothing",
+        description="Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` "
+        "(all orders).",
     )
-    private_network_access: bool = Field(
-        False, description="Whether allocations and webhooks may go to private addresses."
+    api_requests_per_minute: int = Field(
+        120, ge=1, le=100_000, description="Maximum requests per minute of one API token."
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Django's secret key. Default: generated once and stored in `VAR_DIR`."
+    )
+    debug: bool = Field(False, description="Django's debug mode. Never enable it on a machine that others can reach.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="Log level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log format: `text` or `json`.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token that lets Prometheus on another machine read `/metrics`. This machine needs none.",
     )
 
-    api_requests_per_minute: int = Field(120, ge=1, le=100_000, description="Most requests of one API token a minute.")
-    metrics_token: SecretStr = Field(
-        SecretStr(""), description="Lets a Prometheus of another machine read `/metrics`; this machine needs none."
-    )
-    keep_runs_days: int = Field(1825, ge=30, description="Runs with their orders are kept for so long.")
-    keep_events_days: int = Field(365, ge=30, description="Events without runs and messages are kept for so long.")
-    keep_values_days: int = Field(3650, ge=30, description="Account values are kept for so long.")
+    database_url: SecretStr = Field(SecretStr(""), description="Database URL. Default: SQLite in `VAR_DIR`.")
+    var_dir: Path = Field(BASE_DIR / "var", description="Folder for the files of the installation.")
+    keep_runs_days: int = Field(1825, ge=30, description="Days to keep runs with their orders.")
+    keep_events_days: int = Field(365, ge=30, description="Days to keep events without runs, and messages.")
+    keep_values_days: int = Field(3650, ge=30, description="Days to keep account values.")
+
     broker_queue: Literal["main", "broker"] = Field(
-        "main", description="Queue of broker work; `broker` needs a worker with Q_CLUSTER_NAME=broker."
+        "main", description="Queue for broker work. `broker` needs a worker with `Q_CLUSTER_NAME=broker`."
     )
-    lease_ttl_seconds: float = Field(30, ge=1, le=600, description="How long a slot's lease lives unrenewed.")
-    sweep_seconds: float = Field(15, ge=0.2, le=600, description="How often unfinished runs are woken again.")
+    lease_ttl_seconds: float = Field(
+        30, ge=1, le=600, description="Lifetime of a slot's lease without renewal, in seconds."
+    )
+    sweep_seconds: float = Field(
+        15, ge=0.2, le=600, description="Interval at which unfinished runs are checked and restarted, in seconds."
+    )
     order_settle_seconds: float = Field(
-        15, ge=0.1, le=600, description="Age of an unacknowledged order before a look-up can prove it lost."
+        15,
+        ge=0.1,
+        le=600,
+        description="Minimum age of an unacknowledged order before a lookup can mark it as lost, in seconds.",
     )
     fail_points_dir: Path | None = Field(
-        None, description="For fault tests only: a directory in which they arm the places that kill a worker."
-    )
-    simulated_opening_cash_usd: Decimal = Field(
-        Decimal(100_000), ge=0, description="Cash of a simulated account that is opened without books."
+        None, description="For fault tests only: folder with the fail points that stop a worker."
     )
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", "notification_urls", mode="before")
@@ -149,10 +184,10 @@ class Environment(BaseSettings):
 
     @field_validator("site_url")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _is_address(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
-            message = "SITE_URL is an address such as https://rebalancer.example.org."
+            message = "Use an address such as https://rebalancer.example.org"
             raise ValueError(message)
         return value.rstrip("/")
 
@@ -167,42 +202,42 @@ class Environment(BaseSettings):
         return value.strip().lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _rehearse_on_paper_only(self) -> Self:
+    def _always_open_needs_paper(self) -> Self:
         if self.market_calendar == "always_open" and self.trading_mode != "paper":
-            message = "MARKET_CALENDAR=always_open is for rehearsals: it needs TRADING_MODE=paper."
+            message = "MARKET_CALENDAR=always_open ignores trading hours. It requires TRADING_MODE=paper."
             raise ValueError(message)
         return self
 
     @model_validator(mode="after")
-    def _never_fail_on_purpose_with_money(self) -> Self:
+    def _fail_points_need_paper(self) -> Self:
         if self.fail_points_dir is not None and self.trading_mode != "paper":
-            message = "FAIL_POINTS_DIR is for fault tests: it needs TRADING_MODE=paper. Take it out of the environment."
+            message = "FAIL_POINTS_DIR is for fault tests only and requires TRADING_MODE=paper. Remove it."
             raise ValueError(message)
         return self
 
     @property
     def serves_https(self) -> bool:
-        """`HTTPS`, else whether anybody but this machine can name the site."""
+        """Return `HTTPS`; if unset, whether `ALLOWED_HOSTS` names anything but this machine."""
         return self.https if self.https is not None else not LOOPBACK_NAMES.issuperset(self.allowed_hosts)
 
     @property
     def ib_port_number(self) -> int:
-        """The gateway's port: `IB_PORT`, else the usual one of the trading mode."""
+        """Return `IB_PORT`; if unset, the default port of the trading mode."""
         return self.ib_port or (LIVE_PORT if self.trading_mode == "live" else PAPER_PORT)
 
     def django_secret_key(self) -> str:
-        """`SECRET_KEY`, else one that is made once and kept in `VAR_DIR`, readable by its owner only."""
-        if given := self.secret_key.get_secret_value():
-            return given
+        """Return `SECRET_KEY`; if unset, a key generated once in `VAR_DIR` and readable by its owner only."""
+        if configured := self.secret_key.get_secret_value():
+            return configured
         path = self.var_dir / "secret_key"
         if not path.exists():
-            # Written aside and linked, so that of two processes that start together one wins and both read it whole.
-            aside = self.var_dir / f"secret_key.{os.getpid()}"
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            # A hard link to a complete file: of two processes that start together one wins, and both read a whole key.
+            temporary = self.var_dir / f"secret_key.{os.getpid()}"
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(64))
             with contextlib.suppress(FileExistsError):
-                path.hardlink_to(aside)
-            aside.unlink()
+                path.hardlink_to(temporary)
+            temporary.unlink()
         return path.read_text(encoding="utf-8")
 
     @classmethod
@@ -212,9 +247,9 @@ class Environment(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - our NAME_FILE takes its place
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - NAME_FILE replaces it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment first, then the `.env` file; in each, what is named before the file that is named."""
+        """Return the sources by precedence: environment, then `.env` file; in each, `NAME` before `NAME_FILE`."""
         in_env_file = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
         return (
             init_settings,
@@ -226,25 +261,25 @@ class Environment(BaseSettings):
 
 
 class ConfigurationError(ImproperlyConfigured):
-    """A setting is wrong; the message names each that is, without its value."""
+    """A setting is invalid. The message names each invalid setting, without its value."""
 
 
 def load() -> Environment:
-    """Reads the environment and makes sure that `VAR_DIR` is there.
+    """Read the environment and create `VAR_DIR`.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: A setting is invalid.
     """
     try:
         environment = Environment()
     except SettingsError as error:
         raise ConfigurationError(str(error.__cause__ or error)) from None
     except ValidationError as error:
-        raise ConfigurationError("\n".join(map(_sentence, error.errors(include_input=False)))) from None
+        raise ConfigurationError("\n".join(map(_message, error.errors(include_input=False)))) from None
     environment.var_dir.mkdir(parents=True, exist_ok=True)
     return environment
 
 
-def _sentence(problem: ErrorDetails) -> str:
-    name = ".".join(map(str, problem["loc"])).upper()
-    return f"{name}: {problem['msg']}." if name else problem["msg"].removeprefix("Value error, ")
+def _message(problem: ErrorDetails) -> str:
+    name, text = ".".join(map(str, problem["loc"])).upper(), problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name}: {text}." if name else f"{text}."

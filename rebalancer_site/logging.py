@@ -1,4 +1,4 @@
-"""Log lines as operators grep for them, and nothing secret in them."""
+"""Logging configuration: lines that operators can grep, without secrets."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ LINE = "[%(asctime)s] %(context)s[%(levelname)s] %(message)s"
 
 
 def logging_config(level: str, form: str) -> dict[str, Any]:
-    """The `logging.config.dictConfig` of the whole project; lines go to standard error."""
+    """Return the configuration of the whole project for `logging.config.dictConfig`. Lines go to standard error."""
     formatters: dict[str, dict[str, Any]] = {
         "text": {"()": "trading.common.log_context.TextFormatter", "fmt": LINE},
         "json": {
@@ -31,9 +31,9 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            # At INFO these print the key of a websocket URL, or one line a request.
+            # At level INFO these log the key in a websocket URL, or one line per request.
             **{name: {"level": "WARNING"} for name in ("ably", "websockets", "httpx", "httpcore", "ib_async")},
-            # Django's own handlers would write beside ours, and know nothing of secrets.
+            # Django's own handlers would write the lines again, without redaction.
             **{name: {"level": level, "handlers": [], "propagate": True} for name in ("django", "django.server")},
             "django-q": {"level": level, "handlers": ["stderr"], "propagate": False},
         },

@@ -1,4 +1,4 @@
-"""Django's settings, all derived from the typed environment."""
+"""Django settings, derived from the typed environment."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,51 +10,17 @@ from csp.constants import NONE, SELF
 from rebalancer_site.environment import BASE_DIR, load
 from rebalancer_site.logging import logging_config
 
-django_stubs_ext.monkeypatch()  # lets admin classes name the model they are for
+django_stubs_ext.monkeypatch()  # allows generic admin classes such as ModelAdmin[Model]
 
 ENVIRONMENT = load()
 
-# Ours, read by the applications as `settings.NAME`.
-TRADING_MODE = ENVIRONMENT.trading_mode
-ALLOW_LIVE_TRADING = ENVIRONMENT.allow_live_trading
-MARKET_CALENDAR = ENVIRONMENT.market_calendar
-SCHEDULER_ENABLED = ENVIRONMENT.scheduler_enabled
-MARKET_OPEN_TIME = ENVIRONMENT.market_open_time
-ORDER_TIMEOUT_SECONDS = ENVIRONMENT.order_timeout_seconds
-IB_HOST = ENVIRONMENT.ib_host
+# Every setting of the installation is available as `settings.NAME`.
+for _name, _value in ENVIRONMENT:
+    globals()[_name.upper()] = _value
 IB_PORT = ENVIRONMENT.ib_port_number
-ALLOCATIONS_BASE_URL = ENVIRONMENT.allocations_base_url
-ALLOCATIONS_API_KEY = ENVIRONMENT.allocations_api_key
-REALTIME_API_KEY = ENVIRONMENT.realtime_api_key
-ABLY_ENDPOINT = ENVIRONMENT.ably_endpoint
-ABLY_PORT = ENVIRONMENT.ably_port
-ABLY_TLS = ENVIRONMENT.ably_tls
-USER_NOTIFICATIONS_ENABLED = ENVIRONMENT.user_notifications_enabled
-USER_NOTIFICATIONS_CHANNEL = ENVIRONMENT.user_notifications_channel
-USER_NOTIFICATIONS_SERVER_URL = ENVIRONMENT.user_notifications_server_url
-USER_NOTIFICATIONS_INCLUDE_VALUES = ENVIRONMENT.user_notifications_include_values
-NOTIFICATION_URLS = ENVIRONMENT.notification_urls
-BROKER_QUEUE = ENVIRONMENT.broker_queue
-LEASE_TTL_SECONDS = ENVIRONMENT.lease_ttl_seconds
-SWEEP_SECONDS = ENVIRONMENT.sweep_seconds
-ORDER_SETTLE_SECONDS = ENVIRONMENT.order_settle_seconds
-ONE_TIME_CODES_REQUIRED_FOR = ENVIRONMENT.one_time_codes_required_for
-PRIVATE_NETWORK_ACCESS = ENVIRONMENT.private_network_access
-API_REQUESTS_PER_MINUTE = ENVIRONMENT.api_requests_per_minute
-METRICS_TOKEN = ENVIRONMENT.metrics_token
-KEEP_RUNS_DAYS = ENVIRONMENT.keep_runs_days
-KEEP_EVENTS_DAYS = ENVIRONMENT.keep_events_days
-KEEP_VALUES_DAYS = ENVIRONMENT.keep_values_days
-SITE_URL = ENVIRONMENT.site_url
-PROXY_COUNT = ENVIRONMENT.proxy_count
-DATABASE_URL = ENVIRONMENT.database_url  # only so that it is redacted wherever it might be told
-VAR_DIR = ENVIRONMENT.var_dir
-FAIL_POINTS_DIR = ENVIRONMENT.fail_points_dir
-SIMULATED_OPENING_CASH_USD = ENVIRONMENT.simulated_opening_cash_usd
 
 # Django.
 SECRET_KEY = ENVIRONMENT.django_secret_key()
-DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(ENVIRONMENT.csrf_trusted_origins)
 ROOT_URLCONF = "rebalancer_site.urls"
@@ -65,7 +31,7 @@ TIME_ZONE = "America/New_York"
 LANGUAGE_CODE = "en-us"
 
 INSTALLED_APPS = [
-    "django_q",  # before trading, whose admin takes the queue's pages away
+    "django_q",  # before trading, whose admin removes the pages of the queue
     "rebalancer_site.apps.SiteConfig",
     "trading.apps.TradingConfig",
     "accounts.apps.AccountsConfig",
@@ -92,8 +58,8 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "trading.api.middleware.JsonRefusals",
-    "trading.pages.middleware.RedactingMiddleware",  # inside of what measures the answer, around all that makes it
+    "trading.api.middleware.JsonErrors",
+    "trading.pages.middleware.RedactingMiddleware",  # outside all views, inside CommonMiddleware (Content-Length)
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
@@ -102,10 +68,10 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "trading.pages.middleware.HtmxLoginMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
-    "axes.middleware.AxesMiddleware",  # last: it turns a lockout into the answer
+    "axes.middleware.AxesMiddleware",  # last: it replaces the response after a lockout
 ]
 AUTHENTICATION_BACKENDS = [
-    "axes.backends.AxesStandaloneBackend",  # first: it refuses who is locked out before a password is looked at
+    "axes.backends.AxesStandaloneBackend",  # first: it rejects locked-out users before a password is checked
     "django.contrib.auth.backends.ModelBackend",
 ]
 TEMPLATES = [
@@ -136,13 +102,13 @@ LOGIN_URL = "admin:login"
 
 STATIC_URL = "static/"
 STATIC_ROOT = ENVIRONMENT.var_dir / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # filled by collectstatic; whitenoise wants it to be there
+STATIC_ROOT.mkdir(exist_ok=True)  # filled by collectstatic; whitenoise requires it
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if ENVIRONMENT.debug
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
@@ -163,26 +129,27 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # a link in a notification leads to a page, not to the login
-CSRF_COOKIE_HTTPONLY = True  # forms carry the token; no script needs the cookie
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # keeps users logged in when they follow an external link
+CSRF_COOKIE_HTTPONLY = True  # forms contain the token; no script needs the cookie
 SESSION_COOKIE_AGE = 12 * 3600
 
-# https everywhere, unless the site answers to this machine only (the demo, a rehearsal).
+# https only, unless the site serves this machine only (for example the demo).
 SECURE_SSL_REDIRECT = ENVIRONMENT.serves_https
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]  # asked from inside, past the proxy
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^metrics$"]  # requested locally, without the proxy
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.serves_https
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.serves_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = ENVIRONMENT.serves_https
-# Whether the browsers' built-in list takes a domain is for its owner to say, who may have other hosts under it.
+# Only the owner of the domain, which may have other hosts, can decide about the preload list of browsers.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-if PROXY_COUNT:
+if ENVIRONMENT.proxy_count:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# Logins: by user name and by address, each on its own; the pair alone lets many addresses through.
+# Failed logins are counted by user name and by address separately: counting pairs would allow attempts from many
+# addresses.
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else anybody could keep somebody out for ever
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # otherwise anyone could lock out a user for ever
 AXES_CLIENT_IP_CALLABLE = "trading.access.client_address.client_address"
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token"]
 AXES_VERBOSE = False
@@ -196,8 +163,8 @@ def _databases() -> dict[str, Any]:
     url = ENVIRONMENT.database_url.get_secret_value() or f"sqlite:///{ENVIRONMENT.var_dir / 'rebalancer.sqlite3'}"
     database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     if database["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it; a lock that is
-        # asked for half-way fails at once. Measured: 0 of 300 tasks failed with it, 273 of 300 without.
+        # IMMEDIATE takes the write lock at the start of a transaction, where SQLite waits for it. A lock that is
+        # requested later fails at once. Measured: 0 of 300 tasks failed with IMMEDIATE, 273 of 300 without.
         database["OPTIONS"] = {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
@@ -210,10 +177,10 @@ def _databases() -> dict[str, Any]:
 
 DATABASES = _databases()
 
-# The queue only wakes workers: truth, attempts and locks are rows of ours. A task is delivered again `retry`
-# seconds after it was pulled, so retry >= 3 * timeout + 60 keeps a slow task from running twice. A task carries
-# out two phases of orders, each within its deadline, and has time to cancel, reconcile and report.
-TASK_TIMEOUT_SECONDS = 2 * ORDER_TIMEOUT_SECONDS + 300
+# The queue only wakes workers; state, attempts and leases are stored in our own tables. A task is delivered again
+# `retry` seconds after it was pulled, so retry >= 3 * timeout + 60 prevents a slow task from running twice. A task
+# executes two phases of orders, each with its own timeout, and needs time to cancel, reconcile and report.
+TASK_TIMEOUT_SECONDS = 2 * ENVIRONMENT.order_timeout_seconds + 300
 TASK_RETRY_SECONDS = 3 * TASK_TIMEOUT_SECONDS + 120
 Q_CLUSTER = {
     "name": "main",

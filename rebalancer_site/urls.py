@@ -1,19 +1,19 @@
-"""The addresses of the site."""
+"""URLs of the site."""
 
 from django.contrib import admin
 from django.urls import include, path
 
-from trading.api.api import api, nowhere
+from trading.api.api import api, unknown_path
 from trading.pages.login import LoginForm
 
 admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "Rebalancer"
 admin.site.index_title = "System"
-admin.site.site_url = None  # the pages are one site already
+admin.site.site_url = None  # no link "View site": the admin is part of the site
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),
-    path("api/<path:path>", nowhere),
+    path("api/<path:path>", unknown_path),
     path("", include("trading.urls")),
 ]

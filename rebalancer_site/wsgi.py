@@ -1,9 +1,9 @@
-"""The web server's way in (gunicorn rebalancer_site.wsgi)."""
+"""WSGI application (gunicorn rebalancer_site.wsgi)."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")  # noqa: TID251 - before settings exist
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")  # noqa: TID251 - the settings do not exist yet
 
 application = get_wsgi_application()

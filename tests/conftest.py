@@ -1,6 +1,8 @@
-"""What all tests share: loopback only, steady hypothesis, a market that stands still, accounts made in a line."""
+"""Fixtures of all tests: deterministic hypothesis, a market with constant prices, accounts made in one line.
 
-import socket
+pytest-socket allows connections to loopback only (`--allow-hosts` in pyproject.toml).
+"""
+
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,31 +14,17 @@ from tests.support.allocations_server import AllocationsServer
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
 hypothesis_settings.load_profile("steady")
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_connect = socket.socket.connect
-
-
-def _connect_to_loopback_only(self, address):
-    if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in LOOPBACK:
-        raise RuntimeError(f"A test tried to reach {address[0]}; tests reach loopback only.")
-    return _connect(self, address)
-
-
-@pytest.fixture(autouse=True)
-def _loopback_only(monkeypatch):
-    monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback_only)
-
 
 @pytest.fixture(scope="session")
 def allocations_server():
-    """A real HTTP server on loopback in place of the allocations service."""
+    """An HTTP server on loopback that stands in for the allocations service."""
     with AllocationsServer() as server:
         yield server
 
 
 @pytest.fixture
 def allocations(allocations_server, settings):
-    """The allocations service, with nothing published yet."""
+    """The allocations service, without published targets."""
     allocations_server.reset()
     settings.ALLOCATIONS_BASE_URL = allocations_server.url
     return allocations_server
@@ -44,12 +32,12 @@ def allocations(allocations_server, settings):
 
 @pytest.fixture
 def still_market(transactional_db):
-    """Prices that stand still and fills that come at once."""
+    """Constant prices and immediate fills."""
     from accounts.models import RebalancePolicy
     from brokers.simulated.models import SimulatedInstrument, SimulatedMarket
     from brokers.simulated.universe import instruments
 
-    # A transactional test empties the tables, what migrations have put there included.
+    # A transactional test empties all tables, including the rows that migrations created.
     for fields in instruments():
         SimulatedInstrument.objects.get_or_create(symbol=fields["symbol"], defaults=fields)
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
@@ -65,7 +53,7 @@ def still_market(transactional_db):
 
 @pytest.fixture
 def make_account(still_market):
-    """Makes an account of the simulated broker with books."""
+    """Make an account of the simulated broker, with cash and positions."""
     from brokers.simulated.matching_engine import open_account, set_position
     from tests.support.makers import simulated_account
 

@@ -1,6 +1,7 @@
-"""Known weaknesses of the pinned dependencies. Loud when the service that knows them cannot be asked.
+"""Check the pinned dependencies for known vulnerabilities.
 
-Exit code 1 when a weakness is known; 0 when none is, or when nothing could be found out, which is said at length.
+Exit code 1 if a dependency has a known vulnerability, otherwise 0. If dependencies cannot be looked up, a prominent
+warning is printed and the exit code is 0.
 """
 
 import json
@@ -22,33 +23,38 @@ NOT_ASKED = """
 
 
 def judge(report: Mapping[str, Any]) -> tuple[int, str]:
-    """Exit code and words for a report of pip-audit."""
+    """Return exit code and message for a report of pip-audit."""
     dependencies = report["dependencies"]
-    weak = [dependency for dependency in dependencies if dependency.get("vulns")]
+    vulnerable = [dependency for dependency in dependencies if dependency.get("vulns")]
     skipped = [dependency for dependency in dependencies if "skip_reason" in dependency]
     lines = [
         f"{dependency['name']} {dependency['version']}: {found['id']}, fixed in "
         f"{', '.join(found['fix_versions']) or 'no version yet'}"
-        for dependency in weak
+        for dependency in vulnerable
         for found in dependency["vulns"]
     ]
     if skipped:
         lines.append(NOT_ASKED.format(count=len(skipped), reason=skipped[0]["skip_reason"]))
     looked_up = len(dependencies) - len(skipped)
-    lines.append(f"{looked_up} of {len(dependencies)} dependencies looked up, {len(weak)} with known weaknesses.")
-    return int(bool(weak)), "\n".join(lines)
+    lines.append(
+        f"{looked_up} of {len(dependencies)} dependencies looked up, {len(vulnerable)} with known vulnerabilities."
+    )
+    return int(bool(vulnerable)), "\n".join(lines)
 
 
 def main() -> int:
-    """Asks pip-audit about the pins."""
+    """Run pip-audit on the pinned dependencies and print the result."""
     command = [str(Path(sys.executable).parent / "pip-audit"), "-r", PINS, "--require-hashes", "--disable-pip"]
     command += ["--format", "json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)  # noqa: S603 - our own tool
-        code, words = judge(json.loads(done.stdout))
+        code, message = judge(json.loads(done.stdout))
     except (subprocess.TimeoutExpired, ValueError) as error:
-        code, words = 0, NOT_ASKED.format(count="all", reason=f"pip-audit gave no report ({type(error).__name__}).")
-    sys.stdout.write(words + "\n")
+        code, message = (
+            0,
+            NOT_ASKED.format(count="all", reason=f"pip-audit returned no report ({type(error).__name__})."),
+        )
+    sys.stdout.write(message + "\n")
     return code
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kept for existing installations: tools/rebalance.sh -account ACCOUNT [-exec rebalance|print-rebalance]
+# For scripts of existing installations: tools/rebalance.sh -account ACCOUNT [-exec rebalance|print-rebalance]
 set -eu
 account="" command="print-rebalance"
 while [ $# -gt 0 ]; do

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kept for existing installations: tools/schedule.sh list|add|remove|clear [-account ACCOUNT]
+# For scripts of existing installations: tools/schedule.sh list|add|remove|clear [-account ACCOUNT]
 set -eu
 usage="usage: $0 list|add|remove|clear [-account ACCOUNT]"
 action="" account=""

@@ -9,12 +9,11 @@ from trading.engine import open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
-from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
 from trading.notify import deliver, webhooks
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
-from trading.queue.wake import wake_outbox, wake_slot
+from trading.queue.wake import wake_outbox
 from trading.schedule import sweeper
 from trading.schedule.readiness import probe_slot
 
@@ -33,11 +32,8 @@ def record_values() -> int:
 
 
 def value_accounts(connection_id: int) -> int:
-    """Store the values of a slot's accounts, then wake the slot if runs wait for it."""
-    stored = value_slot(connection_id)
-    if has_ready_runs(connection_id):
-        wake_slot(connection_id)
-    return stored
+    """Read the values of the slot's accounts that are due."""
+    return value_slot(connection_id)
 
 
 def sweep() -> int:
@@ -51,9 +47,9 @@ def sweep() -> int:
     return sweeper.sweep()
 
 
-def settle_left_behind() -> int:
-    """Look up open orders of ended runs in the broker's records, and resolve them."""
-    return open_order_recovery.settle_left_behind()
+def recover_open_orders() -> int:
+    """Resolve open orders of ended runs from the broker's records."""
+    return open_order_recovery.recover_orphaned_orders()
 
 
 def market_open() -> int:

@@ -1,4 +1,4 @@
-"""The addresses of the product's pages."""
+"""The URLs of the pages."""
 
 from django.urls import path
 
@@ -40,17 +40,17 @@ urlpatterns = [
     path("runs/<str:run_id>/execute/", run_page.execute, name="execute"),
     path("runs/<str:run_id>/stop/", run_page.stop, name="stop"),
     path("runs/<str:run_id>/close/", manual_resolution_page.close, name="close"),
-    path("runs/<str:run_id>/orders/<int:sequence>/settle/", manual_resolution_page.settle, name="settle"),
+    path("runs/<str:run_id>/orders/<int:sequence>/settle/", manual_resolution_page.resolve, name="resolve_order"),
     path("runs/<str:run_id>/trades.csv", downloads.run_csv, name="trades_csv"),
     path("runs/<str:run_id>/run.json", downloads.run_json, name="run_json"),
     path("events/", event_list.events, name="events"),
     path("schedule/", schedule_page.schedule, name="schedule"),
     path("notifications/", notification_page.notifications, name="notifications"),
-    path("notifications/test/", notification_page.send_a_test, name="test_notification"),
+    path("notifications/test/", notification_page.send_test_message, name="test_notification"),
     path("queue/", queue_page.queue, name="queue"),
-    path("codes/", two_factor_page.page, name="codes"),
-    path("codes/enrol/", two_factor_page.enrol, name="codes_enrol"),
-    path("codes/remove/", two_factor_page.remove, name="codes_remove"),
+    path("codes/", two_factor_page.page, name="two_factor"),
+    path("codes/enrol/", two_factor_page.enrol, name="two_factor_enrol"),
+    path("codes/remove/", two_factor_page.remove, name="two_factor_remove"),
     path("csp-report/", csp.report, name="csp_report"),
     path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),

@@ -1,4 +1,4 @@
-"""What the import and export commands share."""
+"""Base classes of the import and export commands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,22 +10,25 @@ from accounts.yaml.reading import ImportRefused, Report
 
 
 class ImportCommand(BaseCommand):
-    """Imports one YAML file: all of it, or nothing."""
+    """Import one YAML file, completely or not at all."""
 
     importer: Callable[..., Report]
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("file", type=Path, help="the YAML file; - for standard input")
-        parser.add_argument("--dry-run", action="store_true", help="check and count, change nothing")
+        """Define the arguments."""
+        parser.add_argument("file", type=Path, help="YAML file; - for standard input")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="check the file and count the changes, without saving them"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Imports, and says what changed."""
+        """Import the file and print the number of changes."""
         try:
             report = type(self).importer(options["file"], dry_run=options["dry_run"])
         except ImportRefused as refusal:
             raise CommandError(
-                "import_refused: nothing was imported.\n" + "\n".join(f"  {line}" for line in refusal.problems)
+                "import_refused: nothing was imported. Correct these problems:\n"
+                + "\n".join(f"  {line}" for line in refusal.problems)
             ) from refusal
         would = "would be " if options["dry_run"] else ""
         self.stdout.write(
@@ -36,16 +39,16 @@ class ImportCommand(BaseCommand):
 
 
 class ExportCommand(BaseCommand):
-    """Writes one YAML file."""
+    """Write one YAML file."""
 
     exporter: Callable[[], str]
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("--output", type=Path, help="file to write; standard output when left out")
+        """Define the arguments."""
+        parser.add_argument("--output", type=Path, help="file to write; default: standard output")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Exports."""
+        """Write the export."""
         text = type(self).exporter()
         if options["output"] is None:
             self.stdout.write(text, ending="")

@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -7,42 +7,66 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from accounts.models.strategy import Strategy
 from accounts.validators import ACCOUNT_ID
 from brokers.registry import broker_names
 
+FOLLOWED_STRATEGY = "strategy"
+"""Lookup from an account to the strategy that it follows, for `select_related` and filters."""
+
 
 def validate_broker(name: str) -> None:
-    """Refuses a broker that no connector is registered for."""
+    """Reject a broker without a registered connector."""
     if name not in broker_names():
-        raise ValidationError(f"There is no broker {name!r}. Known brokers: {', '.join(broker_names())}.")
+        raise ValidationError(f"Unknown broker {name!r}. Known brokers: {', '.join(broker_names())}.")
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    """Queries for accounts by the targets that they follow."""
+
+    def following(self, strategy_name: str) -> Self:
+        """Return the accounts that follow the strategy."""
+        return self.filter(strategy__name=strategy_name)
+
+    def with_followed_strategy(self) -> Self:
+        """Load the followed strategies in the same query."""
+        return self.select_related(FOLLOWED_STRATEGY)
 
 
 class Account(models.Model):
-    """A brokerage account that is kept at the targets of its strategy."""
+    """A brokerage account that is rebalanced to the targets of its strategy.
+
+    Other code reads `followed_strategy` or uses `following`, `with_followed_strategy` and `FOLLOWED_STRATEGY`, so that
+    this module is the only place that decides which targets an account follows.
+    """
 
     class Type(models.TextChoices):
-        """Paper money or real money."""
+        """Paper account or live account."""
 
         PAPER = "paper", "Paper"
         LIVE = "live", "Live"
 
     class TradeGuard(models.TextChoices):
-        """What holds an account back from trading too often."""
+        """Rule that limits how often an account trades."""
 
-        ONCE_PER_SESSION = "once_per_session", "Once a session"
+        ONCE_PER_SESSION = "once_per_session", "Once per session"
         PDT_LEGACY = "pdt_legacy", "Pattern day trader rule"
         CASH_SETTLEMENT = "cash_settlement", "Settled cash"
         NONE = "none", "None"
 
     account_id = models.CharField(
-        max_length=32, unique=True, validators=[ACCOUNT_ID], help_text="As the broker has it."
+        "account ID", max_length=32, unique=True, validators=[ACCOUNT_ID], help_text="Account number at the broker."
     )
-    name = models.CharField(max_length=80, blank=True, help_text="What people call it.")
+    name = models.CharField(max_length=80, blank=True, help_text="Shown instead of the account ID.")
     broker = models.CharField(max_length=40, default="ibkr", validators=[validate_broker])
     type = models.CharField(max_length=5, choices=Type, default=Type.PAPER)
-    enabled = models.BooleanField(default=True)
-    live_armed = models.BooleanField(default=False, help_text="This account's own key to live trading.")
-    trading_paused = models.BooleanField(default=False, help_text="This account's kill switch: no order is sent.")
+    enabled = models.BooleanField(default=True, help_text="A disabled account starts no runs.")
+    live_armed = models.BooleanField(
+        "armed for live trading", default=False, help_text="Live orders also require ALLOW_LIVE_TRADING."
+    )
+    trading_paused = models.BooleanField(
+        default=False, help_text="Kill switch of this account: no further orders are submitted."
+    )
     strategy = models.ForeignKey(
         "accounts.Strategy", null=True, blank=True, on_delete=models.PROTECT, related_name="accounts"
     )
@@ -55,14 +79,15 @@ class Account(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="accounts",
-        help_text="Empty: the default policy.",
+        help_text="Empty: default policy.",
     )
     cash_reserve_percent = models.DecimalField(
+        "cash reserve (%)",
         max_digits=5,
         decimal_places=2,
         default=Decimal(0),
         validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal("99.99"))],
-        help_text="Share of the account's value that stays in cash, in percent.",
+        help_text="Share of the account value that stays in cash.",
     )
     trade_guard = models.CharField(max_length=16, choices=TradeGuard, default=TradeGuard.ONCE_PER_SESSION)
     connection = models.ForeignKey(
@@ -73,14 +98,15 @@ class Account(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    objects = AccountQuerySet.as_manager()
     history = HistoricalRecords(excluded_fields=["updated_at"])
 
     class Meta:
         ordering = ("account_id",)
         permissions = (
             ("preview_account", "Can preview a rebalance"),
-            ("execute_account", "Can send orders"),
-            ("execute_live_account", "Can send live orders"),
+            ("execute_account", "Can submit orders"),
+            ("execute_live_account", "Can submit live orders"),
         )
         constraints = (
             models.CheckConstraint(
@@ -94,12 +120,17 @@ class Account(models.Model):
 
     @property
     def display_name(self) -> str:
-        """Its name, else its id."""
+        """Return the name; without a name, the account ID."""
         return self.name or self.account_id
 
+    @property
+    def followed_strategy(self) -> Strategy | None:
+        """Return the strategy whose targets the account follows; None without targets."""
+        return self.strategy
+
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Saves it with a connection slot of its broker and type."""
-        # Imported here: slots need the models of this package.
+        """Save the account with a connection slot of its broker and type."""
+        # Imported here, because slots import the models of this package.
         from accounts.connection_slots import assign_slot  # noqa: PLC0415
 
         assign_slot(self)

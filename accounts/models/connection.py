@@ -3,18 +3,18 @@ from django.db.models import F
 
 
 class BrokerConnection(models.Model):
-    """A slot: one link to a broker, with its own fixed client id and the lease of whoever works it."""
+    """A slot: the lease row of one connection to a broker, with its fixed client id."""
 
     broker = models.CharField(max_length=40)
     environment = models.CharField(max_length=5)
     client_id = models.PositiveIntegerField(
-        unique=True, help_text="Always the same for this slot: it is the last fence."
+        unique=True, help_text="Fixed for this slot, so that the broker rejects a second connection of the slot."
     )
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_epoch = models.BigIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     in_use_since = models.DateTimeField(
-        null=True, blank=True, help_text="Since when the broker says that the client id is taken elsewhere."
+        null=True, blank=True, help_text="Time since which the broker reports that another process uses the client id."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,6 +1,6 @@
 from datetime import time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -8,8 +8,19 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 
-def _number(default: str, low: str, high: str, help_text: str, places: int = 4) -> "models.DecimalField[Any, Any]":
+class PolicyGroup(NamedTuple):
+    """A group of policy fields, as the admin shows it: the fields from `first_field` to the next group."""
+
+    title: str
+    description: str
+    first_field: str
+
+
+def _number(
+    label: str, default: str, low: str, high: str, help_text: str, places: int = 4
+) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(
+        label,
         max_digits=16,
         decimal_places=places,
         default=Decimal(default),
@@ -18,8 +29,11 @@ def _number(default: str, low: str, high: str, help_text: str, places: int = 4) 
     )
 
 
-def _whole(default: int | None, low: int, high: int, help_text: str) -> "models.PositiveIntegerField[Any, Any]":
+def _whole(
+    label: str, default: int | None, low: int, high: int, help_text: str
+) -> "models.PositiveIntegerField[Any, Any]":
     return models.PositiveIntegerField(
+        label,
         default=default,
         null=default is None,
         blank=default is None,
@@ -29,129 +43,219 @@ def _whole(default: int | None, low: int, high: int, help_text: str) -> "models.
 
 
 class RebalancePolicy(models.Model):
-    """How accounts are rebalanced: reserve, band, limits, deadlines, guards. Frozen on each run."""
+    """How accounts are rebalanced: cash, drift band, limit prices, timeouts, guards. Each run stores a copy."""
 
     class CommissionKind(models.TextChoices):
-        """How a broker charges."""
+        """How a broker charges commission."""
 
-        RATE = "rate", "A share of the value"
-        PER_SHARE = "per_share", "An amount a share"
+        RATE = "rate", "Fraction of the order value"
+        PER_SHARE = "per_share", "Amount per share"
 
     class TimeInForce(models.TextChoices):
-        """How long an order lives."""
+        """How long an order stays open."""
 
         DAY = "DAY", "Day"
         GTC = "GTC", "Good till cancelled"
         IOC = "IOC", "Immediate or cancel"
 
     class Unmanaged(models.TextChoices):
-        """What is done with a held symbol that is no target."""
+        """Treatment of a position whose symbol is not a target."""
 
         SELL = "sell", "Sell"
-        KEEP = "keep", "Keep and count"
-        IGNORE = "ignore", "Leave out of the account's value"
+        KEEP = "keep", "Keep; counts toward the account value"
+        IGNORE = "ignore", "Keep; excluded from the account value"
 
     class MissedSchedule(models.TextChoices):
-        """What is done about a scheduled run that could not start at its time."""
+        """Treatment of a scheduled run that could not start on time."""
 
-        RUN_LATE = "run_late", "Start up to 15 minutes late, else wait for the next open"
-        SKIP = "skip", "Skip it; a person schedules the account again"
-        NEXT_OPEN = "next_open", "Wait for the next open"
+        RUN_LATE = "run_late", "Start up to 15 minutes late, otherwise at the next open"
+        SKIP = "skip", "Skip; a user must schedule the account again"
+        NEXT_OPEN = "next_open", "Start at the next open"
 
     class Shorts(models.TextChoices):
-        """What is done about a short position."""
+        """Treatment of a short position."""
 
-        REFUSE = "refuse", "Refuse to plan"
+        REFUSE = "refuse", "Refuse the run"
         KEEP = "keep", "Keep"
 
     name = models.CharField(max_length=64, unique=True)
-    is_default = models.BooleanField(default=False, help_text="For accounts that name no policy.")
+    is_default = models.BooleanField("default policy", default=False, help_text="Used by accounts without a policy.")
 
-    minimum_cash_reserve_usd = _number("100", "0", "100000000", "Cash that is never spent, in USD.", 2)
-    max_account_utilization = _number(
-        "0.995", "0.01", "1", "Share of the account's value that may be invested; the rest stays in cash."
+    minimum_cash_reserve_usd = _number(
+        "minimum cash reserve (USD)", "100", "0", "100000000", "Cash that is never invested.", 2
     )
-    commission_kind = models.CharField(max_length=9, choices=CommissionKind, default=CommissionKind.RATE)
-    commission_rate = _number("0.01", "0", "0.2", "Commission expected, as a fraction of an order's value.", 6)
-    commission_per_share_usd = _number("0.005", "0", "10", "Commission a share, in USD.", 6)
-    commission_minimum_usd = _number("1", "0", "100", "Least commission of an order, in USD.")
-    commission_max_rate = _number("0.01", "0", "0.2", "Most commission, as a fraction of an order's value.", 6)
+    max_account_utilization = _number(
+        "maximum invested share", "0.995", "0.01", "1", "Fraction of the account value. The rest stays in cash."
+    )
+
+    commission_kind = models.CharField(
+        "commission type",
+        max_length=9,
+        choices=CommissionKind,
+        default=CommissionKind.RATE,
+        help_text="How the broker charges commission.",
+    )
+    commission_rate = _number(
+        "commission rate (fraction)", "0.01", "0", "0.2", "Expected commission as a fraction of the order value.", 6
+    )
+    commission_per_share_usd = _number("commission per share (USD)", "0.005", "0", "10", "For commission per share.", 6)
+    commission_minimum_usd = _number(
+        "minimum commission (USD)", "1", "0", "100", "Minimum per order, for commission per share."
+    )
+    commission_max_rate = _number(
+        "maximum commission (fraction)", "0.01", "0", "0.2", "Maximum per order, for commission per share.", 6
+    )
 
     allocation_threshold_percent = _number(
-        "0.5", "0", "50", "Drift band: a drift of fewer percentage points is left alone."
-    )
-    buy_slippage_percent = _number("0.5", "0", "10", "Limit offset of buys: so much above the ask, in percent.")
-    sell_slippage_percent = _number("0.5", "0", "10", "Limit offset of sells: so much below the bid, in percent.")
-    order_tif = models.CharField("time in force", max_length=3, choices=TimeInForce, default=TimeInForce.DAY)
-    order_timeout_seconds = _whole(
-        None, 5, 23_400, "Order deadline; then what is left is cancelled. Empty: ORDER_TIMEOUT_SECONDS."
-    )
-    one_share = models.BooleanField(default=True, help_text="Hold at least one share of each target.")
-    one_share_max_overshoot_percent = _number(
-        "5", "0", "100", "The one share may exceed its target by so much of the account's value, in percent."
+        "drift band (pp)", "0.5", "0", "50", "A symbol whose drift is smaller, in percentage points, is not traded."
     )
     minimum_improvement_bps = _number(
+        "minimum improvement (bps)",
         "10",
         "0",
         "10000",
-        "Trades that improve the account by less (hundredths of a percent) are not made; 0: off.",
+        "Trades that improve the account by less, in hundredths of a percent, are not made. 0 disables the check.",
     )
-    unmanaged = models.CharField(max_length=6, choices=Unmanaged, default=Unmanaged.SELL)
-    shorts = models.CharField(max_length=6, choices=Shorts, default=Shorts.REFUSE)
+    one_share = models.BooleanField(
+        "minimum one share", default=True, help_text="Hold at least one share of each target."
+    )
+    one_share_max_overshoot_percent = _number(
+        "maximum overshoot of one share (%)", "5", "0", "100", "Above its target, in percent of the account value."
+    )
+    unmanaged = models.CharField(
+        "positions without target",
+        max_length=6,
+        choices=Unmanaged,
+        default=Unmanaged.SELL,
+        help_text="What to do with a position whose symbol is not a target.",
+    )
+    shorts = models.CharField(
+        "short positions",
+        max_length=6,
+        choices=Shorts,
+        default=Shorts.REFUSE,
+        help_text="What to do if the account has a short position.",
+    )
+
+    buy_slippage_percent = _number("buy limit offset (%)", "0.5", "0", "10", "Added to the ask.")
+    sell_slippage_percent = _number("sell limit offset (%)", "0.5", "0", "10", "Subtracted from the bid.")
+    order_tif = models.CharField(
+        "time in force",
+        max_length=3,
+        choices=TimeInForce,
+        default=TimeInForce.DAY,
+        help_text="How long the broker keeps an order open.",
+    )
+    order_timeout_seconds = _whole(
+        "order timeout (s)",
+        None,
+        5,
+        23_400,
+        "The unfilled rest is then cancelled. Empty: ORDER_TIMEOUT_SECONDS, the maximum.",
+    )
 
     normalization_trigger_threshold = _number(
+        "normalization threshold (fraction)",
         "0.0001",
         "0",
         "1",
-        "After replacements: a sum that is off by more is made whole by the other weights.",
+        "The other weights are scaled if the sum is off by more.",
         8,
     )
     normalization_failure_threshold = _number(
-        "0.01", "0", "1", "After replacements: a sum that is still off by more is refused.", 8
+        "failure threshold (fraction)", "0.01", "0", "1", "If the sum is still off by more, the run is refused.", 8
     )
     minimal_non_replaced_allocation_percent = _number(
-        "0.1", "0", "100", "Replacements may not push the other weights below this, in percent."
+        "minimum of other weights (%)", "0.1", "0", "100", "What replacements must leave for the other weights."
     )
 
-    max_turnover_percent = _number("100", "0", "1000", "Most of the account that one run may trade, in percent.")
+    max_turnover_percent = _number(
+        "maximum turnover (%)", "100", "0", "1000", "Maximum value that one run can trade, in percent of the account."
+    )
     max_targets_age_days = _whole(
+        "maximum age of targets (days)",
         365,
         0,
         3650,
-        "A plan on targets that were edited, or by their service's word published, earlier waits for a "
-        "person; 0: any age.",
+        "Plans on targets edited or published earlier are held for approval. 0 disables the check.",
     )
-    max_frozen_percent = _number("10", "0", "100", "Most of the account that may lack a good quote, in percent.")
-    max_data_mismatch_percent = _number("2", "0", "100", "How far the broker's sums may disagree, in percent.")
-    quote_max_age_seconds = _whole(60, 1, 86_400, "Older quotes are not traded on.")
-    max_spread_percent = _number("5", "0", "100", "Wider quotes are not traded on, in percent of the price.")
+    max_frozen_percent = _number(
+        "maximum untradable share (%)", "10", "0", "100", "Maximum share of the account without a valid quote."
+    )
+    max_data_mismatch_percent = _number(
+        "maximum data mismatch (%)", "2", "0", "100", "Between the account value and the sum of cash and positions."
+    )
+    quote_max_age_seconds = _whole("maximum age of quotes (s)", 60, 1, 86_400, "Older quotes are not traded on.")
+    max_spread_percent = _number(
+        "maximum spread (%)", "5", "0", "100", "Quotes with a wider spread, in percent of the price, are not traded on."
+    )
     allow_delayed_quotes = models.BooleanField(default=False, help_text="Trade on delayed quotes.")
     synthetic_ask_enabled = models.BooleanField(
-        default=False, help_text="Make an ask for a symbol that has only a bid or last price."
+        "use synthetic asks", default=False, help_text="Derive an ask for a symbol that has only a bid or last price."
     )
-    synthetic_ask_offset_usd = _number("1", "0", "1000", "So much above the bid or last price, in USD.")
-    minutes_before_close = _whole(5, 0, 390, "No run starts in the last so many minutes of a session.")
-    preview_valid_seconds = _whole(300, 10, 3600, "A preview can be sent for so long.")
-    max_price_move_percent = _number("1", "0", "50", "A preview is not sent if a price moved by more, in percent.")
+    synthetic_ask_offset_usd = _number(
+        "synthetic ask offset (USD)", "1", "0", "1000", "Added to the bid or last price."
+    )
+    minutes_before_close = _whole(
+        "minutes before close without new runs", 5, 0, 390, "No run starts in the last minutes of a session."
+    )
+    preview_valid_seconds = _whole(
+        "preview validity (s)", 300, 10, 3600, "Time in which the plan of a preview can be executed."
+    )
+    max_price_move_percent = _number(
+        "maximum price move (%)", "1", "0", "50", "A preview is not executed if a price moved by more."
+    )
 
-    price_cache_ttl_seconds = _whole(30, 0, 3600, "Previews use quotes of other runs up to this age.")
-    market_data_type = _whole(1, 1, 4, "Interactive Brokers: 1 live, 2 frozen, 3 delayed, 4 delayed frozen.")
-    connection_timeout_seconds = _number("10", "1", "120", "For connecting to the broker.", 2)
-    request_timeout_seconds = _number("10", "1", "120", "For each answer of the broker.", 2)
-    allocation_timeout_seconds = _number("30", "1", "300", "For the allocations service, tries included.", 2)
-    max_concurrent_accounts = _whole(32, 1, 200, "Accounts that one worker carries out at the same time.")
     next_execution_time = models.TimeField(
+        "start time of deferred runs",
         default=time(9, 30),
-        help_text="New York time at which a deferred account is taken up, never before the session opens.",
+        help_text="New York time at which a deferred run starts; never before the session opens.",
     )
     missed_schedule = models.CharField(
+        "missed schedule",
         max_length=9,
         choices=MissedSchedule,
         default=MissedSchedule.RUN_LATE,
-        help_text="When nothing could start a scheduled run at its time.",
+        help_text="What to do if a scheduled run could not start on time.",
     )
-    schedule_retries = _whole(3, 0, 20, "A scheduled run that failed is tried again at so many of the next opens.")
+    schedule_retries = _whole(
+        "schedule retries", 3, 0, 20, "Number of following opens at which a failed scheduled run is retried."
+    )
+
+    price_cache_ttl_seconds = _whole(
+        "maximum age of cached quotes (s)", 30, 0, 3600, "Previews use quotes of other runs up to this age."
+    )
+    market_data_type = _whole(
+        "market data type", 1, 1, 4, "Interactive Brokers: 1 live, 2 frozen, 3 delayed, 4 delayed frozen."
+    )
+    connection_timeout_seconds = _number(
+        "broker connection timeout (s)", "10", "1", "120", "Maximum wait for a connection to the broker.", 2
+    )
+    request_timeout_seconds = _number(
+        "broker request timeout (s)", "10", "1", "120", "Maximum wait for each response of the broker.", 2
+    )
+    allocation_timeout_seconds = _number(
+        "allocations service timeout (s)", "30", "1", "300", "Maximum wait, including retries.", 2
+    )
+    max_concurrent_accounts = _whole(
+        "maximum concurrent accounts", 32, 1, 200, "Accounts that one worker rebalances at the same time."
+    )
     history = HistoricalRecords()
+
+    GROUPS = (
+        PolicyGroup(
+            "Cash", "The cash floor is the largest of these and the account's own reserve.", "minimum_cash_reserve_usd"
+        ),
+        PolicyGroup("Commission", "Expected commission, for which plans leave cash.", "commission_kind"),
+        PolicyGroup("Sizing", "Which symbols are traded, and how many shares.", "allocation_threshold_percent"),
+        PolicyGroup("Orders", "Limit prices and duration of orders.", "buy_slippage_percent"),
+        PolicyGroup(
+            "Replacements", "How the weights are adjusted after replacements.", "normalization_trigger_threshold"
+        ),
+        PolicyGroup("Guards", "Conditions that must hold before a run submits orders.", "max_turnover_percent"),
+        PolicyGroup("Schedule", "Deferred and scheduled runs.", "next_execution_time"),
+        PolicyGroup("Connections", "Market data, timeouts and concurrency.", "price_cache_ttl_seconds"),
+    )
 
     class Meta:
         ordering = ("name",)
@@ -162,3 +266,11 @@ class RebalancePolicy(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def grouped_fields(cls) -> list[tuple[PolicyGroup, tuple[str, ...]]]:
+        """Return each group with the names of its fields."""
+        names = [field.name for field in cls._meta.concrete_fields]
+        starts = [names.index(group.first_field) for group in cls.GROUPS]
+        ends = [*starts[1:], len(names)]
+        return [(group, tuple(names[start:end])) for group, start, end in zip(cls.GROUPS, starts, ends, strict=True)]

@@ -10,7 +10,7 @@ from accounts.validators import SET_NAME, SYMBOL
 
 
 class ReplacementSet(models.Model):
-    """Rules "source becomes target, times a scale", for accounts that may not hold the source."""
+    """Rules that replace source symbols by target symbols, for accounts that must not hold the source."""
 
     name = models.CharField(max_length=64, unique=True, validators=[SET_NAME])
     description = models.CharField(max_length=200, blank=True)
@@ -24,7 +24,7 @@ class ReplacementSet(models.Model):
 
 
 class ReplacementRule(models.Model):
-    """One rule: the weight of `source` goes to `target`, times `scale`."""
+    """One rule: the weight of `source`, times `scale`, becomes weight of `target`."""
 
     replacement_set = models.ForeignKey(ReplacementSet, on_delete=models.CASCADE, related_name="rules")
     source = models.CharField(max_length=15, validators=[SYMBOL])
@@ -34,7 +34,7 @@ class ReplacementRule(models.Model):
         decimal_places=4,
         default=Decimal(1),
         validators=[MinValueValidator(Decimal("0.0001")), MaxValueValidator(Decimal(100))],
-        help_text="1.5 buys one and a half times the source's weight; the other symbols make room.",
+        help_text="With 1.5, the target gets 1.5 times the weight of the source. The other weights are reduced.",
     )
     history = HistoricalRecords()
 
@@ -50,6 +50,6 @@ class ReplacementRule(models.Model):
         return f"{self.source} → {self.target}"
 
     def clean(self) -> None:
-        """Names the field that is wrong."""
+        """Reject a rule whose source is its target."""
         if self.source and self.source == self.target:
             raise ValidationError({"target": "A symbol cannot replace itself."})

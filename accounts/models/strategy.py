@@ -13,61 +13,63 @@ SCHEDULE_FIELDS = ("cadence", "drift_check", "drift_check_minutes")
 
 
 class Strategy(models.Model):
-    """A set of targets; its name is also the Ably channel on which its events come."""
+    """A set of targets. Its name is also the Ably channel of its events."""
 
     class Source(models.TextChoices):
-        """Where the targets come from."""
+        """Source of the targets."""
 
         API = "api", "Allocations service"
-        STATIC = "static", "Rows below"
+        STATIC = "static", "Static (entered here)"
 
     class LateEventPolicy(models.TextChoices):
-        """What is done about an event that comes late."""
+        """Treatment of a late event."""
 
         PREVIEW = "preview", "Preview only"
-        RUN = "run", "Carry it out"
-        SKIP = "skip", "Skip it"
+        RUN = "run", "Run anyway"
+        SKIP = "skip", "Skip"
 
     class Cadence(models.TextChoices):
-        """How often its accounts are rebalanced by the calendar, on the first session of the period."""
+        """Interval at which the accounts are rebalanced, on the first session of the period."""
 
-        NONE = "none", "Not by the calendar"
+        NONE = "none", "None"
         WEEKLY = "weekly", "First session of each week"
         MONTHLY = "monthly", "First session of each month"
         QUARTERLY = "quarterly", "First session of each quarter"
 
     class DriftCheck(models.TextChoices):
-        """What a look at the drift of its accounts, once a session, leads to."""
+        """Action after the drift check of the accounts, once per session."""
 
-        OFF = "off", "No checks"
-        REPORT = "report", "Preview, and tell when an account is outside its band"
-        EXECUTE = "execute", "Preview, and rebalance when an account is outside its band"
+        OFF = "off", "Off"
+        REPORT = "report", "Preview, and notify if an account is outside its drift band"
+        EXECUTE = "execute", "Preview, and rebalance if an account is outside its drift band"
 
-    name = models.CharField(max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also its Ably channel.")
-    title = models.CharField(max_length=80, blank=True, help_text="What people call it.")
-    source = models.CharField(max_length=6, choices=Source, default=Source.API)
+    name = models.CharField(max_length=64, unique=True, validators=[STRATEGY_NAME], help_text="Also the Ably channel.")
+    title = models.CharField(max_length=80, blank=True, help_text="Shown instead of the name.")
+    source = models.CharField("source of targets", max_length=6, choices=Source, default=Source.API)
     enabled = models.BooleanField(default=True, help_text="A disabled strategy starts no runs.")
-    late_event_policy = models.CharField(max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW)
+    late_event_policy = models.CharField(
+        "late events", max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW
+    )
     late_after_seconds = models.PositiveIntegerField(
-        default=900, help_text="An event older than this many seconds at receipt is late."
+        "late after (s)", default=900, help_text="An event that is older when it is received is late."
     )
     cadence = models.CharField(max_length=9, choices=Cadence, default=Cadence.NONE)
     drift_check = models.CharField(max_length=7, choices=DriftCheck, default=DriftCheck.OFF)
     drift_check_minutes = models.PositiveIntegerField(
-        default=30, validators=[MaxValueValidator(300)], help_text="The check is made so many minutes after the open."
+        "drift check (minutes after the open)", default=30, validators=[MaxValueValidator(300)]
     )
     auto_approve_turnover_percent = models.DecimalField(
-        "held plans approve themselves below",
+        "auto-approve below (% turnover)",
         max_digits=7,
         decimal_places=2,
         null=True,
         blank=True,
         validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(Decimal(1000))],
-        help_text="A plan that is held, and trades less of the account than so many percent, buys no symbol that the "
-        "account does not hold, and has nothing to note about it, is sent without a person. Empty: never.",
+        help_text="A held plan is executed without approval if it trades less of the account, buys no symbol that the "
+        "account does not hold, and has no warnings. Empty: never.",
     )
     schedule_changed_at = models.DateTimeField(
-        default=timezone.now, editable=False, help_text="What was due before the schedule was set is not made up for."
+        default=timezone.now, editable=False, help_text="Runs that were due before this time are not started."
     )
     notes = models.TextField(blank=True)
     history = HistoricalRecords()
@@ -80,7 +82,7 @@ class Strategy(models.Model):
         return self.display_name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Saves it; a changed schedule counts from now on."""
+        """Save the strategy. A changed schedule takes effect from now on."""
         known = Strategy.objects.filter(pk=self.pk).values_list(*SCHEDULE_FIELDS).first()
         if known is not None and known != tuple(getattr(self, field) for field in SCHEDULE_FIELDS):
             self.schedule_changed_at = timezone.now()
@@ -90,12 +92,12 @@ class Strategy(models.Model):
 
     @property
     def display_name(self) -> str:
-        """Its title, else its name."""
+        """Return the title; without a title, the name."""
         return self.title or self.name
 
 
 class TargetAllocation(models.Model):
-    """The wanted weight of a symbol in a static strategy."""
+    """The target weight of a symbol in a static strategy."""
 
     strategy = models.ForeignKey(Strategy, on_delete=models.CASCADE, related_name="targets")
     symbol = models.CharField(max_length=15, validators=[SYMBOL])
@@ -103,7 +105,7 @@ class TargetAllocation(models.Model):
         max_digits=10,
         decimal_places=8,
         validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(1))],
-        help_text="A fraction of the account's value: 0.25 is a quarter.",
+        help_text="Fraction of the account value: 0.25 is 25 %.",
     )
     history = HistoricalRecords()
 

@@ -1,4 +1,4 @@
-"""accounts.yaml, in and out, as existing installations have it."""
+"""Import and export of accounts.yaml, in the format of existing installations."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ from accounts.yaml.writing import write_yaml
 
 
 class AccountEntry(BaseModel):
-    """One account of the file. `pdt_protection_enabled` is the older word for a trade guard of once a session."""
+    """One account of the file. `pdt_protection_enabled` is the former name of the trade guard `once_per_session`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,25 +39,25 @@ class AccountEntry(BaseModel):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _one_word_for_the_guard(self) -> Self:
-        said = self.pdt_protection_enabled
-        if self.trade_guard and said is not None and said != (self.trade_guard != "none"):
+    def _one_trade_guard(self) -> Self:
+        enabled = self.pdt_protection_enabled
+        if self.trade_guard and enabled is not None and enabled != (self.trade_guard != "none"):
             message = f"pdt_protection_enabled and trade_guard ({self.trade_guard}) contradict each other"
             raise ValueError(message)
         return self
 
     def wanted_guard(self) -> str:
-        """The trade guard that the entry asks for; the strict one when it says nothing."""
+        """Return the trade guard of the entry; by default `once_per_session`."""
         if self.trade_guard:
             return self.trade_guard
         return "none" if self.pdt_protection_enabled is False else "once_per_session"
 
 
 def import_accounts(path: Path, *, dry_run: bool = False) -> Report:
-    """Imports the file, all of it or nothing. Accounts that it does not name are left as they are.
+    """Import the file, completely or not at all. Accounts that are not in the file are not changed.
 
     Raises:
-        ImportRefused: with every problem that was found; nothing has changed.
+        ImportRefused: With every problem in the file. Nothing has changed.
     """
     entries = _entries(path)
     with transaction.atomic():
@@ -81,7 +81,7 @@ def _entries(path: Path) -> list[AccountEntry]:
             problems += problems_of(error, f"{path.name}: entry {number} ({label})")
     ids = [entry.account_id for entry in entries]
     problems += [
-        f"{path.name}: account {account_id}: account_id: stands {ids.count(account_id)} times."
+        f"{path.name}: account {account_id}: account_id: appears {ids.count(account_id)} times."
         for account_id in sorted({account_id for account_id in ids if ids.count(account_id) > 1})
     ]
     if problems:
@@ -103,7 +103,7 @@ def _import(file: str, entries: list[AccountEntry]) -> Report:
     named = {entry.account_id for entry in entries}
     others = Account.objects.exclude(account_id__in=named).values_list("account_id", flat=True)
     if others:
-        report.notes = (f"Not in the file, and left as they are: {', '.join(others)}.",)
+        report.notes = (f"Not in the file, not changed: {', '.join(others)}.",)
     return report
 
 
@@ -132,8 +132,10 @@ def _wanted(entry: AccountEntry) -> dict[str, Any]:
         "cash_reserve_percent": entry.cash_reserve_percent,
         "trade_guard": entry.wanted_guard(),
         "strategy": _strategy(entry.strategy_name),
-        "replacement_set": _found(ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"),
-        # What the older files have no word for is changed only by a file that says it.
+        "replacement_set": _by_name(
+            ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"
+        ),
+        # Fields that the former format does not have are changed only if the file sets them.
         **{
             field: value
             for field in ("name", "live_armed", "trading_paused")
@@ -141,12 +143,12 @@ def _wanted(entry: AccountEntry) -> dict[str, Any]:
         },
     }
     if entry.policy is not None:
-        wanted["policy"] = _found(RebalancePolicy, entry.policy, "policy", "the admin")
+        wanted["policy"] = _by_name(RebalancePolicy, entry.policy, "policy", "the admin")
     return wanted
 
 
 def _strategy(name: str | None) -> Strategy | None:
-    """The strategy; one that is not there yet is made, with the allocations service as its source."""
+    """Return the strategy. A new one is created with the allocations service as its source."""
     if name is None:
         return None
     strategy = Strategy.objects.filter(name=name).first()
@@ -160,27 +162,29 @@ def _strategy(name: str | None) -> Strategy | None:
     return strategy
 
 
-def _found(model: Any, name: str | None, field: str, how: str) -> Any:
+def _by_name(model: Any, name: str | None, field: str, how: str) -> Any:
     if name is None:
         return None
     found = model.objects.filter(name=name).first()
     if found is None:
-        raise ModelInvalid({field: f"There is no {field.replace('_', ' ')} {name!r}; make it first ({how})."})
+        raise ModelInvalid({field: f"Unknown {field.replace('_', ' ')} {name!r}. Create it first ({how})."})
     return found
 
 
 def export_accounts() -> str:
-    """All accounts in the form that `import_accounts` reads; what has its default is left out where it is new."""
+    """Return all accounts in the format of `import_accounts`, without default values that the former format lacks."""
     rows = []
-    accounts = Account.objects.select_related("strategy", "replacement_set", "policy").order_by("account_id")
+    accounts = (
+        Account.objects.with_followed_strategy().select_related("replacement_set", "policy").order_by("account_id")
+    )
     for account in accounts:
         row: dict[str, Any] = {
             "account_id": account.account_id,
             "type": account.type,
             "enabled": account.enabled,
         }
-        if account.strategy:
-            row["strategy_name"] = account.strategy.name
+        if account.followed_strategy:
+            row["strategy_name"] = account.followed_strategy.name
         if account.replacement_set:
             row["replacement_set"] = account.replacement_set.name
         row["cash_reserve_percent"] = account.cash_reserve_percent

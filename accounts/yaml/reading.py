@@ -1,4 +1,4 @@
-"""Reads a YAML file of people's own making: safely, and saying what is wrong where."""
+"""Safe reading of YAML files that users wrote, with messages that name the place of each problem."""
 
 import sys
 from collections.abc import Hashable
@@ -14,11 +14,11 @@ MAX_BYTES = 5_000_000
 STANDARD_INPUT = Path("-")
 
 
-class ImportRefused(Exception):  # noqa: N818 - an answer with a list of problems
-    """The file is not imported, and nothing has changed.
+class ImportRefused(Exception):  # noqa: N818 - a refusal with a list of problems
+    """The file was not imported; nothing has changed.
 
     Attributes:
-        problems: one sentence each, with file, entry and field.
+        problems: One message each, with file, entry and field.
     """
 
     code = "import_refused"
@@ -30,7 +30,7 @@ class ImportRefused(Exception):  # noqa: N818 - an answer with a list of problem
 
 @dataclass
 class Report:
-    """What an import did, or would do."""
+    """Number of rows that an import changed, or would change."""
 
     created: int = 0
     changed: int = 0
@@ -39,7 +39,7 @@ class Report:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe, without aliases (a few lines of them can grow to gigabytes), and no key twice."""
+    """Safe loader that rejects duplicate keys and aliases, since a few lines of aliases can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -51,7 +51,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"{key!r} appears twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -68,13 +68,13 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of the file, or of standard input for `-`; decimal numbers are exact.
+    """Return the content of the file, or of standard input for `-`. Decimal numbers are exact.
 
     Raises:
-        ImportRefused: it cannot be read, or is not YAML.
+        ImportRefused: The file cannot be read or is not YAML.
     """
     try:
-        # A file that is handed to a container comes in on its standard input.
+        # A container receives the file on standard input.
         with sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def problems_of(error: ValidationError, where: str) -> list[str]:
-    """A sentence for each problem, with entry and field."""
+    """Return a message for each problem, with entry and field."""
     return [
         f"{where}: {'.'.join(map(str, problem['loc'])) or 'entry'}: {problem['msg']}." for problem in error.errors()
     ]

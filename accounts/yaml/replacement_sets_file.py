@@ -1,4 +1,4 @@
-"""replacement-sets.yaml, in and out, as existing installations have it."""
+"""Import and export of replacement-sets.yaml, in the format of existing installations."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -27,10 +27,10 @@ _RULES = TypeAdapter(list[RuleEntry])
 
 
 def import_replacement_sets(path: Path, *, dry_run: bool = False) -> Report:
-    """Imports the file, all of it or nothing. A set that it names has exactly the rules of the file afterwards.
+    """Import the file, completely or not at all. A set in the file then has exactly the rules of the file.
 
     Raises:
-        ImportRefused: with every problem that was found; nothing has changed.
+        ImportRefused: With every problem in the file. Nothing has changed.
     """
     sets = _sets(path)
     with transaction.atomic():
@@ -43,7 +43,7 @@ def import_replacement_sets(path: Path, *, dry_run: bool = False) -> Report:
 def _sets(path: Path) -> dict[str, list[RuleEntry]]:
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ImportRefused([f"{path.name}: must name sets, each with a list of rules."])
+        raise ImportRefused([f"{path.name}: must contain sets, each with a list of rules."])
     sets, problems = {}, []
     for name, rows in content.items():
         where = f"{path.name}: set {name}"
@@ -62,11 +62,11 @@ def _sets(path: Path) -> dict[str, list[RuleEntry]]:
 def _set_problems(rules: list[RuleEntry]) -> list[str]:
     sources = [rule.source for rule in rules]
     problems = [
-        f"source: {source} stands {sources.count(source)} times."
+        f"source: {source} appears {sources.count(source)} times."
         for source in sorted({source for source in sources if sources.count(source) > 1})
     ]
     if cycle := find_cycle({rule.source: rule.target for rule in rules}):
-        problems.append(f"target: the rules lead in a circle: {' → '.join(cycle)}.")
+        problems.append(f"target: the rules form a cycle: {' → '.join(cycle)}.")
     return problems
 
 
@@ -89,7 +89,7 @@ def _import(file: str, sets: dict[str, list[RuleEntry]]) -> Report:
 
 
 def _sync_rules(replacement_set: ReplacementSet, rules: list[RuleEntry]) -> bool:
-    """Makes the set's rules those of the file, one by one, so that the history shows what changed."""
+    """Replace the set's rules with those of the file, one by one, so that the history contains each change."""
     known = {rule.source: rule for rule in replacement_set.rules.all()}
     changed = False
     for gone in known.keys() - {rule.source for rule in rules}:
@@ -105,7 +105,7 @@ def _sync_rules(replacement_set: ReplacementSet, rules: list[RuleEntry]) -> bool
 
 
 def export_replacement_sets() -> str:
-    """All sets in the form that `import_replacement_sets` reads."""
+    """Return all sets in the format of `import_replacement_sets`."""
     content = {
         replacement_set.name: [
             {"source": rule.source, "target": rule.target, "scale": rule.scale}

@@ -1,4 +1,4 @@
-"""Writes YAML as people would: exact numbers, keys in their order."""
+"""Writing of YAML with exact numbers and keys in the given order."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ import yaml
 
 
 class _Dumper(yaml.SafeDumper):
-    """Knows decimal numbers."""
+    """Dumper that supports Decimal."""
 
 
 def _decimal(dumper: yaml.SafeDumper, number: Decimal) -> yaml.ScalarNode:
@@ -18,5 +18,5 @@ _Dumper.add_representer(Decimal, _decimal)
 
 
 def write_yaml(content: object) -> str:
-    """The content as YAML."""
+    """Return the content as YAML."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

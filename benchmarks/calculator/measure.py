@@ -81,7 +81,7 @@ def compare(first_seed: int, accounts: int) -> Comparison:
     others = {name: Score(name) for name in ALTERNATIVES}
     found = Comparison([*others.values(), exact, ours])
     cases = {seed: make_case(seed) for seed in range(first_seed, first_seed + accounts)}
-    planned = _all(cases, _plan, CalculationRefused)
+    planned = _all(cases, plan_case, CalculationRefused)
     found.refused = len(cases) - len(planned)
     problems = {seed: Problem(cases[seed]) for seed in planned}
     # A method that raises an error on an account is counted as failed there.
@@ -90,7 +90,7 @@ def compare(first_seed: int, accounts: int) -> Comparison:
         our_time, result = planned[seed]
         if broken := broken_rules(problem, result):
             found.broken[seed] = broken
-        exact_time, best = _timed(lambda problem=problem: optimum(problem))
+        exact_time, best = timed(lambda problem=problem: optimum(problem))
         if best is None:
             found.unsolved += 1
             continue
@@ -118,7 +118,7 @@ def loop_time() -> float:
             total += i
         return total
 
-    return statistics.median(_timed(add_up)[0] for _ in range(15))
+    return statistics.median(timed(add_up)[0] for _ in range(15))
 
 
 def growth(sizes: list[int], accounts: int) -> dict[int, float]:
@@ -129,14 +129,15 @@ def growth(sizes: list[int], accounts: int) -> dict[int, float]:
         for seed in range(accounts):
             case = make_case(seed, size)
             try:
-                times.append(min(_timed(lambda case=case: _plan(case))[0] for _ in range(3)))
+                times.append(min(timed(lambda case=case: plan_case(case))[0] for _ in range(3)))
             except CalculationRefused:
                 continue
         found[size] = statistics.median(times)
     return found
 
 
-def _plan(case: Case) -> TradeCalculationResult:
+def plan_case(case: Case) -> TradeCalculationResult:
+    """Return the plan of an account."""
     return TradeCalculator(case.config).plan(case.account, case.targets, case.quotes)
 
 
@@ -145,13 +146,13 @@ def _all(inputs: dict[int, P], method: Callable[[P], T], failure: type[Exception
     found = {}
     for seed, one in inputs.items():
         try:
-            found[seed] = _timed(lambda one=one: method(one))
+            found[seed] = timed(lambda one=one: method(one))
         except failure:
             continue
     return found
 
 
-def _timed(function: Callable[[], T]) -> tuple[float, T]:
+def timed(function: Callable[[], T]) -> tuple[float, T]:
     """Return the processor time in milliseconds, which excludes other work on the machine, and the result."""
     started = time.process_time()
     result = function()

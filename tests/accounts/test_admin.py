@@ -1,4 +1,4 @@
-"""The admin of accounts, strategies and replacement sets."""
+"""The admin of accounts, strategies, replacement sets and policies."""
 
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ def formset(prefix, rows):
     return data
 
 
-def test_an_account_is_added_with_books_and_a_slot(admin):
+def test_adding_an_account_creates_its_slot_and_simulated_records(admin):
     data = {
         "account_id": "SIM-9",
         "name": "Mine",
@@ -54,7 +54,7 @@ def test_an_account_is_added_with_books_and_a_slot(admin):
         ("live_armed", "on"),
     ],
 )
-def test_an_accounts_error_names_its_field(admin, field, value):
+def test_adding_an_account_with_invalid_value_reports_the_field(admin, field, value):
     data = {
         "account_id": "A1",
         "broker": "simulated",
@@ -67,7 +67,7 @@ def test_an_accounts_error_names_its_field(admin, field, value):
     assert field in answer.context["adminform"].form.errors
 
 
-def test_a_strategys_weights_that_are_too_many_say_by_how_much(admin):
+def test_strategy_with_weights_above_one_is_rejected_with_the_excess(admin):
     rows = [{"symbol": "SPY", "weight": "0.7"}, {"symbol": "IEF", "weight": "0.4"}]
     data = {
         "name": "mine",
@@ -77,18 +77,18 @@ def test_a_strategys_weights_that_are_too_many_say_by_how_much(admin):
         "enabled": "on",
     }
     answer = admin.post(reverse("admin:accounts_strategy_add"), data | formset("targets", rows))
-    assert "1.1, which is 0.1 too much" in answer.content.decode()
+    assert "1.1. Reduce them by 0.1." in answer.content.decode()
     assert not Strategy.objects.exists()
 
 
-def test_a_replacement_sets_circle_is_named(admin):
+def test_replacement_set_with_cycle_is_rejected_with_the_cycle(admin):
     rows = [{"source": "A", "target": "B", "scale": "1"}, {"source": "B", "target": "A", "scale": "1"}]
     answer = admin.post(reverse("admin:accounts_replacementset_add"), {"name": "mine"} | formset("rules", rows))
     assert "A → B → A" in answer.content.decode()
     assert not ReplacementSet.objects.exists()
 
 
-def test_a_new_default_policy_takes_the_place_of_the_old(admin):
+def test_new_default_policy_replaces_the_previous_default(admin):
     old = RebalancePolicy.objects.get(is_default=True)
     url = reverse("admin:accounts_rebalancepolicy_change", args=[old.pk])
     values = {
@@ -99,7 +99,15 @@ def test_a_new_default_policy_takes_the_place_of_the_old(admin):
     assert RebalancePolicy.objects.get(is_default=True).name == "new"
 
 
-def test_every_change_of_an_account_is_in_its_history(admin):
+def test_policy_page_shows_every_field_in_exactly_one_group(admin):
+    page = admin.get(reverse("admin:accounts_rebalancepolicy_add")).context["adminform"]
+    shown = [name for _, options in page.fieldsets for name in options["fields"]]
+    editable = {field.name for field in RebalancePolicy._meta.concrete_fields} - {"id"}
+    assert sorted(shown) == sorted(editable)
+    assert all(options["description"] for title, options in page.fieldsets if title)
+
+
+def test_changing_an_account_adds_a_row_to_its_history(admin):
     account = Account.objects.create(account_id="A1", broker="simulated")
     data = {
         "account_id": "A1",
@@ -113,7 +121,7 @@ def test_every_change_of_an_account_is_in_its_history(admin):
     assert (newest.cash_reserve_percent, newest.history_user.username) == (Decimal(7), "admin")
 
 
-def test_pausing_takes_the_right_to_change(client):
+def test_pausing_accounts_requires_the_change_permission(client):
     account = Account.objects.create(account_id="A1", broker="simulated")
     client.force_login(User.objects.create_user("nobody", is_staff=True))
     data = {"action": "pause_trading", "_selected_action": [account.pk]}
@@ -125,7 +133,7 @@ def test_pausing_takes_the_right_to_change(client):
 
 
 @pytest.mark.parametrize("model", CHANGELISTS)
-def test_a_list_takes_as_many_queries_for_fifty_rows_as_for_five(admin, django_assert_num_queries, model):
+def test_list_with_fifty_rows_makes_as_many_queries_as_with_five(admin, django_assert_num_queries, model):
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -143,9 +151,7 @@ def test_a_list_takes_as_many_queries_for_fifty_rows_as_for_five(admin, django_a
     url = reverse(f"admin:accounts_{model}_changelist")
     fill(0, 5)
     admin.get(url)
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
+    with CaptureQueriesContext(connection) as few:
         assert admin.get(url).status_code == 200
     fill(5, 50)
     with CaptureQueriesContext(connection) as many:
@@ -153,7 +159,7 @@ def test_a_list_takes_as_many_queries_for_fifty_rows_as_for_five(admin, django_a
     assert len(many) == len(few)
 
 
-def test_the_queues_own_pages_are_gone(admin):
+def test_admin_does_not_register_the_pages_of_the_queue(admin):
     from django.contrib.admin import site
     from django_q.models import Schedule
 
@@ -161,7 +167,7 @@ def test_the_queues_own_pages_are_gone(admin):
     assert admin.get("/admin/django_q/schedule/").status_code == 404
 
 
-def test_every_page_of_the_admin_opens(admin):
+def test_every_list_of_the_admin_opens(admin):
     from django.contrib.admin import site
 
     Account.objects.create(account_id="A1", broker="simulated")
@@ -171,7 +177,7 @@ def test_every_page_of_the_admin_opens(admin):
     assert admin.get(reverse("admin:index")).status_code == 200
 
 
-def test_a_fault_can_be_set_for_a_demonstration(admin):
+def test_adding_a_fault_makes_the_simulated_broker_use_it_once(admin):
     from brokers.simulated.faults import Kind, take_fault
 
     data = {"kind": "reject", "symbol": "SPY", "remaining": "1", "number": "0", "message": "Not today"}

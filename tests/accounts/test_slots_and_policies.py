@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from accounts.models import Account, BrokerConnection, RebalancePolicy
+from accounts.models import Account, BrokerConnection, RebalancePolicy, Strategy
 from accounts.policies import FrozenPolicy, resolve_policy
 
 pytestmark = pytest.mark.django_db
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "e2e" / "data" / "config.yaml").read_text())
 
-KEPT = {
+FIELDS = {
     ("ibkr", "request_timeout_seconds"): "request_timeout_seconds",
     ("ibkr", "connection_timeout_seconds"): "connection_timeout_seconds",
     ("ibkr", "price_cache_ttl_seconds"): "price_cache_ttl_seconds",
@@ -33,9 +34,9 @@ KEPT = {
 }
 
 
-@pytest.mark.parametrize("key", KEPT, ids=".".join)
-def test_a_value_of_the_older_configuration_keeps_its_default(key):
-    default = getattr(RebalancePolicy.objects.get(is_default=True), KEPT[key])
+@pytest.mark.parametrize("key", FIELDS, ids=".".join)
+def test_policy_default_equals_the_default_of_the_former_config_yaml(key):
+    default = getattr(RebalancePolicy.objects.get(is_default=True), FIELDS[key])
     old = CONFIG[key[0]][key[1]]
     assert (f"{default:%H:%M}" if hasattr(default, "hour") else default) in {
         old,
@@ -43,7 +44,7 @@ def test_a_value_of_the_older_configuration_keeps_its_default(key):
     }
 
 
-def test_the_order_deadline_comes_from_the_environment_unless_the_policy_says_less(settings):
+def test_order_timeout_is_the_installations_unless_the_policy_has_a_lower_one(settings):
     account = Account.objects.create(account_id="A1", broker="simulated")
     assert resolve_policy(account).order_timeout_seconds == CONFIG["trading"]["order_timeout_seconds"]
     account.policy = RebalancePolicy.objects.create(name="quick", order_timeout_seconds=20)
@@ -53,26 +54,62 @@ def test_the_order_deadline_comes_from_the_environment_unless_the_policy_says_le
 @pytest.mark.parametrize(
     ("reserve", "utilization", "expected"), [("0", "0.995", "0.5"), ("2.5", "0.995", "2.5"), ("0", "1", "0")]
 )
-def test_the_reserve_is_the_larger_of_the_accounts_own_and_what_may_not_be_invested(reserve, utilization, expected):
+def test_cash_reserve_is_the_larger_of_the_accounts_and_the_uninvested_share(reserve, utilization, expected):
     policy = RebalancePolicy.objects.create(name="p", max_account_utilization=Decimal(utilization))
     account = Account.objects.create(
         account_id="A1", broker="simulated", policy=policy, cash_reserve_percent=Decimal(reserve)
     )
-    assert resolve_policy(account).cash_reserve_percent == Decimal(expected)
+    assert resolve_policy(account).sizing.cash_reserve_percent == Decimal(expected)
 
 
-def test_a_frozen_policy_survives_json():
-    policy = resolve_policy(Account.objects.create(account_id="A1", broker="simulated"))
-    assert FrozenPolicy.model_validate(policy.model_dump(mode="json")) == policy
+ADDED_LATER = {"max_targets_age_days", "missed_schedule", "schedule_retries", "auto_approve_turnover_percent"}
 
 
-def test_five_accounts_share_a_slot_and_the_sixth_gets_another():
+@pytest.fixture
+def policy():
+    return resolve_policy(Account.objects.create(account_id="A1", broker="simulated"))
+
+
+def test_frozen_policy_is_stored_flat_with_the_fields_of_the_model(policy):
+    fields = {field.name for field in RebalancePolicy._meta.concrete_fields} - {"id", "is_default"}
+    stored = policy.model_dump(mode="json")
+    assert stored.keys() == fields | {"cash_reserve_percent", "trade_guard", "auto_approve_turnover_percent"}
+    assert (stored["minimum_cash_reserve_usd"], stored["commission_kind"]) == ("100.00", "rate")
+    assert FrozenPolicy.model_validate(stored) == policy
+
+
+def test_frozen_policy_of_an_older_run_gets_the_defaults_of_later_fields(policy):
+    older = {name: value for name, value in policy.model_dump(mode="json").items() if name not in ADDED_LATER}
+    assert FrozenPolicy.model_validate(older) == policy
+
+
+@pytest.mark.parametrize("name", ["one_share", "commission_rate", "normalization_failure_threshold", "order_tif"])
+def test_frozen_policy_without_a_field_is_refused_by_name(policy, name):
+    stored = policy.model_dump(mode="json")
+    del stored[name]
+    with pytest.raises(ValidationError, match=name):
+        FrozenPolicy.model_validate(stored)
+
+
+def test_frozen_policy_with_an_unknown_field_is_refused_by_name(policy):
+    with pytest.raises(ValidationError, match="surprise"):
+        FrozenPolicy.model_validate(policy.model_dump(mode="json") | {"surprise": 1})
+
+
+def test_accounts_following_a_strategy_are_found_by_its_name():
+    strategy = Strategy.objects.create(name="blend")
+    account = Account.objects.create(account_id="A1", broker="simulated", strategy=strategy)
+    Account.objects.create(account_id="A2", broker="simulated")
+    assert [account, strategy] == [Account.objects.following("blend").get(), account.followed_strategy]
+
+
+def test_assign_slot_with_full_slot_creates_another():
     accounts = [Account.objects.create(account_id=f"A{i}", broker="simulated") for i in range(6)]
     assert len({account.connection_id for account in accounts[:5]}) == 1
     assert accounts[5].connection_id != accounts[0].connection_id
 
 
-def test_client_ids_are_unique_and_have_nothing_to_do_with_account_numbers():
+def test_client_ids_are_unique_and_independent_of_account_numbers():
     for account_id in ("U123", "DU123", "F123"):
         Account.objects.create(
             account_id=account_id, broker="simulated", type="live" if account_id == "U123" else "paper"
@@ -82,7 +119,7 @@ def test_client_ids_are_unique_and_have_nothing_to_do_with_account_numbers():
     assert min(ids) >= 101
 
 
-def test_an_account_that_changes_its_type_moves_to_another_slot():
+def test_assign_slot_after_change_of_type_moves_the_account():
     account = Account.objects.create(account_id="A1", broker="simulated")
     first = account.connection
     account.type = "live"

@@ -1,4 +1,4 @@
-"""Files of existing users, in and out."""
+"""Import and export of the YAML files of existing installations."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +31,7 @@ def problems(importer, path):
     return "\n".join(caught.value.problems)
 
 
-def test_the_files_of_existing_users_import_unchanged_and_come_out_as_they_went_in():
+def test_existing_files_are_exported_exactly_as_imported():
     assert import_replacement_sets(DATA / "replacement-sets.yaml").created == 1
     assert import_accounts(DATA / "accounts.example.yaml").created == 3
     assert export_accounts() == (DATA / "accounts.example.yaml").read_text()
@@ -44,7 +44,7 @@ def test_the_files_of_existing_users_import_unchanged_and_come_out_as_they_went_
     assert Strategy.objects.get(name="etf-blend-103-20").source == "api"
 
 
-def test_a_second_import_changes_nothing_and_writes_no_history():
+def test_second_import_changes_nothing_and_writes_no_history():
     import_replacement_sets(DATA / "replacement-sets.yaml")
     import_accounts(DATA / "accounts.example.yaml")
     before = Account.history.count()
@@ -54,13 +54,13 @@ def test_a_second_import_changes_nothing_and_writes_no_history():
     assert Account.history.count() == before
 
 
-def test_a_dry_run_changes_nothing():
+def test_dry_run_changes_nothing():
     report = import_replacement_sets(DATA / "replacement-sets.yaml", dry_run=True)
     assert report.created == 1
     assert not ReplacementSet.objects.exists()
 
 
-def test_export_then_import_is_the_identity_for_what_the_old_files_cannot_say(file):
+def test_export_and_import_restore_fields_of_the_new_format(file):
     import_accounts(
         file(
             "accounts:\n- {account_id: A1, broker: simulated, name: Mine, trade_guard: pdt_legacy, strategy_name: s}\n"
@@ -80,7 +80,7 @@ def test_export_then_import_is_the_identity_for_what_the_old_files_cannot_say(fi
     assert after == before
 
 
-def test_a_simulated_account_gets_books_once(file, settings):
+def test_import_creates_simulated_records_once(file, settings):
     settings.SIMULATED_OPENING_CASH_USD = Decimal(5000)
     path = file("accounts:\n- {account_id: A1, broker: simulated}\n")
     import_accounts(path)
@@ -90,7 +90,7 @@ def test_a_simulated_account_gets_books_once(file, settings):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("accounts: 3", "`accounts` must be a list"),
         ("- 1", "`accounts` must be a list"),
@@ -103,49 +103,49 @@ def test_a_simulated_account_gets_books_once(file, settings):
         ("accounts:\n- {account_id: A1, replacement_set: nothing}", "replacement_set"),
         ("accounts:\n- {account_id: A1, strategy_name: 'Not A Channel'}", "strategy_name"),
         ("accounts:\n- {account_id: 'A 1'}", "account_id"),
-        ("accounts:\n- {account_id: A1}\n- {account_id: A1}", "stands 2 times"),
+        ("accounts:\n- {account_id: A1}\n- {account_id: A1}", "appears 2 times"),
         ("accounts:\n- {account_id: A1, trade_guard: none, pdt_protection_enabled: true}", "contradict"),
-        ("accounts:\n- {account_id: A1, account_id: A2}", "stands twice"),
+        ("accounts:\n- {account_id: A1, account_id: A2}", "appears twice"),
         ("a: &a [1]\nb: *a", "aliases are not allowed"),
         ("accounts: [", "line 1"),
         ("accounts: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
     ],
 )
-def test_what_is_wrong_with_an_accounts_file_is_said_where_it_is(file, text, said):
-    assert said in problems(import_accounts, file(text))
+def test_invalid_accounts_file_is_refused_with_the_place(file, text, expected):
+    assert expected in problems(import_accounts, file(text))
     assert not Account.objects.exists()
 
 
-def test_all_problems_are_listed_and_nothing_is_imported(file):
+def test_file_with_several_problems_lists_all_and_imports_nothing(file):
     text = "accounts:\n- {account_id: GOOD}\n- {account_id: A1, broker: x}\n- {account_id: A2, replacement_set: y}\n"
-    said = problems(import_accounts, file(text))
-    assert "entry 2 (A1): broker" in said and "entry 3 (A2): replacement_set" in said
+    found = problems(import_accounts, file(text))
+    assert "entry 2 (A1): broker" in found and "entry 3 (A2): replacement_set" in found
     assert not Account.objects.exists()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
-        ("- 1", "must name sets"),
+        ("- 1", "must contain sets"),
         ("s: 3", "set s"),
         ("s:\n- {source: A, target: B, scale: 0}", "scale"),
         ("s:\n- {source: A, target: B, scale: -1}", "scale"),
         ("s:\n- {source: a, target: B}", "source"),
-        ("s:\n- {source: A, target: A}", "circle"),
+        ("s:\n- {source: A, target: A}", "cycle"),
         ("s:\n- {source: A, target: B}\n- {source: B, target: C}\n- {source: C, target: A}", "A → B → C → A"),
-        ("s:\n- {source: A, target: B}\n- {source: A, target: C}", "A stands 2 times"),
+        ("s:\n- {source: A, target: B}\n- {source: A, target: C}", "A appears 2 times"),
     ],
 )
-def test_what_is_wrong_with_a_replacement_sets_file_is_said_where_it_is(file, text, said):
-    assert said in problems(import_replacement_sets, file(text))
+def test_invalid_replacement_sets_file_is_refused_with_the_place(file, text, expected):
+    assert expected in problems(import_replacement_sets, file(text))
     assert not ReplacementSet.objects.exists()
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     assert "cannot be read" in problems(import_accounts, tmp_path / "nothing.yaml")
 
 
-def test_a_file_can_come_in_on_standard_input(monkeypatch):
+def test_import_reads_standard_input(monkeypatch):
     import io
     import sys
 

@@ -49,26 +49,26 @@ def valued(state, wanted, quotes, config):
     """The targets of an account in which everything is one, with what their shares add up to."""
     holdings = make_holdings(state, weights_by_symbol(wanted), quotes_by_symbol(quotes), config)
     free = select(holdings).free
-    money = Money(holdings.total, holdings.cash, holdings.floor, holdings.cash_target)
+    money = Money(holdings.total, holdings.cash, holdings.cash_floor, holdings.cash_target)
     return Objective(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)
 
 
-def best_of_all(valuation):
+def best_of_all(objective):
     """The least error of all combinations that the rules allow."""
     reach = []
-    for line in valuation.lines:
+    for line in objective.lines:
         near = line.whole_within(line.target)
         reach.append(range(max(0, near - REACH), max(0, near + REACH) + 1))
-    states = (valuation.state(shares) for shares in itertools.product(*reach))
-    return min(valuation.objective(state) for state in states if valuation.is_feasible(state))
+    states = (objective.state(shares) for shares in itertools.product(*reach))
+    return min(objective.total_error(state) for state in states if objective.is_feasible(state))
 
 
 @pytest.mark.parametrize("seed", range(24))
 def test_no_combination_of_shares_is_much_better(seed):
     state, wanted, quotes, config = small_account(seed)
     result = TradeCalculator(config).plan(state, wanted, quotes)
-    valuation = valued(state, wanted, quotes, config)
+    objective = valued(state, wanted, quotes, config)
     moved = {trade.symbol: trade.quantity for trade in result.trades}
-    planned = valuation.state([line.whole_held + moved.get(line.symbol, 0) for line in valuation.lines])
-    assert valuation.is_feasible(planned)
-    assert valuation.objective(planned) <= best_of_all(valuation) * Decimal("1.01")
+    planned = objective.state([line.whole_held + moved.get(line.symbol, 0) for line in objective.lines])
+    assert objective.is_feasible(planned)
+    assert objective.total_error(planned) <= best_of_all(objective) * Decimal("1.01")

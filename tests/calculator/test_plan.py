@@ -124,7 +124,7 @@ def test_ignored_positions_are_outside_the_accounts_value():
 def test_a_fraction_stays_and_is_said():
     result = plan(account("0", ("A", "10", "100"), ("B", "1.5", "50")), targets(A="1"), [A, B])
     assert traded(result)["B"] == -1
-    assert "0.5 of a share of B stays." in [warning.message for warning in result.warnings]
+    assert "0.5 of a share of B remains." in [warning.message for warning in result.warnings]
 
 
 # ---- rule 2: band

@@ -141,24 +141,24 @@ def test_edit_preview_send_and_watch(site, open_page):
     page.wait_for_selector(".messagelist .success")
     page.goto(site.url)
     page.click("button[aria-label='Preview Family portfolio']")
-    page.wait_for_selector("text=Run this plan")
+    page.wait_for_selector(".rb-confirm")
     assert "Nothing has been traded" in page.inner_text("#run")
     picture(page, "preview", 1440, 750)
-    count = int(re.search(r"Send (\d+) orders", page.inner_text(".rb-confirm")).group(1))
-    page.click(".rb-confirm button")
+    count = int(re.search(r"Submit (\d+)\s+orders", page.inner_text(".rb-confirm")).group(1))
+    page.click("#submit-orders")
     page.wait_for_selector(".rb-state-completed")
     assert f"{count} of {count} orders filled" in page.inner_text("#run")
     picture(page, "run")
-    assert "Against the quotes" in page.inner_text("#run")
+    assert "Slippage vs. decision quote" in page.inner_text("#run")
     with page.expect_download() as download:
         page.click("text=CSV")
     assert len(Path(download.value.path()).read_text().splitlines()) == 1 + count
     for name in ("Retirement (IRA)", "Taxable"):
         page.goto(site.url)
         page.click(f"button[aria-label='Preview {name}']")
-        page.wait_for_selector("text=Nothing has been traded")
+        page.wait_for_selector("#plan-notes")
     page.goto(site.url)
-    assert page.inner_text("main").count("✓ in band") >= 1
+    assert page.locator("main .rb-chip.rb-good").count() >= 1
     picture(page, "dashboard", 1200, 740)
     assert page.is_visible("nav.rb-nav >> text=Strategies")
 
@@ -166,16 +166,16 @@ def test_edit_preview_send_and_watch(site, open_page):
 def test_a_viewer_may_look_and_not_send(site, open_page):
     page = open_page("viewer")
     page.click("button[aria-label='Preview Taxable']")
-    page.wait_for_selector("text=Run this plan")
+    page.wait_for_selector(".rb-confirm")
     assert "You may preview this account, but not trade it" in page.inner_text(".rb-confirm")
-    assert page.locator(".rb-confirm button:has-text('Send')").count() == 0
+    assert page.locator("#submit-orders").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_scrolls_sideways(site, open_page, scheme):
     page = open_page("trader", viewport={"width": 390, "height": 844}, color_scheme=scheme, locale="de-DE")
     page.click("button[aria-label='Preview Taxable']")
-    page.wait_for_selector("text=Run this plan")
+    page.wait_for_selector(".rb-confirm")
     picture(page, f"phone_{scheme}")
     for path in (*PAGES, *run_pages(page, site)):
         if not path.startswith("/admin/"):
@@ -260,7 +260,7 @@ def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_
     page.wait_for_url(link)
     assert "Needs approval:" in page.inner_text("#run")
     picture(page, "phone_approval")
-    page.tap(".rb-confirm button:has-text('Send')")
+    page.tap("#submit-orders")
     page.wait_for_selector(".rb-state-completed")
     assert "orders filled" in page.inner_text("#run")
 

@@ -80,12 +80,12 @@ def test_without_a_device_a_password_is_enough(person):
 
 def test_with_a_device_the_code_is_asked_for(device):
     answer = log_in()
-    assert (answer.status_code, "Enter the one-time code" in answer.content.decode()) == (200, True)
+    assert (answer.status_code, "Enter the two-factor code" in answer.content.decode()) == (200, True)
     assert not is_in(log_in(code="000000"))
     TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     client = Client()
     assert is_in(log_in(client, code=code_of(device, 1)))
-    assert "Your logins ask for a code" in client.get("/codes/").content.decode()
+    assert 'id="disable-2fa"' in client.get("/codes/").content.decode()
     assert AuditEntry.objects.filter(person="ann", action="one-time codes set up").count() == 1
 
 

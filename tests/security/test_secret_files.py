@@ -1,4 +1,4 @@
-"""Where a secret comes from, when it is named in several places."""
+"""Precedence of the sources of a secret, and messages about invalid settings."""
 
 import pytest
 
@@ -10,9 +10,9 @@ NAME = "ALLOCATIONS_API_KEY"
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """Makes the environment of variables and of a `.env` file; a value `@x` is a file that holds `x`."""
+    """Return a function that loads variables and a `.env` file; a value `@x` becomes a file that contains `x`."""
 
-    def named(value):
+    def resolve(value):
         if not value.startswith("@"):
             return value
         path = tmp_path / value[1:]
@@ -23,9 +23,9 @@ def environment(tmp_path, monkeypatch):
         for name in (NAME, f"{NAME}_FILE"):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
-            monkeypatch.setenv(name, named(value))
+            monkeypatch.setenv(name, resolve(value))
         file = tmp_path / "env"
-        file.write_text("".join(f"{name}={named(value)}\n" for name, value in in_env_file.items()))
+        file.write_text("".join(f"{name}={resolve(value)}\n" for name, value in in_env_file.items()))
         monkeypatch.setitem(Environment.model_config, "env_file", file)
         return load()
 
@@ -47,21 +47,21 @@ def environment(tmp_path, monkeypatch):
         ({}, {}, ""),
     ],
 )
-def test_the_environment_wins_over_the_file_and_a_value_over_the_name_of_a_file(
+def test_secret_in_several_sources_uses_the_environment_and_the_direct_value_first(
     environment, variables, in_env_file, found
 ):
     assert environment(variables, in_env_file).allocations_api_key.get_secret_value() == found
 
 
 @pytest.mark.parametrize("where", [0, 1])
-def test_a_file_that_is_not_there_is_refused_by_name(environment, where):
+def test_secret_with_missing_file_is_refused_by_name(environment, where):
     places = [{}, {}]
     places[where] = {f"{NAME}_FILE": "/nowhere/key"}
-    with pytest.raises(ConfigurationError, match=f"{NAME}_FILE names /nowhere/key, which cannot be read"):
+    with pytest.raises(ConfigurationError, match=f"{NAME}_FILE: cannot read /nowhere/key"):
         environment(*places)
 
 
-def test_what_is_wrong_is_named_without_its_value_and_without_a_traceback(tmp_path):
+def test_invalid_settings_are_named_without_value_and_traceback(tmp_path):
     site = Installation(tmp_path, "", TRADING_MODE="canary", ORDER_TIMEOUT_SECONDS="1")
     done = site.manage("check", expect=1)
     assert done.stderr.splitlines() == [

@@ -84,10 +84,10 @@ def _look(place, count):
 
 def _settle():
     from trading import tasks
-    from trading.engine.open_order_recovery import left_behind
+    from trading.engine.open_order_recovery import ended_runs_with_open_orders
 
-    if left_behind():
-        tasks.settle_left_behind()
+    if ended_runs_with_open_orders():
+        tasks.recover_open_orders()
 
 
 if __name__ == "__main__":

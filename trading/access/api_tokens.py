@@ -1,4 +1,4 @@
-"""Tokens of the API: made, found by their digest, counted, revoked."""
+"""API tokens: create, find by digest, count requests, revoke."""
 
 import hashlib
 import secrets
@@ -15,58 +15,60 @@ from trading.errors import Refused
 from trading.models import ApiScope, ApiToken
 
 PREFIX = "rbt_"
-SHOWN = 10
+PREFIX_LENGTH = 10
 
 
-def make_token(
-    name: str, owner: User, scopes: Iterable[str], *, days: int, made_by: User | None = None
+def create_token(
+    name: str, owner: User, scopes: Iterable[str], *, days: int, created_by: User | None = None
 ) -> tuple[ApiToken, str]:
-    """Makes a token.
+    """Create a token.
 
     Args:
-        name: what it is for.
-        owner: whose rights it has, at most.
+        name: description of its use.
+        owner: user whose permissions limit the token.
         scopes: what it may be used for.
-        days: how long it lives.
-        made_by: the person at the page; None for a command.
+        days: lifetime in days.
+        created_by: user who creates it on a page; None for a command.
 
     Returns:
-        Its row, and the token itself, which is stored nowhere: this is the only time that it is shown.
+        The row, and the token itself, which is not stored: this is the only time that it is shown.
 
     Raises:
-        Refused: it may execute, and the person has not given a one-time code though codes are used here.
+        Refused: the token may execute, and the user has not logged in with a two-factor code that is required.
     """
     chosen = [str(ApiScope(scope)) for scope in scopes]
-    if made_by is not None and (refusal := may_make(chosen, made_by)):
+    if created_by is not None and (refusal := creation_refusal(chosen, created_by)):
         raise refusal
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         name=name,
         owner=owner,
         digest=_digest(token),
-        beginning=token[:SHOWN],
+        beginning=token[:PREFIX_LENGTH],
         scopes=chosen,
         expires_at=timezone.now() + timedelta(days=days),
     )
     return row, token
 
 
-def may_make(scopes: Iterable[str], person: User) -> Refused | None:
-    """What keeps the person from making a token of these scopes at a page; None when nothing does.
+def creation_refusal(scopes: Iterable[str], person: User) -> Refused | None:
+    """Return why the user may not create a token with these scopes on a page, or None.
 
-    A token that may execute is as good as a login with a code, so that it takes one where codes are used.
+    A token that may execute replaces a login with a two-factor code, so creating one requires such a login.
     """
     if ApiScope.EXECUTE not in scopes or is_verified(person):
         return None
     if has_device(person):
-        return Refused("code_needed", "A token that may execute needs a login with a one-time code.")
+        return Refused("code_needed", "Log in with a two-factor code to create a token with the scope `execute`.")
     if settings.ONE_TIME_CODES_REQUIRED_FOR != "nothing":
-        return Refused("code_device_needed", "A token that may execute needs one-time codes. Set them up first.")
+        return Refused(
+            "code_device_needed", "Set up two-factor authentication to create a token with the scope `execute`."
+        )
     return None
 
 
 def find_token(token: str) -> ApiToken | None:
-    """The row of a token that is valid now and whose owner still is somebody."""
+    """Return the row of a token that is valid now and whose owner is active, or None."""
     if not token.startswith(PREFIX):
         return None
     found = ApiToken.objects.select_related("owner").filter(digest=_digest(token), owner__is_active=True).first()
@@ -74,10 +76,10 @@ def find_token(token: str) -> ApiToken | None:
 
 
 def count_request(token: ApiToken) -> bool:
-    """Counts a request of the token, in the database: all processes share the count.
+    """Count a request of the token in the database, so that all processes share the count.
 
     Returns:
-        Whether it is within `API_REQUESTS_PER_MINUTE`.
+        Whether the request is within `API_REQUESTS_PER_MINUTE`.
     """
     now = timezone.now()
     minute = now.replace(second=0, microsecond=0)
@@ -92,10 +94,10 @@ def count_request(token: ApiToken) -> bool:
 
 
 def revoke(token: ApiToken, at: datetime | None = None) -> None:
-    """Ends a token for good."""
+    """Revoke a token permanently."""
     ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=at or timezone.now())
 
 
 def _digest(token: str) -> str:
-    # 256 random bits need no slow hash: there is nothing to guess.
+    # 256 random bits cannot be guessed, so that a fast hash is enough.
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The audit trail: changes of what is configured, approvals, kill switches, logins, keys."""
+"""The audit trail: changes of the configuration, approvals, kill switches, logins and keys."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from trading.common.log_context import redact
 from trading.models import AuditEntry, TradingControl
 
 VERBS = {"+": "added", "~": "changed", "-": "deleted"}
-IN_THE_ADMIN = {1: "added", 2: "changed", 3: "deleted"}
+ADMIN_VERBS = {1: "added", 2: "changed", 3: "deleted"}
 WITHOUT_HISTORY = {"auth", "trading"}
-"""Apps whose changes in the admin are told by its own log, where a model keeps no history."""
+"""Apps with models without history: their changes are taken from the log of the admin."""
 
 
 def note(action: str, subject: str, detail: str = "", *, person: User | None = None) -> None:
-    """Writes who did what; person and address are those of the request that is being served, if there is one."""
+    """Write an audit entry; user and address are taken from the current request, if there is one."""
     request: HttpRequest | None = getattr(HistoricalRecords.context, "request", None)
     user: User | AnonymousUser | None = person or getattr(request, "user", None)
     AuditEntry.objects.create(
@@ -34,9 +34,9 @@ def note(action: str, subject: str, detail: str = "", *, person: User | None = N
 
 
 def connect() -> None:
-    """Listens to what the libraries say."""
+    """Connect the signals of the libraries."""
     post_create_historical_record.connect(_changed, dispatch_uid="audit.history")
-    post_save.connect(_in_the_admin, sender=LogEntry, dispatch_uid="audit.admin")
+    post_save.connect(_changed_in_admin, sender=LogEntry, dispatch_uid="audit.admin")
     user_logged_in.connect(_logged_in, dispatch_uid="audit.login")
     user_logged_out.connect(_logged_out, dispatch_uid="audit.logout")
     user_login_failed.connect(_login_failed, dispatch_uid="audit.login_failed")
@@ -61,18 +61,18 @@ def _difference(now: Any) -> str:
     return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in now.diff_against(before).changes)
 
 
-def _in_the_admin(instance: LogEntry, **_: Any) -> None:
+def _changed_in_admin(instance: LogEntry, **_: Any) -> None:
     kind = instance.content_type
     model = kind.model_class() if kind is not None else None
     if kind is None or model is None or kind.app_label not in WITHOUT_HISTORY or hasattr(model, "history"):
         return
-    verb = IN_THE_ADMIN[instance.action_flag]
+    verb = ADMIN_VERBS[instance.action_flag]
     person = User.objects.filter(pk=instance.user_id).first()
     note(f"{kind.name} {verb}", instance.object_repr, instance.get_change_message(), person=person)
 
 
 def _logged_in(user: User, **_: Any) -> None:
-    how = "with a one-time code" if getattr(user, "otp_device", None) else "with a password"
+    how = "with a two-factor code" if getattr(user, "otp_device", None) else "with a password"
     note("logged in", user.get_username(), how, person=user)
 
 

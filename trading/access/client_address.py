@@ -1,13 +1,13 @@
-"""From where a request comes, as far as that can be believed."""
+"""The client address of a request behind trusted proxies."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address of the visitor: the peer's, or behind `PROXY_COUNT` proxies the one that the outermost saw.
+    """Return the peer address, or behind `PROXY_COUNT` trusted proxies the address that the outermost one received.
 
-    Entries of `X-Forwarded-For` further left are the visitor's own words, and never believed.
+    Entries of `X-Forwarded-For` further to the left are set by the client and never trusted.
     """
     peer: str = request.META.get("REMOTE_ADDR") or ""
     if not settings.PROXY_COUNT:

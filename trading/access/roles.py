@@ -1,12 +1,19 @@
-"""What people may do: four groups, which come from here. Other combinations are groups of your own."""
+"""The four groups of the product and their permissions. Create your own groups for other combinations."""
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
-CONFIGURED = ("account", "strategy", "targetallocation", "replacementset", "replacementrule", "rebalancepolicy")
-LOOKED_AT = (
-    *CONFIGURED,
+CONFIGURATION_MODELS = (
+    "account",
+    "strategy",
+    "targetallocation",
+    "replacementset",
+    "replacementrule",
+    "rebalancepolicy",
+)
+VIEWED_MODELS = (
+    *CONFIGURATION_MODELS,
     "brokerconnection",
     "rebalancerun",
     "order",
@@ -18,23 +25,23 @@ LOOKED_AT = (
     "tradingcontrol",
 )
 
-VIEWER = {f"view_{model}" for model in LOOKED_AT}
+VIEWER = {f"view_{model}" for model in VIEWED_MODELS}
 OWN_TOKENS = {"view_apitoken", "add_apitoken", "change_apitoken"}
 OPERATOR = VIEWER | OWN_TOKENS | {"preview_account", "add_tradingcontrol", "change_tradingcontrol"}
 TRADER = OPERATOR | {"execute_account", "execute_live_account", "resolve_order"}
 ADMIN = (
     TRADER
-    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
+    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURATION_MODELS}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
     | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
     | {"view_webhookdelivery", "view_auditentry"}
 )
 ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}
-"""Group and rights: look; preview and pause; send orders; configure, and give others their groups."""
+"""Groups: view; preview and pause; submit orders; configure and assign groups."""
 
 
 def sync_roles() -> None:
-    """Makes the groups what this file says; called whenever the database is brought up to date."""
+    """Set the permissions of the groups to those of this file; called after each migration."""
     for label in ("accounts", "trading", "auth"):
         create_permissions(apps.get_app_config(label), verbosity=0)
     known = dict(

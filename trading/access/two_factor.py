@@ -1,4 +1,4 @@
-"""One-time codes: the device of a person, checking its codes, and who has to have one."""
+"""Two-factor authentication: devices, codes, and which actions require them."""
 
 import secrets
 
@@ -17,57 +17,58 @@ DIGITS = 6
 
 
 def has_device(person: User) -> bool:
-    """Whether logins of the person ask for a code."""
+    """Return whether the user has a confirmed device, so that logins require a code."""
     return bool(TOTPDevice.objects.filter(user=person, confirmed=True).exists())
 
 
 def is_verified(person: User) -> bool:
-    """Whether this login was made with a code, or an API token stands for one."""
+    """Return whether this login used a two-factor code, or an API token that replaces one."""
     return getattr(person, "otp_device", None) is not None or getattr(person, "is_vouched_for", False)
 
 
 def mark_verified(person: User) -> None:
-    """For the bearer of an API token that may execute: it was made by a person who was verified then."""
+    """Mark the owner of an API token that may execute: a verified user created it."""
     person.is_vouched_for = True  # type: ignore[attr-defined]  # of this request's object only
 
 
 def code_missing(person: User, account: Account) -> Refused | None:
-    """What keeps the person from sending orders of the account until a code was given; None when nothing does."""
+    """Return why the user may not submit orders of the account without a two-factor code, or None."""
     if is_verified(person):
         return None
     if has_device(person):
-        return Refused("code_needed", "You have logged in without a one-time code. Log in again, with the code.")
+        return Refused("code_needed", "You logged in without a two-factor code. Log in again with a code.")
     if needs_one_time_code(account):
-        words = "Sending orders needs one-time codes here. Set them up under “One-time codes” first."
-        return Refused("code_device_needed", words)
+        return Refused(
+            "code_device_needed", "Submitting orders requires two-factor authentication. Set it up, then log in again."
+        )
     return None
 
 
 def confirm_live(account: Account, person: User, typed_account_id: str, code: str | None) -> None:
-    """Real money wants the account's number typed, and a one-time code of who has a device for them.
+    """Check the confirmation of an action on a live account: the typed account id, and a code if there is a device.
 
     Args:
-        account: a live account; others need no confirmation.
-        person: who acts.
-        typed_account_id: what they typed.
-        code: what they typed of it; None where their login was checked in another way.
+        account: the account; one that is not live needs no confirmation.
+        person: the user who acts.
+        typed_account_id: the typed account id.
+        code: the typed code; None if the login was verified in another way.
 
     Raises:
-        Refused: nothing was done.
+        Refused: the confirmation is not valid; nothing was done.
     """
     if account.type != Account.Type.LIVE:
         return
     if typed_account_id.strip() != account.account_id:
         raise Refused(
-            "confirmation_missing", "Type the account number to confirm: it is a live account. Nothing was done."
+            "confirmation_missing", "Nothing was done. This is a live account: type its account number to confirm."
         )
-    # Last, since a code that was looked at is used up.
+    # Last, because a checked code cannot be used again.
     if code is not None and has_device(person) and check_code(person, code) is None:
-        raise Refused("code_missing", "The one-time code is missing, wrong or used. Nothing was done; try the next.")
+        raise Refused("code_missing", "Nothing was done. The code is missing, invalid or expired; enter the next one.")
 
 
 def check_code(person: User, code: str) -> Device | None:
-    """The device that the code belongs to; None when it is wrong, was used, or comes too soon after wrong ones."""
+    """Return the device of a valid code; None if it is invalid, used, or delayed after repeated failures."""
     code = code.replace(" ", "")
     kind: type[Device] = TOTPDevice if len(code) == DIGITS and code.isdigit() else StaticDevice
     with transaction.atomic():
@@ -75,16 +76,16 @@ def check_code(person: User, code: str) -> Device | None:
         return device if device is not None and _verify(device, code) else None
 
 
-def device_to_enrol(person: User) -> TOTPDevice:
-    """A device that waits to be confirmed by its first code."""
+def pending_device(person: User) -> TOTPDevice:
+    """Return the user's device that is not confirmed yet; create it if there is none."""
     return TOTPDevice.objects.get_or_create(user=person, confirmed=False, defaults={"name": "Authenticator"})[0]
 
 
 def enrol(person: User, code: str) -> tuple[Device, list[str]] | None:
-    """Confirms the waiting device with its first code.
+    """Confirm the pending device with its first code.
 
     Returns:
-        The device, and the backup codes to be written down: they are not shown again. None for a wrong code.
+        The device, and the backup codes, which are not shown again. None for an invalid code.
     """
     with transaction.atomic():
         device = TOTPDevice.objects.select_for_update().filter(user=person, confirmed=False).first()
@@ -96,7 +97,7 @@ def enrol(person: User, code: str) -> tuple[Device, list[str]] | None:
 
 
 def remove(person: User, code: str) -> bool:
-    """Takes the person's devices away, for a code of one of them."""
+    """Remove all devices of the user, given a code of one of them."""
     if check_code(person, code) is None:
         return False
     TOTPDevice.objects.filter(user=person).delete()
@@ -105,7 +106,7 @@ def remove(person: User, code: str) -> bool:
 
 
 def backup_codes_left(person: User) -> int:
-    """How many backup codes were not used yet."""
+    """Return the number of unused backup codes."""
     return int(StaticToken.objects.filter(device__user=person).count())
 
 
@@ -118,6 +119,6 @@ def _new_backup_codes(person: User) -> list[str]:
 
 
 def _verify(device: ThrottlingMixin, code: str) -> bool:
-    """Checks the code; django-otp makes wrong ones wait longer each time, and takes a right one only once."""
+    """Verify a code; django-otp delays repeated failures and accepts each code once."""
     allowed, _ = device.verify_is_allowed()
     return allowed and bool(device.verify_token(code))

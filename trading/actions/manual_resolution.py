@@ -18,7 +18,7 @@ from brokers.exchange_calendar import NEW_YORK
 from trading.access.audit import note
 from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
-from trading.engine.open_order_recovery import slot_held
+from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import manual
 from trading.journal.leases import Lease
@@ -130,7 +130,7 @@ def close_run(run: RebalanceRun, person: User, comment: str) -> None:
 @contextmanager
 def _slot(connection_id: int) -> Iterator[Lease]:
     try:
-        with slot_held(connection_id, "by hand") as lease:
+        with slot_lease(connection_id, "by hand") as lease:
             yield lease
     except (BlockingIOError, LeaseLost) as busy:
         raise Refused("connection_busy", f"{busy} {NOTHING}") from busy

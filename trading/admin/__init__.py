@@ -1,4 +1,4 @@
-"""Events, runs, orders and the outbox in the admin: to look at. The kill switch: to use."""
+"""Admin of events, runs, orders and notifications (read-only) and of the kill switch."""
 
 from typing import Any
 
@@ -29,16 +29,16 @@ from trading.models import (
 )
 from trading.pages.event_list import with_first_runs
 
-# The parts register themselves.
+# Imported for their registrations.
 from trading.admin import access, webhooks  # isort: skip  # noqa: F401
 
-# Whoever may add a schedule there can run any code, and "resubmit" asks for no permission.
+# A user who may add a schedule there can run any code, and "resubmit" checks no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
     admin.site.unregister(queue_model)
 
 
-class _LightList:
-    """Its list leaves the documents of runs in the database; `run` is the way from a row to its run."""
+class _WithoutDocuments:
+    """Do not load the JSON documents of runs in a list; `run` is the lookup from a row to its run."""
 
     run = ""
 
@@ -50,7 +50,7 @@ class _LightList:
 
 
 class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
-    """Fills of an order."""
+    """Fills of an order, read-only."""
 
     model = Fill
     extra = 0
@@ -93,7 +93,7 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
 
 
 @admin.register(RebalanceRun)
-class RebalanceRunAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
+class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
     """Runs."""
 
     list_display = (
@@ -108,16 +108,14 @@ class RebalanceRunAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun
     )
     list_filter = ("state", "mode", "queued_at")
     search_fields = ("run_id", "strategy_name", "error_code")
-    search_help_text = (
-        "The whole id of a run, a strategy's name, an error's code, or a part of an account's id or name."
-    )
+    search_help_text = "Search by run id, strategy name or error code (exact), or by part of an account id or name."
     list_select_related = ("account",)
     inlines = (OrderInline,)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RebalanceRun], search_term: str
     ) -> tuple[QuerySet[RebalanceRun], bool]:
-        """By index, a part only of what is few: looking into each of a hundred thousand rows takes seconds."""
+        """Search by index, and by substring in accounts only: scanning a hundred thousand runs takes seconds."""
         for word in search_term.split():
             accounts = Account.objects.filter(Q(account_id__icontains=word) | Q(name__icontains=word))
             if queryset.filter(run_id=word).exists():
@@ -130,13 +128,13 @@ class RebalanceRunAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun
 
     @admin.display(description="Run", ordering="id")
     def page(self, run: RebalanceRun) -> str:
-        """Leads to the run's own page."""
+        """Return a link to the run page."""
         return format_html('<a href="{}">{}</a>', reverse("trading:run", args=[run.run_id]), run.run_id)
 
 
 @admin.register(StrategyEvent)
 class StrategyEventAdmin(ReadOnlyMixin, admin.ModelAdmin[StrategyEvent]):
-    """The inbox."""
+    """Received events."""
 
     list_display = (
         "id",
@@ -156,19 +154,19 @@ class StrategyEventAdmin(ReadOnlyMixin, admin.ModelAdmin[StrategyEvent]):
     date_hierarchy = "received_at"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StrategyEvent]:
-        """With the runs that the list shows."""
+        """Return the events with the runs that the list shows."""
         return with_first_runs(super().get_queryset(request))
 
     @admin.display(description="Runs")
     def outcome(self, event: Any) -> str:
-        """What became of it, account by account; `superseded` when a newer event has taken its place."""
-        said = [f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.first_runs]
-        return ", ".join(said + ([f"and {event.runs_left_out} more"] if event.runs_left_out else []))
+        """Return the state of the run of each account."""
+        states = [f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.first_runs]
+        return ", ".join(states + ([f"and {event.runs_left_out} more"] if event.runs_left_out else []))
 
 
 @admin.register(ExecutedSession)
-class ExecutedSessionAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
-    """The trade guard's history."""
+class ExecutedSessionAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[ExecutedSession]):
+    """Sessions with an executed rebalance, for the trade guard."""
 
     list_display = ("account", "session_date", "run", "first_order_at")
     search_fields = ("account__account_id", "account__name", "run__run_id")
@@ -179,7 +177,7 @@ class ExecutedSessionAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ExecutedS
 
 @admin.register(SeenExecution)
 class SeenExecutionAdmin(ReadOnlyMixin, admin.ModelAdmin[SeenExecution]):
-    """What the trade guard counts from, manual trades included."""
+    """Executions that the trade guard counts, manual trades included."""
 
     list_display = ("account", "session_date", "executed_at", "symbol", "quantity", "price_usd", "client_order_id")
     search_fields = ("symbol", "execution_id", "account__account_id", "account__name")
@@ -188,8 +186,8 @@ class SeenExecutionAdmin(ReadOnlyMixin, admin.ModelAdmin[SeenExecution]):
 
 
 @admin.register(ScheduleEntry)
-class ScheduleEntryAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ScheduleEntry]):
-    """The schedule, with what became of it."""
+class ScheduleEntryAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[ScheduleEntry]):
+    """Scheduled rebalances and their outcomes."""
 
     list_display = ("account", "session_date", "due_at", "origin", "state", "attempt", "run", "message")
     list_filter = ("state", "origin")
@@ -201,7 +199,7 @@ class ScheduleEntryAdmin(_LightList, ReadOnlyMixin, admin.ModelAdmin[ScheduleEnt
 
 @admin.register(ScheduledJob)
 class ScheduledJobAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduledJob]):
-    """What was done once for a session."""
+    """Jobs that run once per session."""
 
     list_display = ("key", "due_at", "finished_at", "succeeded", "outcome")
     list_filter = ("kind", "succeeded")
@@ -209,7 +207,7 @@ class ScheduledJobAdmin(ReadOnlyMixin, admin.ModelAdmin[ScheduledJob]):
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyMixin, admin.ModelAdmin[Notification]):
-    """The outbox."""
+    """Notifications."""
 
     list_display = ("created_at", "kind", "title", "state", "attempts", "last_error")
     list_filter = ("kind", "state")
@@ -218,14 +216,14 @@ class NotificationAdmin(ReadOnlyMixin, admin.ModelAdmin[Notification]):
 
 @admin.register(ProcessHeartbeat)
 class ProcessHeartbeatAdmin(ReadOnlyMixin, admin.ModelAdmin[ProcessHeartbeat]):
-    """Signs of life."""
+    """Heartbeats of processes."""
 
     list_display = ("name", "kind", "at")
 
 
 @admin.register(ChannelPosition)
 class ChannelPositionAdmin(ReadOnlyMixin, admin.ModelAdmin[ChannelPosition]):
-    """How far the channels are stored."""
+    """Offset of each channel up to which all messages are stored."""
 
     list_display = ("channel", "caught_up_to", "known_from", "history_reach_seconds")
 
@@ -238,9 +236,9 @@ class TradingControlAdmin(SimpleHistoryAdmin):
     fields = ("trading_paused", "reason")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Once."""
+        """Allow one row."""
         return not TradingControl.objects.exists() and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Nobody."""
+        """Refuse deletion."""
         return False

@@ -1,4 +1,4 @@
-"""API tokens and the audit trail in the admin."""
+"""Admin of API tokens and the audit trail."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,20 +10,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from trading.access.api_tokens import make_token, may_make, revoke
+from trading.access.api_tokens import create_token, creation_refusal, revoke
 from trading.access.audit import note
 from trading.admin.read_only import ReadOnlyMixin
 from trading.models import ApiScope, ApiToken, AuditEntry
 from trading.pages.layout import user_of
 
-MOST_DAYS, USUAL_DAYS = 365, 90
+MAX_DAYS, DEFAULT_DAYS = 365, 90
 
 
 class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A token to be made: for what, and for how long."""
+    """Form to create a token."""
 
     scopes = forms.MultipleChoiceField(choices=ApiScope.choices, widget=forms.CheckboxSelectMultiple)
-    days = forms.IntegerField(min_value=1, max_value=MOST_DAYS, initial=USUAL_DAYS, help_text="It lives for so long.")
+    days = forms.IntegerField(label="Lifetime in days", min_value=1, max_value=MAX_DAYS, initial=DEFAULT_DAYS)
     request: HttpRequest
 
     class Meta:
@@ -31,16 +31,16 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("name", "scopes", "days")
 
     def clean_scopes(self) -> list[str]:
-        """Refuses what the person may not make now."""
+        """Refuse scopes that the user may not give now."""
         scopes: list[str] = self.cleaned_data["scopes"]
-        if refusal := may_make(scopes, user_of(self.request)):
+        if refusal := creation_refusal(scopes, user_of(self.request)):
             raise ValidationError(refusal.message)
         return scopes
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
-    """Tokens of the API: a person makes and revokes their own; a superuser sees and revokes all."""
+    """API tokens: users create and revoke their own; a superuser sees and revokes all."""
 
     form = ApiTokenForm
     list_display = ("name", "owner", "beginning", "scopes", "expires_at", "last_used_at", "revoked_at")
@@ -49,21 +49,21 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
     actions = ("revoke_tokens",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
-        """Their own, or all."""
+        """Return the user's own tokens, or all for a superuser."""
         tokens = super().get_queryset(request)
         person = user_of(request)
         return tokens if person.is_superuser else tokens.filter(owner=person)
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        """What is asked for a new one; everything of one that is there."""
+        """Return the form fields of a new token, or all fields of an existing one."""
         return ("name", "scopes", "days") if obj is None else ("name", *self.readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        """Nothing of a new one; everything of one that is there."""
+        """Return no field of a new token, and all fields of an existing one."""
         return () if obj is None else ("name", *self.readonly_fields)
 
     def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
-        """The form, which knows who asks; one that is there has none."""
+        """Return the form with its request; an existing token has no form."""
         if obj is not None:
             return super().get_form(request, obj, change, form=forms.ModelForm, **kwargs)
         form = super().get_form(request, obj, change, **kwargs)
@@ -71,23 +71,23 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
         return form
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Makes it, and shows it this once."""
+        """Create the token and show it once."""
         if change:
             return
         person = user_of(request)
-        made, token = make_token(
-            obj.name, person, form.cleaned_data["scopes"], days=form.cleaned_data["days"], made_by=person
+        made, token = create_token(
+            obj.name, person, form.cleaned_data["scopes"], days=form.cleaned_data["days"], created_by=person
         )
         obj.pk, obj.owner, obj.expires_at = made.pk, person, timezone.now() + timedelta(days=form.cleaned_data["days"])
-        messages.warning(request, f"This is the token, shown this once: {token}")
+        messages.warning(request, f"Copy this token now; it will not be shown again: {token}")
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        """Nobody: a token is revoked, and its row stays."""
+        """Refuse deletion: tokens are revoked, and their rows stay."""
         return False
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        """Ends the chosen tokens."""
+        """Revoke the selected tokens."""
         for token in queryset:
             revoke(token)
             note("api token revoked", str(token))

@@ -1,4 +1,4 @@
-"""For what is written by the program, and looked at by people."""
+"""Admin of tables that only the program writes."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from django.http import HttpRequest
 
 
 class ReadOnlyMixin:
-    """Written by the journal only; these tables grow for ever, so their lists count the rows once, not twice."""
+    """Refuse changes. These tables grow without limit, so that their lists count the rows once, not twice."""
 
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse it."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse it."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse it."""
         return False

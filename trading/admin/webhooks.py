@@ -43,7 +43,7 @@ class WebhookAdmin(admin.ModelAdmin[Webhook]):
     actions = ("renew_key",)
 
     def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Saves it; a new one tells its key."""
+        """Save it; show the key of a new one once."""
         super().save_model(request, obj, form, change)
         if not change:
             messages.warning(request, f"The signing key of {obj}, shown this once: {signing_key(obj)}")

@@ -1,1 +1,1 @@
-"""The HTTP API: a door like the others. It parses, calls one service, and returns."""
+"""The HTTP API: each endpoint parses the request, calls one function and returns its result."""

@@ -1,4 +1,4 @@
-"""The API, whole: its parts, and every refusal as `{"code", "message"}`."""
+"""The API object: its routers, and handlers that return every error as `{"code", "message"}`."""
 
 import logging
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from trading.models.run_documents import ErrorLine
 
 logger = logging.getLogger("rebalancer.trading")
 
-# No page of documents: what ninja ships loads scripts of another host, which our content policy forbids.
+# No documentation page: the one that ninja ships loads scripts from another host, which our CSP forbids.
 api = NinjaAPI(
     title="Rebalancer",
     version="1",
@@ -56,14 +56,14 @@ def _rejected(request: HttpRequest, rejection: EventRejected) -> HttpResponse:
 
 @api.exception_handler(AuthenticationError)
 def _unknown_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse:
-    words = "Send `Authorization: Bearer <token>` with a token that is valid: not expired, not revoked."
-    return _answer(request, HTTPStatus.UNAUTHORIZED, ErrorLine(code="token_invalid", message=words))
+    message = "The token is missing, unknown, expired or revoked. Send `Authorization: Bearer <token>`."
+    return _answer(request, HTTPStatus.UNAUTHORIZED, ErrorLine(code="token_invalid", message=message))
 
 
 @api.exception_handler(ValidationError)
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    words = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors)
-    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, ErrorLine(code="request_invalid", message=words))
+    message = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors)
+    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, ErrorLine(code="request_invalid", message=message))
 
 
 @api.exception_handler(HttpError)
@@ -73,16 +73,16 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @api.exception_handler(Http404)
 def _not_found(request: HttpRequest, _: Http404) -> HttpResponse:
-    return _answer(request, HTTPStatus.NOT_FOUND, ErrorLine(code="not_found", message="There is nothing here."))
+    return _answer(request, HTTPStatus.NOT_FOUND, ErrorLine(code="not_found", message="Not found."))
 
 
 @api.exception_handler(Exception)
 def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
-    logger.error("The API broke at %s", request.path, exc_info=error)
-    words = "Something went wrong that nobody foresaw; the log has the details."
-    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorLine(code="internal_error", message=words))
+    logger.error("Unexpected error in the API at %s", request.path, exc_info=error)
+    message = "Unexpected error; see the log."
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, ErrorLine(code="internal_error", message=message))
 
 
-def nowhere(request: HttpRequest, path: str) -> HttpResponse:
-    """An address under `/api/` that is none."""
+def unknown_path(request: HttpRequest, path: str) -> HttpResponse:
+    """Return 404 for any other path under `/api/`."""
     return _not_found(request, Http404())

@@ -1,58 +1,93 @@
-"""Who calls: the bearer of a token, with its scope and its owner's rights."""
+"""Authentication by bearer token: its scopes and the permissions of its owner."""
+
+import logging
 
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.http import HttpRequest
+from django.utils import timezone
 from ninja.security import HttpBearer
 
 from trading.access.api_tokens import count_request, find_token
+from trading.access.client_address import client_address
 from trading.access.two_factor import mark_verified
 from trading.api.schemas import Refusal
-from trading.api.wrong_tokens import count_wrong_token
 from trading.models import ApiScope, ApiToken
+
+logger = logging.getLogger("rebalancer.trading")
+
+INVALID_TOKENS_PER_MINUTE = 60
+"""Requests with an invalid token that each process answers per minute, whatever their addresses.
+
+Valid tokens are not affected, so that nobody can lock the API for others. The count is in memory: a database row would
+let strangers cause writes.
+"""
 
 
 class Bearer(HttpBearer):
-    """Lets in who holds a token of the scope whose owner has the right."""
+    """Accept a token that has the scope and whose owner has the permission."""
 
-    def __init__(self, scope: ApiScope, right: str) -> None:
+    def __init__(self, scope: ApiScope, permission: str) -> None:
         super().__init__()
         self.scope = scope
-        self.right = right
+        self.permission = permission
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken | None:
-        """The token's row.
+        """Return the row of a valid token, or None.
 
         Raises:
-            Refusal: the token is good, and not for this; or it is one of too many that are wrong.
+            Refusal: the token may not be used for this, or there are too many requests or invalid tokens.
         """
         found = find_token(token)
         if found is None:
-            if not count_wrong_token(request):
-                raise Refusal(429, "rate_limited", "Too many wrong tokens within this minute. Try again in the next.")
+            _count_invalid_token(request)
             return None
         if not count_request(found):
-            raise Refusal(429, "rate_limited", "Too many requests within this minute. Try again in the next.")
-        check_scope(found, self.scope, self.right)
+            raise Refusal(429, "rate_limited", "Too many requests in this minute. Try again in the next minute.")
+        check_scope(found, self.scope, self.permission)
         request.user = owner_of(found)
         return found
 
 
-def check_scope(token: ApiToken, scope: ApiScope, right: str) -> None:
-    """Refuses what the token is not for, or what its owner may not do."""
+def check_scope(token: ApiToken, scope: ApiScope, permission: str) -> None:
+    """Refuse a token without the scope, or whose owner does not have the permission."""
     if scope not in token.scopes:
-        raise Refusal(403, "scope_missing", f"This token has no scope `{scope}`.")
-    if not token.owner.has_perm(right):
-        raise Refusal(403, "not_permitted", "The owner of this token has no right to do this.")
+        raise Refusal(403, "scope_missing", f"This token does not have the scope `{scope}`. Create one that has it.")
+    if not token.owner.has_perm(permission):
+        raise Refusal(
+            403,
+            "not_permitted",
+            f"The owner of this token does not have permission ({permission}). Contact an administrator.",
+        )
 
 
 def owner_of(token: ApiToken) -> User:
-    """The person in whose name the request is made."""
+    """Return the user on whose behalf the request is made."""
     if ApiScope.EXECUTE in token.scopes:
         mark_verified(token.owner)
     return token.owner
 
 
 def bearer_of(request: HttpRequest) -> ApiToken:
-    """The token of a request that was let in."""
+    """Return the token of an authenticated request."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja
     return token
+
+
+def _count_invalid_token(request: HttpRequest) -> None:
+    """Count an invalid token; log the first one beyond the limit, and refuse all beyond it.
+
+    Many of them are an attack, or a program of the operator with an old token.
+    """
+    key = f"invalid_api_tokens:{timezone.now():%Y%m%d%H%M}"
+    cache.add(key, 0, timeout=120)
+    count = cache.incr(key)
+    if count == INVALID_TOKENS_PER_MINUTE + 1:
+        logger.warning(
+            "More than %s requests with an invalid API token in this minute, the last from %s. Unless a program of "
+            "yours uses an old token, block the address at the proxy",
+            INVALID_TOKENS_PER_MINUTE,
+            client_address(request),
+        )
+    if count > INVALID_TOKENS_PER_MINUTE:
+        raise Refusal(429, "rate_limited", "Too many invalid tokens in this minute. Try again in the next minute.")

@@ -1,4 +1,4 @@
-"""Accounts, strategies, runs and events, to look at."""
+"""Read endpoints: accounts, strategies, runs and events."""
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
@@ -24,7 +24,7 @@ from trading.api.schemas import (
     StrategyList,
     StrategyName,
     TargetLine,
-    event_answer,
+    event_response,
 )
 from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
@@ -72,14 +72,14 @@ def _strategy_line(strategy: Strategy) -> StrategyLine:
 
 @router.get("/accounts", response={200: AccountList, **ERRORS}, operation_id="list_accounts", tags=["accounts"])
 def list_accounts(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> AccountList:
-    """Accounts by their number."""
+    """List accounts, sorted by account id."""
     page = _accounts().order_by("account_id")[offset : offset + limit]
     return AccountList(accounts=tuple(map(_account_line, page)))
 
 
 @router.get("/accounts/{account_id}", response={200: AccountLine, **ERRORS}, operation_id="account", tags=["accounts"])
 def one_account(request: HttpRequest, account_id: AccountId) -> AccountLine:
-    """One account."""
+    """Return an account."""
     found = _accounts().filter(account_id=account_id).first()
     if found is None:
         raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
@@ -88,14 +88,14 @@ def one_account(request: HttpRequest, account_id: AccountId) -> AccountLine:
 
 @router.get("/strategies", response={200: StrategyList, **ERRORS}, operation_id="list_strategies", tags=["strategies"])
 def list_strategies(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> StrategyList:
-    """Strategies by name."""
+    """List strategies, sorted by name."""
     page = Strategy.objects.prefetch_related("targets", "accounts").order_by("name")[offset : offset + limit]
     return StrategyList(strategies=tuple(map(_strategy_line, page)))
 
 
 @router.get("/strategies/{name}", response={200: StrategyLine, **ERRORS}, operation_id="strategy", tags=["strategies"])
 def one_strategy(request: HttpRequest, name: StrategyName) -> StrategyLine:
-    """One strategy."""
+    """Return a strategy."""
     found = Strategy.objects.filter(name=name).first()
     if found is None:
         raise Refusal(404, "unknown_strategy", f"There is no strategy {name!r}.")
@@ -104,14 +104,14 @@ def one_strategy(request: HttpRequest, name: StrategyName) -> StrategyLine:
 
 @router.get("/runs", response={200: RunList, **ERRORS}, operation_id="list_runs", tags=["runs"])
 def list_runs(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> RunList:
-    """Runs, newest first."""
+    """List runs, newest first."""
     runs = RebalanceRun.objects.select_related("account").prefetch_related("orders").order_by("-id")
     return RunList(runs=tuple(map(rebalance_result, runs[offset : offset + limit])))
 
 
 @router.get("/accounts/{account_id}/runs", response={200: RunList, **ERRORS}, operation_id="runs_of", tags=["runs"])
 def list_runs_of(request: HttpRequest, account_id: AccountId, limit: Limit = 50, offset: Offset = 0) -> RunList:
-    """Runs of one account, newest first."""
+    """List the runs of an account, newest first."""
     if not Account.objects.filter(account_id=account_id).exists():
         raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
     runs = RebalanceRun.objects.filter(account__account_id=account_id)
@@ -121,15 +121,15 @@ def list_runs_of(request: HttpRequest, account_id: AccountId, limit: Limit = 50,
 
 @router.get("/runs/{run_id}", response={200: RebalanceResult, **ERRORS}, operation_id="run", tags=["runs"])
 def one_run(request: HttpRequest, run_id: RunId) -> RebalanceResult:
-    """One run, with its trades and orders."""
+    """Return a run with its trades and orders."""
     return rebalance_result(find_run(run_id))
 
 
 def find_run(run_id: str) -> RebalanceRun:
-    """The run of this id.
+    """Return the run with this id.
 
     Raises:
-        Refusal: there is none.
+        Refusal: 404, there is no such run.
     """
     found = RebalanceRun.objects.select_related("account", "event").filter(run_id=run_id).first()
     if found is None:
@@ -139,15 +139,15 @@ def find_run(run_id: str) -> RebalanceRun:
 
 @router.get("/events", response={200: EventList, **ERRORS}, operation_id="list_events", tags=["events"])
 def list_events(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> EventList:
-    """Events, newest first."""
+    """List events, newest first."""
     page = StrategyEvent.objects.prefetch_related("runs__account").order_by("-id")[offset : offset + limit]
-    return EventList(events=tuple(map(event_answer, page)))
+    return EventList(events=tuple(map(event_response, page)))
 
 
 @router.get("/events/{event_id}", response={200: EventLine, **ERRORS}, operation_id="event", tags=["events"])
 def one_event(request: HttpRequest, event_id: EventId) -> EventLine:
-    """One event."""
+    """Return an event."""
     found = StrategyEvent.objects.filter(pk=event_id).first()
     if found is None:
         raise Refusal(404, "unknown_event", f"There is no event {event_id}.")
-    return event_answer(found)
+    return event_response(found)

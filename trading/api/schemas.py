@@ -1,4 +1,4 @@
-"""What the API answers with, where it is not a shape that the commands print already."""
+"""Request and response schemas of the API that the commands do not print already."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -12,19 +12,19 @@ from trading.models.run_documents import AccountExecutionResult, ErrorLine, Reba
 from trading.serializers import event_line, strategy_result
 
 ERRORS = dict.fromkeys((400, 401, 403, 404, 405, 422, 429), ErrorLine)
-"""What any call can be refused with."""
+"""Error responses that every endpoint can return."""
 CONFLICT = {409: ErrorLine}
 
 AccountId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 StrategyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 RunId = Annotated[str, Path(pattern=r"^[a-z0-9]{1,10}$")]
 EventId = Annotated[int, Path(ge=1, le=2**62)]
-Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
-Offset = Annotated[int, Query(ge=0, le=100_000, description="How many to leave out.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of rows.")]
+Offset = Annotated[int, Query(ge=0, le=100_000, description="Number of rows to skip.")]
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a defect
-    """An answer with a status, a code and a sentence."""
+    """An error response: HTTP status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a defect
 
 
 class AccountLine(TradingValue):
-    """An account: how it is configured, and what it was worth when a run last looked."""
+    """An account: its configuration, and its latest recorded value and cash in USD."""
 
     account_id: str
     name: str
@@ -57,7 +57,7 @@ class TargetLine(TradingValue):
 
 
 class StrategyLine(TradingValue):
-    """A strategy; the targets of one that is published are the service's to tell."""
+    """A strategy; `targets` is empty if they come from the allocations service."""
 
     name: str
     title: str
@@ -68,7 +68,7 @@ class StrategyLine(TradingValue):
 
 
 class EventLine(TradingValue):
-    """An event, and what it came to for each account."""
+    """An event with the outcome for each account."""
 
     id: int
     source: str
@@ -108,22 +108,22 @@ class EventList(TradingValue):
 
 
 class EventIn(TradingValue):
-    """An event to be taken in."""
+    """An event to submit."""
 
     channel: str = Field(min_length=1, max_length=64, description="The strategy's name.")
-    message_id: str = Field(min_length=1, max_length=160, description="The same one again changes nothing.")
-    payload: dict[str, Any] = Field(description="`exec`, and what else an event may hold.")
+    message_id: str = Field(min_length=1, max_length=160, description="Repeating an id has no effect.")
+    payload: dict[str, Any] = Field(description="`exec` and the optional fields of an event.")
 
 
 class Approval(TradingValue):
-    """The plan that was seen and is approved."""
+    """The approved plan."""
 
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
-    account_id: str = Field(default="", max_length=32, description="For a live account: its number, once more.")
+    account_id: str = Field(default="", max_length=32, description="Required for a live account: its account id.")
 
 
-def event_answer(event: StrategyEvent) -> EventLine:
-    """An event as the API tells it."""
+def event_response(event: StrategyEvent) -> EventLine:
+    """Return the response for an event."""
     return EventLine.model_validate(
         event_line(event) | {"duplicates": event.duplicates, "runs": strategy_result(event).accounts}
     )

@@ -1,4 +1,4 @@
-"""Previews, executions of exactly their plans, and events."""
+"""Write endpoints: previews, execution of their plans, stopping a run, and events."""
 
 from django.http import HttpRequest
 from ninja import Status
@@ -14,7 +14,17 @@ from trading.actions.previews import (
 )
 from trading.api.auth import Bearer, bearer_of, check_scope, owner_of
 from trading.api.read_endpoints import find_run, router
-from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, Refusal, RunId, event_answer
+from trading.api.schemas import (
+    CONFLICT,
+    ERRORS,
+    AccountId,
+    Approval,
+    EventIn,
+    EventLine,
+    Refusal,
+    RunId,
+    event_response,
+)
 from trading.errors import EventRejected
 from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState
@@ -30,7 +40,7 @@ from trading.serializers import rebalance_result
     tags=["runs"],
 )
 def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
-    """Queues a preview; ask for its run until it is finished."""
+    """Queue a preview. Poll its run until it is finished."""
     account = Account.objects.select_related("strategy").filter(account_id=account_id).first()
     if account is None:
         raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
@@ -46,7 +56,7 @@ def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResu
     tags=["runs"],
 )
 def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[RebalanceResult]:
-    """Queues the execution of exactly the plan of a preview; the same call again is the same run."""
+    """Queue the execution of a preview's plan. Repeating the call returns the same run."""
     run = execute_preview(
         find_run(run_id),
         owner_of(bearer_of(request)),
@@ -65,7 +75,7 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
     tags=["runs"],
 )
 def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
-    """Asks a run to send no more orders; those that were sent stay as they are, and are followed to their end."""
+    """Stop a run: no further orders are submitted. Orders already submitted remain active and are tracked."""
     run = find_run(run_id)
     request_stop(run, owner_of(bearer_of(request)))
     return Status(202, rebalance_result(run))
@@ -75,14 +85,14 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
     "/events",
     auth=Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION),
     response={200: EventLine, 202: EventLine, **ERRORS, **CONFLICT},
-    operation_id="take_in",
+    operation_id="submit_event",
     tags=["events"],
 )
-def take_in(request: HttpRequest, event: EventIn) -> Status[EventLine]:
-    """Takes an event in, exactly once: 202 when it is new, 200 when the same message was here already."""
+def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
+    """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
     token = bearer_of(request)
     if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
-        # Whatever it is, it is not a preview: it takes what orders take.
+        # Anything but a preview requires the scope and permissions of orders.
         check_scope(token, ApiScope.EXECUTE, EXECUTE_PERMISSION)
         check_scope(token, ApiScope.EXECUTE, EXECUTE_LIVE_PERMISSION if _concerns_live(event) else EXECUTE_PERMISSION)
     stored = receive_event(
@@ -94,7 +104,7 @@ def take_in(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     )
     if stored.state == EventState.REJECTED:
         raise EventRejected(stored.reason_code, stored.reason)
-    return Status(200 if stored.duplicates else 202, event_answer(stored))
+    return Status(200 if stored.duplicates else 202, event_response(stored))
 
 
 def _concerns_live(event: EventIn) -> bool:

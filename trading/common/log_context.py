@@ -1,4 +1,4 @@
-"""Log lines say which account and strategy they are about, and never a secret."""
+"""Log lines carry their account and strategy, and never contain a secret."""
 
 import contextvars
 import json
@@ -6,25 +6,30 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from pythonjsonlogger.json import JsonFormatter
 
 _account: contextvars.ContextVar[str] = contextvars.ContextVar("account", default="")
 _strategy: contextvars.ContextVar[str] = contextvars.ContextVar("strategy", default="")
 _run: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="")
-SHORTEST_SECRET = 6  # anything shorter would blot out ordinary words
-LONG_ENOUGH_FOR_PAGES = 12  # a weak database password must not tear holes into pages
+SHORTEST_SECRET = 6
+"""Minimum length of a redacted secret, in characters. A shorter one would also remove ordinary words."""
+SHORTEST_SECRET_IN_PAGES = 12
+"""The same for pages: a weak database password must not remove ordinary words from a page."""
 SHORTEST_TOKEN = 10
 HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?|localhost(:\d+)?")
-OUR_TOKENS = re.compile(r"\brbt_[A-Za-z0-9_-]{20,}")
-"""Tokens of our own API, whole: we keep digests only, and know them by their form."""
+API_TOKEN = re.compile(r"\brbt_[A-Za-z0-9_-]{20,}")
+"""A token of our own API. Only digests are stored, so tokens are recognized by their form."""
 
 
 @contextmanager
 def log_context(account_id: str, strategy: str, run_id: str = "") -> Iterator[None]:
-    """Marks every log line of the block, in this task and those it starts."""
+    """Add account, strategy and run to every log line of the block, in this task and in tasks that it starts."""
     tokens = _account.set(account_id), _strategy.set(strategy), _run.set(run_id)
     try:
         yield
@@ -34,10 +39,10 @@ def log_context(account_id: str, strategy: str, run_id: str = "") -> Iterator[No
 
 
 class RunContextFilter(logging.Filter):
-    """Adds `[ACCOUNT:<id>] [STRATEGY:<name>] ` as `record.context`, for operators who grep for it."""
+    """Add `[ACCOUNT:<id>] [STRATEGY:<name>] ` to each record as `context`, so that operators can grep for it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Never drops a line."""
+        """Add the fields; never drop a record."""
         account_id, strategy = _account.get(), _strategy.get()
         parts = [f"[ACCOUNT:{account_id}] "] if account_id else []
         parts += [f"[STRATEGY:{strategy}] "] if strategy else []
@@ -45,12 +50,16 @@ class RunContextFilter(logging.Filter):
         return True
 
 
+@cache
 def configured_secrets(shortest: int = SHORTEST_SECRET) -> tuple[str, ...]:
-    """Every secret that the installation was given, the parts that matter of those that have parts, longest first."""
+    """Return every secret in the settings and the secret parts of keys and URLs, longest first.
+
+    Cached for the life of the process, because every log line and every page needs it.
+    """
     whole = [settings.ALLOCATIONS_API_KEY, settings.REALTIME_API_KEY, settings.DATABASE_URL, settings.METRICS_TOKEN]
     found = {settings.SECRET_KEY, settings.DATABASES["default"].get("PASSWORD") or ""}
-    for value in (given.get_secret_value() for given in (*whole, *settings.NOTIFICATION_URLS)):
-        # Quoted as in an address, and escaped as in JSON.
+    for value in (secret.get_secret_value() for secret in (*whole, *settings.NOTIFICATION_URLS)):
+        # Also percent-encoded, as in a URL, and escaped, as in JSON.
         found |= {value, quote(value, safe=""), json.dumps(value)[1:-1]}
     found |= set(settings.REALTIME_API_KEY.get_secret_value().split(":"))
     for url in settings.NOTIFICATION_URLS:
@@ -58,10 +67,18 @@ def configured_secrets(shortest: int = SHORTEST_SECRET) -> tuple[str, ...]:
     return tuple(sorted((secret for secret in found if len(secret) >= shortest), key=len, reverse=True))
 
 
-def _tokens_in(url: str) -> set[str]:
-    """What is long enough in a notification URL to be a token; services put them in any place of it.
+def reset_configured_secrets(**_: Any) -> None:
+    """Read the secrets from the settings again. Needed only where a test changes a setting."""
+    configured_secrets.cache_clear()
 
-    A host name with a dot is not one, and neither are the words of an ordinary path.
+
+setting_changed.connect(reset_configured_secrets)
+
+
+def _tokens_in(url: str) -> set[str]:
+    """Return the parts of a notification URL that are long enough to be a token.
+
+    Services put tokens in any part of the URL. Host names with a dot and short path segments are not tokens.
     """
     parts = re.split(r"[/?&=@]+", url.partition("://")[2])
     tokens = {part for part in parts if len(part) >= SHORTEST_TOKEN and not HOST.fullmatch(part)}
@@ -69,23 +86,23 @@ def _tokens_in(url: str) -> set[str]:
 
 
 def redact(text: str) -> str:
-    """The text without any configured secret."""
+    """Replace every configured secret and API token in the text with `[redacted]`."""
     for secret in configured_secrets():
         text = text.replace(secret, "[redacted]")
-    return OUR_TOKENS.sub("[redacted]", text)
+    return API_TOKEN.sub("[redacted]", text)
 
 
 class _Redacting(logging.Formatter):
-    """Takes configured secrets out of the line as it is written, with its traceback and whatever came along."""
+    """Redact the finished line, including its traceback and extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without secrets."""
+        """Return the line without secrets."""
         return redact(super().format(record))
 
 
 class TextFormatter(_Redacting):
-    """Lines for people who grep."""
+    """Format text lines, for operators who grep."""
 
 
 class JsonLines(_Redacting, JsonFormatter):
-    """Lines for programs."""
+    """Format JSON lines, for log collectors."""

@@ -1,4 +1,4 @@
-"""One account: where it stands, how it got there, what was done."""
+"""The page of one account: value, drift, history and runs."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -25,7 +25,7 @@ RUNS_SHOWN = 8
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
-    """Where the account stands and what was done."""
+    """Return the page of an account."""
     found = get_object_or_404(
         Account.objects.select_related("strategy", "replacement_set", "policy", "standing__planned_run").defer(
             *(f"standing__planned_run__{name}" for name in ("snapshot", "quotes", "guards", "targets", "warnings"))
@@ -53,8 +53,8 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "change_percent": change_percent(points),
         "guard": _trade_guard(found),
         "runs": runs[:RUNS_SHOWN],
-        "going_on": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
-        "waits": runs.filter(state=RunState.DEFERRED).first(),
+        "in_progress": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
+        "deferred": runs.filter(state=RunState.DEFERRED).first(),
         "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
         "may_schedule": may_execute(user_of(request), found),

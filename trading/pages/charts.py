@@ -1,4 +1,4 @@
-"""Shapes for server-rendered charts: text with points for SVG, in a box of 100 by 40; words and numbers are HTML."""
+"""Geometry of server-rendered SVG charts, in a box of 100 by 40. Labels and numbers are HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from math import ceil, floor
 
 WIDTH, HEIGHT = Decimal(100), Decimal(40)
 STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
-MOST_LINES = 5
+MAX_LINES = 5
 DATES_BELOW = 5
 COLOURS = 8
 
 
 def geometry(number: Decimal) -> str:
-    """A coordinate for SVG: always with a point, whatever the language."""
+    """Return an SVG coordinate, with a decimal point in every locale."""
     return f"{number:.2f}"
 
 
 def colour(index: int) -> str:
-    """The class of the index-th asset's colour."""
+    """Return the CSS class of an asset's colour."""
     return f"rb-c{index % COLOURS}"
 
 
 @dataclass(frozen=True)
 class Spark:
-    """A small line and the area below it."""
+    """A sparkline and the area below it."""
 
     line: str
     area: str
@@ -33,7 +33,7 @@ class Spark:
 
 @dataclass(frozen=True)
 class ValueChart:
-    """A line over time with its scale, and a mark for each rebalance."""
+    """A line chart over time with its scale and a mark for each rebalance."""
 
     line: str
     area: str
@@ -45,7 +45,7 @@ class ValueChart:
 
 
 def spark(values: Sequence[Decimal]) -> Spark | None:
-    """The values from left to right; None for fewer than two."""
+    """Return a sparkline of the values; None for fewer than two."""
     if len(values) < 2:
         return None
     lowest, highest = min(values), max(values)
@@ -63,11 +63,11 @@ def _area(line: str) -> str:
 
 
 def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = ()) -> ValueChart | None:
-    """The values over time, oldest first; None for fewer than two days.
+    """Return a chart of values over time; None for fewer than two days.
 
     Args:
-        points: one a day.
-        marks: days of rebalances; those outside the line's days are left out.
+        points: daily values, oldest first.
+        marks: days of rebalances; days outside the chart are dropped.
     """
     if len(points) < 2:
         return None
@@ -92,11 +92,11 @@ def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = 
 
 
 def _scale(values: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """Round numbers from below the least value to above the greatest."""
+    """Return round numbers from below the lowest value to above the highest."""
     lowest, highest = min(values), max(values)
     spread = (highest - lowest) or abs(highest) or Decimal(1)
-    power = Decimal(10) ** (spread / (MOST_LINES - 1)).adjusted()
-    step = next(power * step for step in (*STEPS, Decimal(20)) if _lines(lowest, highest, power * step) <= MOST_LINES)
+    power = Decimal(10) ** (spread / (MAX_LINES - 1)).adjusted()
+    step = next(power * step for step in (*STEPS, Decimal(20)) if _lines(lowest, highest, power * step) <= MAX_LINES)
     start = floor(lowest / step) * step
     return tuple(start + step * i for i in range(_lines(lowest, highest, step)))
 
@@ -113,7 +113,7 @@ def _dates(first: date, last: date) -> tuple[date, ...]:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of a strip or of a ring, in percent of its length."""
+    """A part of a strip or ring, in percent of its length."""
 
     symbol: str
     colour: str
@@ -123,7 +123,7 @@ class Slice:
 
 
 def slices(weights: Sequence[tuple[str, str, Decimal]]) -> list[Slice]:
-    """Parts side by side, of (symbol, colour, weight as a fraction); together no longer than the whole."""
+    """Return adjacent parts from (symbol, colour, weight as a fraction); together at most the whole."""
     whole = max(sum((weight for _, _, weight in weights if weight > 0), Decimal(0)), Decimal(1))
     found, at = [], Decimal(0)
     for symbol, tint, weight in weights:

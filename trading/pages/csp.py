@@ -1,4 +1,4 @@
-"""Takes what browsers report about pages that break the content security policy."""
+"""Receives the reports of browsers about violations of the content security policy."""
 
 import json
 import logging
@@ -10,23 +10,23 @@ from django.views.decorators.http import require_POST
 
 logger = logging.getLogger("rebalancer.security")
 
-MOST_BYTES = 16_384
-SAME_AGAIN_SECONDS = 3600
-LONGEST = 120
+MAX_BYTES = 16_384
+REPEAT_SECONDS = 3600
+MAX_FIELD_LENGTH = 120
 FIELDS = ("effective-directive", "violated-directive", "blocked-uri", "document-uri")
 
 
-@csrf_exempt  # browsers send it by themselves, without a form's token
+@csrf_exempt  # browsers send reports without a CSRF token
 @require_POST
 def report(request: HttpRequest) -> HttpResponse:
-    """Logs one line for each kind of breach an hour; anybody may send anything, so that nothing is kept."""
-    if int(request.headers.get("Content-Length") or 0) > MOST_BYTES:
+    """Log each kind of violation once an hour. Reports are unauthenticated, so they are not stored."""
+    if int(request.headers.get("Content-Length") or 0) > MAX_BYTES:
         return HttpResponse(status=413)
     try:
         content = json.loads(request.body)["csp-report"]
-        breach = " ".join(str(content.get(field, ""))[:LONGEST] for field in FIELDS)
+        violation = " ".join(str(content.get(field, ""))[:MAX_FIELD_LENGTH] for field in FIELDS)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return HttpResponse(status=400)
-    if cache.add(f"csp:{hash(breach)}", 1, SAME_AGAIN_SECONDS):
-        logger.warning("A page broke its security policy: %r", breach)
+    if cache.add(f"csp:{hash(violation)}", 1, REPEAT_SECONDS):
+        logger.warning("A page broke its security policy: %r", violation)
     return HttpResponse(status=204)

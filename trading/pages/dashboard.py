@@ -1,4 +1,4 @@
-"""The dashboard: all accounts at a glance, the worst first, in a constant number of queries."""
+"""The dashboard: all accounts, the largest drift first, in a constant number of queries."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +26,7 @@ OLD_AFTER = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Card:
-    """One account of the dashboard."""
+    """An account on the dashboard."""
 
     account: Account
     standing: AccountStanding | None
@@ -40,8 +40,8 @@ class Card:
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """All accounts at a glance, the worst first."""
-    pages = Paginator(_worst_first(), CARDS_A_PAGE)
+    """Return the dashboard."""
+    pages = Paginator(_by_drift(), CARDS_A_PAGE)
     shown = pages.get_page(request.GET.get("page"))
     context = {
         "page": shown,
@@ -50,7 +50,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "chart": value_chart(total_values(), rebalance_days()),
         "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
         "health": overview(),
-        "hearing": listener_health(),
+        "listener": listener_health(),
         "unreachable": unreachable_broker(),
         "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
         .select_related("account")
@@ -61,7 +61,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return render_page(request, "trading/dashboard.html", context, "Dashboard")
 
 
-def _worst_first() -> QuerySet[Account]:
+def _by_drift() -> QuerySet[Account]:
     accounts = Account.objects.filter(enabled=True).select_related("strategy", "standing")
     return accounts.order_by(
         F("standing__is_outside").desc(nulls_last=True),
@@ -107,7 +107,7 @@ def _strip(standing: AccountStanding | None) -> list[Slice]:
 
 
 def _totals() -> dict[str, object]:
-    """The figures above the cards."""
+    """Return the totals of all enabled accounts."""
     enabled = Q(account__enabled=True)
     known = AccountStanding.objects.aggregate(
         value=Sum("total_value_usd", filter=enabled),

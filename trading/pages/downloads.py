@@ -1,4 +1,4 @@
-"""Runs for spreadsheets and programs."""
+"""Downloads of runs: CSV and JSON."""
 
 import csv
 
@@ -31,7 +31,7 @@ ORDERS = (
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
-    """The trades of a preview, or the orders of a run."""
+    """Return the trades of a preview, or the orders of a run, as CSV."""
     run = find_run(run_id)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     _name(response, run, "csv")
@@ -67,7 +67,7 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def run_json(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
-    """The run as `rebalance --json` prints it."""
+    """Return the run as JSON, as `rebalance --json` prints it."""
     run = find_run(run_id)
     response = HttpResponse(rebalance_result(run).model_dump_json(indent=2), content_type="application/json")
     _name(response, run, "json")

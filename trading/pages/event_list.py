@@ -22,7 +22,7 @@ EVENT_FILTERS = {
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def events(request: HttpRequest) -> HttpResponse:
-    """Every message with what became of it."""
+    """Return the list of events, newest first."""
     chosen = request.GET.get("state", "")
     found = with_first_runs(StrategyEvent.objects.defer("payload"))
     if states := EVENT_FILTERS.get(chosen, ("", ()))[1]:
@@ -32,7 +32,7 @@ def events(request: HttpRequest) -> HttpResponse:
 
 
 def with_first_runs(found: QuerySet[StrategyEvent]) -> QuerySet[StrategyEvent]:
-    """The events with the first few runs of each, `first_runs`, and how many there are besides, `runs_left_out`."""
+    """Add the first runs of each event as `first_runs`, and the number of the others as `runs_left_out`."""
     of_event = without_documents(RebalanceRun.objects.select_related("account")).order_by("id")
     counted = RebalanceRun.objects.filter(event=OuterRef("pk")).order_by().values("event").annotate(n=Count("pk"))
     left_out = Greatest(Coalesce(Subquery(counted.values("n")), 0) - RUNS_OF_AN_EVENT, 0)

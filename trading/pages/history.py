@@ -1,4 +1,4 @@
-"""Values over time for the charts: one a day, the day's last."""
+"""Account values over time for the charts: the last value of each day."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Points = list[tuple[date, Decimal]]
 
 
 def values_of(accounts: Sequence[int], days: int) -> dict[int, Points]:
-    """By account, its values of the latest days, oldest first."""
+    """Return the daily values of each account, oldest first."""
     since = timezone.now() - timedelta(days=days)
     newest = (
         AccountValue.objects.filter(account_id__in=accounts, at__gte=since)
@@ -39,7 +39,7 @@ def values_of(accounts: Sequence[int], days: int) -> dict[int, Points]:
 
 
 def total_values(days: int = YEAR_DAYS) -> Points:
-    """What all accounts were worth together, oldest first; today's is of now."""
+    """Return the daily total value of all accounts, oldest first; today's is current."""
     today = timezone.localdate()
     rows = TotalValue.objects.filter(day__gte=today - timedelta(days=days), day__lt=today).order_by("day")
     now = AccountStanding.objects.filter(account__enabled=True).aggregate(value=Sum("total_value_usd"))["value"]
@@ -47,7 +47,7 @@ def total_values(days: int = YEAR_DAYS) -> Points:
 
 
 def rebalance_days(account: Account | None = None, days: int = YEAR_DAYS) -> list[date]:
-    """The days on which a rebalance completed, of the account or of all."""
+    """Return the days on which a rebalance of the account, or of any account, completed."""
     runs = RebalanceRun.objects.filter(
         state=RunState.COMPLETED, mode=RunMode.EXECUTE, finished_at__gte=timezone.now() - timedelta(days=days)
     )
@@ -58,7 +58,7 @@ def rebalance_days(account: Account | None = None, days: int = YEAR_DAYS) -> lis
 
 
 def change_percent(points: Points, days: int = MONTH_DAYS) -> Decimal | None:
-    """How much the value has changed over the latest days; None without an older value."""
+    """Return the change of the value over the last days in percent; None without an older value."""
     if len(points) < 2:
         return None
     since = points[-1][0] - timedelta(days=days)

@@ -1,4 +1,4 @@
-"""What every page's frame shows, the admin's pages included: the menu, and what holds for all accounts."""
+"""The layout of every page, admin pages included: menu, breadcrumbs and trading status."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from accounts.models import Account
 from trading.models import RebalanceRun, RunState, TradingControl
 
 CHANGELIST = "admin:accounts_account_changelist"
-SEE_ACCOUNTS = "accounts.view_account"
+VIEW_ACCOUNTS = "accounts.view_account"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the menu, for who has its right; it is current when the address starts with one of `below`."""
+    """A menu entry, shown to users with its permission. It is current on addresses that start with one of `below`."""
 
     label: str
     icon: str
     view: str
-    right: str
+    permission: str
     below: tuple[str, ...]
 
 
 MENU = (
-    Entry("Dashboard", "dashboard", "trading:dashboard", SEE_ACCOUNTS, ()),
-    Entry("Accounts", "accounts", CHANGELIST, SEE_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
+    Entry("Dashboard", "dashboard", "trading:dashboard", VIEW_ACCOUNTS, ()),
+    Entry("Accounts", "accounts", CHANGELIST, VIEW_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
     Entry(
         "Strategies",
         "strategies",
@@ -46,16 +46,16 @@ MENU = (
         "accounts.view_replacementset",
         ("/replacement-sets/", "/admin/accounts/replacementset/"),
     ),
-    Entry("Runs", "runs", "trading:runs", SEE_ACCOUNTS, ("/runs/", "/admin/trading/rebalancerun/")),
-    Entry("Events", "events", "trading:events", SEE_ACCOUNTS, ("/events/", "/admin/trading/strategyevent/")),
-    Entry("Schedule", "schedule", "trading:schedule", SEE_ACCOUNTS, ("/schedule/", "/admin/trading/scheduleentry/")),
+    Entry("Runs", "runs", "trading:runs", VIEW_ACCOUNTS, ("/runs/", "/admin/trading/rebalancerun/")),
+    Entry("Events", "events", "trading:events", VIEW_ACCOUNTS, ("/events/", "/admin/trading/strategyevent/")),
+    Entry("Schedule", "schedule", "trading:schedule", VIEW_ACCOUNTS, ("/schedule/", "/admin/trading/scheduleentry/")),
     Entry("Notifications", "notifications", "trading:notifications", "trading.view_notification", ("/notifications/",)),
     Entry("System", "system", "admin:index", "", ("/admin/",)),
 )
 
 
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
-    """A context processor. Nothing is read until a template shows it."""
+    """Return the context of the layout, as a context processor. Values are read when a template uses them."""
     return {
         "menu": lambda: _menu(request),
         "trading_mode": lambda: settings.TRADING_MODE,
@@ -78,31 +78,31 @@ def _menu(request: HttpRequest) -> list[dict[str, object]]:
             "apart": entry is MENU[-1],
         }
         for entry in MENU
-        if not entry.right or request.user.has_perm(entry.right)
+        if not entry.permission or request.user.has_perm(entry.permission)
     ]
 
 
 def user_of(request: HttpRequest) -> User:
-    """Who is logged in."""
-    # Behind django-otp's middleware it is a lazy object that says it is a User, and is one.
+    """Return the user who is logged in."""
+    # The middleware of django-otp replaces it by a lazy object, which isinstance resolves.
     if not isinstance(request.user, User):
-        raise TypeError("The views are for people who are logged in.")
+        raise TypeError("This view requires a login.")
     return request.user
 
 
 def accounts_crumb() -> tuple[str, str]:
-    """Leads back to the list of accounts."""
+    """Return the breadcrumb of the account list."""
     return "Accounts", reverse(CHANGELIST)
 
 
 def account_crumb(account: Account) -> tuple[str, str]:
-    """Leads back to the account."""
+    """Return the breadcrumb of an account."""
     return account.display_name, reverse("trading:account", args=[account.account_id])
 
 
 def render_page(
     request: HttpRequest, template: str, context: dict[str, Any], title: str, *crumbs: tuple[str, str]
 ) -> HttpResponse:
-    """A page in the frame; crumbs are labels with addresses, from the outside in."""
+    """Render a page in the layout. Crumbs are labels with addresses, the outermost first."""
     shell = admin.site.each_context(request) | {"title": title, "crumbs": crumbs, "is_nav_sidebar_enabled": True}
     return render(request, template, shell | context)

@@ -1,4 +1,4 @@
-"""The login: name, password, and for those who have a device a one-time code."""
+"""The login form: username, password and, for users with a device, a two-factor code."""
 
 from typing import Any
 
@@ -9,34 +9,34 @@ from django.contrib.auth.signals import user_login_failed
 
 from trading.access.two_factor import check_code, has_device
 
-WRONG_CODE = "This code is not right, or was used already. Wait for the next one; after wrong ones the wait grows."
+WRONG_CODE = "Invalid or expired code. Repeated failures delay the next attempt."
 
 
 class LoginForm(AdminAuthenticationForm):
-    """Asks for a code where the person has a device, and is throttled for wrong codes as for wrong passwords."""
+    """Require a code of users with a device. Wrong codes are throttled like wrong passwords."""
 
     otp_token = forms.CharField(
         required=False,
         max_length=16,
-        label="One-time code",
-        help_text="If you have set them up; a backup code will do.",
+        label="Two-factor code",
+        help_text="Required if 2FA is enabled. Backup codes are accepted.",
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "text"}),
     )
 
     def clean(self) -> dict[str, Any]:
-        """Name and password first, then the code."""
+        """Check username and password first, then the code."""
         cleaned: dict[str, Any] = super().clean()
-        person = self.get_user()
-        if not isinstance(person, User) or not has_device(person):
+        user = self.get_user()
+        if not isinstance(user, User) or not has_device(user):
             return cleaned
         code = cleaned.get("otp_token") or ""
         if not code:
-            raise forms.ValidationError("Enter the one-time code of your device.", code="code_needed")
-        device = check_code(person, code)
+            raise forms.ValidationError("Enter the two-factor code of your device.", code="code_needed")
+        device = check_code(user, code)
         if device is None:
             user_login_failed.send(
-                sender=type(self), credentials={"username": person.get_username()}, request=self.request
+                sender=type(self), credentials={"username": user.get_username()}, request=self.request
             )
             raise forms.ValidationError(WRONG_CODE, code="wrong_code")
-        person.otp_device = device  # type: ignore[attr-defined]  # django-otp keeps it in the session at login
+        user.otp_device = device  # type: ignore[attr-defined]  # django-otp stores it in the session at login
         return cleaned

@@ -1,4 +1,4 @@
-"""Where a person settles an order by hand, and closes a run that needed attention."""
+"""The page on which a user resolves an order manually, and the action that closes a run."""
 
 from typing import Any
 
@@ -20,49 +20,49 @@ from trading.pages.layout import account_crumb, accounts_crumb, render_page, use
 from trading.pages.permissions import require_permission
 
 LABELS = {
-    Outcome.FILLED: "It was filled, or a part of it; the rest is gone",
-    Outcome.CANCELLED: "It has ended, and nothing more was filled than is recorded",
-    Outcome.NEVER_ARRIVED: "The broker never had it",
+    Outcome.FILLED: "Filled, in full or in part; the rest is no longer open",
+    Outcome.CANCELLED: "Ended without further fills",
+    Outcome.NEVER_ARRIVED: "Never received by the broker",
 }
 
 
 class FindingForm(forms.Form):
-    """What the broker's statement says of an order."""
+    """The outcome of an order, as the broker's records show it."""
 
     outcome = forms.ChoiceField(choices=[(str(key), label) for key, label in LABELS.items()], widget=forms.RadioSelect)
     shares = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False)
-    price_usd = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False, label="Price, USD")
+    price_usd = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False, label="Price (USD)")
     commission_usd = forms.DecimalField(
-        min_value=0, max_digits=20, decimal_places=8, required=False, label="Commission in all, USD"
+        min_value=0, max_digits=20, decimal_places=8, required=False, label="Total commission (USD)"
     )
     day = forms.DateField(
         required=False,
-        label="Day, if it is not the one on which it was sent",
+        label="Fill date, if not the submission date",
         widget=forms.DateInput(attrs={"type": "date"}),
     )
     comment = forms.CharField(
-        max_length=500, label="How you know, for those who read it later", widget=forms.Textarea(attrs={"rows": 3})
+        max_length=500, label="Comment (source of this information)", widget=forms.Textarea(attrs={"rows": 3})
     )
 
     def finding(self) -> Finding:
-        """What was filled in; empty numbers are left to their defaults."""
-        told = {name: self.cleaned_data[name] for name in Finding.model_fields}
-        return Finding(**{name: value for name, value in told.items() if value not in {None, ""}})
+        """Return the entered outcome; empty fields keep their defaults."""
+        entered = {name: self.cleaned_data[name] for name in Finding.model_fields}
+        return Finding(**{name: value for name, value in entered.items() if value not in {None, ""}})
 
 
 @require_http_methods(["GET", "POST"])
 @never_cache
 @sensitive_post_parameters()
 @require_permission(VIEW_PERMISSION)
-def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
-    """The form for one order, and what becomes of it."""
+def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
+    """Show the form for one order, or record its outcome."""
     orders = Order.objects.select_related("run", "account")
     order = get_object_or_404(orders, run__run_id=run_id, sequence=sequence)
     me = user_of(request)
     form = FindingForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            settled = resolve_order(
+            resolved = resolve_order(
                 order,
                 me,
                 form.finding(),
@@ -73,7 +73,7 @@ def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, refusal.message)
         else:
-            messages.success(request, f"{settled} is {settled.get_state_display().lower()}.")
+            messages.success(request, f"Order resolved: {resolved} is {resolved.get_state_display().lower()}.")
             return redirect("trading:run", run_id=run_id)
     is_live = order.account.type == Account.Type.LIVE
     context: dict[str, Any] = {
@@ -81,23 +81,23 @@ def settle(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "run": order.run,
         "account": order.account,
         "form": form,
-        "may_settle": may_resolve(me),
-        "can_settle": may_resolve(me) and can_be_resolved(order),
+        "may_resolve": may_resolve(me),
+        "can_resolve": may_resolve(me) and can_be_resolved(order),
         "is_live": is_live,
         "needs_code": is_live and has_device(me),
     }
     crumbs = accounts_crumb(), account_crumb(order.account)
-    return render_page(request, "trading/settle.html", context, "Settle an order", *crumbs)
+    return render_page(request, "trading/resolve_order.html", context, "Resolve orders", *crumbs)
 
 
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def close(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Closes a run that needed attention."""
+    """Close a run that needs attention."""
     run = get_object_or_404(RebalanceRun.objects.select_related("account"), run_id=run_id)
     try:
         close_run(run, user_of(request), request.POST.get("comment", ""))
-        messages.success(request, "The run is closed.")
+        messages.success(request, "Run closed.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:run", run_id=run_id)

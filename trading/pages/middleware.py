@@ -1,4 +1,4 @@
-"""Middleware of the pages: logins that expire under a fragment, and secrets that must not leave in a response."""
+"""Middleware of the pages: expired logins of htmx requests, and redaction of secrets in responses."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import resolve_url
 
-from trading.common.log_context import LONG_ENOUGH_FOR_PAGES, configured_secrets
+from trading.common.log_context import SHORTEST_SECRET_IN_PAGES, configured_secrets
 
 NOTHING_TO_SWAP = 204
 REDACTED = b"[redacted]"
 
 
 class HtmxLoginMiddleware:
-    """Answers a fragment's request that is sent to the login page with an order to go there whole."""
+    """Redirect the whole page, not the fragment, when an htmx request needs a login."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The answer, or the way to the login page and back to the page that shows the fragment."""
+        """Return the response, or a redirect of the page to the login and back."""
         response = self._get_response(request)
         login = resolve_url(settings.LOGIN_URL)
         is_fragment = request.headers.get("HX-Request") == "true"
@@ -32,17 +32,17 @@ class HtmxLoginMiddleware:
 
 
 class RedactingMiddleware:
-    """Replaces configured secrets in answers; short ones are left alone, since ordinary words would go with them."""
+    """Replace configured secrets in responses. Short secrets are skipped, since they can match ordinary words."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Whatever was made for the request, without secrets."""
+        """Return the response without secrets."""
         response = self._get_response(request)
-        if not response.streaming:  # what streams here is static files
+        if not response.streaming:  # only static files are streamed
             body: bytes = response.content  # type: ignore[attr-defined]
-            for secret in configured_secrets(LONG_ENOUGH_FOR_PAGES):
+            for secret in configured_secrets(SHORTEST_SECRET_IN_PAGES):
                 if (found := secret.encode()) in body:
                     body = body.replace(found, REDACTED)
             response.content = body  # type: ignore[attr-defined]

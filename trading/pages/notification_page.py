@@ -1,4 +1,4 @@
-"""Where messages go, what people are told of, and a button that proves it."""
+"""The notifications page: channels, rules, messages and the test message."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -20,7 +20,7 @@ A_PAGE = 30
 @require_GET
 @require_permission(VIEW_MESSAGES)
 def notifications(request: HttpRequest) -> HttpResponse:
-    """The channels, what goes to them, and the outbox."""
+    """Return the notifications page."""
     context = {
         "channels": channels(),
         "linked": bool(settings.SITE_URL),
@@ -34,11 +34,11 @@ def notifications(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @require_permission(VIEW_MESSAGES)
-def send_a_test(request: HttpRequest) -> HttpResponse:
-    """Sends one message to every channel."""
+def send_test_message(request: HttpRequest) -> HttpResponse:
+    """Send a test message to every channel."""
     try:
         send_test(user_of(request))
-        messages.success(request, "A test message was handed to every channel. Look whether it has arrived.")
+        messages.success(request, "Test message sent to every channel. Check that it has arrived.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:notifications")

@@ -1,4 +1,4 @@
-"""Pages by row number: no counting, no skipping, however many rows there are."""
+"""Keyset pagination: constant time per page, without COUNT or OFFSET."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PAGE_SIZE = 50
 
 @dataclass(frozen=True)
 class CursorPage(Generic[Row]):
-    """Rows, newest first, and the addresses of the pages beside this one."""
+    """Rows, newest first, and the addresses of the newer and older pages."""
 
     rows: Sequence[Row]
     newer: str
@@ -23,7 +23,7 @@ class CursorPage(Generic[Row]):
 
 
 def cursor_page(rows: QuerySet[Row], request: HttpRequest, size: int) -> CursorPage[Row]:
-    """The page that the address asks for: `before` a row's number, or `after` one."""
+    """Return the page of the request: the rows `before` or `after` a primary key."""
     after, before = _number(request, "after"), _number(request, "before")
     if after is not None:
         found = list(rows.filter(pk__gt=after).order_by("pk")[: size + 1])

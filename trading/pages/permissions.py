@@ -1,4 +1,4 @@
-"""Who may open a page: the login for those whom nobody knows, a page in the frame for those who lack the right."""
+"""Access to pages: anonymous users get the login page, users without permission an error page."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,15 +13,17 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
-def require_permission(right: str) -> Callable[[View[P]], View[P]]:
-    """The view is for people with the right; the admin's login would send others away without a word."""
+def require_permission(permission: str) -> Callable[[View[P]], View[P]]:
+    """Restrict a view to users with a permission. Unlike the admin login, the answer names the missing permission."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            if request.user.has_perm(right):
+            if request.user.has_perm(permission):
                 return view(request, *args, **kwargs)
-            answer = render_page(request, "trading/no_right.html", {"right": right}, "Not permitted")
+            answer = render_page(
+                request, "trading/permission_required.html", {"permission": permission}, "Permission required"
+            )
             answer.status_code = 403
             return answer
 

@@ -1,4 +1,4 @@
-"""What the pages show of a run's weights and trades: numbers as numbers, geometry as text with a point."""
+"""The tables of weights and trades of a run. Numbers are Decimal; chart geometry is text with a decimal point."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,19 +8,20 @@ from calculator.projection import CASH
 from trading.models import RebalanceRun
 from trading.pages.charts import Slice, colour, geometry, slices
 
-WIDEST = Decimal(92)  # percent of the chart that the largest weight takes up
+WIDEST = Decimal(92)
+"""Width of the largest weight, in percent of the chart."""
 HALF = Decimal(50)
-REASONS_IN_SHORT = {
-    "underweight": "too little",
-    "overweight": "too much",
-    "not_a_target": "not in the strategy",
-    "one_share": "its one share",
+REASON_LABELS = {
+    "underweight": "Underweight",
+    "overweight": "Overweight",
+    "not_a_target": "Not in strategy",
+    "one_share": "Minimum one share",
 }
 
 
 @dataclass(frozen=True)
 class WeightRow:
-    """One asset: weights now, after and wanted in percent, and its shapes in percent of the chart."""
+    """An asset with its weights in percent: current, after the plan and target. Shapes are in percent of the chart."""
 
     symbol: str
     name: str
@@ -42,7 +43,7 @@ class WeightRow:
 
 @dataclass(frozen=True)
 class DriftRow:
-    """One asset's drift as a bar from the middle: to the right too much, to the left too little."""
+    """The drift of an asset as a bar from the middle: overweight to the right, underweight to the left."""
 
     symbol: str
     drift: Decimal
@@ -53,7 +54,7 @@ class DriftRow:
 
 @dataclass(frozen=True)
 class DriftChart:
-    """Drifts from too much to too little, around the band."""
+    """Drifts from overweight to underweight, around the band."""
 
     rows: list[DriftRow]
     band: Decimal
@@ -62,12 +63,12 @@ class DriftChart:
 
 
 def band_percent(run: RebalanceRun) -> Decimal:
-    """The drift band of the run's policy, in percentage points."""
+    """Return the drift band of the run's policy, in percentage points."""
     return Decimal(str((run.policy or {}).get("allocation_threshold_percent", "0")))
 
 
 def weight_rows(run: RebalanceRun) -> list[WeightRow]:
-    """The assets of a planned run, the largest target first, CASH last."""
+    """Return the assets of a planned run, the largest target first, CASH last."""
     if not run.result:
         return []
     wanted = _weights(run.result.get("target_weights"))
@@ -108,7 +109,7 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
 
 
 def drift_chart(rows: list[WeightRow], band: Decimal, *, after: bool) -> DriftChart | None:
-    """The drifts of now, or after the orders, the most too much first."""
+    """Return the current drifts, or those after the orders, the largest overweight first."""
     drifts = sorted(((row.drift_after if after else row.drift_before), row.symbol) for row in rows)[::-1]
     if not drifts:
         return None
@@ -131,7 +132,7 @@ def drift_chart(rows: list[WeightRow], band: Decimal, *, after: bool) -> DriftCh
 
 
 def rings(rows: list[WeightRow], *, after: bool) -> dict[str, list[Slice]]:
-    """The two rings of an allocation: what there is, and what is wanted."""
+    """Return the two rings of an allocation chart: current and target weights."""
     return {
         "now": slices([(row.symbol, row.colour, (row.after if after else row.now) / 100) for row in rows]),
         "target": slices([(row.symbol, row.colour, row.target / 100) for row in rows]),
@@ -140,7 +141,7 @@ def rings(rows: list[WeightRow], *, after: bool) -> dict[str, list[Slice]]:
 
 @dataclass(frozen=True)
 class TradeRow:
-    """One planned trade."""
+    """A planned trade."""
 
     symbol: str
     name: str
@@ -155,7 +156,7 @@ class TradeRow:
 
 
 def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
-    """The sells or the buys of the plan."""
+    """Return the sells or the buys of the plan."""
     lines = run.result.get("plan", {}).get("sells" if sells else "buys", [])
     before = _weights(run.result.get("before", {}).get("weights"))
     after = _weights(run.result.get("expected", {}).get("weights"))
@@ -170,24 +171,27 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
             value=abs(line["quantity"]) * Decimal(line["quote_usd"]),
             weight_now=before.get(line["symbol"], Decimal(0)) * 100,
             weight_after=after.get(line["symbol"], Decimal(0)) * 100,
-            reason=REASONS_IN_SHORT.get(line["reason"], line["reason"]),
+            reason=REASON_LABELS.get(line["reason"], line["reason"]),
         )
         for line in lines
     ]
 
 
 def plan_summary(run: RebalanceRun, rows: list[WeightRow]) -> dict[str, Any]:
-    """The figures above a plan."""
+    """Return the figures of a plan."""
     sells, buys = trade_rows(run, sells=True), trade_rows(run, sells=False)
+    turnover, limit = Decimal(run.result["turnover_percent"]), Decimal(str(run.policy["max_turnover_percent"]))
     return {
         "sells": sells,
         "buys": buys,
+        "trades_anything": bool(sells or buys),
         "sell_value": sum((row.value for row in sells), Decimal(0)),
         "buy_value": sum((row.value for row in buys), Decimal(0)),
         "cash_before": Decimal(run.result["before"]["cash"]),
         "cash_after": Decimal(run.result["expected"]["cash"]),
-        "turnover": Decimal(run.result["turnover_percent"]),
-        "turnover_limit": Decimal(str(run.policy["max_turnover_percent"])),
+        "turnover": turnover,
+        "turnover_limit": limit,
+        "exceeds_turnover_limit": turnover > limit,
         "drift_before": max((abs(row.drift_before) for row in rows), default=Decimal(0)),
         "drift_after": max((abs(row.drift_after) for row in rows), default=Decimal(0)),
         "not_traded": run.result["not_traded"],

@@ -1,4 +1,4 @@
-"""The queue, to look at: django-q2's own pages would let people run any code."""
+"""The queue page, read-only: the pages of django-q2 would let users run any code."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -17,7 +17,7 @@ A_PAGE = 50
 @never_cache
 @require_permission("trading.view_processheartbeat")
 def queue(request: HttpRequest) -> HttpResponse:
-    """Workers, what waits, the schedules, and what failed lately."""
+    """Return the queue page: workers, queued tasks, schedules and failed tasks."""
     now = timezone.now()
     tasks = [
         {"name": _name(row), "queue": row.key, "at": row.lock, "is_due": row.lock <= now}
@@ -28,12 +28,12 @@ def queue(request: HttpRequest) -> HttpResponse:
         "tasks": tasks,
         "waiting": OrmQ.objects.count(),
         "schedules": Schedule.objects.order_by("name").only("name", "func", "next_run"),
-        # Without their results, which are pickles.
+        # Results are pickles, so they are not loaded.
         "failures": Failure.objects.order_by("-stopped").only("name", "func", "stopped")[:A_PAGE],
     }
     return render_page(request, "trading/queue.html", context, "Queue")
 
 
 def _name(row: OrmQ) -> str:
-    # django-q2 checks the signature before it looks inside; what another key has signed has no function.
-    return str(row.task.get("func") or "signed with another SECRET_KEY: it is dropped, and the sweeper makes up for it")
+    # django-q2 verifies the signature first; a task signed with another key has no function.
+    return str(row.task.get("func") or "Invalid signature (SECRET_KEY changed); will be discarded")

@@ -1,4 +1,4 @@
-"""Replacement sets, and what each does to every strategy that uses it."""
+"""The pages of replacement sets, with the effect of each set on strategies."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,7 +24,7 @@ A_PAGE = 50
 
 @dataclass(frozen=True)
 class Change:
-    """A symbol's weight in percent before and after the replacements."""
+    """Weights of a symbol before and after the replacements, in percent."""
 
     symbol: str
     before: Decimal
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a set does to one strategy, for the accounts that combine the two."""
+    """The effect of a set on a strategy, for the accounts that use both."""
 
     strategy: Strategy
     accounts: list[Account]
@@ -46,7 +46,7 @@ class Effect:
 @require_GET
 @require_permission(VIEW_SET)
 def replacement_sets(request: HttpRequest) -> HttpResponse:
-    """All replacement sets."""
+    """Return the list of replacement sets."""
     found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
     shown = Paginator(found.order_by("name"), A_PAGE).get_page(request.GET.get("page"))
     context = {"page": shown, "may_add": request.user.has_perm("accounts.add_replacementset")}
@@ -56,7 +56,7 @@ def replacement_sets(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require_permission(VIEW_SET)
 def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
-    """One replacement set with its effect on each strategy that uses it."""
+    """Return the page of a replacement set."""
     found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)
     rules = list(found.rules.all())
     context = {
@@ -88,11 +88,11 @@ def _effects(found: ReplacementSet) -> list[Effect]:
 def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effect:
     strategy = accounts[0].strategy
     if strategy is None:
-        raise AssertionError  # only accounts with a strategy are asked for
+        raise AssertionError  # the query excludes accounts without a strategy
     shown = targets_of(strategy)["targets"]
     items = [AllocationItem(symbol=target["symbol"], weight=target["percent"] / 100) for target in shown]
     try:
-        result = apply_replacements(items, rules, resolve_policy(accounts[0]).replacement_limits())
+        result = apply_replacements(items, rules, resolve_policy(accounts[0]).replacements)
     except CalculationRefused as refusal:
         return Effect(strategy, accounts, [], refusal.message, is_known=bool(items))
     before = {item.symbol: item.weight * 100 for item in items}

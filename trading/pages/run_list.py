@@ -11,9 +11,9 @@ from trading.pages.permissions import require_permission
 
 RUN_FILTERS = {
     "": ("All", ()),
-    "going": ("Going on", (RunState.QUEUED, RunState.RUNNING)),
-    "waiting": ("Waiting", (RunState.DEFERRED,)),
-    "attention": ("Need attention", (RunState.NEEDS_ATTENTION,)),
+    "going": ("In progress", (RunState.QUEUED, RunState.RUNNING)),
+    "waiting": ("Deferred", (RunState.DEFERRED,)),
+    "attention": ("Needs attention", (RunState.NEEDS_ATTENTION,)),
     "failed": ("Failed or refused", (RunState.FAILED, RunState.REFUSED)),
     "completed": ("Completed", (RunState.COMPLETED,)),
 }
@@ -22,7 +22,7 @@ RUN_FILTERS = {
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def runs(request: HttpRequest) -> HttpResponse:
-    """All runs, newest first."""
+    """Return the list of runs, newest first."""
     chosen = request.GET.get("state", "")
     found = without_documents(RebalanceRun.objects.select_related("account"))
     if states := RUN_FILTERS.get(chosen, ("", ()))[1]:

@@ -1,4 +1,4 @@
-"""A preview with its confirmation, or a run with its orders, its story and its report."""
+"""The page of a run: a preview with its confirmation, or an execution with orders, timeline and report."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -31,14 +31,15 @@ from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 
-WAITING_TOO_LONG_SECONDS = 10
+QUEUE_WARNING_SECONDS = 10
+"""Time in the queue after which the page reports that no worker has started the run, in seconds."""
 HTMX_UNCHANGED = 204
 
 
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def preview(request: HttpRequest, account_id: str) -> HttpResponse:
-    """Asks for a preview and leads to its page."""
+    """Request a preview and redirect to its page."""
     found = get_object_or_404(Account, account_id=account_id)
     try:
         run = request_preview(found, user_of(request))
@@ -49,7 +50,7 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
 
 
 def find_run(run_id: str) -> RebalanceRun:
-    """The run with what its page shows."""
+    """Return a run with the related rows of its page."""
     return get_object_or_404(
         RebalanceRun.objects.select_related("account__strategy", "event", "approved_preview", "requested_by"),
         run_id=run_id,
@@ -60,7 +61,7 @@ def find_run(run_id: str) -> RebalanceRun:
 @never_cache
 @require_permission(VIEW_PERMISSION)
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
-    """A preview with its confirmation, or a run with its orders and its story."""
+    """Return the page of a run."""
     found = find_run(run_id)
     context = _context(request, found)
     title = "Preview" if context["is_preview"] else "Run"
@@ -71,7 +72,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 @never_cache
 @require_permission(VIEW_PERMISSION)
 def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The moving part of a run's page; nothing when nothing has changed."""
+    """Return the changing part of a run's page, or an empty response if it has not changed."""
     found = find_run(run_id)
     if request.GET.get("v") == _version(found):
         return HttpResponse(status=HTMX_UNCHANGED)
@@ -105,54 +106,47 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "is_live": run.account.type == Account.Type.LIVE,
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
-        "may_settle": may_resolve(me),
+        "may_resolve": may_resolve(me),
         "may_close": may_resolve(me) and can_be_closed(run, orders),
-        "waits_long": _waits_long(run),
+        "is_overdue": _is_overdue(run),
         "version": _version(run),
         "elapsed": _elapsed(run),
         "report": run_report(run, orders) if run.report else None,
-        "expires_in_seconds": _expires_in_seconds(run),
     }
 
 
-def _waits_long(run: RebalanceRun) -> bool:
+def _is_overdue(run: RebalanceRun) -> bool:
     waited = timezone.now() - run.queued_at
-    return run.state == RunState.QUEUED and waited > timedelta(seconds=WAITING_TOO_LONG_SECONDS)
+    return run.state == RunState.QUEUED and waited > timedelta(seconds=QUEUE_WARNING_SECONDS)
 
 
 def _elapsed(run: RebalanceRun) -> timedelta | None:
-    """For how long it has been running, or ran; in whole seconds."""
+    """Return the run's duration so far, in whole seconds."""
     if run.started_at is None:
         return None
     return timedelta(seconds=int(((run.finished_at or timezone.now()) - run.started_at).total_seconds()))
 
 
-def _expires_in_seconds(run: RebalanceRun) -> int:
-    if run.plan_expires_at is None:
-        return 0
-    return max(0, int((run.plan_expires_at - timezone.now()).total_seconds()))
-
-
 def _quoted_at(run: RebalanceRun) -> object:
-    """When the quotes of a plan were read: right before it was made."""
+    """Return when the quotes of a plan were read: immediately before planning."""
     planned = run.timeline.filter(code="planned").order_by("id").first()
     return planned.at if planned else None
 
 
 def _version(run: RebalanceRun) -> str:
-    """Changes whenever the run's page would, the fills of its orders included."""
+    """Return a value that changes with the content of the run's page, fills included."""
     orders = Order.objects.filter(run=run).values_list("state", "filled_quantity")
     moving = "".join(state[0] for state, _ in orders)
     shares = sum((abs(filled) for _, filled in orders), Decimal(0))
-    # A running clock is worth a look now and then, not each second.
+    # The elapsed time is refreshed every five seconds only.
     tick = int(timezone.now().timestamp()) // 5 if run.state == RunState.RUNNING else 0
-    return f"{run.state}.{run.step}.{run.timeline.count()}.{moving}.{shares:.0f}.{int(_waits_long(run))}.{tick}"
+    return f"{run.state}.{run.step}.{run.timeline.count()}.{moving}.{shares:.0f}.{int(_is_overdue(run))}.{tick}"
 
 
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def execute(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Sends the orders of a preview: exactly those that the person saw."""
+    """Execute a preview: submit exactly the orders that the user saw."""
     try:
         execution = execute_preview(
             find_run(run_id),
@@ -170,10 +164,10 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def stop(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Asks a run to send no more orders."""
+    """Request that a run submits no further orders."""
     try:
         request_stop(find_run(run_id), user_of(request))
-        messages.info(request, "No more orders are sent. Orders that are at the broker stay as they are.")
+        messages.info(request, "No further orders will be submitted. Orders already submitted remain active.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:run", run_id=run_id)

@@ -1,4 +1,4 @@
-"""What came of a run: fills against the quotes of the decision, commissions, cash, drift, and what was not traded."""
+"""The results of a run: orders, slippage, commissions, cash and drift."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BPS = 10_000
 
 @dataclass(frozen=True)
 class OrderRow:
-    """One order, sent or still to be sent; a negative slippage is better than the quote."""
+    """An order of the run, submitted or planned. Negative slippage is a price better than the quote."""
 
     sequence: int
     symbol: str
@@ -31,7 +31,7 @@ class OrderRow:
 
 
 def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
-    """The run's orders, and behind them those of the plan that wait for the sells."""
+    """Return the orders of a run, followed by planned buys that wait for the sells."""
     rows = [_row(order) for order in orders]
     if run.step == RunStep.SELLS and not run.is_finished:
         rows += [_waiting(line) for line in run.result.get("plan", {}).get("buys", [])]
@@ -49,7 +49,7 @@ def _row(order: Order) -> OrderRow:
         quote=order.decision_price_usd,
         is_estimate=order.average_price_usd is None,
         state=order.state,
-        label="waiting" if order.state == "planned" else order.state,
+        label="Waiting" if order.state == "planned" else order.get_state_display(),
         message=order.message,
         commission_usd=order.commission_usd,
         slippage_bps=slippage_bps(order),
@@ -69,7 +69,7 @@ def _waiting(line: dict[str, Any]) -> OrderRow:
         quote=quote,
         is_estimate=True,
         state="planned",
-        label="waiting",
+        label="Waiting",
         message="",
         commission_usd=Decimal(0),
         slippage_bps=None,
@@ -77,7 +77,7 @@ def _waiting(line: dict[str, Any]) -> OrderRow:
 
 
 def slippage_bps(order: Order) -> Decimal | None:
-    """How much worse than the quote of the decision the fill was, in hundredths of a percent."""
+    """Return the slippage of an order against its decision quote, in basis points; positive is worse."""
     if order.average_price_usd is None or not order.decision_price_usd:
         return None
     worse = order.average_price_usd - order.decision_price_usd
@@ -85,7 +85,7 @@ def slippage_bps(order: Order) -> Decimal | None:
 
 
 def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
-    """The figures after a run."""
+    """Return the figures of a finished run."""
     filled = [order for order in orders if order.average_price_usd is not None and order.decision_price_usd]
     cost = sum(
         (
@@ -97,7 +97,6 @@ def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
     )
     return {
         "slippage_usd": cost,
-        "slippage_abs": abs(cost),
         "commission_usd": Decimal(run.report["commission_usd"]),
         "cash_usd": Decimal(run.report["cash_usd"]),
         "total_value_usd": Decimal(run.report["total_value_usd"]),

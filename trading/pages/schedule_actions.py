@@ -1,4 +1,4 @@
-"""The buttons of the schedule: an account on, an account off."""
+"""Actions that add an account to the schedule or remove it."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -18,12 +18,12 @@ VIEW_PERMISSION = "accounts.view_account"
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def add(request: HttpRequest, account_id: str) -> HttpResponse:
-    """Schedules the account for the next market open."""
+    """Schedule the account for the next exchange open."""
     account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
     try:
         entry = schedule_account(account, user_of(request))
         at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
-        messages.success(request, f"{account.display_name} is rebalanced on {at}.")
+        messages.success(request, f"{account.display_name} is scheduled for {at}.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:account", account_id=account_id)
@@ -32,11 +32,11 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
 @require_POST
 @require_permission(VIEW_PERMISSION)
 def remove(request: HttpRequest, account_id: str) -> HttpResponse:
-    """Takes the account off the schedule."""
+    """Remove the account from the schedule."""
     account = get_object_or_404(Account, account_id=account_id)
     try:
         unschedule_account(account, user_of(request))
-        messages.success(request, f"{account.display_name} is not on the schedule any more.")
+        messages.success(request, f"{account.display_name} was removed from the schedule.")
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("trading:account", account_id=account_id)

@@ -1,4 +1,4 @@
-"""The schedule: what starts when, what was missed, and what the strategies ask for by themselves."""
+"""The schedule page: upcoming and past entries, and the cadences of strategies."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -22,7 +22,7 @@ PAST_SHOWN = 30
 @require_GET
 @require_permission(VIEW_PERMISSION)
 def schedule(request: HttpRequest) -> HttpResponse:
-    """What waits, what went wrong, what came of it, and the strategies that come by the calendar."""
+    """Return the schedule page."""
     now, calendar = timezone.now(), market_calendar()
     waiting = open_entries()
     regular = Strategy.objects.filter(enabled=True).exclude(

@@ -1,4 +1,4 @@
-"""The steps of a run as a row of dots."""
+"""The steps of a run, as its page shows them."""
 
 from trading.models import RebalanceRun, RunMode, RunState, RunStep
 
@@ -7,7 +7,7 @@ ORDERS = (("sells", "Sells"), ("buys", "Buys"))
 
 
 def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
-    """The steps of a run with where it stands; one that halted shows where."""
+    """Return the steps of a run with its progress. A run that stopped shows the step at which it stopped."""
     steps = (*BEFORE_ORDERS, *(ORDERS if run.mode == RunMode.EXECUTE else ()), ("done", "Done"))
     done = len(steps) if run.state == RunState.COMPLETED else _reached(run, [key for key, _ in steps])
     halted = run.is_finished and run.state != RunState.COMPLETED
@@ -23,7 +23,7 @@ def step_rows(run: RebalanceRun) -> list[dict[str, object]]:
 
 
 def _reached(run: RebalanceRun, keys: list[str]) -> int:
-    """How many steps are behind it. A run that has ended without completing says so by what it has recorded."""
+    """Return the number of finished steps. For a run that stopped, the recorded documents show it."""
     if run.step == RunStep.REPORT:
         return keys.index("done")
     if run.step in keys and run.step != RunStep.DONE:

@@ -1,4 +1,4 @@
-"""Strategies: their targets with the sum, the accounts that follow, and the latest event."""
+"""The pages of strategies: targets, accounts and events."""
 
 from decimal import Decimal
 from typing import Any
@@ -29,7 +29,7 @@ WHOLE = Decimal(100)
 @require_GET
 @require_permission(VIEW_STRATEGY)
 def strategies(request: HttpRequest) -> HttpResponse:
-    """All strategies."""
+    """Return the list of strategies."""
     newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
     found = (
         Strategy.objects.annotate(
@@ -50,7 +50,7 @@ def strategies(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require_permission(VIEW_STRATEGY)
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
-    """One strategy."""
+    """Return the page of a strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
     followers = Account.objects.filter(strategy=found).select_related("standing", "policy", "replacement_set")
     context = {
@@ -68,18 +68,18 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 @require_permission(VIEW_STRATEGY)
 def fetch(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks the allocations service for the strategy's targets, now."""
+    """Fetch the targets of a strategy from the allocations service."""
     found = get_object_or_404(Strategy, name=name)
     try:
         targets = fetch_now(found, user_of(request))
-        messages.success(request, f"{len(targets)} targets were fetched. Nothing is traded by looking.")
+        messages.success(request, f"{len(targets)} targets fetched. Fetching does not trade.")
     except (RunFailed, Refused) as failure:
         messages.error(request, failure.message)
     return redirect("trading:strategy", name=name)
 
 
 def targets_of(strategy: Strategy) -> dict[str, Any]:
-    """The strategy's targets as its page shows them, in percent, with what they leave out."""
+    """Return the targets of a strategy in percent, with their sum and the remaining cash."""
     published: PublishedTargets | None = getattr(strategy, "published", None)
     if strategy.source == Strategy.Source.STATIC:
         pairs = [(target.symbol, target.weight) for target in strategy.targets.all()]

@@ -1,4 +1,4 @@
-"""The page on which people set up one-time codes."""
+"""The page on which users set up two-factor authentication (2FA)."""
 
 import base64
 from io import BytesIO
@@ -19,20 +19,20 @@ from trading.access import two_factor
 from trading.access.audit import note
 from trading.pages.layout import render_page, user_of
 
-TEMPLATE = "trading/codes.html"
-TITLE = "One-time codes"
+TEMPLATE = "trading/two_factor.html"
+TITLE = "Two-factor authentication (2FA)"
 
 
 @require_GET
 @never_cache
 @login_required(login_url="admin:login")
 def page(request: HttpRequest) -> HttpResponse:
-    """What the person has, or the secret to scan."""
-    person = user_of(request)
-    if two_factor.has_device(person):
-        left = two_factor.backup_codes_left(person)
+    """Show the state of 2FA, or the secret to scan."""
+    user = user_of(request)
+    if two_factor.has_device(user):
+        left = two_factor.backup_codes_left(user)
         return render_page(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
-    device = two_factor.device_to_enrol(person)
+    device = two_factor.pending_device(user)
     secret = base64.b32encode(device.bin_key).decode()
     return render_page(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
 
@@ -42,21 +42,21 @@ def page(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @login_required(login_url="admin:login")
 def enrol(request: HttpRequest) -> HttpResponse:
-    """Confirms the device with its first code; the password shows that it is the person who asks."""
-    person = user_of(request)
-    given = {"username": person.get_username(), "password": request.POST.get("password", "")}
-    if authenticate(request, **given) != person:
-        messages.error(request, "This is not your password.")
-    elif two_factor.has_device(person):
-        messages.error(request, "You have a device already. Remove it first.")
-    elif done := two_factor.enrol(person, request.POST.get("code", "")):
+    """Confirm a device with its first code and the user's password."""
+    user = user_of(request)
+    given = {"username": user.get_username(), "password": request.POST.get("password", "")}
+    if authenticate(request, **given) != user:
+        messages.error(request, "Incorrect password.")
+    elif two_factor.has_device(user):
+        messages.error(request, "2FA is already enabled. Disable it first.")
+    elif done := two_factor.enrol(user, request.POST.get("code", "")):
         device, backup_codes = done
         remember_device(request, device)
-        note("one-time codes set up", person.get_username())
+        note("one-time codes set up", user.get_username())
         return render_page(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
     else:
-        messages.error(request, "This code is not right. Check the clock of your device, and try the next code.")
-    return redirect("trading:codes")
+        messages.error(request, "Invalid code. Check the clock of your device and enter the next code.")
+    return redirect("trading:two_factor")
 
 
 @require_POST
@@ -64,17 +64,17 @@ def enrol(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @login_required(login_url="admin:login")
 def remove(request: HttpRequest) -> HttpResponse:
-    """Takes the device away, for one of its codes."""
+    """Remove the device, confirmed with one of its codes."""
     if two_factor.remove(user_of(request), request.POST.get("code", "")):
         note("one-time codes removed", user_of(request).get_username())
-        messages.warning(request, "Your device is removed: logins ask for your password only.")
+        messages.warning(request, "2FA disabled. Logins require your password only.")
     else:
-        messages.error(request, "This code is not right. Nothing has changed.")
-    return redirect("trading:codes")
+        messages.error(request, "Invalid code. Nothing was changed.")
+    return redirect("trading:two_factor")
 
 
 def _as_image(text: str) -> str:
-    """A QR code as an address that an `img` can have; nothing is asked of another host."""
+    """Return a QR code as a data URL, so that no other host receives the secret."""
     out = BytesIO()
     qrcode.make(text, image_factory=qrcode.image.svg.SvgPathFillImage).save(out)
     return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"

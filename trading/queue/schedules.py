@@ -1,4 +1,4 @@
-"""The queue's periodic tasks. They are defined only here, because one broken row would block all others."""
+"""The schedules of the task queue. They are defined only here: one invalid row would block all others."""
 
 from datetime import datetime, time, timedelta
 
@@ -10,23 +10,23 @@ from brokers.exchange_calendar import NEW_YORK
 
 SWEEP_MINUTES = 1
 SCHEDULES = {
-    # `qworker` sweeps more often; this task is for plain `qcluster`.
+    # `qworker` sweeps more often; this one is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
-    # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
-    "settle": ("trading.tasks.settle_left_behind", Schedule.MINUTES, 5),
-    # Only a hint: the rows and the calendar decide which accounts start, and whether there is a session.
+    # Brokers report executions of the current day only: unknown orders are looked up while they can be found.
+    "recover open orders": ("trading.tasks.recover_open_orders", Schedule.MINUTES, 5),
+    # Only a wake-up: the schedule's rows and the calendar decide which accounts start, and whether any does.
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
-    # Does nothing until a session has closed; frequent, so that a missed close is valued soon.
+    # Does nothing until a session has closed. It runs often, so that a missed close is caught up.
     "values": ("trading.tasks.record_values", Schedule.MINUTES, 30),
-    # Deletes expired rows at night.
+    # Removes expired records at night.
     "tidy": ("trading.tasks.tidy", Schedule.DAILY, None),
 }
 AT = {"tidy": time(3, 30)}
-"""New York times of daily tasks; the others run at the open."""
+"""New York times of daily schedules. Daily schedules that are not listed run at the open."""
 
 
 def sync_schedules() -> None:
-    """Make the queue's schedules equal to `SCHEDULES`; delete all others."""
+    """Create, update and remove rows so that the queue has exactly the schedules of this module."""
     Schedule.objects.exclude(name__in=SCHEDULES).delete()
     for name, (function, kind, minutes) in SCHEDULES.items():
         known = Schedule.objects.filter(name=name)
@@ -50,6 +50,6 @@ def _first_run(name: str, kind: str) -> datetime:
     now = timezone.now()
     if kind != Schedule.DAILY:
         return now + timedelta(seconds=5)
-    # The queue adds days in New York time, so that daylight saving does not move the task.
+    # The queue adds days in New York time, so that daylight saving time does not move it.
     at_open = datetime.combine(now.astimezone(NEW_YORK).date(), AT.get(name, settings.MARKET_OPEN_TIME), NEW_YORK)
     return at_open if at_open > now else at_open + timedelta(days=1)

@@ -5,7 +5,7 @@ from accounts.yaml.accounts_file import export_accounts
 
 
 class Command(ExportCommand):
-    """Exports accounts."""
+    """Export accounts."""
 
-    help = "Writes all accounts as YAML, in the form that the import reads."
+    help = "Export all accounts as YAML, in the format of import_accounts."
     exporter = staticmethod(export_accounts)

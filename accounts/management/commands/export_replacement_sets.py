@@ -5,7 +5,7 @@ from accounts.yaml.replacement_sets_file import export_replacement_sets
 
 
 class Command(ExportCommand):
-    """Exports replacement sets."""
+    """Export replacement sets."""
 
-    help = "Writes all replacement sets as YAML, in the form that the import reads."
+    help = "Export all replacement sets as YAML, in the format of import_replacement_sets."
     exporter = staticmethod(export_replacement_sets)

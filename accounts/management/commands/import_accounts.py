@@ -5,7 +5,7 @@ from accounts.yaml.accounts_file import import_accounts
 
 
 class Command(ImportCommand):
-    """Imports accounts."""
+    """Import accounts."""
 
-    help = "Imports accounts from a YAML file: all of it, or nothing. Can be run again."
+    help = "Import accounts from a YAML file, completely or not at all. Can be repeated."
     importer = staticmethod(import_accounts)

@@ -5,7 +5,7 @@ from accounts.yaml.replacement_sets_file import import_replacement_sets
 
 
 class Command(ImportCommand):
-    """Imports replacement sets."""
+    """Import replacement sets."""
 
-    help = "Imports replacement sets from a YAML file: all of it, or nothing. Can be run again."
+    help = "Import replacement sets from a YAML file, completely or not at all. Can be repeated."
     importer = staticmethod(import_replacement_sets)

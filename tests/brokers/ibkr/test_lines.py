@@ -142,8 +142,8 @@ def test_more_symbols_than_one_client_follows_are_quoted_one_after_the_other(gat
 
     async def look():
         async with connected(gateway, 101) as one:
-            run_concurrently = (one.get_multiple_market_prices(some) for some in (SYMBOLS[:5], SYMBOLS[3:]))
-            return await asyncio.gather(*run_concurrently), await asyncio.to_thread(lines_of, gateway)
+            fetches = (one.get_multiple_market_prices(some) for some in (SYMBOLS[:5], SYMBOLS[3:]))
+            return await asyncio.gather(*fetches), await asyncio.to_thread(lines_of, gateway)
 
     (some, others), lines = asyncio.run(look())
     assert (list(some), list(others)) == (list(SYMBOLS[:5]), list(SYMBOLS[3:]))

@@ -225,7 +225,7 @@ def log_in(client, people):
 
 
 def address(order):
-    return reverse("trading:settle", args=[order.run.run_id, order.sequence])
+    return reverse("trading:resolve_order", args=[order.run.run_id, order.sequence])
 
 
 def form(order, **fields):
@@ -236,7 +236,7 @@ def form(order, **fields):
 def test_the_page_of_the_run_leads_to_the_form_and_the_form_settles(unknown, log_in):
     client = log_in("trader")
     assert address(unknown) in client.get(reverse("trading:run", args=[unknown.run.run_id])).content.decode()
-    assert "What became of it" in client.get(address(unknown)).content.decode()
+    assert "<legend>Status at the broker</legend>" in client.get(address(unknown)).content.decode()
     missing = client.post(address(unknown), form(unknown, comment=""))
     assert "This field is required" in missing.content.decode() and as_it_was(unknown)
     refused = client.post(address(unknown), form(unknown, outcome="never_arrived"))
@@ -244,14 +244,14 @@ def test_the_page_of_the_run_leads_to_the_form_and_the_form_settles(unknown, log
     done = client.post(address(unknown), form(unknown), follow=True)
     assert "is filled." in done.content.decode()
     assert Order.objects.get(pk=unknown.pk).state == "filled"
-    assert "nothing to settle" in client.get(address(unknown)).content.decode()
+    assert 'id="resolved"' in client.get(address(unknown)).content.decode()
 
 
 def test_without_the_right_there_is_no_form_and_no_way_around_it(unknown, log_in):
     client = log_in("operator")
     assert address(unknown) not in client.get(reverse("trading:run", args=[unknown.run.run_id])).content.decode()
-    assert "What became of it" not in client.get(address(unknown)).content.decode()
-    assert "You may not settle" in client.post(address(unknown), form(unknown)).content.decode()
+    assert "<legend>Status at the broker</legend>" not in client.get(address(unknown)).content.decode()
+    assert 'id="no-permission"' in client.post(address(unknown), form(unknown)).content.decode()
     assert as_it_was(unknown)
     client.logout()
     assert client.post(address(unknown), form(unknown)).status_code == 302 and as_it_was(unknown)

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.contrib.auth.models import Permission, User
 
-from trading.access.api_tokens import make_token
+from trading.access.api_tokens import create_token
 from trading.models import ApiScope
 
 PERMISSIONS = ("view_account", "preview_account", "execute_account", "execute_live_account")
@@ -47,7 +47,7 @@ def call(client, owner):
 
     def make(*scopes, token=None):
         if token is None:
-            token = make_token("test", owner, scopes or list(ApiScope), days=1)[1]
+            token = create_token("test", owner, scopes or list(ApiScope), days=1)[1]
         return Caller(client, token)
 
     return make

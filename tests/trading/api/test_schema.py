@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.makers import carry_out, policy, queue
-from trading.access.api_tokens import make_token
+from trading.access.api_tokens import create_token
 from trading.models import ApiScope, StrategyEvent
 from trading.models.run_documents import ExecCommand
 
@@ -34,7 +34,7 @@ bounded = settings(
 schema = schemathesis.openapi.from_wsgi("/api/openapi.json", get_wsgi_application())
 
 
-SCOPES = {"preview": "preview", "execute": "execute", "stop": "execute", "take_in": "events"}
+SCOPES = {"preview": "preview", "execute": "execute", "stop": "execute", "submit_event": "events"}
 """Of the calls that do something; the others read."""
 
 
@@ -59,7 +59,7 @@ def make(owner, settings):
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     settings.API_REQUESTS_PER_MINUTE = 100_000
-    yield lambda *scopes: make_token("schema", owner, scopes, days=1)[1]
+    yield lambda *scopes: create_token("schema", owner, scopes, days=1)[1]
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
 

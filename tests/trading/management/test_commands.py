@@ -105,8 +105,7 @@ def test_runs_that_are_settled_are_told_of_one_by_one(make_account, stream):
     assert "2 of 2" in err.getvalue()
 
 
-def test_exit_codes(make_account, monkeypatch):
-    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
+def test_exit_codes(make_account):
     make_account("OK")
     make_account("PAUSED", trading_paused=True)
     make_account("DOWN")

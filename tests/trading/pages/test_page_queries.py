@@ -1,8 +1,10 @@
 """Every page makes as many queries for many rows as for few: a thousand accounts must not mean a thousand queries."""
 
 import os
+import re
 from datetime import timedelta
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -102,6 +104,32 @@ def add_rows(shop, make_account, number):
     ApiToken.objects.create(name="t", owner=person, digest=f"d{number}", expires_at=now)
     WebhookDelivery.objects.create(webhook=Webhook.objects.create(name=f"w{number}", url="https://a.test"), body="{}")
     wake_slot(account.connection_id)
+
+
+STRAY_SPACE = re.compile(r"\$ \d|≈\S|\( | \)| [.,;:](?= |$)|\d (?=/\d)")
+
+
+def text_of(html):
+    """The text as a browser shows it: tags are dropped, blocks are lines, white space collapses."""
+    html = re.sub(r"(?s)<(script|style|svg|title|head)\b.*?</\1>", "", html)
+    html = re.sub(r"</?(a|span|small|strong|code|time|b|i)\b[^>]*>", "", html)
+    return [" ".join(unescape(line).split()) for line in re.sub(r"<[^>]*>", "\0", html).split("\0") if line.strip()]
+
+
+def test_page_text_has_no_stray_white_space(shop, make_account, client):
+    """Formatting of the templates must not change the text of a page."""
+    _, account, preview, run = shop
+    add_rows(shop, make_account, 0)
+    pages = product_pages(
+        account=account.account_id, strategy="shared", replacement_set="shared", preview=preview.run_id, run=run.run_id
+    )
+    lines = {
+        name: text_of(client.get(address).content.decode()) for name, address in pages.items() if "as " not in name
+    }
+    assert {
+        name: found for name in lines if (found := [line for line in lines[name] if STRAY_SPACE.search(line)])
+    } == {}
+    assert sum(map(len, lines.values())) > 500
 
 
 def test_a_page_takes_as_many_queries_for_many_rows_as_for_few(shop, make_account, client):

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from trading.access.api_tokens import make_token
+from trading.access.api_tokens import create_token
 from trading.access.audit import note
 from trading.models import ApiScope
 
@@ -37,6 +37,6 @@ class Command(BaseCommand):
             raise CommandError(f"There is no active user {options['user']!r}.", returncode=USAGE)
         if options["days"] < 1:
             raise CommandError("--days must be 1 or more.", returncode=USAGE)
-        row, token = make_token(options["name"], owner, options["scopes"] or [ApiScope.READ], days=options["days"])
+        row, token = create_token(options["name"], owner, options["scopes"] or [ApiScope.READ], days=options["days"])
         note("api token added", str(row), f"For {owner.username}, {', '.join(row.scopes)}.")
         self.stdout.write(token)

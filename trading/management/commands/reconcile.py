@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
-from trading.engine.open_order_recovery import left_behind, recover_run
+from trading.engine.open_order_recovery import ended_runs_with_open_orders, recover_run_orders
 from trading.errors import LeaseLost
 from trading.management.progress import one_by_one
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Settles them, and says what became of each order."""
-        runs = left_behind()
+        runs = ended_runs_with_open_orders()
         if options["run"]:
             runs = [run for run in runs if run.run_id == options["run"]]
             if not runs:
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         unsettled = 0
         for run in one_by_one(runs, "Settling", options.get("stderr") or sys.stderr):
             try:
-                orders = recover_run(run)
+                orders = recover_run_orders(run)
             except (BrokerError, LeaseLost, BlockingIOError) as trouble:
                 raise CommandError(f"Run {run.run_id}: {trouble}", returncode=UNSETTLED) from trouble
             for order in orders:

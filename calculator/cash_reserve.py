@@ -1,0 +1,29 @@
+"""The cash floor: the cash that no plan may spend."""
+
+from decimal import Decimal
+
+from calculator.errors import CalculationRefused
+from calculator.fixed_point import from_micro, to_micro
+from calculator.plan_types import AccountConfig
+
+HUNDRED = Decimal(100)
+
+
+def cash_floor(total: int, config: AccountConfig) -> int:
+    """Return the larger of the minimum cash and the cash reserve percent of the account value, in micro-dollars.
+
+    Args:
+        total: account value, in micro-dollars.
+        config: the policy with both reserves.
+
+    Raises:
+        CalculationRefused: `reserve_exceeds_value`.
+    """
+    floor = max(to_micro(config.min_cash_usd), to_micro(from_micro(total) * config.cash_reserve_percent / HUNDRED))
+    if total <= floor:
+        raise CalculationRefused(
+            "reserve_exceeds_value",
+            f"The cash reserve of ${from_micro(floor):.2f} is at least the account value of ${from_micro(total):.2f}. "
+            "Lower the reserve.",
+        )
+    return floor

@@ -1,0 +1,136 @@
+"""Tags for the parts that several pages have: chips, tiles, times and buttons."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.template.defaultfilters import date
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.timezone import localtime
+
+from accounts.models import Account
+from trading.models import Notification, RebalanceRun, ScheduleEntry, StrategyEvent
+
+register = template.Library()
+
+UNITS = (" pp", "%")
+ENTRY_STYLES = {
+    "waiting": "rb-blue",
+    "started": "rb-blue",
+    "completed": "rb-good",
+    "failed": "rb-bad",
+    "missed": "rb-warn",
+}
+MESSAGE_STYLES = {"pending": "rb-blue", "sent": "rb-good", "abandoned": "rb-bad"}
+
+
+def _chip(text: str, style: str = "") -> SafeString:
+    return format_html('<span class="{}">{}</span>', f"rb-chip {style}".strip(), text)
+
+
+@register.simple_tag
+def account_chip(account: Account) -> SafeString:
+    """Return whether an account is live, paper or simulated."""
+    if account.type == Account.Type.LIVE:
+        return _chip("LIVE", "rb-live")
+    return _chip("SIM") if account.broker == "simulated" else _chip("PAPER", "rb-blue")
+
+
+@register.simple_tag
+def run_chip(run: RebalanceRun) -> SafeString:
+    """Return the state of a run."""
+    return _chip("Held for approval" if run.is_held else run.get_state_display(), f"rb-state-{run.state}")
+
+
+@register.simple_tag
+def event_chip(event: StrategyEvent) -> SafeString:
+    """Return the state of a strategy event."""
+    return _chip(event.get_state_display(), f"rb-event-{event.state}")
+
+
+@register.simple_tag
+def schedule_chip(entry: ScheduleEntry) -> SafeString:
+    """Return the state of a schedule entry."""
+    return _chip(entry.get_state_display(), ENTRY_STYLES.get(entry.state, ""))
+
+
+@register.simple_tag
+def notification_chip(message: Notification) -> SafeString:
+    """Return the state of a notification."""
+    return _chip(message.get_state_display(), MESSAGE_STYLES.get(message.state, ""))
+
+
+@register.simple_tag
+def side(*, is_sell: bool) -> SafeString:
+    """Return the side of an order: buy or sell."""
+    style, text = ("rb-sell", "▼ Sell") if is_sell else ("rb-buy", "▲ Buy")
+    return format_html('<span class="rb-side {}">{}</span>', style, text)
+
+
+@register.simple_tag
+def timestamp(value: datetime, layout: str = "Y-m-d H:i:s") -> SafeString:
+    """Return an instant as a `time` element, in local time, in the layout of the filter `date`."""
+    local = localtime(value)  # a tag's arguments, unlike a variable, are not converted by the template
+    return format_html('<time datetime="{}">{}</time>', date(local, "c"), date(local, layout))
+
+
+@register.simple_block_tag
+def tile(
+    content: str, title: str, figure: object, *, total: object = "", style: str = "", is_text: bool = False
+) -> str:
+    """Return a tile: a title, one figure, and the content as the line below it.
+
+    Args:
+        content: the text between the tags.
+        title: the label above the figure.
+        figure: the figure, formatted; its unit is written smaller.
+        total: the number that the figure is a part of.
+        style: "warn" for a figure that needs attention.
+        is_text: the figure is a date or a name, which is written smaller.
+    """
+    number = str(figure)
+    unit = next((unit for unit in UNITS if number.endswith(unit)), "")
+    context = {
+        "title": title,
+        "figure": number.removesuffix(unit),
+        "unit": f"/{total}" if total else unit,
+        # The template between the tags has escaped it.
+        "note": mark_safe(content.strip()),  # noqa: S308
+        "style": style,
+        "is_text": is_text,
+    }
+    return render_to_string("trading/parts/tile.html", context)
+
+
+@register.inclusion_tag("trading/parts/post_button.html", takes_context=True)
+def post_button(
+    context: dict[str, Any],
+    label: str,
+    view: str,
+    *arguments: object,
+    style: str = "",
+    aria_label: str = "",
+    element_id: str = "",
+) -> dict[str, object]:
+    """Return a button that posts to a view, as a form of its own.
+
+    Args:
+        context: the template's context, for the CSRF token.
+        label: the text of the button.
+        view: the name of the view.
+        arguments: the arguments of the view's address.
+        style: "primary", "danger" or nothing.
+        aria_label: the accessible name, where the label alone is ambiguous.
+        element_id: the id of the button.
+    """
+    return {
+        "csrf_token": context.get("csrf_token"),
+        "address": reverse(view, args=arguments),
+        "label": label,
+        "style": style,
+        "aria_label": aria_label,
+        "element_id": element_id,
+    }
