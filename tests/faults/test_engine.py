@@ -127,10 +127,10 @@ def test_burst_of_events_leaves_one_running_and_the_newest_queued(make_account):
 
 
 def test_run_whose_client_id_is_in_use_waits_and_then_needs_attention(make_account, monkeypatch):
-    async def taken(_):
+    async def client_id_in_use(_):
         raise ClientIdInUse("Client id 101 is in use.")
 
-    monkeypatch.setattr(SimulatedBroker, "connect", taken)
+    monkeypatch.setattr(SimulatedBroker, "connect", client_id_in_use)
     run = carry_out(make_account())
     for _ in range(8):  # more wake-ups than a run has attempts: waiting is not failing
         assert work_run(run).state == "running"
@@ -139,6 +139,7 @@ def test_run_whose_client_id_is_in_use_waits_and_then_needs_attention(make_accou
 
 
 def test_run_that_has_sold_waits_for_an_unreachable_broker_and_then_buys(make_account, monkeypatch):
+    """It is not failed half-way: it waits beyond the usual number of attempts."""
     account = make_account(positions={"VTI": "100"}, cash="0")
     set_fault(Kind.DISCONNECT_BEFORE, symbol="SPY")
     connect, away = SimulatedBroker.connect, []
@@ -185,6 +186,7 @@ def test_open_orders_of_ended_runs_are_resolved_by_the_task(make_account):
 
 
 def test_worker_that_dies_after_each_send_makes_no_progress(make_account):
+    """An order that is sent in every attempt does not reset the count of attempts."""
     from trading.journal import orders
 
     run = queue(make_account())

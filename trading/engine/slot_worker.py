@@ -85,7 +85,7 @@ class _LeaseLoop:
             await worker.work()
             await sync_to_async(leases.release_lease)(self._lease)
             reached(FailPoint.LEASE_RELEASED)
-            # A run that was queued between the last claim and the release found the lease taken.
+            # A run that was queued between the last claim and the release found the slot in use.
             if not worker.may_continue or not await sync_to_async(claims.has_ready_runs)(self._connection_id):
                 return
             if asyncio.get_running_loop().time() > claim_until:

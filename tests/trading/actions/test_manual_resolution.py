@@ -169,7 +169,7 @@ NEVER = Finding(outcome=Outcome.NEVER_ARRIVED)
         (None, NEVER, "  ", "comment_missing", "how you know"),
         (a_run_that_is_alive, NEVER, COMMENT, "run_not_finished", "has not ended"),
         (an_order_that_is_settled, NEVER, COMMENT, "order_already_resolved", "nothing to settle"),
-        (a_slot_that_is_worked, NEVER, COMMENT, "connection_busy", "try again in a moment"),
+        (a_slot_that_is_worked, NEVER, COMMENT, "connection_busy", "Try again in a moment"),
         (an_order_that_the_broker_knows, NEVER, COMMENT, "inconsistent_resolution", "it did arrive"),
         (shares_that_were_reported, Finding(outcome="cancelled"), COMMENT, "inconsistent_resolution", "reported 5"),
         (None, Finding(outcome="filled"), COMMENT, "inconsistent_resolution", "state the shares"),

