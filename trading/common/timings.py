@@ -23,8 +23,6 @@ class Timings:
     """Maximum age of an account snapshot when the plan is made: cash may have been added or withdrawn."""
     recheck_age_seconds: float = 1.0
     """Maximum age of the account check before the first order."""
-    first_fill_seconds: float = 0.3
-    """Maximum wait for a fill that is written together with the acknowledgement of its order."""
     order_silence_seconds: float = 10.0
     """Time without an update after which an order is looked up: brokers can lose a status update."""
     cancel_seconds: float = 30.0

@@ -9,10 +9,8 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.broker_types import Execution, OrderResult, OrderUpdate
 from brokers.exceptions import (
     BrokerAPIError,
-    BrokerConnectionError,
     BrokerError,
     CapabilityMissing,
     OrderExecutionError,
@@ -114,23 +112,9 @@ class OrderPhase:
             logger.warning("Order %s (%s): status unknown: %s", order.client_order_id, order.symbol, error.message)
             return await self.journal.mark(order, OrderState.UNKNOWN, error.message)
         reached(FailPoint.SENT, self.account_id)
-        order = await self._store_acknowledgement(order, result)
+        order = await self.journal.apply(order, result)
         reached(FailPoint.ACKNOWLEDGED, self.account_id)
         return order
-
-    async def _store_acknowledgement(self, order: OrderView, result: OrderResult) -> OrderView:
-        """Store the acknowledgement, together with the fill that usually follows at once."""
-        updates: list[OrderUpdate] = [result]
-        try:
-            async with asyncio.timeout(self.timings.first_fill_seconds):
-                while not any(_is_fill_or_final(update) for update in updates):
-                    updates += await self.updates.next_updates(order.client_order_id)
-        except TimeoutError:
-            pass
-        except BrokerConnectionError:
-            await self.journal.apply(order, *updates)
-            raise
-        return await self.journal.apply(order, *updates)
 
     async def _follow(self, order: OrderView, timeout_seconds: float) -> OrderView:
         """Apply the order's updates until it is resolved or the time is over."""
@@ -185,7 +169,3 @@ class OrderPhase:
         except BrokerAPIError as error:
             logger.warning("Order %s could not be looked up: %s", order.client_order_id, error.message)
             return order
-
-
-def _is_fill_or_final(update: OrderUpdate) -> bool:
-    return isinstance(update, Execution) or update.status.is_terminal
