@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class BrokersConfig(AppConfig):
-    """The broker layer: values, errors, registry. It has no models of its own."""
+    """The broker layer: types, errors and registry. It has no models."""
 
     name = "brokers"

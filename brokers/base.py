@@ -1,17 +1,18 @@
-"""The contract of a connector: what the engine may ask of any broker."""
+"""The contract of a connector: what the engine can request from any broker."""
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from brokers.broker_types import (
     AccountPosition,
     AccountSnapshot,
     BrokerCapabilities,
     ConnectionSettings,
+    ConnectorSettings,
     ContractFacts,
     ContractPrice,
     Execution,
@@ -20,120 +21,103 @@ from brokers.broker_types import (
     OpenOrder,
     OrderResult,
     OrderType,
+    OrderUpdate,
     TimeInForce,
 )
 from brokers.exceptions import CapabilityMissing
 
 logger = logging.getLogger("rebalancer.brokers")
 
-
-class PriceCache(Protocol):
-    """Quotes that another run has fetched a moment ago. It knows its own time to live."""
-
-    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:
-        """The quotes that are fresh enough; the others are left out."""
-
-    async def put(self, prices: Mapping[str, ContractPrice]) -> None:
-        """Keeps them for the next."""
+T = TypeVar("T")
 
 
-class NoPriceCache:
-    """Remembers nothing."""
+class TimedCache(Protocol[T]):
+    """Values by symbol that several processes share. The cache decides when an entry expires."""
 
-    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractPrice]:
-        """Nothing is there."""
+    async def get(self, symbols: Sequence[str]) -> Mapping[str, T]:
+        """Return the entries that have not expired, by symbol."""
+
+    async def put(self, entries: Mapping[str, T]) -> None:
+        """Store entries for all processes."""
+
+
+class NoCache:
+    """A `TimedCache` that stores nothing."""
+
+    async def get(self, symbols: Sequence[str]) -> Mapping[str, Any]:
+        """Return no entries."""
         return {}
 
-    async def put(self, prices: Mapping[str, ContractPrice]) -> None:
-        """Nothing is kept."""
-
-
-class ContractCache(Protocol):
-    """Contracts that another run has looked up today."""
-
-    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractFacts]:
-        """Those that are known and still good; the others are left out."""
-
-    async def put(self, contracts: Mapping[str, ContractFacts]) -> None:
-        """Keeps them for the next."""
-
-
-class NoContractCache:
-    """Remembers nothing."""
-
-    async def get(self, symbols: Sequence[str]) -> Mapping[str, ContractFacts]:
-        """Nothing is there."""
-        return {}
-
-    async def put(self, contracts: Mapping[str, ContractFacts]) -> None:
-        """Nothing is kept."""
+    async def put(self, entries: Mapping[str, Any]) -> None:
+        """Discard the entries."""
 
 
 class BrokerClient(ABC):
-    """One open link to a broker, for the accounts of one connection slot.
+    """One open connection to a broker, for the accounts of one connection slot.
 
-    All methods are coroutines of one event loop, end within the deadlines of their `ConnectionSettings`, and
-    raise the errors of `brokers.exceptions` only. Methods may be called concurrently for different accounts.
+    All methods are coroutines of one event loop. They return within the deadlines of their `ConnectionSettings` and
+    raise only the errors of `brokers.exceptions`. They can be called concurrently for different accounts.
     """
 
     name: ClassVar[str]
     capabilities: ClassVar[BrokerCapabilities]
+    Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        price_cache: PriceCache | None = None,
-        contract_cache: ContractCache | None = None,
+        price_cache: TimedCache[ContractPrice] | None = None,
+        contract_cache: TimedCache[ContractFacts] | None = None,
     ) -> None:
         self.settings = settings
-        self.price_cache: PriceCache = price_cache or NoPriceCache()
-        self.contract_cache: ContractCache = contract_cache or NoContractCache()
+        self.price_cache: TimedCache[ContractPrice] = price_cache or NoCache()
+        self.contract_cache: TimedCache[ContractFacts] = contract_cache or NoCache()
 
     @abstractmethod
     async def connect(self) -> None:
-        """Opens the link with the slot's client id. Moves money: no.
+        """Open the connection with the slot's client id. Moves money: no.
 
         Raises:
-            BrokerConnectionError: there is no usable link; come back later with the same client id.
+            BrokerConnectionError: The connection cannot be opened. Retry later with the same client id.
         """
 
     @abstractmethod
     async def disconnect(self) -> None:
-        """Closes the link when every order that was sent is acknowledged. Never raises. Moves money: no."""
+        """Close the connection once every submitted order is acknowledged. Never raises. Moves money: no."""
 
     @property
     @abstractmethod
     def is_connected(self) -> bool:
-        """Whether the link is up as far as this side can know."""
+        """Whether the connection is open, as far as this process can know. Moves money: no."""
 
     @abstractmethod
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
-        """The account now: value, cash and every position. Moves money: no.
+        """Return the current value, cash and positions of an account. Moves money: no.
 
         Raises:
-            IncompleteAccountData: something is missing; do not trade.
-            BrokerConnectionError: the link is gone or silent.
+            IncompleteAccountData: A value is missing. Do not trade.
+            BrokerConnectionError: The connection is lost, or the broker does not respond.
         """
 
     async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
-        """Every position of the account now; values need not be known for it. Moves money: no.
+        """Return the current positions of an account; their values can be missing. Moves money: no.
 
         Raises:
-            BrokerConnectionError: the link is gone or silent.
+            BrokerConnectionError: The connection is lost, or the broker does not respond.
         """
         return (await self.get_account_snapshot(account_id)).positions
 
     async def get_multiple_market_prices(
         self, symbols: Sequence[str], *, use_cache: bool = True
     ) -> dict[str, ContractPrice]:
-        """The quotes of the symbols; one that the broker has no quote for is left out. Moves money: no.
+        """Return the quotes of the symbols, without those that the broker does not quote. Moves money: no.
 
         Returns:
-            By symbol, in the order asked.
+            Quotes by symbol, in the order of `symbols`.
 
         Raises:
-            MarketDataUnavailable: the broker says that it may not or cannot quote at all.
-            BrokerConnectionError: the link is gone or silent.
+            MarketDataUnavailable: The broker reports that it cannot quote any of them.
+            BrokerConnectionError: The connection is lost, or the broker does not respond.
         """
         cached = dict(await self.price_cache.get(symbols)) if use_cache else {}
         now = datetime.now(UTC)
@@ -149,24 +133,25 @@ class BrokerClient(ABC):
 
     @abstractmethod
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
-        """The quotes of the symbols from the broker itself."""
+        """Request the quotes of the symbols from the broker. Moves money: no."""
 
     @abstractmethod
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Those of the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
+        """Return the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
 
     async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
-        """Those of the symbols whose own exchange is closed at the instant, as far as the broker says. Moves money: no.
+        """Return the symbols whose own exchange is closed at an instant. Moves money: no.
 
-        Sessions are the calendar's; this is for an exchange that keeps other hours, or a day that no calendar foresaw.
+        The calendar decides about sessions. This method covers exchanges with other hours and unscheduled closures,
+        as far as the broker reports them.
         """
         return ()
 
     async def describe(self, symbols: Sequence[str]) -> dict[str, InstrumentName]:
-        """What people call the symbols, as far as the connector knows without asking far. Moves money: no.
+        """Return the names of the symbols that are known without a request to the broker. Moves money: no.
 
         Returns:
-            By symbol; those without a known name are left out.
+            Names by symbol; symbols without a known name are left out.
         """
         return {}
 
@@ -182,71 +167,75 @@ class BrokerClient(ABC):
         client_order_id: str,
         time_in_force: TimeInForce = TimeInForce.DAY,
     ) -> OrderResult:
-        """Sends one order and waits for the first word of the broker. Moves money: yes.
+        """Submit one order and wait for the broker's acknowledgement. Moves money: yes.
 
         Args:
-            account_id: the account to trade in.
-            symbol: a US stock or ETF.
-            quantity: whole shares, negative to sell.
+            account_id: Account to trade in.
+            symbol: US stock or ETF.
+            quantity: Whole shares; negative to sell.
             order_type: MARKET or LIMIT.
-            price: the limit in USD a share; None for MARKET.
-            client_order_id: ours; the broker hands it back with orders and executions.
-            time_in_force: how long the order lives.
+            price: Limit in USD per share; None for MARKET.
+            client_order_id: Our id; the broker returns it with orders and executions.
+            time_in_force: How long the order stays open.
 
         Raises:
-            OrderRejected: the broker refused; the order does not exist.
-            OrderOutcomeUnknown: it may exist. Never send it again: reconcile.
-            CapabilityMissing: the connector cannot do this kind of order; nothing was sent.
+            OrderRejected: The broker rejected the order. It does not exist.
+            OrderOutcomeUnknown: The order may exist. Never submit it again; reconcile it.
+            CapabilityMissing: The connector does not support this kind of order. Nothing was submitted.
         """
 
     @abstractmethod
     async def cancel_order(self, account_id: str, order_id: str) -> None:
-        """Asks for a cancel. It is a request: the order can still fill. Moves money: no.
+        """Request the cancellation of an order, which can still fill afterwards. Moves money: no.
 
         Raises:
-            OrderExecutionError: the broker did not take the request.
+            OrderExecutionError: The broker did not accept the request.
         """
 
     @abstractmethod
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
-        """Every live order of the account, ours or anybody's. Moves money: no."""
+        """Return every open order of the account, including those of other clients. Moves money: no."""
 
     @abstractmethod
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
-        """What the broker says of the order; status NOT_FOUND when it knows none. Moves money: no."""
+        """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
 
     @abstractmethod
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Looks in open and completed orders. None proves something only if nothing was raised. Moves money: no."""
+        """Look an order up in open and completed orders. Moves money: no.
+
+        Returns:
+            None if the broker has no such order. This is proof only because a failed lookup raises.
+        """
 
     @abstractmethod
     async def get_executions(
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
-        """The fills since an instant, manual ones included, oldest first. Moves money: no."""
+        """Return the fills since an instant, including manual trades, oldest first. Moves money: no."""
 
     @abstractmethod
-    def order_updates(self) -> AsyncIterator[OrderResult | Execution]:
-        """Every change of an order and every fill of the slot's accounts, as they come.
+    def order_updates(self) -> AsyncIterator[OrderUpdate]:
+        """Stream every order change and every fill of the slot's accounts. Moves money: no.
 
-        Duplicates and a different order are possible: the reader decides by execution ids and quantities.
+        Updates can be duplicated and reordered. The reader decides by execution ids and quantities.
 
         Raises:
-            BrokerConnectionError: the link is gone; what happened since is found by reconciling.
+            BrokerConnectionError: The connection is lost. Reconcile to find what happened since.
         """
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
-        """Asks whether the broker would take the order (whatIf). Moves money: no."""
-        raise CapabilityMissing(f"The connector {self.name} cannot test an order before it is sent.")
+        """Check with a what-if order whether the broker would accept an order. Moves money: no."""
+        raise CapabilityMissing(f"The connector {self.name} does not support what-if orders.")
 
 
 class BaseRebalancer(ABC):
-    """Carries out one run of one account over an open link, whatever the broker."""
+    """Executes one run of one account over an open connection, for any broker."""
 
     @abstractmethod
     async def calculate_rebalance(self) -> None:
-        """Plans and stops there. Moves money: no."""
+        """Calculate the plan only. Moves money: no."""
 
     @abstractmethod
     async def rebalance(self) -> None:
-        """Plans and trades. Moves money: yes."""
+        """Calculate the plan and trade it. Moves money: yes."""

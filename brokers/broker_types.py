@@ -1,12 +1,12 @@
-"""The standard values that every connector speaks. A broker's own objects never leave its folder.
+"""The values that connectors and the engine exchange. A broker's own objects never leave its folder.
 
-Quantities are signed everywhere: positive is long or a buy, negative is short or a sell.
+Quantities are always signed: positive is long or a buy, negative is short or a sell.
 """
 
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ from brokers.exchange_calendar import NEW_YORK
 
 def _zone_aware(value: datetime) -> datetime:
     if value.tzinfo is None:
-        message = "a time needs its zone"
+        message = "the time has no time zone"
         raise ValueError(message)
     return value
 
@@ -26,7 +26,7 @@ Quantity = Annotated[Decimal, Field(allow_inf_nan=False)]
 
 
 class BrokerValue(BaseModel):
-    """Frozen, and refuses what it does not know."""
+    """Base class of the values: frozen, and rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class OrderType(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """How long an order lives."""
+    """How long an order stays open."""
 
     DAY = "DAY"
     GTC = "GTC"
@@ -47,9 +47,9 @@ class TimeInForce(StrEnum):
 
 
 class OrderStatus(StrEnum):
-    """What the broker knows of an order."""
+    """Status of an order at the broker."""
 
-    PENDING = "PENDING"  # accepted by our side of the link, not yet acknowledged by the broker
+    PENDING = "PENDING"  # submitted, not yet acknowledged by the broker
     WORKING = "WORKING"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
@@ -61,12 +61,12 @@ class OrderStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing more can happen to the order."""
+        """Whether the order cannot change any more."""
         return self in {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED}
 
 
 class PriceKind(StrEnum):
-    """Where a quote comes from."""
+    """Timeliness of a quote."""
 
     LIVE = "live"
     DELAYED = "delayed"
@@ -74,7 +74,7 @@ class PriceKind(StrEnum):
 
 
 class SecurityKind(StrEnum):
-    """What a position is; only `stock` (which covers ETFs) in USD is ever traded."""
+    """Type of a security. Only `stock`, which includes ETFs, in USD is traded."""
 
     STOCK = "stock"
     OPTION = "option"
@@ -86,7 +86,11 @@ class SecurityKind(StrEnum):
 
 
 class ContractPrice(BrokerValue):
-    """The quote of one symbol at one instant, in USD a share; None where the broker sent nothing usable."""
+    """Quote of one symbol at one instant, in USD per share; None where the broker sent no usable value.
+
+    `volume` is the number of shares traded today. `is_halted` is True while trading in the symbol is halted. Both are
+    None if the broker does not report them.
+    """
 
     symbol: str
     bid: Money | None = None
@@ -96,33 +100,35 @@ class ContractPrice(BrokerValue):
     as_of: Instant
     kind: PriceKind = PriceKind.LIVE
     tick_usd: Money = Decimal("0.01")
-    message: str = ""  # why a side is missing or the quote is not live, in the broker's words
+    volume: Quantity | None = None
+    is_halted: bool | None = None
+    message: str = ""  # the broker's reason for a missing side or a quote that is not live
 
     @property
     def is_two_sided(self) -> bool:
-        """Whether it can be traded on: 0 < bid <= ask."""
+        """Whether 0 < bid <= ask, so that the quote can be traded on."""
         return self.bid is not None and self.ask is not None and 0 < self.bid <= self.ask
 
 
 class ExchangeDay(BrokerValue):
-    """When a contract is traded on one day of its exchange, from and until; never, when the exchange is closed."""
+    """Trading hours of a contract on one day, as pairs of start and end; empty if the exchange is closed."""
 
     day: date
     hours: tuple[tuple[Instant, Instant], ...] = ()
 
 
 class ContractFacts(BrokerValue):
-    """What a broker knows of a US stock or ETF, and does not change within a day."""
+    """Contract data of a US stock or ETF, which does not change within a day."""
 
     symbol: str
     contract_id: str
     primary_exchange: str = ""
-    tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # from which price on which tick
-    trading_hours: tuple[ExchangeDay, ...] = ()  # those before and after the session included
-    liquid_hours: tuple[ExchangeDay, ...] = ()  # the regular ones; days that are not told of are not known
+    tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # lowest price, tick size
+    trading_hours: tuple[ExchangeDay, ...] = ()  # including pre-market and after-hours
+    liquid_hours: tuple[ExchangeDay, ...] = ()  # regular hours; other days are unknown
 
     def is_closed_at(self, instant: datetime) -> bool:
-        """Whether the broker says that the exchange does not trade it now; not where it says nothing of the day."""
+        """Whether the reported regular hours exclude the instant; False for a day without reported hours."""
         days = [one for one in self.liquid_hours if one.day == instant.astimezone(NEW_YORK).date()]
         return bool(days) and not any(
             opens_at <= instant < closes_at for one in days for opens_at, closes_at in one.hours
@@ -130,7 +136,7 @@ class ContractFacts(BrokerValue):
 
 
 class InstrumentName(BrokerValue):
-    """What people call a symbol, and what kind of thing it is; for pages, never for decisions."""
+    """Name and asset class of a symbol, for display only."""
 
     name: str
     kind: str = ""
@@ -139,8 +145,8 @@ class InstrumentName(BrokerValue):
 class AccountPosition(BrokerValue):
     """A symbol and its signed quantity in an account.
 
-    `market_price` is the broker's own mark in USD for one unit of `quantity`, whatever the `currency`: a contract of
-    options counts with its multiplier.
+    `market_price` is the broker's mark in USD for one unit of `quantity`, in any `currency`. The mark of an option
+    contract includes its multiplier.
     """
 
     symbol: str
@@ -153,12 +159,12 @@ class AccountPosition(BrokerValue):
 
     @property
     def is_us_stock(self) -> bool:
-        """Whether it may be matched with a target by its symbol."""
+        """Whether the position can be matched with a target by its symbol."""
         return self.kind is SecurityKind.STOCK and self.currency == "USD"
 
 
 class AccountSnapshot(BrokerValue):
-    """An account at one instant: net liquidation value, cash and positions, in USD."""
+    """Net liquidation value, cash and positions of an account at one instant, in USD."""
 
     account_id: str
     total_value_usd: Money
@@ -169,7 +175,7 @@ class AccountSnapshot(BrokerValue):
 
 
 class OrderResult(BrokerValue):
-    """What the broker says of one order, now. `filled_quantity` carries the sign of `quantity`."""
+    """Current state of one order at the broker. `filled_quantity` has the sign of `quantity`."""
 
     account_id: str
     symbol: str
@@ -180,11 +186,17 @@ class OrderResult(BrokerValue):
     order_id: str = ""
     permanent_id: str = ""
     client_order_id: str = ""
-    message: str = ""  # the broker's own words
+    message: str = ""  # the broker's message
+
+    @classmethod
+    def not_found(cls, account_id: str, order_id: str) -> Self:
+        """Return the result for an order that the broker does not know."""
+        nothing, status = Decimal(0), OrderStatus.NOT_FOUND
+        return cls(account_id=account_id, symbol="", quantity=nothing, status=status, order_id=order_id)
 
 
 class OpenOrder(BrokerValue):
-    """An order that is still live at the broker, ours or anybody's."""
+    """An order that is open at the broker, from this or any other client."""
 
     account_id: str
     symbol: str
@@ -198,7 +210,7 @@ class OpenOrder(BrokerValue):
 
 
 class Execution(BrokerValue):
-    """One fill as the broker reports it; `execution_id` is unique at the broker."""
+    """One fill as reported by the broker; `execution_id` is unique at the broker."""
 
     execution_id: str
     account_id: str
@@ -212,8 +224,12 @@ class Execution(BrokerValue):
     client_order_id: str = ""
 
 
+OrderUpdate = OrderResult | Execution
+"""One message of an order update stream: a new order status, or a fill."""
+
+
 class Feasibility(BrokerValue):
-    """The broker's answer to "would you take this order?" (a what-if order)."""
+    """The broker's response to a what-if order."""
 
     accepted: bool
     message: str = ""
@@ -221,11 +237,11 @@ class Feasibility(BrokerValue):
 
 
 ACCOUNTS_PER_CONNECTION = 5
-"""What a link serves without one account holding up another, where a connector says nothing else."""
+"""Default number of accounts per connection, at which accounts do not delay each other."""
 
 
 class BrokerCapabilities(BrokerValue):
-    """What a connector can do. What is not in the table is refused by name, never dropped."""
+    """Features of a connector. A missing feature is refused with `CapabilityMissing`, never ignored."""
 
     order_types: frozenset[OrderType]
     times_in_force: frozenset[TimeInForce]
@@ -236,16 +252,39 @@ class BrokerCapabilities(BrokerValue):
     accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
 
 
+class ConnectorSettings(BrokerValue):
+    """Settings of one connector. A connector with settings of its own declares a subclass as its `Settings`.
+
+    `prefix` is the common prefix of the installation's settings for this connector, such as `IB_`.
+    """
+
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def load(cls, installation: object, policy: object) -> Self:
+        """Return the settings in effect; a field without a source has its default.
+
+        Args:
+            installation: Django's settings, read by prefix and field name: `IB_HOST` for `host`.
+            policy: policy of the account, whose fields of the same name take precedence.
+        """
+        values = {}
+        for name in cls.model_fields:
+            key = f"{cls.prefix}{name}".upper()
+            if hasattr(policy, name):
+                values[name] = getattr(policy, name)
+            elif cls.prefix and hasattr(installation, key):
+                values[name] = getattr(installation, key)
+        return cls(**values)
+
+
 class ConnectionSettings(BrokerValue):
-    """All that a connector needs to connect; secrets come from its own settings."""
+    """Settings of one connection. What only one connector needs is in `connector`."""
 
     environment: str = Field(pattern="^(paper|live)$")
     client_id: int = Field(ge=1)
     account_ids: tuple[str, ...]
-    host: str = "127.0.0.1"
-    port: int = 0
     connection_timeout_seconds: float = 10
     request_timeout_seconds: float = 10
     quote_timeout_seconds: float = 3
-    allow_delayed_quotes: bool = False
-    market_data_type: int = Field(default=1, ge=1, le=4)
+    connector: ConnectorSettings = ConnectorSettings()

@@ -1,4 +1,4 @@
-"""Sessions of an exchange, with the holidays, early closes and daylight saving of exchange-calendars."""
+"""The sessions of an exchange: holidays, early closes and daylight saving from exchange-calendars."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,16 +18,16 @@ class Session:
     closes_at: datetime
 
     def resume_at(self, not_before: time) -> datetime:
-        """Return when a run that is deferred to this session resumes: at a New York time, never before the open."""
+        """Return when a run deferred to this session resumes: at a New York time, never before the open."""
         return max(self.opens_at, datetime.combine(self.day, not_before, NEW_YORK))
 
     def is_open_at(self, instant: datetime) -> bool:
-        """Return whether the session is open at the instant."""
+        """Whether the instant is within the session."""
         return self.opens_at <= instant < self.closes_at
 
 
 class ExchangeCalendar:
-    """Sessions of an exchange, by its code in exchange-calendars."""
+    """The sessions of an exchange, by its code in exchange-calendars."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -40,12 +40,12 @@ class ExchangeCalendar:
         return session
 
     def session_after(self, day: date) -> Session:
-        """Return the first session of a later day."""
+        """Return the first session after a day."""
         calendar = _exchange(self.code, day.year)
         return _session(calendar, calendar.date_to_session((day + timedelta(days=1)).isoformat(), direction="next"))
 
     def session_before(self, day: date) -> Session:
-        """Return the last session of an earlier day."""
+        """Return the last session before a day."""
         calendar = _exchange(self.code, day.year)
         return _session(calendar, calendar.date_to_session((day - timedelta(days=1)).isoformat(), direction="previous"))
 
@@ -58,7 +58,7 @@ def _session(calendar: Any, stamp: Any) -> Session:
 
 @cache
 def _exchange(code: str, year: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the library is untyped
-    # Imported here because the import takes a second, and most commands do not need it.
+    # The import takes a second, and most commands do not need it.
     import exchange_calendars  # noqa: PLC0415
 
     return exchange_calendars.get_calendar(code, start=f"{year - 1}-12-01", end=f"{year + 1}-03-01")

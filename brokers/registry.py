@@ -1,10 +1,11 @@
-"""Which connectors there are: a dict of dotted paths, imported on first use, and what others have installed."""
+"""The registered connectors: built-in ones by dotted path, imported on first use, and installed packages."""
 
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
 from brokers.base import BrokerClient
+from brokers.broker_types import ConnectorSettings
 from brokers.exceptions import UnknownBroker
 
 ENTRY_POINT_GROUP = "rebalancer.brokers"
@@ -17,27 +18,27 @@ CONNECTORS = {
 
 @cache
 def _paths() -> dict[str, str]:
-    """Connectors by name; an installed package cannot take the name of one of ours."""
+    """Return dotted paths by name. An installed package cannot use the name of a built-in connector."""
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     return installed | CONNECTORS
 
 
 def broker_names() -> tuple[str, ...]:
-    """The names of all connectors, sorted."""
+    """Return the names of all connectors, sorted."""
     return tuple(sorted(_paths()))
 
 
 def broker_choices() -> list[tuple[str, str]]:
-    """For form fields: a callable, so that a new connector needs no migration."""
+    """Return the choices of form fields; a callable, so that a new connector needs no migration."""
     return [(name, name) for name in broker_names()]
 
 
 @cache
 def connector_class(name: str) -> type[BrokerClient]:
-    """The connector of that name.
+    """Return the connector of that name.
 
     Raises:
-        UnknownBroker: none is registered; the message lists those that are.
+        UnknownBroker: No connector of that name is registered; the message lists the registered ones.
     """
     path = _paths().get(name)
     if path is None:
@@ -45,3 +46,8 @@ def connector_class(name: str) -> type[BrokerClient]:
     module, _, attribute = path.partition(":")
     connector: type[BrokerClient] = getattr(import_module(module), attribute)
     return connector
+
+
+def settings_models() -> dict[str, type[ConnectorSettings]]:
+    """Return the settings model of each connector, by broker name."""
+    return {name: connector_class(name).Settings for name in broker_names()}

@@ -5,13 +5,13 @@ from django.db.models.signals import post_migrate
 
 
 class TradingConfig(AppConfig):
-    """Events, runs, orders and the engine that carries them out."""
+    """Events, runs, orders, and the engine that executes them."""
 
     name = "trading"
 
     def ready(self) -> None:
-        """Keeps schedules and roles as the code has them, whenever the database is brought up to date."""
-        from trading.access import audit  # noqa: PLC0415 - models are there only now
+        """Connect the audit trail, and update schedules and roles in the database after each migration."""
+        from trading.access import audit  # noqa: PLC0415 - models are not loaded earlier
 
         audit.connect()
         post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
@@ -19,12 +19,12 @@ class TradingConfig(AppConfig):
 
 
 def _sync_schedules(**_: Any) -> None:
-    from trading.queue.schedules import sync_schedules  # noqa: PLC0415 - models are there only now
+    from trading.queue.schedules import sync_schedules  # noqa: PLC0415 - models are not loaded earlier
 
     sync_schedules()
 
 
 def _sync_roles(**_: Any) -> None:
-    from trading.access.roles import sync_roles  # noqa: PLC0415 - models are there only now
+    from trading.access.roles import sync_roles  # noqa: PLC0415 - models are not loaded earlier
 
     sync_roles()

@@ -1,4 +1,4 @@
-"""Runs and events in the shapes that commands and the API print."""
+"""Convert runs and events to the objects that commands and the API return."""
 
 from decimal import Decimal
 
@@ -7,7 +7,6 @@ from django.db.models import prefetch_related_objects
 from trading.models import RebalanceRun, RunMode, StrategyEvent
 from trading.models.run_documents import (
     AccountExecutionResult,
-    CalculateRebalanceResult,
     ErrorLine,
     OrderLine,
     RebalanceResult,
@@ -18,25 +17,8 @@ from trading.models.run_documents import (
 
 
 def rebalance_result(run: RebalanceRun) -> RebalanceResult:
-    """A run, whole: what it would do, and what was done."""
-    orders = tuple(
-        OrderLine(
-            client_order_id=order.client_order_id,
-            broker_order_id=order.broker_order_id,
-            symbol=order.symbol,
-            quantity=int(order.quantity),
-            filled_quantity=int(order.filled_quantity),
-            average_price=_plain(order.average_price_usd),
-            status=order.state,
-        )
-        for order in sorted(run.orders.all(), key=lambda order: order.sequence)  # as they were fetched beforehand
-    )
-    return RebalanceResult(**calculate_result(run).model_dump(), orders=orders)
-
-
-def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
-    """What a run would do."""
-    return CalculateRebalanceResult(
+    """Return a run with its trades and its orders."""
+    return RebalanceResult(
         run_id=run.run_id,
         account_id=run.account.account_id,
         mode="execute" if run.mode == RunMode.EXECUTE else "preview",
@@ -48,21 +30,33 @@ def calculate_result(run: RebalanceRun) -> CalculateRebalanceResult:
                 symbol=trade["symbol"],
                 quantity=trade["quantity"],
                 order_type=trade["order_type"],
-                price=_plain(trade["price"]),
+                price=_decimal(trade["price"]),
                 reason=trade["reason"],
             )
             for trade in run.result.get("trades", [])
         ),
         warnings=tuple(RunWarning.model_validate(warning) for warning in run.warnings),
-        total_value=_plain(run.total_value_usd),
-        cash_balance=_plain(run.cash_usd),
-        residual_drift=_plain(run.residual_drift),
+        total_value=_decimal(run.total_value_usd),
+        cash_balance=_decimal(run.cash_usd),
+        residual_drift=_decimal(run.residual_drift),
+        orders=tuple(
+            OrderLine(
+                client_order_id=order.client_order_id,
+                broker_order_id=order.broker_order_id,
+                symbol=order.symbol,
+                quantity=int(order.quantity),
+                filled_quantity=int(order.filled_quantity),
+                average_price=_decimal(order.average_price_usd),
+                status=order.state,
+            )
+            for order in sorted(run.orders.all(), key=lambda order: order.sequence)  # uses prefetched orders
+        ),
     )
 
 
 def strategy_result(event: StrategyEvent) -> StrategyExecutionResult:
-    """What an event came to, account by account."""
-    prefetch_related_objects([event], "runs__account")  # one event can have a thousand
+    """Return an event with the outcome for each account."""
+    prefetch_related_objects([event], "runs__account")  # an event can have a thousand runs
     return StrategyExecutionResult(
         event_id=event.pk,
         strategy=event.channel,
@@ -78,7 +72,7 @@ def strategy_result(event: StrategyEvent) -> StrategyExecutionResult:
 
 
 def event_line(event: StrategyEvent) -> dict[str, object]:
-    """An event as `events --json` prints it."""
+    """Return an event as `events --json` prints it."""
     return {
         "id": event.pk,
         "source": event.source,
@@ -96,8 +90,8 @@ def _error(run: RebalanceRun) -> ErrorLine | None:
     return ErrorLine(code=run.error_code, message=run.error_message) if run.error_code else None
 
 
-def _plain(value: object) -> Decimal | None:
-    """The number without trailing zeros or exponent."""
+def _decimal(value: object) -> Decimal | None:
+    """Return a number with two decimals, or more if it has more; None if there is none."""
     if value is None:
         return None
     number = Decimal(str(value))

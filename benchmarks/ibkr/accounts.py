@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.support.ibkr_gateway import Book
+from tests.support.ibkr_gateway import AccountRecords
 
 HELD = tuple(f"OLD{number}" for number in range(5))
 TARGETS = tuple(f"NEW{number}" for number in range(10))
@@ -16,7 +16,7 @@ def account_ids(number):
 
 def make_book(number):
     """Return gateway accounts that each hold about 100,000 USD in symbols that are not targets."""
-    book = Book()
+    book = AccountRecords()
     for symbol in (*HELD, *TARGETS):
         book.add_instrument(symbol)
     for account_id in account_ids(number):

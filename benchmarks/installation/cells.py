@@ -15,7 +15,7 @@ from benchmarks.ibkr.gateway_process import GatewayProcess
 from benchmarks.installation.costs import commits, processor_seconds
 from benchmarks.installation.site import Workers, clear_installation, ended, make_accounts, send_event, until
 from brokers.ibkr.client import InteractiveBrokers
-from tests.support.ibkr_gateway.server import MOST_CLIENTS
+from tests.support.ibkr_gateway.server import MAX_CLIENTS
 
 ACCOUNTS = (1, 5, 20, 100)
 PROCESSES = (1, 4, 8)
@@ -75,7 +75,7 @@ def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
         seconds=seen.last_fill_at - began if runs is not None else None,
         filled=seen.filled,
         connections=seen.clients,
-        baseline_seconds=_baseline_seconds(accounts, min(math.ceil(accounts / ACCOUNTS_PER_CONNECTION), MOST_CLIENTS)),
+        baseline_seconds=_baseline_seconds(accounts, min(math.ceil(accounts / ACCOUNTS_PER_CONNECTION), MAX_CLIENTS)),
         commits=committed,
         processor_seconds=busy,
         load_average=load_average,

@@ -1,4 +1,4 @@
-"""Snapshots: values of one account at a time, positions of all by push, and cash that does not lag behind fills."""
+"""Account snapshots: values are requested per account, positions are pushed, and cash includes the latest fills."""
 
 import asyncio
 import logging
@@ -14,76 +14,74 @@ from brokers.exceptions import IncompleteAccountData
 from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.ib_client import IBClient
+from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.quotes import Quotes
 
 logger = logging.getLogger("rebalancer.brokers")
 
-VALUES_LAG_SECONDS = 5.0
-"""For so long after a fill of an earlier connection the pushed values are not believed."""
-VALUES_RENEWED_SECONDS = 200.0
-"""After so long they are; the broker renews them every three minutes, whatever happens."""
-VALUES_DEADLINE_SECONDS = 20.0
-"""For so long values are asked for again; then they are taken as they are, and the plan's own checks judge them."""
-VALUES_AGAIN_SECONDS = 1.0
 CASH_TOLERANCE_USD = Decimal("0.05")
 MISMATCH_SHARE = Decimal("0.005")
-"""Values that differ by more of the total from cash and positions are of another moment than the positions."""
+"""Share of the total value. If the total differs by more from cash and positions, they are of different instants."""
 
 
 @dataclass(frozen=True)
-class _Base:
-    """Cash as it was pushed, and the fills that it contains."""
+class _CashBase:
+    """Reported cash, and the ids of the executions that it includes."""
 
     cash: Decimal
-    contained: frozenset[str]
+    execution_ids: frozenset[str]
 
 
 class Accounts:
-    """The accounts of a link."""
+    """The accounts of a connection."""
 
-    def __init__(self, link: GatewayConnection, ledger: OrderTracker, quotes: Quotes) -> None:
-        self._link = link
-        self._ledger = ledger
+    def __init__(
+        self, limits: Limits, connection: GatewayConnection, order_tracker: OrderTracker, quotes: Quotes
+    ) -> None:
+        self._limits = limits
+        self._connection = connection
+        self._order_tracker = order_tracker
         self._quotes = quotes
-        self._bases: dict[str, _Base] = {}
-        self._asked_last = ""
+        self._cash_bases: dict[str, _CashBase] = {}
+        self._last_requested = ""
         self._executions_known = False
-        self._asking_executions = asyncio.Lock()
+        self._executions_lock = asyncio.Lock()
 
     async def snapshot(self, account_id: str) -> AccountSnapshot:
-        """The account now.
+        """Return the current state of the account.
 
         Raises:
-            IncompleteAccountData: a value is missing, or the account's base currency is not the dollar.
+            IncompleteAccountData: A value is missing, or the account's base currency is not USD.
         """
-        self._link.check_managed(account_id)
-        pushed = await (self._ask(account_id) if account_id in self._bases else self._first_look(account_id))
-        return pushed.model_copy(update={"cash_usd": self._cash_now(account_id, pushed.cash_usd)})
+        self._connection.check_managed(account_id)
+        request = self._request if account_id in self._cash_bases else self._first_request
+        reported = await request(account_id)
+        return reported.model_copy(update={"cash_usd": self._current_cash(account_id, reported.cash_usd)})
 
     async def positions(self, account_id: str) -> tuple[AccountPosition, ...]:
-        """The positions as they were pushed; not while the gateway is cut off, for it tells of no change then."""
-        await self._link.until_joined()
-        await self._link.until_confirmed()
-        return tuple(self._positions(self._link.wire.positions(account_id), {}, Values(account_id, ())))
+        """Return the pushed positions; wait while the gateway is disconnected from the broker and pushes none."""
+        await self._connection.until_broker_up()
+        await self._connection.until_downloaded()
+        return tuple(self._positions(self._connection.ib.positions(account_id), {}, AccountRows(account_id, ())))
 
-    # ---- asking
+    # ---- requests
 
-    async def _ask(self, account_id: str) -> AccountSnapshot:
-        """The account as it was pushed."""
+    async def _request(self, account_id: str) -> AccountSnapshot:
+        """Return the account as reported by the broker."""
 
-        async def ask(wire: IBClient) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
-            if self._asked_last == account_id:
-                wire.client.reqAccountUpdates(False, account_id)  # what is subscribed already is not sent anew
-            self._asked_last = account_id
-            await wire.ask_account(account_id)
-            items = {item.contract.conId: item for item in wire.portfolio(account_id)}
-            return wire.accountValues(account_id), items
+        async def send(ib: IBClient) -> tuple[list[AccountValue], Mapping[int, PortfolioItem]]:
+            if self._last_requested == account_id:
+                ib.client.reqAccountUpdates(False, account_id)  # an existing subscription would send nothing
+            self._last_requested = account_id
+            await ib.request_account(account_id)
+            items = {item.contract.conId: item for item in ib.portfolio(account_id)}
+            return ib.accountValues(account_id), items
 
-        values, items = await self._link.ask(f"the values of account {account_id}", ask, lock="account")
-        await self._link.until_confirmed()
-        rows = Values(account_id, values)
-        positions = self._positions(self._link.wire.positions(account_id), items, rows)
+        values, items = await self._connection.request(f"the values of account {account_id}", send, lock="account")
+        await self._connection.until_downloaded()
+        rows = AccountRows(account_id, values)
+        positions = self._positions(self._connection.ib.positions(account_id), items, rows)
         return AccountSnapshot(
             account_id=account_id,
             total_value_usd=rows.net_liquidation(),
@@ -93,65 +91,69 @@ class Accounts:
             as_of=datetime.now(UTC),
         )
 
-    async def _first_look(self, account_id: str) -> AccountSnapshot:
-        """Nothing is known of cash before: values that may lag behind the fills of a moment ago are asked for again.
+    async def _first_request(self, account_id: str) -> AccountSnapshot:
+        """Request the values of an account without a cash base, and repeat it while they can lag behind recent fills.
 
-        That is until they are old enough and agree with the positions, or the deadline passes.
+        The values are used once they are old enough and agree with the positions, or after the maximum wait.
         """
-        pushed, _ = await asyncio.gather(self._ask(account_id), self._executions_once())
+        reported, _ = await asyncio.gather(self._request(account_id), self._request_executions_once())
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + VALUES_DEADLINE_SECONDS
-        while self._may_lag(pushed) and loop.time() < deadline:
-            logger.info("Account %s was traded a moment ago; its values may lag and are asked for again", account_id)
-            await asyncio.sleep(VALUES_AGAIN_SECONDS)  # pushed when the broker likes; there is nothing to wait on
-            pushed = await self._ask(account_id)
-        return pushed
+        deadline = loop.time() + self._limits.max_values_wait_seconds
+        while self._can_lag(reported) and loop.time() < deadline:
+            logger.info(
+                "Account %s has recent fills that its values may not include; requesting them again", account_id
+            )
+            await asyncio.sleep(self._limits.values_retry_seconds)  # the broker sends no event to wait for
+            reported = await self._request(account_id)
+        return reported
 
-    def _may_lag(self, pushed: AccountSnapshot) -> bool:
-        newest = max((fill.executed_at for fill in self._fills(pushed.account_id)), default=None)
+    def _can_lag(self, reported: AccountSnapshot) -> bool:
+        newest = max((fill.executed_at for fill in self._fills(reported.account_id)), default=None)
         if newest is None:
             return False
         age_seconds = (datetime.now(UTC) - newest).total_seconds()
-        if age_seconds < VALUES_LAG_SECONDS:
+        if age_seconds < self._limits.values_lag_seconds:
             return True
-        return age_seconds < VALUES_RENEWED_SECONDS and not _adds_up(pushed)
+        return age_seconds < self._limits.values_renewed_seconds and not _is_consistent(reported)
 
-    async def _executions_once(self) -> None:
-        async def ask(wire: IBClient) -> None:
-            await wire.reqExecutionsAsync()
+    async def _request_executions_once(self) -> None:
+        """Request the executions of all accounts, unless another account did so already."""
 
-        async with self._asking_executions:  # of all accounts, whoever asks first
+        async def send(ib: IBClient) -> None:
+            await ib.reqExecutionsAsync()
+
+        async with self._executions_lock:
             if not self._executions_known:
-                await self._link.ask("today's executions", ask, lock="executions")
+                await self._connection.request("today's executions", send, lock="executions")
                 self._executions_known = True
 
     # ---- cash
 
     def _fills(self, account_id: str) -> list[Execution]:
-        return self._ledger.executions(account_id, datetime.min.replace(tzinfo=UTC))
+        return self._order_tracker.executions(account_id, datetime.min.replace(tzinfo=UTC))
 
-    def _cash_now(self, account_id: str, pushed: Decimal) -> Decimal:
-        """Cash from fills and commissions; what is pushed lags by seconds, and is the check."""
+    def _current_cash(self, account_id: str, reported: Decimal) -> Decimal:
+        """Calculate cash from fills and commissions. Reported cash lags by seconds, and verifies the result."""
         fills = self._fills(account_id)
-        base = self._bases.get(account_id)
+        base = self._cash_bases.get(account_id)
         if base is None:
-            self._bases[account_id] = _Base(pushed, frozenset(fill.execution_id for fill in fills))
-            return pushed
-        flow = sum((_flow(fill) for fill in fills if fill.execution_id not in base.contained), Decimal(0))
+            self._cash_bases[account_id] = _CashBase(reported, frozenset(fill.execution_id for fill in fills))
+            return reported
+        flow = sum((_cash_flow(fill) for fill in fills if fill.execution_id not in base.execution_ids), Decimal(0))
         expected = base.cash + flow
-        if abs(pushed - expected) <= CASH_TOLERANCE_USD:
-            self._bases[account_id] = _Base(pushed, frozenset(fill.execution_id for fill in fills))
-            return pushed
+        if abs(reported - expected) <= CASH_TOLERANCE_USD:
+            self._cash_bases[account_id] = _CashBase(reported, frozenset(fill.execution_id for fill in fills))
+            return reported
         if flow:
-            logger.info("Cash of account %s lags behind its fills; it is taken from them", account_id)
-            return expected if pushed == base.cash else min(pushed, expected)
-        self._bases[account_id] = _Base(pushed, base.contained)  # money came or went without a trade
-        return pushed
+            logger.info("Reported cash of account %s lags behind its fills; calculating it from the fills", account_id)
+            return expected if reported == base.cash else min(reported, expected)
+        self._cash_bases[account_id] = _CashBase(reported, base.execution_ids)  # a deposit, withdrawal or fee
+        return reported
 
     # ---- positions
 
     def _positions(
-        self, positions: Iterable[Position], items: Mapping[int, PortfolioItem], rows: "Values"
+        self, positions: Iterable[Position], items: Mapping[int, PortfolioItem], rows: "AccountRows"
     ) -> Iterable[AccountPosition]:
         for position in positions:
             contract = position.contract
@@ -159,7 +161,7 @@ class Accounts:
             item = items.get(contract.conId)
             mark = mapping.unit_mark(item, rows.rate(contract.currency)) if item else None
             if mark is None and mapping.is_us_stock(contract):
-                mark = self._quotes.middle(symbol)
+                mark = self._quotes.mid(symbol)
             yield AccountPosition(
                 symbol=symbol,
                 quantity=mapping.amount(position.position),
@@ -171,46 +173,46 @@ class Accounts:
             )
 
 
-class Values:
-    """The rows of one account."""
+class AccountRows:
+    """The account value rows of one account, by tag and currency."""
 
     def __init__(self, account_id: str, rows: Iterable[AccountValue]) -> None:
         self._account_id = account_id
         self._rows = {(row.tag, row.currency): row.value for row in rows}
 
     def net_liquidation(self) -> Decimal:
-        """In USD.
+        """Return the net liquidation value in USD.
 
         Raises:
-            IncompleteAccountData: it is missing, or in another currency.
+            IncompleteAccountData: It is missing, or in another currency.
         """
         if self._rows.get(("AccountReady", "")) == "false":
             raise IncompleteAccountData(f"The gateway is still loading account {self._account_id}. Try again.")
         found = {currency: value for (tag, currency), value in self._rows.items() if tag == "NetLiquidation"}
         if found and "USD" not in found:
             raise IncompleteAccountData(
-                f"The base currency of account {self._account_id} is {', '.join(found)}; only accounts in USD are "
-                "traded."
+                f"The base currency of account {self._account_id} is {', '.join(found)}. Only accounts in USD are "
+                "supported."
             )
-        return self._needed("NetLiquidation")
+        return self._required("NetLiquidation")
 
     def cash(self) -> Decimal:
-        """Dollars; other currencies are positions."""
+        """Return the cash in USD. Cash in other currencies is reported as positions."""
         if ("CashBalance", "USD") in self._rows:
-            return self._needed("CashBalance")
-        return self._needed("TotalCashValue")
+            return self._required("CashBalance")
+        return self._required("TotalCashValue")
 
     def settled_cash(self) -> Decimal | None:
-        """Dollars that are settled, where the broker says so."""
+        """Return the settled cash in USD, if the broker reports it."""
         return mapping.exact(self._rows.get(("SettledCash", "USD")))
 
     def rate(self, currency: str) -> Decimal | None:
-        """USD for one unit of the currency, as the broker counts it."""
+        """Return the broker's exchange rate: USD for one unit of the currency."""
         return Decimal(1) if currency in {"USD", ""} else mapping.price(self._rows.get(("ExchangeRate", currency)))
 
     def foreign_cash(self) -> list[AccountPosition]:
-        """Cash in other currencies: carried, and never matched with a target."""
-        held = [
+        """Return cash in other currencies as positions, which are never matched with a target."""
+        balances = [
             (currency, mapping.amount(value))
             for (tag, currency), value in sorted(self._rows.items())
             if tag == "CashBalance" and currency not in {"USD", "BASE"}
@@ -224,25 +226,25 @@ class Values:
                 kind=SecurityKind.CASH,
                 currency=currency,
             )
-            for currency, quantity in held
+            for currency, quantity in balances
             if quantity
         ]
 
-    def _needed(self, tag: str) -> Decimal:
+    def _required(self, tag: str) -> Decimal:
         number = mapping.exact(self._rows.get((tag, "USD")))
         if number is None:
             raise IncompleteAccountData(
-                f"{tag} of account {self._account_id} is missing from what the gateway says. Nothing is traded "
-                "without it; look whether the account is open in the gateway, and try again."
+                f"The gateway did not report {tag} of account {self._account_id}, so nothing is traded. Check that the "
+                "account is open in the gateway, and try again."
             )
         return number
 
 
-def _adds_up(pushed: AccountSnapshot) -> bool:
-    """Whether the pushed total is what cash and positions come to: trades move the two, and not the total."""
-    worth = sum((one.quantity * (one.market_price or Decimal(0)) for one in pushed.positions), pushed.cash_usd)
-    return abs(pushed.total_value_usd - worth) <= MISMATCH_SHARE * abs(pushed.total_value_usd)
+def _is_consistent(reported: AccountSnapshot) -> bool:
+    """Return whether the total equals cash plus positions. A trade changes these two, but not the total."""
+    sum_usd = sum((one.quantity * (one.market_price or Decimal(0)) for one in reported.positions), reported.cash_usd)
+    return abs(reported.total_value_usd - sum_usd) <= MISMATCH_SHARE * abs(reported.total_value_usd)
 
 
-def _flow(fill: Execution) -> Decimal:
+def _cash_flow(fill: Execution) -> Decimal:
     return -fill.quantity * fill.price_usd - (fill.commission_usd or Decimal(0))

@@ -1,4 +1,4 @@
-"""The connection itself: opened with deadlines and named errors, asked with deadlines, known to be up or not."""
+"""The connection to a gateway. Opening and every request have a deadline and named errors."""
 
 import asyncio
 import logging
@@ -20,58 +20,60 @@ from brokers.exceptions import (
 )
 from brokers.ibkr.errors import CODES, error_text
 from brokers.ibkr.ib_client import IBClient, TickListener
+from brokers.ibkr.limits import Limits
 from brokers.ibkr.mapping import is_paper_account
 from brokers.ibkr.order_tracker import OrderTracker
+from brokers.ibkr.settings import GatewaySettings
 
 T = TypeVar("T")
 
 logger = logging.getLogger("rebalancer.brokers")
 
-CLIENT_ID_TAKEN = 326
+CLIENT_ID_IN_USE = 326
 BROKER_LOST = frozenset({1100, 2110})
-"""The second is what a client hears that connects while the gateway is cut off."""
-BROKER_BACK_WITHOUT_QUOTES, BROKER_BACK = 1101, 1102
-BACK_OFF_SECONDS = 0.5
-CLOSE_SECONDS = 2.0
+"""The gateway lost the broker. A client that connects meanwhile receives the second code."""
+BROKER_RESTORED_WITHOUT_QUOTES, BROKER_RESTORED = 1101, 1102
 
 
 class GatewayConnection:
-    """One link with the slot's client id. It is opened once; what broke is replaced by a new one."""
+    """One connection with the slot's client id. It is opened once; a lost connection is replaced by a new object."""
 
     def __init__(
         self,
         settings: ConnectionSettings,
-        ledger: OrderTracker,
-        ticks: TickListener,
+        gateway: GatewaySettings,
+        limits: Limits,
+        order_tracker: OrderTracker,
         on_error: Callable[[int, int, str], None],
     ) -> None:
         self._settings = settings
-        self._ledger = ledger
-        self._ticks = ticks
+        self._gateway = gateway
+        self._limits = limits
+        self._order_tracker = order_tracker
         self._on_error = on_error
-        self._wire: IBClient | None = None
+        self._ib: IBClient | None = None
         self._refusal: asyncio.Future[BrokerConnectionError] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
-        self._joined = asyncio.Event()
-        self._clear = asyncio.Event()
-        self._confirming: asyncio.Task[Any] | None = None
-        self.broken: BrokerConnectionError | None = None
+        self._broker_up = asyncio.Event()
+        self._queue_empty = asyncio.Event()
+        self._initial_download: asyncio.Task[Any] | None = None
+        self.failure: BrokerConnectionError | None = None
         self.ended = asyncio.Event()
 
-    # ---- open and closed
+    # ---- opening and closing
 
-    async def open(self) -> None:
-        """Connects; an id that is still held after a drop is tried again, the same one, until the deadline.
+    async def open(self, ticks: TickListener) -> None:
+        """Connect, and retry until the deadline while the gateway holds the client id of a lost connection.
 
         Raises:
-            BrokerConnectionError: by name: unreachable, silent, id taken, wrong environment.
+            BrokerConnectionError: The subclass names the reason.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.connection_timeout_seconds
-        pause = BACK_OFF_SECONDS
+        pause = self._limits.connect_retry_seconds
         while True:
             try:
-                await self._open_once(deadline - loop.time())
+                await self._open_once(ticks, deadline - loop.time())
             except ClientIdInUse:
                 if loop.time() + pause >= deadline:
                     raise
@@ -79,212 +81,224 @@ class GatewayConnection:
                 pause *= 2
             else:
                 break
-        self._confirming = asyncio.create_task(self._confirm(), name="positions and open orders")
-        self._confirming.add_done_callback(self._on_confirmation)
+        self._initial_download = asyncio.create_task(self._download(), name="positions and open orders")
+        self._initial_download.add_done_callback(self._on_download_end)
 
-    async def _confirm(self) -> None:
-        """Follows positions and our own orders from now on."""
+    async def _download(self) -> None:
+        """Subscribe to positions and to our own orders."""
         await asyncio.gather(
-            self.ask("positions", lambda wire: wire.reqPositionsAsync()),
-            self.ask("our open orders", lambda wire: wire.reqOpenOrdersAsync(), lock="open orders"),
+            self.request("positions", lambda ib: ib.reqPositionsAsync()),
+            self.request("our open orders", lambda ib: ib.reqOpenOrdersAsync(), lock="open orders"),
         )
 
-    def _on_confirmation(self, confirming: asyncio.Task[Any]) -> None:
-        """A link without it is of no use, and another one may do better."""
-        if not confirming.cancelled() and isinstance(trouble := confirming.exception(), BrokerConnectionError):
-            self._break(trouble)
+    def _on_download_end(self, download: asyncio.Task[Any]) -> None:
+        """Give up the connection if the download failed: it cannot be used, and a new one may work."""
+        if not download.cancelled() and isinstance(error := download.exception(), BrokerConnectionError):
+            self._fail(error)
 
-    async def until_confirmed(self) -> None:
-        """Waits until the gateway has told all positions and our open orders once; nothing is traded before.
+    async def until_downloaded(self) -> None:
+        """Wait until the gateway has sent all positions and our open orders. Nothing is traded before.
 
         Raises:
-            BrokerSilent: it has not.
+            BrokerSilent: The gateway did not send them in time.
         """
-        if self._confirming is not None:
-            await asyncio.shield(self._confirming)
-        _ = self.wire
+        if self._initial_download is not None:
+            await asyncio.shield(self._initial_download)
+        _ = self.ib
 
-    async def _open_once(self, seconds: float) -> None:
-        wire = IBClient(self._ledger, self._ticks)
+    async def _open_once(self, ticks: TickListener, seconds: float) -> None:
+        ib = IBClient(self._order_tracker, ticks)
         refusal: asyncio.Future[BrokerConnectionError] = asyncio.get_running_loop().create_future()
         self._refusal = refusal
-        self._joined.set()
-        self._clear.set()
-        wire.errorEvent += self._on_gateway_error
-        wire.disconnectedEvent += self._on_end
-        wire.client.conn.disconnected += self._on_disconnect
-        wire.client.throttleStart += self._clear.clear
-        wire.client.throttleEnd += self._clear.set
-        connecting = asyncio.create_task(self._connect(wire, seconds))
-        # The library does not notice a refusal until its whole timeout is over.
+        self._broker_up.set()
+        self._queue_empty.set()
+        ib.errorEvent += self._on_gateway_error
+        ib.disconnectedEvent += self._on_disconnected
+        ib.client.conn.disconnected += self._on_socket_closed
+        ib.client.throttleStart += self._queue_empty.clear
+        ib.client.throttleEnd += self._queue_empty.set
+        connecting = asyncio.create_task(self._connect(ib, seconds))
+        # The library notices a refusal only at the end of its timeout.
         refusal.add_done_callback(lambda _: connecting.cancel())
         try:
             await connecting
-            self._check_environment(wire)
+            self._check_environment(ib)
         except BaseException as error:
-            await _hang_up(wire)
+            await self._close_socket(ib)
             task = asyncio.current_task()
-            is_told_to_stop = task is not None and task.cancelling()  # then hanging up looks like a refusal
-            if isinstance(error, asyncio.CancelledError) and refusal.done() and not is_told_to_stop:
+            is_cancelled = task is not None and task.cancelling()  # closing the socket then looks like a refusal
+            if isinstance(error, asyncio.CancelledError) and refusal.done() and not is_cancelled:
                 raise refusal.result() from None
             raise
-        self._wire = wire
+        self._ib = ib
 
-    async def _connect(self, wire: IBClient, seconds: float) -> None:
-        where = f"{self._settings.host}:{self._settings.port}"
+    async def _connect(self, ib: IBClient, seconds: float) -> None:
+        host, port, client_id = self._gateway.host, self._gateway.port, self._settings.client_id
         try:
-            # The library bounds each of its steps, not their sum.
+            # The library limits the time of each step, but not their sum.
             async with asyncio.timeout(seconds):
-                # The library's own way would wait for positions here; they are asked for beside the first questions.
-                wire.wrapper.clientId = self._settings.client_id
-                await wire.client.connectAsync(
-                    self._settings.host, self._settings.port, self._settings.client_id, seconds
-                )
+                # IB.connectAsync would wait for positions here. They are requested later, beside other requests.
+                ib.wrapper.clientId = client_id
+                await ib.client.connectAsync(host, port, client_id, seconds)
         except TimeoutError as error:
             raise BrokerSilent(
-                f"The gateway at {where} took the connection and did not answer within {seconds:.0f} s. Look whether "
-                "it is logged in."
+                f"The gateway at {self._address} accepted the connection but did not respond within {seconds:.0f} s. "
+                "Check that it is logged in."
             ) from error
         except OSError as error:
-            raise BrokerUnreachable(f"No gateway answers at {where} ({error}). {CODES[502].what_to_do}") from error
+            raise BrokerUnreachable(f"No gateway responds at {self._address} ({error}). {CODES[502].action}") from error
 
-    def _check_environment(self, wire: IBClient) -> None:
-        """Paper accounts behind a live configuration, or the reverse: the port is the wrong one."""
-        wants_paper = self._settings.environment == "paper"
-        wrong = [account for account in wire.managedAccounts() if is_paper_account(account) != wants_paper]
+    @property
+    def _address(self) -> str:
+        return f"{self._gateway.host}:{self._gateway.port}"
+
+    def _check_environment(self, ib: IBClient) -> None:
+        """Refuse paper accounts in a live configuration, and the reverse: the port is wrong."""
+        environment = self._settings.environment
+        wrong = [account for account in ib.managedAccounts() if is_paper_account(account) != (environment == "paper")]
         if wrong:
             raise WrongEnvironment(
-                f"The gateway at {self._settings.host}:{self._settings.port} manages {', '.join(wrong)}, which is no "
-                f"{self._settings.environment} account. Set IB_PORT to the {self._settings.environment} gateway, or "
-                "TRADING_MODE to what the gateway is."
+                f"The gateway at {self._address} manages {', '.join(wrong)}, which is not a {environment} account. Set "
+                f"IB_PORT to the port of the {environment} gateway, or change TRADING_MODE."
             )
 
     async def close(self) -> None:
-        """Hangs up. Who has sent orders waits for their acknowledgement first."""
-        wire, self._wire = self._wire, None
-        if self._confirming is not None:
-            self._confirming.cancel()
-        if wire is not None:
-            self._break(BrokerConnectionError("The connection to the gateway is closed."))
-            await _hang_up(wire)
+        """Close the connection. A caller that submitted orders waits for their acknowledgement first."""
+        ib, self._ib = self._ib, None
+        if self._initial_download is not None:
+            self._initial_download.cancel()
+        if ib is not None:
+            self._fail(BrokerConnectionError("The connection to the gateway is closed."))
+            await self._close_socket(ib)
 
-    # ---- asking
+    async def _close_socket(self, ib: IBClient) -> None:
+        connection = ib.client.conn
+        transport = connection.transport
+        ib.client.disconnect()
+        if transport is None or connection.transport is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.close_seconds):
+                await connection.disconnected
+                return
+        transport.abort()
+
+    # ---- requests
 
     @property
-    def wire(self) -> IBClient:
-        """The library's connection.
+    def ib(self) -> IBClient:
+        """The connected client of the library.
 
         Raises:
-            BrokerConnectionError: there is none any more.
+            BrokerConnectionError: There is no connection.
         """
-        if self.broken is not None:
-            raise type(self.broken)(self.broken.message)
-        if self._wire is None:
+        if self.failure is not None:
+            raise type(self.failure)(self.failure.message)
+        if self._ib is None:
             raise BrokerConnectionError("There is no connection to the gateway.")
-        return self._wire
+        return self._ib
 
     @property
     def is_up(self) -> bool:
-        """Whether the socket is open and has not been found silent."""
-        return self.broken is None and self._wire is not None and bool(self._wire.isConnected())
+        """Whether the socket is open and every request was answered in time."""
+        return self.failure is None and self._ib is not None and bool(self._ib.isConnected())
 
     def check_managed(self, account_id: str) -> None:
-        """Refuses accounts that are not the slot's, or that the login does not manage.
+        """Refuse an account that is not in the slot, or that the login does not manage.
 
         Raises:
-            AccountNotManaged: with the accounts that it does manage.
+            AccountNotManaged: The message lists the accounts that the login manages.
         """
-        managed = self.wire.managedAccounts()
+        managed = self.ib.managedAccounts()
         if account_id not in managed or account_id not in self._settings.account_ids:
             raise AccountNotManaged(
-                f"The gateway's login does not manage account {account_id} for this connection; it manages "
-                f"{', '.join(managed) or 'none'}. Log in with its user, or correct the account's number."
+                f"The gateway's login does not manage account {account_id} for this connection. It manages "
+                f"{', '.join(managed) or 'none'}. Log in with the account's user, or correct the account number."
             )
 
-    async def ask(self, what: str, question: Callable[[IBClient], Awaitable[T]], *, lock: str = "") -> T:
-        """Asks the gateway, with a deadline. One without an answer is silent: the link counts as broken.
+    async def request(self, what: str, send: Callable[[IBClient], Awaitable[T]], *, lock: str = "") -> T:
+        """Send a request and wait for the response until the deadline. After a timeout the connection has failed.
 
         Args:
-            what: the question in words, for errors.
-            question: sends it, and returns what to await.
-            lock: questions of one kind share one future in the library, so they wait for each other.
+            what: Noun phrase for error messages.
+            send: Sends the request, and returns the awaitable response.
+            lock: Kind of request. The library has one future for each kind, so requests of one kind are sequential.
 
         Raises:
-            BrokerSilent: no answer in time, or the gateway itself is cut off from the broker.
-            BrokerAPIError: the gateway's refusal, in its words.
+            BrokerSilent: The gateway did not respond in time, or lost its own connection to the broker.
+            BrokerAPIError: The gateway refused the request; the message is the broker's.
         """
-        await self.until_joined()
+        await self.until_broker_up()
         if not lock:
-            return await self._ask(what, question)
+            return await self._request(what, send)
         async with self._locks.setdefault(lock, asyncio.Lock()):
-            return await self._ask(what, question)
+            return await self._request(what, send)
 
-    async def _ask(self, what: str, question: Callable[[IBClient], Awaitable[T]]) -> T:
-        wire = self.wire
+    async def _request(self, what: str, send: Callable[[IBClient], Awaitable[T]]) -> T:
+        ib = self.ib
         seconds = self._settings.request_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await question(wire)
+                return await send(ib)
         except TimeoutError as error:
-            silent = BrokerSilent(f"The gateway did not answer within {seconds:g} s when asked for {what}.")
-            self._break(silent)
+            silent = BrokerSilent(f"The gateway did not respond within {seconds:g} s to a request for {what}.")
+            self._fail(silent)
             raise silent from error
         except RequestError as error:
             raise BrokerAPIError(error_text(error.code, error.message)) from error
         except ConnectionError as error:
-            raise BrokerConnectionError(f"The connection broke when the gateway was asked for {what}.") from error
+            raise BrokerConnectionError(f"The connection was lost during a request for {what}.") from error
 
-    async def until_joined(self) -> None:
-        """Waits while the gateway is cut off from the broker (1100), for what it says then proves nothing.
+    async def until_broker_up(self) -> None:
+        """Wait while the gateway is disconnected from the broker (1100): its responses then prove nothing.
 
         Raises:
-            BrokerSilent: it stays so.
+            BrokerSilent: The gateway did not reconnect within the request deadline.
         """
-        if self._joined.is_set():
+        if self._broker_up.is_set():
             return
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                await self._joined.wait()
+                await self._broker_up.wait()
         except TimeoutError as error:
-            raise BrokerSilent(f"IBKR 1100: {CODES[1100].sentence} {CODES[1100].what_to_do}") from error
-        if self.broken is not None:
-            raise self.broken
+            raise BrokerSilent(f"IBKR 1100: {CODES[1100].description} {CODES[1100].action}") from error
+        if self.failure is not None:
+            raise self.failure
 
-    async def until_clear(self) -> None:
-        """Waits until a message would go out at once: one that waits in the library's queue can be lost.
+    async def until_queue_empty(self) -> None:
+        """Wait until a message would be sent at once: a message in the library's queue can be lost.
 
         Raises:
-            BrokerConnectionError: the link broke meanwhile, or stays busy beyond the deadline; nothing was sent.
+            BrokerConnectionError: The connection was lost, or the queue did not empty in time. Nothing was sent.
         """
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                while not self._clear.is_set():
-                    await self._clear.wait()
+                while not self._queue_empty.is_set():
+                    await self._queue_empty.wait()
         except TimeoutError:
-            raise BrokerSilent("The gateway takes no more messages: its queue does not empty.") from None
-        await self.until_joined()
-        _ = self.wire
+            raise BrokerSilent("The queue of messages to the gateway did not empty in time.") from None
+        await self.until_broker_up()
+        _ = self.ib
 
-    # ---- what happens to it
+    # ---- events of the library
 
-    def _on_gateway_error(self, request_id: int, code: int, words: str, _contract: Any) -> None:
-        if code == CLIENT_ID_TAKEN:
-            self._refuse(
-                ClientIdInUse(f"Client id {self._settings.client_id} is taken at the gateway. {CODES[code].what_to_do}")
-            )
+    def _on_gateway_error(self, request_id: int, code: int, message: str, _contract: Any) -> None:
+        if code == CLIENT_ID_IN_USE:
+            client_id = self._settings.client_id
+            self._refuse(ClientIdInUse(f"Client id {client_id} is in use at the gateway. {CODES[code].action}"))
         elif code in BROKER_LOST:
-            self._joined.clear()
-            logger.warning("%s", error_text(code, words))
-        elif code in {BROKER_BACK, BROKER_BACK_WITHOUT_QUOTES}:
-            self._joined.set()
-            logger.warning("%s", error_text(code, words))
-        self._on_error(request_id, code, words)
+            self._broker_up.clear()
+            logger.warning("%s", error_text(code, message))
+        elif code in {BROKER_RESTORED, BROKER_RESTORED_WITHOUT_QUOTES}:
+            self._broker_up.set()
+            logger.warning("%s", error_text(code, message))
+        self._on_error(request_id, code, message)
 
-    def _on_disconnect(self, words: str) -> None:
+    def _on_socket_closed(self, message: str) -> None:
         self._refuse(
             BrokerUnreachable(
-                f"The gateway at {self._settings.host}:{self._settings.port} closed the connection at once "
-                f"({words or 'without a word'}). Look whether its API is enabled for this host."
+                f"The gateway at {self._address} closed the connection at once ({message or 'without a message'}). "
+                "Check that its API is enabled for this host."
             )
         )
 
@@ -292,28 +306,14 @@ class GatewayConnection:
         if self._refusal is not None and not self._refusal.done():
             self._refusal.set_result(error)
 
-    def _on_end(self) -> None:
-        self._break(BrokerConnectionError("The connection to the gateway broke."))
+    def _on_disconnected(self) -> None:
+        self._fail(BrokerConnectionError("The connection to the gateway was lost."))
 
-    def _break(self, error: BrokerConnectionError) -> None:
-        if self.broken is None and self._wire is not None:
-            self.broken = error
+    def _fail(self, error: BrokerConnectionError) -> None:
+        if self.failure is None and self._ib is not None:
+            self.failure = error
             logger.warning("%s", error.message)
         self.ended.set()
-        self._joined.set()
-        self._clear.set()
-        self._ledger.wake_all()
-
-
-async def _hang_up(wire: IBClient) -> None:
-    """Closes the socket and waits until it is."""
-    connection = wire.client.conn
-    transport = connection.transport
-    wire.client.disconnect()
-    if transport is None or connection.transport is None:
-        return
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await connection.disconnected
-            return
-    transport.abort()
+        self._broker_up.set()
+        self._queue_empty.set()
+        self._order_tracker.wake_all()

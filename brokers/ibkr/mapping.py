@@ -1,4 +1,4 @@
-"""Between the broker's words and ours. Pure, and the only place where a float is touched."""
+"""Conversion between the types of ib_async and of the broker layer. Pure functions; floats exist only here."""
 
 import math
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ PRICE_KINDS = {1: PriceKind.LIVE, 2: PriceKind.FROZEN, 3: PriceKind.DELAYED, 4: 
 ORDER_TYPES = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT"}
 TIMES_IN_FORCE = {TimeInForce.DAY: "DAY", TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC"}
 
-PENDING_WORDS = frozenset({"", "PendingSubmit", "ApiPending"})
-LIVE_WORDS = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
-CANCELLED_WORDS = frozenset({"Cancelled", "ApiCancelled"})
+PENDING_STATUSES = frozenset({"", "PendingSubmit", "ApiPending"})
+OPEN_STATUSES = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
+CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
 
-DELAYED_FOLLOWS = frozenset({10167, 10090})
-"""Remarks about a quote that comes all the same: delayed, or in part."""
+QUOTE_FOLLOWS = frozenset({10167, 10090})
+"""Codes of warnings after which a quote still arrives, delayed or in part."""
 
 TickSteps = Sequence[tuple[Decimal, Decimal]]
-"""From which price on which tick holds, lowest first."""
+"""Pairs of lowest price and tick size, sorted by price."""
 
 
 def exact(value: float | Decimal | str | None) -> Decimal | None:
-    """The number as it was written on the wire; None for what is unset, not a number or infinite."""
+    """Return the number exactly as received; None if it is unset, not a number or infinite."""
     if value is None or value == "":
         return None
     if isinstance(value, float) and (not math.isfinite(value) or value == UNSET_DOUBLE):
@@ -46,48 +46,48 @@ def exact(value: float | Decimal | str | None) -> Decimal | None:
 
 
 def amount(value: float | Decimal | str | None) -> Decimal:
-    """The number, zero where there is none; whole ones without a fraction."""
+    """Return the number, or zero if it is unset. Whole numbers have no fraction digits."""
     number = exact(value) or Decimal(0)
     whole = number.to_integral_value()
     return whole if whole == number else number
 
 
 def price(value: float | Decimal | str | None) -> Decimal | None:
-    """A price that can be one: finite and above zero. The broker writes -1 for an empty side."""
+    """Return a finite price above zero, else None. The broker sends -1 for an empty side."""
     number = exact(value)
     return number if number is not None and number > 0 else None
 
 
 def signed(side: str, quantity: float | Decimal) -> Decimal:
-    """Positive for a buy, negative for a sell; the broker says BUY and SELL of orders, BOT and SLD of executions."""
+    """Return the quantity, negative for a sell. Sides are BUY and SELL in orders, BOT and SLD in executions."""
     number = amount(quantity)
     return number if side in {"BUY", "BOT"} else -number
 
 
 def security_kind(sec_type: str) -> SecurityKind:
-    """What a contract is."""
+    """Return the kind of a security."""
     return KINDS.get(sec_type, SecurityKind.OTHER)
 
 
 def price_kind(data_type: int) -> PriceKind:
-    """Live, frozen or delayed; frozen delayed quotes are delayed first of all, an unknown kind is not live."""
+    """Return the kind of a quote. Delayed frozen quotes count as delayed, and so does an unknown type."""
     return PRICE_KINDS.get(data_type, PriceKind.DELAYED)
 
 
 def our_symbol(contract: Contract) -> str:
-    """The symbol in our spelling: the broker writes BRK B; what is no stock goes by its full local symbol."""
+    """Return the symbol of a contract: BRK.B for the broker's BRK B; the local symbol if it is not a stock."""
     if contract.secType == "STK":
         return contract.symbol.replace(" ", ".")
     return contract.localSymbol or contract.symbol
 
 
 def broker_symbol(symbol: str) -> str:
-    """A stock's symbol in the broker's spelling."""
+    """Return a stock's symbol in the broker's spelling."""
     return symbol.replace(".", " ")
 
 
 def smart_stock(symbol: str, con_id: int = 0, primary_exchange: str = "") -> Contract:
-    """A US stock or ETF, routed smart."""
+    """Return the contract of a US stock or ETF with smart routing."""
     return Contract(
         secType="STK",
         conId=con_id,
@@ -99,26 +99,26 @@ def smart_stock(symbol: str, con_id: int = 0, primary_exchange: str = "") -> Con
 
 
 def is_us_stock(contract: Contract) -> bool:
-    """Whether it may be matched with a target."""
+    """Return whether the contract is a US stock or ETF, which can be matched with a target."""
     return contract.secType == "STK" and contract.currency == "USD"
 
 
 def smart_rule(details: ContractDetails) -> int | None:
-    """The market rule that holds for smart routing; the rules stand in the order of the exchanges."""
+    """Return the market rule for smart routing; the rules are listed in the order of the exchanges."""
     rules = dict(zip(details.validExchanges.split(","), details.marketRuleIds.split(","), strict=False))
     rule = rules.get("SMART", "")
     return int(rule) if rule.isdigit() else None
 
 
-def tick_steps(increments: Sequence[PriceIncrement], least: float) -> tuple[tuple[Decimal, Decimal], ...]:
-    """The tick grid of a contract, lowest price first; by its least tick alone where no rule is told."""
+def tick_steps(increments: Sequence[PriceIncrement], min_tick: float) -> tuple[tuple[Decimal, Decimal], ...]:
+    """Return the tick sizes of a contract by lowest price; its minimum tick only if there is no market rule."""
     steps = [(amount(step.lowEdge), exact(step.increment) or Decimal(0)) for step in increments]
     good = sorted((low, tick) for low, tick in steps if tick > 0)
-    return tuple(good) or ((Decimal(0), price(least) or Decimal("0.01")),)
+    return tuple(good) or ((Decimal(0), price(min_tick) or Decimal("0.01")),)
 
 
 def tick_at(steps: TickSteps, at_price: Decimal) -> Decimal:
-    """The tick that holds at a price."""
+    """Return the tick size at a price."""
     tick = steps[0][1]
     for lowest, step in steps:
         if at_price >= lowest:
@@ -126,8 +126,8 @@ def tick_at(steps: TickSteps, at_price: Decimal) -> Decimal:
     return tick
 
 
-def on_grid(limit: Decimal, quantity: Decimal, steps: TickSteps) -> Decimal:
-    """The limit on the tick grid, never worse than asked: a buy is rounded down, a sell up."""
+def round_to_tick(limit: Decimal, quantity: Decimal, steps: TickSteps) -> Decimal:
+    """Round a limit to the tick size: down for a buy, up for a sell, so that it is never worse than requested."""
     tick = tick_at(steps, limit)
     return (limit / tick).to_integral_value(ROUND_FLOOR if quantity > 0 else ROUND_CEILING) * tick
 
@@ -140,7 +140,7 @@ def order_to_send(
     time_in_force: TimeInForce,
     client_order_id: str,
 ) -> Order:
-    """The order in the broker's words; account, time in force and reference are always set."""
+    """Return the order for ib_async; account, time in force and reference are always set."""
     order = Order(
         action="BUY" if quantity > 0 else "SELL",
         orderType=ORDER_TYPES[order_type],
@@ -148,54 +148,54 @@ def order_to_send(
         account=account_id,
         orderRef=client_order_id,
     )
-    order.totalQuantity = abs(quantity)  # type: ignore[assignment]  # written as it is, which a float would not be
+    order.totalQuantity = abs(quantity)  # type: ignore[assignment]  # sent exactly, which a float would not be
     if limit is not None:
         order.lmtPrice = limit
     return order
 
 
-def order_type(word: str) -> OrderType:
-    """How a live order is priced; all that wait for a price count as limits."""
-    return OrderType.MARKET if word == "MKT" else OrderType.LIMIT
+def order_type(ib_type: str) -> OrderType:
+    """Return the type of an open order. Every type other than a market order counts as a limit order."""
+    return OrderType.MARKET if ib_type == "MKT" else OrderType.LIMIT
 
 
-def order_status(word: str, *, total: Decimal, filled: Decimal, refused: bool, ended: bool) -> OrderStatus:
-    """What is known of an order: fills first, then proof of its end, then the broker's last word.
+def order_status(ib_status: str, *, total: Decimal, filled: Decimal, rejected: bool, ended: bool) -> OrderStatus:
+    """Return the status of an order. Fills decide first, then proof of its end, then the last status received.
 
     Args:
-        word: the last status, empty before the first.
-        total: shares ordered; zero where the broker does not say it any more.
-        filled: shares filled, by status and executions, whichever is more.
-        refused: an error proved that the order does not exist.
-        ended: an error proved that the rest was cancelled.
+        ib_status: Last status received; empty before the first.
+        total: Shares ordered; zero if the broker no longer reports them.
+        filled: Shares filled, by statuses or executions, whichever is more.
+        rejected: Whether an error proved that the order does not exist.
+        ended: Whether the broker proved that the remaining quantity is cancelled.
     """
-    if word == "Filled" or (total > 0 and filled >= total):
+    if ib_status == "Filled" or (total > 0 and filled >= total):
         return OrderStatus.FILLED
-    if refused:
+    if rejected:
         return OrderStatus.CANCELLED if filled else OrderStatus.REJECTED
-    if ended or word in CANCELLED_WORDS:
+    if ended or ib_status in CANCELLED_STATUSES:
         return OrderStatus.CANCELLED
-    # Inactive alone is no proof: an order that is held is inactive too, and can come to life.
-    if word in LIVE_WORDS or word == "Inactive" or filled:
+    # Inactive alone proves nothing: a held order is inactive too, and can become active again.
+    if ib_status in OPEN_STATUSES or ib_status == "Inactive" or filled:
         return OrderStatus.WORKING
-    return OrderStatus.PENDING if word in PENDING_WORDS else OrderStatus.UNKNOWN
+    return OrderStatus.PENDING if ib_status in PENDING_STATUSES else OrderStatus.UNKNOWN
 
 
 def feasibility(state: OrderState) -> Feasibility:
-    """The broker's answer to a what-if order: margin it would need, beside the equity that would be left."""
+    """Return the result of a what-if order: it is accepted if the margin after it does not exceed the equity."""
     margin, equity = exact(state.initMarginAfter), exact(state.equityWithLoanAfter)
-    words = (state.warningText or "").strip()
+    message = (state.warningText or "").strip()
     if margin is not None and equity is not None and margin > equity:
         return Feasibility(
             accepted=False,
             margin_after_usd=margin,
-            message=words or f"The margin would be ${margin:,.2f}, the equity ${equity:,.2f}.",
+            message=message or f"The margin would be ${margin:,.2f}, and the equity ${equity:,.2f}.",
         )
-    return Feasibility(accepted=True, margin_after_usd=margin, message=words)
+    return Feasibility(accepted=True, margin_after_usd=margin, message=message)
 
 
 def unit_mark(item: PortfolioItem, rate: Decimal | None) -> Decimal | None:
-    """USD for one unit of a position, an option's multiplier included; None where the rate is not known."""
+    """Return USD for one unit of a position, including an option's multiplier; None without an exchange rate."""
     if item.contract.secType == "STK" and rate is not None:
         mark = price(item.marketPrice)
         return mark * rate if mark is not None else None
@@ -204,16 +204,16 @@ def unit_mark(item: PortfolioItem, rate: Decimal | None) -> Decimal | None:
 
 
 def execution_key(execution_id: str) -> str:
-    """The part of an execution's id that a correction keeps; what follows its last point counts corrections."""
+    """Return the part of an execution id that a correction does not change, without the correction number."""
     return execution_id.rpartition(".")[0] or execution_id
 
 
 def execution_revision(execution_id: str) -> int:
-    """How often an execution has been corrected, by its id; 0 where the id does not say."""
-    last = execution_id.rpartition(".")[2]
-    return int(last) if last.isdigit() else 0
+    """Return the correction number at the end of an execution id; 0 if it has none."""
+    number = execution_id.rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def is_paper_account(account_id: str) -> bool:
-    """Whether the account is one of a paper login: their numbers begin with D (DU, DF, DI)."""
+    """Return whether an account belongs to a paper login: its number begins with D (DU, DF, DI)."""
     return account_id.startswith("D")

@@ -1,318 +1,250 @@
-"""Quotes: streamed until both sides are there or the deadline passes; live, delayed and frozen told apart."""
+"""Quotes: streamed until both sides have arrived or the deadline passes. They are live, delayed or frozen."""
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from brokers.base import PriceCache
+from brokers.base import TimedCache
 from brokers.broker_types import ConnectionSettings, ContractFacts, ContractPrice, PriceKind
 from brokers.exceptions import MarketDataUnavailable
 from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
-from brokers.ibkr.contracts import to_wire
+from brokers.ibkr.contracts import to_ib_contract
 from brokers.ibkr.errors import Effect, effect_of, error_text
 from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
+from brokers.ibkr.limits import Limits
+from brokers.ibkr.quote_stream import QuoteStream
+from brokers.ibkr.settings import GatewaySettings
 
 logger = logging.getLogger("rebalancer.brokers")
 
-MOST_LINES = 80
-"""What one client follows at once; a login has 100 market data lines, for all its clients together."""
-NO_LINE = 101
-LINE_AGAIN_SECONDS = 0.1
-"""How often is looked for what finds no line: for the quote of another client, or for a line that it has let go."""
-MOST_AGAIN = 2
-"""Lines that are asked for again at once, for all who wait: orders go over the same connection, at its pace."""
-MOST_FOR_LINES_SECONDS = 10.0
-"""For so long they are looked for; then what found neither goes without a quote."""
-FRESH_SECONDS = 2.0
-"""For so long a quote is used again; then its line is let go, for the login's other clients."""
-MOST_LET_GO = 20
-"""Lines that are let go at once, for the same reason."""
-LET_GO_AGAIN_SECONDS = 1.0
-"""After so long the next ones are let go."""
-DELAYED_IF_NOT_LIVE = 3
-SIDES = {1: "bid", 66: "bid", 2: "ask", 67: "ask", 4: "last", 68: "last", 9: "close", 75: "close"}
-DELAYED_TICKS = frozenset({66, 67, 68, 75})
-
-
-@dataclass
-class Stream:
-    """What has come for one symbol."""
-
-    facts: ContractFacts
-    sides: dict[str, Decimal | None] = field(default_factory=dict)
-    kind: PriceKind = PriceKind.LIVE
-    as_of: datetime | None = None
-    words: str = ""
-    refused: bool = False
-    has_line: bool = True
-    words_of_line: str = ""  # why it had none the last time, until something comes over one
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0  # who waits for it: it is not closed under them before it is complete
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing better is to be waited for."""
-        return self.refused or (self.sides.get("bid") is not None and self.sides.get("ask") is not None)
-
-    @property
-    def lacks_line(self) -> bool:
-        """Whether it waits until the login may follow another quote."""
-        return not self.has_line and not self.is_complete
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it can be used again by the next who asks."""
-        if self.as_of is None or self.refused or not self.is_complete:
-            return False
-        return (datetime.now(UTC) - self.as_of).total_seconds() < FRESH_SECONDS
-
-    def adopt(self, price: ContractPrice) -> None:
-        """Takes what another client of the login has heard a moment ago."""
-        self.sides = {"bid": price.bid, "ask": price.ask, "last": price.last, "close": price.close}
-        self.kind, self.as_of, self.words, self.words_of_line = price.kind, price.as_of, price.message, ""
-        self.heard.set()
-
-    def middle(self) -> Decimal | None:
-        """Between bid and ask, if both have come."""
-        bid, ask = self.sides.get("bid"), self.sides.get("ask")
-        return (bid + ask) / 2 if bid is not None and ask is not None else None
-
-    def price(self) -> ContractPrice | None:
-        """The quote, with the broker's words where it has no sides; None when nothing came at all."""
-        words = self.words or self.words_of_line
-        if self.as_of is None and not words:
-            return None
-        bid = self.sides.get("bid")
-        return ContractPrice(
-            symbol=self.facts.symbol,
-            bid=bid,
-            ask=self.sides.get("ask"),
-            last=self.sides.get("last"),
-            close=self.sides.get("close"),
-            as_of=self.as_of or datetime.now(UTC),
-            kind=self.kind,
-            tick_usd=mapping.tick_at(self.facts.tick_steps, bid or Decimal(0)),
-            message=words,
-        )
+NO_MARKET_DATA_LINE = 101
+LIVE, DELAYED = 1, 3
+"""Market data types. With DELAYED the broker sends live quotes where the login has a subscription."""
 
 
 class Quotes:
-    """The streams of a link. Everybody who asks for a symbol shares its stream."""
+    """The quote streams of a connection. Concurrent requests for a symbol share its stream."""
 
-    def __init__(self, settings: ConnectionSettings, of_others: PriceCache) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        gateway: GatewaySettings,
+        limits: Limits,
+        connection: GatewayConnection,
+        cache: TimedCache[ContractPrice],
+    ) -> None:
         self._settings = settings
-        self._of_others = of_others
-        self._streams: dict[int, Stream] = {}
-        self._of_symbol: dict[str, int] = {}
-        self._data_type = 1
-        self._middles: dict[str, Decimal] = {}
-        self._letting_go: asyncio.TimerHandle | None = None
-        self._again = 0
-        self._again_since = float("-inf")
+        self._gateway = gateway
+        self._limits = limits
+        self._connection = connection
+        self._cache = cache
+        self._streams: dict[int, QuoteStream] = {}
+        self._request_ids: dict[str, int] = {}  # by symbol
+        self._data_type = LIVE
+        self._mids: dict[str, Decimal] = {}  # of closed streams
+        self._release: asyncio.TimerHandle | None = None
+        self._retries = 0
+        self._retries_since = float("-inf")
 
-    # ---- asking
+    # ---- fetching
 
-    async def fetch(self, link: GatewayConnection, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
-        """The quotes of the contracts, as far as they come before the deadline.
+    async def fetch(self, contracts: Mapping[str, ContractFacts]) -> dict[str, ContractPrice]:
+        """Return the quotes of the contracts that arrive before the deadline.
 
         Raises:
-            MarketDataUnavailable: the broker refuses to quote any of them, in its words.
+            MarketDataUnavailable: The broker refuses every quote; the message is the broker's.
         """
-        await link.until_joined()
-        self._set_data_type(link)
-        asked: dict[str, Stream] = {}
+        await self._connection.until_broker_up()
+        self._set_data_type()
+        requested: dict[str, QuoteStream] = {}
         try:
             for symbol, facts in contracts.items():
-                asked[symbol] = stream = self._stream(link, facts)
-                stream.waiting += 1
-            await self._until_complete(link, list(asked.values()))
+                requested[symbol] = stream = self._stream(facts)
+                stream.waiters += 1
+            await self._until_complete(list(requested.values()))
         except TimeoutError:
-            missing = [symbol for symbol, stream in asked.items() if not stream.is_complete]
-            logger.warning("No whole quote in time for %s", ", ".join(missing))
+            missing = [symbol for symbol, stream in requested.items() if not stream.is_complete]
+            logger.warning("No two-sided quote in time for %s", ", ".join(missing))
         finally:
-            for stream in asked.values():
-                stream.waiting -= 1
-            self._let_go_later(link, FRESH_SECONDS)
-        _ = link.wire  # raises when the link broke
-        refused = [stream for stream in asked.values() if stream.refused]
-        if asked and len(refused) == len(asked):
-            raise MarketDataUnavailable("; ".join(sorted({stream.words for stream in refused})))
+            for stream in requested.values():
+                stream.waiters -= 1
+            self._release_later(self._limits.quote_reuse_seconds)
+        _ = self._connection.ib  # raises if the connection was lost
+        refused = [stream for stream in requested.values() if stream.refused]
+        if requested and len(refused) == len(requested):
+            raise MarketDataUnavailable("; ".join(sorted({stream.message for stream in refused})))
         for stream in refused:
-            logger.warning("No quote for %s: %s", stream.facts.symbol, stream.words)
-        found = {symbol: stream.price() for symbol, stream in asked.items()}
+            logger.warning("No quote for %s: %s", stream.facts.symbol, stream.message)
+        found = {symbol: stream.price() for symbol, stream in requested.items()}
         return {symbol: price for symbol, price in found.items() if price is not None}
 
-    def middle(self, symbol: str) -> Decimal | None:
-        """Between bid and ask of the last that came; for marks of positions, not for orders."""
-        stream = self._streams.get(self._of_symbol.get(symbol, 0))
-        return (stream.middle() if stream else None) or self._middles.get(symbol)
+    def mid(self, symbol: str) -> Decimal | None:
+        """Return the middle of the last quote, to mark positions; not for orders."""
+        stream = self._streams.get(self._request_ids.get(symbol, 0))
+        return (stream.mid() if stream else None) or self._mids.get(symbol)
 
     def forget(self) -> None:
-        """Subscriptions are gone (1101): who waits for one, and the next who asks, opens it anew."""
+        """Drop all streams after the subscriptions were lost (1101). Pending and later requests open new ones."""
         for stream in self._streams.values():
             stream.has_line = False
         self._streams.clear()
-        self._of_symbol.clear()
+        self._request_ids.clear()
 
-    async def _until_complete(self, link: GatewayConnection, streams: list[Stream]) -> None:
-        async with asyncio.timeout(self._seconds_for(streams)) as deadline:
-            looking = asyncio.create_task(self._look_again(link, streams, deadline), name="market data lines")
+    async def _until_complete(self, streams: list[QuoteStream]) -> None:
+        async with asyncio.timeout(self._deadline_seconds(streams)) as deadline:
+            finding_lines = asyncio.create_task(self._find_lines(streams, deadline), name="market data lines")
             try:
                 for stream in streams:
-                    while not stream.is_complete and link.is_up:
-                        stream.heard.clear()
-                        await _first(stream.heard, link.ended)
+                    while not stream.is_complete and self._connection.is_up:
+                        stream.updated.clear()
+                        await _first(stream.updated, self._connection.ended)
             finally:
-                looking.cancel()
-                (trouble,) = await asyncio.gather(looking, return_exceptions=True)
-                if isinstance(trouble, Exception):  # they are done without; a broken link is told of below
-                    logger.warning("Market data lines were not looked for to the end: %r", trouble)
+                finding_lines.cancel()
+                (error,) = await asyncio.gather(finding_lines, return_exceptions=True)
+                if isinstance(error, Exception):  # optional work; `fetch` reports a lost connection
+                    logger.warning("The search for market data lines failed: %r", error)
 
-    def _seconds_for(self, streams: list[Stream]) -> float:
-        """The deadline; later where there is more to ask for, and to let go for it, than the pace allows until then."""
+    def _deadline_seconds(self, streams: list[QuoteStream]) -> float:
+        """Return the timeout; longer if the message rate does not allow all requests and releases within it."""
         return max(self._settings.quote_timeout_seconds, 2 * len(streams) / MESSAGES_PER_SECOND)
 
-    async def _look_again(self, link: GatewayConnection, streams: list[Stream], deadline: asyncio.Timeout) -> None:
-        """Looks for what has no line until it has a quote or a line; with one it has as long as the others had."""
+    async def _find_lines(self, streams: list[QuoteStream], deadline: asyncio.Timeout) -> None:
+        """Find a quote or a market data line for each stream without one, and extend the deadline meanwhile."""
         loop = asyncio.get_running_loop()
-        last = loop.time() + max(MOST_FOR_LINES_SECONDS, self._seconds_for(streams))
+        last = loop.time() + max(self._limits.max_line_wait_seconds, self._deadline_seconds(streams))
         while True:
-            await asyncio.sleep(LINE_AGAIN_SECONDS)  # nobody tells when another client lets one go
-            if not (lacking := [stream for stream in streams if stream.lacks_line]):
+            await asyncio.sleep(self._limits.line_retry_seconds)  # another client's release sends no event
+            if not (without_line := [stream for stream in streams if stream.needs_line]):
                 continue
-            await self._adopt(lacking)
-            for stream in lacking:
-                # Else somebody else who waits for it was first, or others are before it.
-                if stream.lacks_line and self._may_ask_again(loop.time()):
-                    self._remove(self._of_symbol.get(stream.facts.symbol), stream)
-                    self._ask(link, stream)
-            deadline.reschedule(min(loop.time() + self._seconds_for(streams), last))
+            await self._copy_from_cache(without_line)
+            for stream in without_line:
+                # A concurrent request for the symbol may have opened it, or used up the retries.
+                if stream.needs_line and self._may_retry(loop.time()):
+                    self._remove(self._request_ids.get(stream.facts.symbol), stream)
+                    self._request(stream)
+            deadline.reschedule(min(loop.time() + self._deadline_seconds(streams), last))
 
-    def _may_ask_again(self, now: float) -> bool:
-        if now - self._again_since >= LINE_AGAIN_SECONDS:
-            self._again_since, self._again = now, 0
-        self._again += 1
-        return self._again <= MOST_AGAIN
+    def _may_retry(self, now: float) -> bool:
+        if now - self._retries_since >= self._limits.line_retry_seconds:
+            self._retries_since, self._retries = now, 0
+        self._retries += 1
+        return self._retries <= self._limits.max_lines_per_retry
 
-    async def _adopt(self, lacking: list[Stream]) -> None:
-        """Accounts of one login want much the same symbols: what another client's line says is as good as our own."""
-        by_symbol = {stream.facts.symbol: stream for stream in lacking}
+    async def _copy_from_cache(self, streams: list[QuoteStream]) -> None:
+        """Use fresh quotes of other clients: accounts of one login mostly need the same symbols."""
+        by_symbol = {stream.facts.symbol: stream for stream in streams}
         now = datetime.now(UTC)
-        for symbol, price in (await self._of_others.get(list(by_symbol))).items():
-            is_as_good = price.kind is PriceKind.LIVE or self._settings.allow_delayed_quotes
-            if is_as_good and price.is_two_sided and (now - price.as_of).total_seconds() < FRESH_SECONDS:
-                by_symbol[symbol].adopt(price)
+        for symbol, price in (await self._cache.get(list(by_symbol))).items():
+            is_allowed = price.kind is PriceKind.LIVE or self._gateway.allow_delayed_quotes
+            is_fresh = (now - price.as_of).total_seconds() < self._limits.quote_reuse_seconds
+            if is_allowed and is_fresh and price.is_two_sided:
+                by_symbol[symbol].copy(price)
 
-    def _set_data_type(self, link: GatewayConnection) -> None:
-        wanted = self._settings.market_data_type
-        if wanted == 1 and self._settings.allow_delayed_quotes:
-            wanted = DELAYED_IF_NOT_LIVE
+    # ---- streams and market data lines
+
+    def _set_data_type(self) -> None:
+        wanted = self._gateway.market_data_type
+        if wanted == LIVE and self._gateway.allow_delayed_quotes:
+            wanted = DELAYED
         if wanted != self._data_type:
-            link.wire.client.reqMarketDataType(wanted)
+            self._connection.ib.client.reqMarketDataType(wanted)
             self._data_type = wanted
 
-    def _stream(self, link: GatewayConnection, facts: ContractFacts) -> Stream:
-        number = self._of_symbol.get(facts.symbol)
-        if number is not None:
-            if self._streams[number].waiting or self._streams[number].is_fresh:
-                return self._streams[number]
-            self._close(link, number)
-        stream = Stream(facts)
-        self._ask(link, stream)
+    def _stream(self, facts: ContractFacts) -> QuoteStream:
+        request_id = self._request_ids.get(facts.symbol)
+        if request_id is not None:
+            stream = self._streams[request_id]
+            if stream.waiters or stream.is_fresh(self._limits.quote_reuse_seconds):
+                return stream
+            self._close(request_id)
+        stream = QuoteStream(facts)
+        self._request(stream)
         return stream
 
-    def _ask(self, link: GatewayConnection, stream: Stream) -> None:
-        """Asks for the stream under a number of its own, if this client may follow one more."""
-        client = link.wire.client
-        stream.has_line = self._has_room(link)
+    def _request(self, stream: QuoteStream) -> None:
+        """Request the stream under a new request id, if this client has a market data line for it."""
+        client = self._connection.ib.client
+        stream.has_line = self._has_free_line()
         if not stream.has_line:
-            stream.words_of_line = f"More than {MOST_LINES} symbols are asked for at once."
-        number = client.getReqId()
-        self._streams[number] = stream
-        self._of_symbol[stream.facts.symbol] = number
+            limit = self._limits.max_market_data_lines
+            stream.line_message = f"More than {limit} symbols were requested at once."
+        request_id = client.getReqId()
+        self._streams[request_id] = stream
+        self._request_ids[stream.facts.symbol] = request_id
         if stream.has_line:
-            client.reqMktData(number, to_wire(stream.facts), "", False, False, [])
+            client.reqMktData(request_id, to_ib_contract(stream.facts), "", False, False, [])
 
-    def _has_room(self, link: GatewayConnection) -> bool:
-        """Whether there is a line for one more; the oldest that nobody needs any more is let go for it."""
-        following = {number: stream for number, stream in self._streams.items() if stream.has_line}
-        if len(following) < MOST_LINES:
+    def _has_free_line(self) -> bool:
+        """Return whether this client has a free line. If needed, close its oldest stream that is not needed."""
+        streaming = {request_id: stream for request_id, stream in self._streams.items() if stream.has_line}
+        if len(streaming) < self._limits.max_market_data_lines:
             return True
-        unneeded = (number for number, stream in following.items() if stream.is_complete or not stream.waiting)
-        if (number := next(unneeded, None)) is None:
+        unneeded = (number for number, stream in streaming.items() if stream.is_complete or not stream.waiters)
+        if (request_id := next(unneeded, None)) is None:
             return False
-        self._close(link, number)
+        self._close(request_id)
         return True
 
-    def _close(self, link: GatewayConnection, number: int) -> None:
-        stream = self._streams[number]
-        self._remove(number, stream)
-        if (middle := stream.middle()) is not None:
-            self._middles[stream.facts.symbol] = middle
+    def _close(self, request_id: int) -> None:
+        stream = self._streams[request_id]
+        self._remove(request_id, stream)
+        if (mid := stream.mid()) is not None:
+            self._mids[stream.facts.symbol] = mid
         if stream.has_line and not stream.refused:
-            link.wire.client.cancelMktData(number)
+            self._connection.ib.client.cancelMktData(request_id)
 
-    def _remove(self, number: int | None, stream: Stream) -> None:
-        """Takes the stream out, if it has this number: its symbol may have another stream by now."""
-        if number is None or self._streams.get(number) is not stream:
+    def _remove(self, request_id: int | None, stream: QuoteStream) -> None:
+        """Remove the stream if it still has this request id. Its symbol can have a newer stream."""
+        if request_id is None or self._streams.get(request_id) is not stream:
             return
-        del self._streams[number]
-        if self._of_symbol.get(stream.facts.symbol) == number:
-            del self._of_symbol[stream.facts.symbol]
+        del self._streams[request_id]
+        if self._request_ids.get(stream.facts.symbol) == request_id:
+            del self._request_ids[stream.facts.symbol]
 
-    def _let_go_later(self, link: GatewayConnection, seconds: float) -> None:
-        if self._letting_go is not None:
-            self._letting_go.cancel()
-        self._letting_go = asyncio.get_running_loop().call_later(seconds, self._let_go, link)
+    def _release_later(self, seconds: float) -> None:
+        if self._release is not None:
+            self._release.cancel()
+        self._release = asyncio.get_running_loop().call_later(seconds, self._release_unused)
 
-    def _let_go(self, link: GatewayConnection) -> None:
-        if not link.is_up:
+    def _release_unused(self) -> None:
+        if not self._connection.is_up:
             return
-        unused = [number for number, stream in self._streams.items() if not stream.waiting]
-        for number in unused[:MOST_LET_GO]:
-            self._close(link, number)
-        if len(unused) > MOST_LET_GO:
-            self._let_go_later(link, LET_GO_AGAIN_SECONDS)
+        unused = [request_id for request_id, stream in self._streams.items() if not stream.waiters]
+        for request_id in unused[: self._limits.max_lines_per_release]:
+            self._close(request_id)
+        if len(unused) > self._limits.max_lines_per_release:
+            self._release_later(self._limits.release_interval_seconds)
 
-    # ---- hearing
+    # ---- messages of the broker
 
-    def on_price(self, request_id: int, tick_type: int, price: float) -> None:
-        """One side of a quote; -1 and NaN are no prices."""
-        stream = self._streams.get(request_id)
-        side = SIDES.get(tick_type)
-        if stream is None or side is None:
-            return
-        stream.words_of_line = ""
-        stream.sides[side] = mapping.price(price)
-        stream.as_of = datetime.now(UTC)
-        if tick_type in DELAYED_TICKS:
-            stream.kind = PriceKind.DELAYED
-        stream.heard.set()
+    def on_tick(self, request_id: int, tick_type: int, value: float) -> None:
+        """Pass a tick to its stream."""
+        if (stream := self._streams.get(request_id)) is not None:
+            stream.on_tick(tick_type, value)
 
     def on_data_type(self, request_id: int, data_type: int) -> None:
-        """Whether what follows is live, frozen or delayed."""
+        """Set whether the following ticks of a stream are live, frozen or delayed."""
         if request_id in self._streams:
             self._streams[request_id].kind = mapping.price_kind(data_type)
 
-    def on_error(self, request_id: int, code: int, words: str) -> None:
-        """What the broker says about a stream: 10167 means delayed quotes, most others that there are none."""
+    def on_error(self, request_id: int, code: int, message: str) -> None:
+        """Process an error about a stream. Most errors mean that there is no quote."""
         stream = self._streams.get(request_id)
         if stream is None or effect_of(code) is Effect.NOTICE:
             return
-        if code == NO_LINE:
-            stream.has_line, stream.words_of_line = False, error_text(code, words)
+        if code == NO_MARKET_DATA_LINE:
+            stream.has_line, stream.line_message = False, error_text(code, message)
         else:
-            stream.words = error_text(code, words)
-            stream.refused = code not in mapping.DELAYED_FOLLOWS
-        stream.heard.set()
+            stream.message = error_text(code, message)
+            stream.refused = code not in mapping.QUOTE_FOLLOWS
+        stream.updated.set()
 
 
 async def _first(*events: asyncio.Event) -> None:
-    """Waits for any of the events."""
+    """Wait for the first of the events."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The simulated broker in the admin: faults and the market to set, books to look at."""
+"""Admin of the simulated broker. Faults and the market can be edited; account records are read-only."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from brokers.simulated.models import (
 
 @admin.register(SimulatedFault)
 class SimulatedFaultAdmin(admin.ModelAdmin[SimulatedFault]):
-    """What goes wrong next."""
+    """Faults that happen next."""
 
     list_display = ("kind", "account_id", "symbol", "remaining", "number", "message")
     list_filter = ("kind",)
@@ -25,51 +25,51 @@ class SimulatedFaultAdmin(admin.ModelAdmin[SimulatedFault]):
 
 @admin.register(SimulatedMarket)
 class SimulatedMarketAdmin(admin.ModelAdmin[SimulatedMarket]):
-    """How the market behaves."""
+    """Behavior of the market."""
 
     list_display = ("__str__", "seed", "frozen_at", "fill_latency_seconds", "always_open")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Once."""
+        """Allow one row only."""
         return not SimulatedMarket.objects.exists() and super().has_add_permission(request)
 
 
 @admin.register(SimulatedInstrument)
 class SimulatedInstrumentAdmin(admin.ModelAdmin[SimulatedInstrument]):
-    """What can be traded."""
+    """Instruments that can be traded."""
 
     list_display = ("symbol", "name", "asset_class", "base_price_usd", "spread_bps")
     list_filter = ("asset_class",)
     search_fields = ("symbol", "name")
 
 
-class _Books:
-    """Changed by trading only."""
+class _ReadOnly:
+    """Records that only trading changes."""
 
     extra = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse for every user."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse for every user."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody."""
+        """Refuse for every user."""
         return False
 
 
-class PositionInline(_Books, admin.TabularInline[SimulatedPosition, SimulatedAccount]):
-    """Positions of an account."""
+class PositionInline(_ReadOnly, admin.TabularInline[SimulatedPosition, SimulatedAccount]):
+    """The positions of an account."""
 
     model = SimulatedPosition
 
 
 @admin.register(SimulatedAccount)
-class SimulatedAccountAdmin(_Books, admin.ModelAdmin[SimulatedAccount]):
-    """Accounts with their books."""
+class SimulatedAccountAdmin(_ReadOnly, admin.ModelAdmin[SimulatedAccount]):
+    """Accounts with their positions."""
 
     list_display = ("account_id", "cash_usd", "opened_at")
     search_fields = ("account_id",)
@@ -77,8 +77,8 @@ class SimulatedAccountAdmin(_Books, admin.ModelAdmin[SimulatedAccount]):
 
 
 @admin.register(SimulatedOrder)
-class SimulatedOrderAdmin(_Books, admin.ModelAdmin[SimulatedOrder]):
-    """Orders as the broker has them."""
+class SimulatedOrderAdmin(_ReadOnly, admin.ModelAdmin[SimulatedOrder]):
+    """Orders at the broker."""
 
     list_display = ("client_order_id", "account", "symbol", "quantity", "filled_quantity", "status", "submitted_at")
     list_filter = ("status",)

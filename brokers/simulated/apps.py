@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class SimulatedConfig(AppConfig):
-    """The simulated broker: a real connector whose books are in the database."""
+    """The simulated broker: a full connector whose account records are in the database."""
 
     name = "brokers.simulated"
     label = "simulated"

@@ -1,4 +1,4 @@
-"""The simulated broker's connector: the same contract as any other, over books in the database."""
+"""The connector of the simulated broker, whose account records are in the database."""
 
 import asyncio
 import uuid
@@ -21,6 +21,7 @@ from brokers.broker_types import (
     OpenOrder,
     OrderResult,
     OrderType,
+    OrderUpdate,
     TimeInForce,
 )
 from brokers.exceptions import (
@@ -41,12 +42,12 @@ from brokers.simulated.models import SimulatedExecution, SimulatedInstrument, Si
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LOOK_AGAIN_SECONDS = 0.1
-"""Another process may change the books, and a database tells nobody."""
+POLL_SECONDS = 0.1
+"""Interval at which order updates are read: the database sends no event when another process changes a row."""
 
 
 class SimulatedBroker(BrokerClient):
-    """One link to the simulated broker. A newer link of the same client id fences this one out."""
+    """One connection to the simulated broker. A newer connection with the same client id replaces it."""
 
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
@@ -56,43 +57,43 @@ class SimulatedBroker(BrokerClient):
     _token = ""
 
     async def connect(self) -> None:
-        """Opens the link with the slot's client id. Moves money: no."""
+        """Open the connection with the slot's client id. Moves money: no."""
         if await sync_to_async(take_fault)(Kind.CONNECT_REFUSED):
-            raise BrokerUnreachable("The simulated broker does not answer.")
+            raise BrokerUnreachable("The simulated broker cannot be reached.")
         token = str(uuid.uuid4())
         await SimulatedLink.objects.aupdate_or_create(client_id=self.settings.client_id, defaults={"token": token})
         self._token = token
 
     async def disconnect(self) -> None:
-        """Closes the link. Moves money: no."""
+        """Close the connection. Moves money: no."""
         self._token = ""
 
     @property
     def is_connected(self) -> bool:
-        """Whether the link is up as far as this side can know."""
+        """Whether the connection is open, as far as this process can know. Moves money: no."""
         return bool(self._token)
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
-        """The account now, marked at mid. Moves money: no."""
-        if await self._ask(take_fault, Kind.MUTE, account_id):
+        """Return the current account with positions marked at mid price. Moves money: no."""
+        if await self._request(take_fault, Kind.MUTE, account_id):
             await asyncio.sleep(self.settings.request_timeout_seconds)
-            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.")
-        if await self._ask(take_fault, Kind.INCOMPLETE, account_id):
+            raise BrokerSilent(f"No response within {self.settings.request_timeout_seconds:g} seconds.")
+        if await self._request(take_fault, Kind.INCOMPLETE, account_id):
             raise IncompleteAccountData(f"The value of account {account_id} is missing.")
-        return await self._of_account(account_id, _snapshot, account_id)
+        return await self._request_account(account_id, _snapshot, account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
-        market = await self._ask(the_market)
-        await asyncio.sleep(market.quote_latency_seconds)  # as long as a stream of quotes takes to come
-        return await self._ask(quoted_prices, symbols)
+        market = await self._request(the_market)
+        await asyncio.sleep(market.quote_latency_seconds)  # quotes of a real broker are streamed
+        return await self._request(quoted_prices, symbols)
 
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Those of the symbols that are not in the universe. Moves money: no."""
-        return await self._ask(_unknown, tuple(symbols))
+        """Return the symbols without an instrument. Moves money: no."""
+        return await self._request(_unknown, tuple(symbols))
 
     async def describe(self, symbols: Sequence[str]) -> dict[str, InstrumentName]:
-        """Names and asset classes of the universe. Moves money: no."""
-        return await self._ask(_names, tuple(symbols))
+        """Return the names and asset classes of the instruments. Moves money: no."""
+        return await self._request(_names, tuple(symbols))
 
     async def place_order(
         self,
@@ -105,13 +106,13 @@ class SimulatedBroker(BrokerClient):
         client_order_id: str,
         time_in_force: TimeInForce = TimeInForce.DAY,
     ) -> OrderResult:
-        """Sends one order and waits for the first word of the broker. Moves money: yes."""
-        if await self._ask(take_fault, Kind.DISCONNECT_BEFORE, account_id, symbol):
+        """Submit one order and wait for the broker's acknowledgement. Moves money: yes."""
+        if await self._request(take_fault, Kind.DISCONNECT_BEFORE, account_id, symbol):
             self._token = ""
-            raise OrderOutcomeUnknown("The link dropped while the order was sent.")
-        if await self._ask(take_fault, Kind.LOST, account_id, symbol):
+            raise OrderOutcomeUnknown("The connection was lost while the order was submitted.")
+        if await self._request(take_fault, Kind.LOST, account_id, symbol):
             raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
-        order = await self._of_account(
+        order = await self._request_account(
             account_id,
             matching_engine.take_order,
             account_id,
@@ -122,34 +123,34 @@ class SimulatedBroker(BrokerClient):
             client_order_id,
             time_in_force,
         )
-        if await self._ask(take_fault, Kind.DISCONNECT_AFTER, account_id, symbol):
+        if await self._request(take_fault, Kind.DISCONNECT_AFTER, account_id, symbol):
             self._token = ""
-            raise OrderOutcomeUnknown("The link dropped before the order was acknowledged.")
-        if await self._ask(take_fault, Kind.SILENT, account_id, symbol):
+            raise OrderOutcomeUnknown("The connection was lost before the order was acknowledged.")
+        if await self._request(take_fault, Kind.SILENT, account_id, symbol):
             raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
         return mapping.order_result(order)
 
     async def cancel_order(self, account_id: str, order_id: str) -> None:
-        """Asks for a cancel. It is a request: the order can still fill. Moves money: no."""
-        if not await self._of_account(account_id, matching_engine.cancel, account_id, order_id):
+        """Request the cancellation of an order, which can still fill afterwards. Moves money: no."""
+        if not await self._request_account(account_id, matching_engine.cancel, account_id, order_id):
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
 
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
-        """Every live order of the account, ours or anybody's. Moves money: no."""
-        orders = await self._of_account(account_id, _orders, account_id)
-        return [mapping.open_order(order) for order in orders if order.status in matching_engine.LIVE]
+        """Return every open order of the account, including those of other clients. Moves money: no."""
+        orders = await self._request_account(account_id, _orders, account_id)
+        return [mapping.open_order(order) for order in orders if order.status in matching_engine.OPEN]
 
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
-        """What the broker says of the order; NOT_FOUND when it knows none. Moves money: no."""
-        for order in await self._of_account(account_id, _orders, account_id):
+        """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
+        for order in await self._request_account(account_id, _orders, account_id):
             if order.order_id == order_id:
                 return mapping.order_result(order)
-        return mapping.not_found(account_id, order_id)
+        return OrderResult.not_found(account_id, order_id)
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Looks in open and completed orders. Moves money: no."""
-        await self._readable(account_id)
-        for order in await self._of_account(account_id, _orders, account_id):
+        """Look an order up in open and completed orders. Moves money: no."""
+        await self._check_readable(account_id)
+        for order in await self._request_account(account_id, _orders, account_id):
             if order.client_order_id == client_order_id:
                 return mapping.order_result(order)
         return None
@@ -157,49 +158,51 @@ class SimulatedBroker(BrokerClient):
     async def get_executions(
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
-        """The fills since an instant, oldest first. Moves money: no."""
-        await self._readable(account_id)
-        fills = await self._of_account(account_id, _executions, (account_id,), since)
+        """Return the fills since an instant, oldest first. Moves money: no."""
+        await self._check_readable(account_id)
+        fills = await self._request_account(account_id, _executions, (account_id,), since)
         found = [mapping.execution(fill) for fill in fills]
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
 
-    async def order_updates(self) -> AsyncIterator[OrderResult | Execution]:
-        """Every change of an order and every fill of the slot's accounts, as they come."""
+    async def order_updates(self) -> AsyncIterator[OrderUpdate]:
+        """Stream every order change and every fill of the slot's accounts. Moves money: no."""
         seen: dict[str, object] = {}
         since = timezone.now() - timedelta(minutes=1)
         while True:
-            for update in await self._ask(_changes, self.settings.account_ids, since, seen):
+            for update in await self._request(_changes, self.settings.account_ids, since, seen):
                 yield update
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
-        """Asks whether the broker would take the order. Moves money: no."""
-        words = await self._of_account(account_id, matching_engine.would_take, account_id, symbol, quantity, price)
-        return Feasibility(accepted=not words, message=words)
+        """Check with a what-if order whether the broker would accept an order. Moves money: no."""
+        refusal = await self._request_account(
+            account_id, matching_engine.would_take, account_id, symbol, quantity, price
+        )
+        return Feasibility(accepted=not refusal, message=refusal)
 
-    async def _readable(self, account_id: str) -> None:
-        if await self._ask(take_fault, Kind.UNREADABLE, account_id):
+    async def _check_readable(self, account_id: str) -> None:
+        if await self._request(take_fault, Kind.UNREADABLE, account_id):
             raise BrokerAPIError("The broker's records cannot be read.")
 
-    async def _of_account(self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _request_account(self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if account_id not in self.settings.account_ids:
-            raise AccountNotManaged(f"This link does not serve account {account_id}.")
-        return await self._ask(function, *args, **kwargs)
+            raise AccountNotManaged(f"This connection does not serve account {account_id}.")
+        return await self._request(function, *args, **kwargs)
 
-    async def _ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a statement against the books, if this link is still the one of its client id."""
+    async def _request(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread, if this is still the connection of its client id."""
         if not self._token:
-            raise BrokerConnectionError("The link to the simulated broker is closed.")
+            raise BrokerConnectionError("The connection to the simulated broker is closed.")
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
                 return await sync_to_async(self._fenced)(function, *args, **kwargs)
         except TimeoutError as error:
-            raise BrokerSilent(f"No answer within {self.settings.request_timeout_seconds:g} seconds.") from error
+            raise BrokerSilent(f"No response within {self.settings.request_timeout_seconds:g} seconds.") from error
 
     def _fenced(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not SimulatedLink.objects.filter(client_id=self.settings.client_id, token=self._token).exists():
             self._token = ""
-            raise BrokerConnectionError("Another link with the same client id has taken over.")
+            raise BrokerConnectionError("A newer connection with the same client id has replaced this one.")
         return function(*args, **kwargs)
 
 
@@ -228,7 +231,7 @@ def _orders(account_id: str) -> list[SimulatedOrder]:
 def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedExecution]:
     for account_id in account_ids:
         with matching_engine.locked_account(account_id):
-            pass  # lets happen what is due
+            pass  # executes what is due
     return list(
         SimulatedExecution.objects.filter(
             order__account__account_id__in=account_ids, executed_at__gte=since
@@ -236,14 +239,14 @@ def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedEx
     )
 
 
-def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderResult | Execution]:
-    """What has changed since the last look; `seen` remembers it."""
+def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderUpdate]:
+    """Return what has changed since the last call; `seen` stores what was returned."""
     known = matching_engine.known_accounts(account_ids)
-    updates: list[OrderResult | Execution] = []
+    updates: list[OrderUpdate] = []
     for fill in _executions(known, since):
         if fill.execution_id not in seen:
             seen[fill.execution_id] = True
-            updates += _times(mapping.execution(fill), fill.order)
+            updates += _with_faults(mapping.execution(fill), fill.order)
     for account_id in known:
         for order in SimulatedOrder.objects.filter(
             account__account_id=account_id, submitted_at__gte=since
@@ -251,12 +254,12 @@ def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object
             state = (order.status, order.filled_quantity)
             if seen.get(order.order_id) != state:
                 seen[order.order_id] = state
-                updates += _times(mapping.order_result(order), order)
+                updates += _with_faults(mapping.order_result(order), order)
     return updates
 
 
-def _times(update: OrderResult | Execution, order: SimulatedOrder) -> list[OrderResult | Execution]:
-    """The update once, or as often as a scripted fault says."""
+def _with_faults(update: OrderUpdate, order: SimulatedOrder) -> list[OrderUpdate]:
+    """Return the update once, or as a scripted fault requires."""
     account_id = order.account.account_id
     if take_fault(Kind.SUPPRESSED_UPDATE, account_id, order.symbol):
         return []

@@ -1,4 +1,4 @@
-"""Rows of the books in the standard values of the broker layer."""
+"""Conversion of rows to the types of the broker layer."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -22,7 +22,7 @@ from brokers.simulated.models import SimulatedAccount, SimulatedExecution, Simul
 def snapshot(
     account: SimulatedAccount, positions: Sequence[SimulatedPosition], prices: Mapping[str, ContractPrice]
 ) -> AccountSnapshot:
-    """The account marked at mid."""
+    """Return the account with positions marked at mid price."""
     mapped = tuple(_position(position, prices.get(position.symbol)) for position in positions)
     value = sum((position.quantity * (position.market_price or Decimal(0)) for position in mapped), account.cash_usd)
     return AccountSnapshot(
@@ -50,7 +50,7 @@ def _position(position: SimulatedPosition, price: ContractPrice | None) -> Accou
 
 
 def order_result(order: SimulatedOrder) -> OrderResult:
-    """What the broker says of an order."""
+    """Return the state of an order."""
     filled = order.filled_quantity
     return OrderResult(
         account_id=order.account.account_id,
@@ -66,15 +66,8 @@ def order_result(order: SimulatedOrder) -> OrderResult:
     )
 
 
-def not_found(account_id: str, order_id: str) -> OrderResult:
-    """What the broker says of an order that it does not know."""
-    return OrderResult(
-        account_id=account_id, symbol="", quantity=Decimal(0), status=OrderStatus.NOT_FOUND, order_id=order_id
-    )
-
-
 def open_order(order: SimulatedOrder) -> OpenOrder:
-    """A live order."""
+    """Return an order as an open order."""
     return OpenOrder(
         account_id=order.account.account_id,
         symbol=order.symbol,
@@ -89,7 +82,7 @@ def open_order(order: SimulatedOrder) -> OpenOrder:
 
 
 def execution(fill: SimulatedExecution) -> Execution:
-    """A fill."""
+    """Return a fill as an execution."""
     return Execution(
         execution_id=fill.execution_id,
         account_id=fill.order.account.account_id,

@@ -1,4 +1,4 @@
-"""Quotes of the simulated market, as of now or of the instant at which it was frozen."""
+"""Quotes of the simulated market, at the current time or at the instant at which prices are frozen."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,12 +15,12 @@ STALE_BY = timedelta(hours=1)
 
 
 def the_market() -> SimulatedMarket:
-    """The market's row, made when first asked for."""
+    """Return the market's row, created on first use."""
     return SimulatedMarket.objects.get_or_create(pk=1)[0]
 
 
 def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str, ContractPrice]:
-    """What the exchange trades at, whatever is quoted to clients."""
+    """Return the prices at which the exchange trades, without scripted faults."""
     market = the_market()
     now = now or timezone.now()
     at = market.frozen_at or now
@@ -35,13 +35,13 @@ def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str
             at,
         )
         prices[instrument.symbol] = ContractPrice(
-            symbol=instrument.symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now
+            symbol=instrument.symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now, is_halted=False
         )
     return prices
 
 
 def past_prices(symbols: Iterable[str], instant: datetime) -> dict[str, Decimal]:
-    """The middle of each quote at an instant; the walk has no beginning."""
+    """Return the mid price of each symbol at any past instant."""
     seed = the_market().seed
     found = {}
     for one in SimulatedInstrument.objects.filter(symbol__in=list(symbols)):
@@ -51,11 +51,11 @@ def past_prices(symbols: Iterable[str], instant: datetime) -> dict[str, Decimal]
 
 
 def quoted_prices(symbols: Iterable[str]) -> dict[str, ContractPrice]:
-    """What clients are told, scripted faults included."""
-    return {symbol: price for symbol, true in true_prices(symbols).items() if (price := _told(true)) is not None}
+    """Return the quotes that clients receive, with scripted faults."""
+    return {symbol: price for symbol, true in true_prices(symbols).items() if (price := _with_faults(true)) is not None}
 
 
-def _told(price: ContractPrice) -> ContractPrice | None:
+def _with_faults(price: ContractPrice) -> ContractPrice | None:
     symbol = price.symbol
     if take_fault(Kind.MISSING_QUOTE, symbol=symbol):
         return None
@@ -63,6 +63,8 @@ def _told(price: ContractPrice) -> ContractPrice | None:
         return price.model_copy(update={"bid": None, "ask": None})
     if take_fault(Kind.CROSSED_QUOTE, symbol=symbol):
         return price.model_copy(update={"bid": price.ask, "ask": price.bid})
+    if take_fault(Kind.HALTED, symbol=symbol):
+        return price.model_copy(update={"is_halted": True})
     if take_fault(Kind.STALE_QUOTE, symbol=symbol):
         return price.model_copy(update={"as_of": price.as_of - STALE_BY})
     return price

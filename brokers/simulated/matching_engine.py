@@ -1,7 +1,7 @@
-"""The books: every change is one transaction with the account's row locked; fills come due by the clock.
+"""Order matching. Every change is one transaction with the account's row locked; fills become due over time.
 
-Whoever looks at an account first lets happen what is due, so that the orders of a client that died still fill, as
-they would at a real broker, and nothing is filled twice.
+Every access to an account first executes the due fills. Orders of a crashed client therefore fill as they would at a
+real broker, and no order is filled twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,21 +27,21 @@ from brokers.simulated.models import (
 )
 
 MICRO = Decimal("0.000001")
-TRY_AGAIN = timedelta(seconds=1)
-LIVE = (OrderStatus.WORKING.value,)
+RETRY_AFTER = timedelta(seconds=1)
+OPEN = (OrderStatus.WORKING.value,)
 
 
 def open_account(account_id: str, *, cash_usd: Decimal) -> bool:
-    """Opens an account; one that is there is left as it is.
+    """Open an account. An existing account is not changed.
 
     Returns:
-        Whether it is new.
+        Whether the account is new.
     """
     return SimulatedAccount.objects.get_or_create(account_id=account_id, defaults={"cash_usd": cash_usd})[1]
 
 
 def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: object) -> None:
-    """Puts a position into the books without a trade, for demonstrations and tests."""
+    """Set a position without a trade, for demonstrations and tests."""
     account = SimulatedAccount.objects.get(account_id=account_id)
     SimulatedPosition.objects.update_or_create(
         account=account,
@@ -51,22 +51,24 @@ def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: obje
 
 
 def known_accounts(account_ids: Sequence[str]) -> list[str]:
-    """Those of the accounts that have books."""
+    """Return the accounts that exist."""
     return list(SimulatedAccount.objects.filter(account_id__in=account_ids).values_list("account_id", flat=True))
 
 
 @contextmanager
 def locked_account(account_id: str) -> Iterator[SimulatedAccount]:
-    """The account, nobody else's until the end of the block, with everything done that is due.
+    """Lock the account until the end of the block, and execute everything that is due.
 
     Raises:
-        AccountNotManaged: there is no such account.
+        AccountNotManaged: There is no such account.
     """
     with transaction.atomic():
         account = SimulatedAccount.objects.select_for_update().filter(account_id=account_id).first()
         if account is None:
-            raise AccountNotManaged(f"The simulated broker has no account {account_id}. Import it or save it again.")
-        _let_due_happen(account)
+            raise AccountNotManaged(
+                f"The simulated broker has no account {account_id}. Import the account or save it again."
+            )
+        _execute_due(account)
         yield account
 
 
@@ -79,10 +81,10 @@ def take_order(
     client_order_id: str,
     time_in_force: TimeInForce,
 ) -> SimulatedOrder:
-    """Takes an order in, or refuses it.
+    """Accept or reject an order.
 
     Raises:
-        OrderRejected: in the broker's words; the order is not in the books.
+        OrderRejected: The order was rejected and not stored.
     """
     with locked_account(account_id) as account:
         _check_order(account, symbol, quantity, order_type, limit_price)
@@ -108,31 +110,29 @@ def take_order(
             status=OrderStatus.WORKING,
             submitted_at=now,
             next_fill_at=now + latency,
-            expires_at=_session(now).closes_at
-            if time_in_force is TimeInForce.DAY and not the_market().always_open
-            else None,
+            expires_at=_expiry(time_in_force, now),
             fill_at_most=at_most,
         )
 
 
 def cancel(account_id: str, order_id: str) -> bool:
-    """Cancels a live order.
+    """Cancel an open order.
 
     Returns:
-        Whether there is an order of that id at all.
+        Whether an order with that id exists.
     """
     with locked_account(account_id) as account:
         order = account.orders.filter(order_id=order_id).first()
         if order is None:
             return False
-        if order.status in LIVE and not take_fault(Kind.CANCEL_IGNORED, account_id, order.symbol):
+        if order.status in OPEN and not take_fault(Kind.CANCEL_IGNORED, account_id, order.symbol):
             order.status, order.next_fill_at = OrderStatus.CANCELLED, None
             order.save(update_fields=("status", "next_fill_at"))
         return True
 
 
 def would_take(account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> str:
-    """Why the order would be refused now; empty when it would be taken."""
+    """Return why the order would be rejected now; empty if it would be accepted."""
     with locked_account(account_id) as account:
         try:
             _check_order(account, symbol, quantity, OrderType.LIMIT, price)
@@ -142,7 +142,7 @@ def would_take(account_id: str, symbol: str, quantity: Decimal, price: Decimal) 
 
 
 def commission(market: SimulatedMarket, shares: Decimal, price: Decimal) -> Decimal:
-    """What the broker charges, in USD."""
+    """Return the commission in USD."""
     charged = max(market.commission_minimum_usd, market.commission_per_share_usd * shares)
     return min(charged, market.commission_max_rate * shares * price).quantize(MICRO, ROUND_CEILING)
 
@@ -173,12 +173,12 @@ def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> No
     selling = sum(
         (
             abs(order.quantity - order.filled_quantity)
-            for order in account.orders.filter(status__in=LIVE, symbol=symbol, quantity__lt=0)
+            for order in account.orders.filter(status__in=OPEN, symbol=symbol, quantity__lt=0)
         ),
         Decimal(0),
     )
     if held is None or held.quantity - selling < shares:
-        raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not free to sell.")
+        raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not available to sell.")
 
 
 def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None) -> None:
@@ -186,12 +186,12 @@ def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_p
     price = limit_price or true_prices([symbol])[symbol].ask or Decimal(0)
     needed = shares * price + commission(market, shares, price)
     reserved = Decimal(0)
-    for order in account.orders.filter(status__in=LIVE, quantity__gt=0):
+    for order in account.orders.filter(status__in=OPEN, quantity__gt=0):
         left, at = order.quantity - order.filled_quantity, order.limit_price_usd or price
         reserved += left * at + commission(market, left, at)
     if needed > account.cash_usd - reserved:
         raise OrderRejected(
-            f"Insufficient funds: the order needs ${needed:.2f}, and ${account.cash_usd - reserved:.2f} are free."
+            f"Insufficient funds: the order needs ${needed:.2f}, and ${account.cash_usd - reserved:.2f} are available."
         )
 
 
@@ -199,18 +199,18 @@ def _session(instant: datetime) -> Session:
     return ExchangeCalendar("XNYS").session_of(instant)
 
 
-def _end_of_day_order(time_in_force: TimeInForce, now: datetime) -> datetime | None:
+def _expiry(time_in_force: TimeInForce, now: datetime) -> datetime | None:
     if time_in_force is not TimeInForce.DAY or the_market().always_open:
         return None
     return _session(now).closes_at
 
 
-def _let_due_happen(account: SimulatedAccount) -> None:
+def _execute_due(account: SimulatedAccount) -> None:
     now = timezone.now()
-    account.orders.filter(status__in=LIVE, expires_at__lte=now).update(
+    account.orders.filter(status__in=OPEN, expires_at__lte=now).update(
         status=OrderStatus.EXPIRED, next_fill_at=None, message="The session has ended."
     )
-    for order in account.orders.filter(status__in=LIVE, next_fill_at__lte=now).order_by("next_fill_at", "id"):
+    for order in account.orders.filter(status__in=OPEN, next_fill_at__lte=now).order_by("next_fill_at", "id"):
         _fill(account, order, now)
 
 
@@ -218,7 +218,7 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
     wanted = order.quantity if order.fill_at_most is None else order.fill_at_most
     shares = wanted - order.filled_quantity
     if shares == 0:
-        order.next_fill_at = None  # it works on, and nothing more comes
+        order.next_fill_at = None  # the order stays open without further fills
         order.save(update_fields=("next_fill_at",))
         return
     if not the_market().always_open and not _session(now).is_open_at(now):
@@ -227,7 +227,7 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
         return
     price = _fill_price(order, now)
     if price is None:
-        order.next_fill_at = now + TRY_AGAIN
+        order.next_fill_at = now + RETRY_AFTER
         order.save(update_fields=("next_fill_at",))
         return
     charged = commission(the_market(), abs(shares), price)
@@ -246,11 +246,11 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
     order.save(update_fields=("filled_quantity", "filled_value_usd", "status", "next_fill_at"))
     account.cash_usd -= shares * price + charged
     account.save(update_fields=("cash_usd",))
-    _book(account, order.symbol, shares, price)
+    _update_position(account, order.symbol, shares, price)
 
 
 def _fill_price(order: SimulatedOrder, now: datetime) -> Decimal | None:
-    """The market's side, if the limit allows it."""
+    """Return the price of the market, if the limit allows it."""
     quote = true_prices([order.symbol], now)[order.symbol]
     side = quote.ask if order.quantity > 0 else quote.bid
     limit = order.limit_price_usd
@@ -259,7 +259,7 @@ def _fill_price(order: SimulatedOrder, now: datetime) -> Decimal | None:
     return side if (side <= limit if order.quantity > 0 else side >= limit) else None
 
 
-def _book(account: SimulatedAccount, symbol: str, shares: Decimal, price: Decimal) -> None:
+def _update_position(account: SimulatedAccount, symbol: str, shares: Decimal, price: Decimal) -> None:
     position, _ = SimulatedPosition.objects.get_or_create(
         account=account, contract_id=f"US:{symbol}", defaults={"symbol": symbol, "quantity": Decimal(0)}
     )

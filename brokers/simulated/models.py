@@ -1,4 +1,4 @@
-"""The books of the simulated broker. Web and workers see the same ones."""
+"""Account records of the simulated broker, shared by all processes."""
 
 import uuid
 from decimal import Decimal
@@ -12,16 +12,18 @@ def _money(**options: object) -> "models.DecimalField[Decimal, Decimal]":
 
 
 class SimulatedMarket(models.Model):
-    """How the market behaves: one row."""
+    """Behavior of the market: one row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    seed = models.PositiveIntegerField(default=1, help_text="Another seed gives other prices.")
-    frozen_at = models.DateTimeField(null=True, blank=True, help_text="Prices stand still as of then.")
-    fill_latency_seconds = models.FloatField(default=0.4, help_text="From an order's arrival to its fill.")
-    quote_latency_seconds = models.FloatField(default=0.25, help_text="Until asked-for quotes have come.")
+    seed = models.PositiveIntegerField(default=1, help_text="A different seed produces different prices.")
+    frozen_at = models.DateTimeField(null=True, blank=True, help_text="If set, prices stay as they were at this time.")
+    fill_latency_seconds = models.FloatField(
+        default=0.4, help_text="Time between the submission and the fill of an order."
+    )
+    quote_latency_seconds = models.FloatField(default=0.25, help_text="Time between a quote request and its response.")
     always_open = models.BooleanField(
         default=True,
-        help_text="Off: orders fill in sessions of the New York exchange; day orders end with one.",
+        help_text="If off, orders fill only in New York exchange sessions, and day orders expire at the close.",
     )
     commission_per_share_usd = _money(default=Decimal("0.005"))
     commission_minimum_usd = _money(default=Decimal(1))
@@ -36,7 +38,7 @@ class SimulatedMarket(models.Model):
 
 
 class SimulatedInstrument(models.Model):
-    """A US stock or ETF that can be traded here."""
+    """A US stock or ETF that can be traded."""
 
     symbol = models.CharField(max_length=15, unique=True)
     name = models.CharField(max_length=80)
@@ -47,7 +49,7 @@ class SimulatedInstrument(models.Model):
         max_digits=6,
         decimal_places=2,
         default=Decimal(2),
-        help_text="How far it wanders from its base price.",
+        help_text="Maximum distance from the base price, in percent.",
     )
 
     class Meta:
@@ -58,7 +60,7 @@ class SimulatedInstrument(models.Model):
 
 
 class SimulatedAccount(models.Model):
-    """An account with its cash."""
+    """An account and its cash."""
 
     account_id = models.CharField(max_length=32, unique=True)
     cash_usd = _money()
@@ -72,7 +74,7 @@ class SimulatedAccount(models.Model):
 
 
 class SimulatedPosition(models.Model):
-    """What an account holds; `kind` and `currency` other than a US stock are there for tests."""
+    """A position of an account. Values of `kind` and `currency` other than a US stock are for tests."""
 
     account = models.ForeignKey(SimulatedAccount, on_delete=models.CASCADE, related_name="positions")
     symbol = models.CharField(max_length=15)
@@ -96,7 +98,7 @@ def _order_id() -> str:
 
 
 class SimulatedOrder(models.Model):
-    """An order. A client order id may come twice, as at most brokers: idempotence is the client's."""
+    """An order. As at most brokers, a client order id is not unique: clients prevent duplicates."""
 
     account = models.ForeignKey(SimulatedAccount, on_delete=models.CASCADE, related_name="orders")
     order_id = models.CharField(max_length=36, unique=True, default=_order_id)
@@ -140,7 +142,7 @@ class SimulatedExecution(models.Model):
 
 
 class SimulatedLink(models.Model):
-    """Who is connected with a client id: a newer connection fences out the older one."""
+    """The current connection of a client id. A newer connection replaces an older one."""
 
     client_id = models.PositiveIntegerField(unique=True)
     token = models.CharField(max_length=36)
@@ -150,37 +152,38 @@ class SimulatedLink(models.Model):
 
 
 class SimulatedFault(models.Model):
-    """Something that goes wrong, so many times; tests and demonstrations set it."""
+    """A scripted fault, set by tests and demonstrations."""
 
     class Kind(models.TextChoices):
-        """What goes wrong."""
+        """Kind of fault."""
 
-        REJECT = "reject", "The broker refuses the order"
-        PARTIAL = "partial", "Only a part is filled"
-        SLOW = "slow", "The fill takes long"
+        REJECT = "reject", "The broker rejects the order"
+        PARTIAL = "partial", "The order is filled partially"
+        SLOW = "slow", "The fill is delayed"
         NO_FILL = "no_fill", "The order is never filled"
-        SILENT = "silent", "The order is taken, and no answer comes"
-        LOST = "lost", "The order is lost on its way"
-        DISCONNECT_BEFORE = "disconnect_before", "The link drops before the order is taken"
-        DISCONNECT_AFTER = "disconnect_after", "The link drops after the order was taken"
+        SILENT = "silent", "The order is accepted but not acknowledged"
+        LOST = "lost", "The order is lost before the broker receives it"
+        DISCONNECT_BEFORE = "disconnect_before", "The connection is lost before the order is accepted"
+        DISCONNECT_AFTER = "disconnect_after", "The connection is lost after the order is accepted"
         CANCEL_IGNORED = "cancel_ignored", "A cancel has no effect"
         NAN_QUOTE = "nan_quote", "The quote has no bid and ask"
         CROSSED_QUOTE = "crossed_quote", "Bid and ask are crossed"
         MISSING_QUOTE = "missing_quote", "There is no quote"
         STALE_QUOTE = "stale_quote", "The quote is an hour old"
-        CONNECT_REFUSED = "connect_refused", "Nothing answers when connecting"
-        MUTE = "mute", "Snapshots get no answer"
+        HALTED = "halted", "Trading in the symbol is halted"
+        CONNECT_REFUSED = "connect_refused", "The broker cannot be reached"
+        MUTE = "mute", "The broker does not respond to snapshot requests"
         INCOMPLETE = "incomplete", "The account's value is missing"
-        DUPLICATE_UPDATE = "duplicate_update", "Updates of orders come twice"
-        SUPPRESSED_UPDATE = "suppressed_update", "No update of the order comes"
-        UNREADABLE = "unreadable", "A look-up of an order or of executions fails"
+        DUPLICATE_UPDATE = "duplicate_update", "Order updates are duplicated"
+        SUPPRESSED_UPDATE = "suppressed_update", "Order updates are missing"
+        UNREADABLE = "unreadable", "Lookups of orders and executions fail"
 
     kind = models.CharField(max_length=20, choices=Kind)
-    account_id = models.CharField(max_length=32, blank=True, help_text="Of this account only.")
-    symbol = models.CharField(max_length=15, blank=True, help_text="Of this symbol only.")
-    remaining = models.PositiveIntegerField(default=1, help_text="So many times.")
+    account_id = models.CharField(max_length=32, blank=True, help_text="Limits the fault to this account.")
+    symbol = models.CharField(max_length=15, blank=True, help_text="Limits the fault to this symbol.")
+    remaining = models.PositiveIntegerField(default=1, help_text="Number of times the fault still happens.")
     number = models.FloatField(default=0, help_text="Seconds for slow; the filled share (0 to 1) for partial.")
-    message = models.CharField(max_length=200, blank=True, help_text="The broker's words.")
+    message = models.CharField(max_length=200, blank=True, help_text="Message of the broker.")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.symbol or 'any symbol'} x{self.remaining}"

@@ -1,4 +1,4 @@
-"""The instruments that can be traded here: well-known US ETFs and stocks at plausible prices of 2026."""
+"""The instruments of the simulated broker: common US ETFs and stocks at plausible prices of 2026."""
 
 UNIVERSE = """
 SPY|SPDR S&P 500 ETF|US stocks|684.20|1|2
@@ -65,6 +65,6 @@ COST|Costco|US shares|918.40|3|2
 
 
 def instruments() -> list[dict[str, str]]:
-    """Symbol, name, asset class, base price in USD, spread in basis points, and volatility in percent, of each."""
+    """Return symbol, name, asset class, base price in USD, spread in basis points and volatility in percent."""
     keys = ("symbol", "name", "asset_class", "base_price_usd", "spread_bps", "volatility_percent")
     return [dict(zip(keys, line.split("|"), strict=True)) for line in UNIVERSE.strip().splitlines()]

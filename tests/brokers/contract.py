@@ -1,4 +1,4 @@
-"""What every connector must do. A connector's tests subclass `ConnectorContract` and give it a harness."""
+"""The contract suite of connectors. A connector's tests subclass `ConnectorContract` and provide a harness."""
 
 import asyncio
 import logging
@@ -23,25 +23,25 @@ WAIT_SECONDS = 10
 
 
 class Harness(ABC):
-    """How the suite drives a broker: its books and its faults."""
+    """Access of the suite to a broker's records and faults."""
 
     account_id = "CONTRACT1"
 
     @abstractmethod
     def client(self, price_cache=None):
-        """A connector that is not connected yet, for the account, which has 100,000 USD and 10 SPY."""
+        """Return an unconnected connector for the account, which has 100,000 USD and 10 SPY."""
 
     @abstractmethod
     def fault(self, what, symbol=""):
-        """The next order or request goes wrong: reject, silent, lost, drop, no_fill, mute, partial, missing_quote."""
+        """Script a fault: reject, silent, lost, drop, no_fill, mute, partial or missing_quote."""
 
     @abstractmethod
     def orders_at_the_broker(self, client_order_id):
-        """How many orders the broker's own books have under the id."""
+        """Return the number of orders that the broker has with the id."""
 
 
 class MemoryCache:
-    """A price cache that remembers everything."""
+    """A price cache whose entries do not expire."""
 
     def __init__(self):
         self.prices = {}
@@ -60,21 +60,21 @@ def run(coroutine):
 class ConnectorContract:
     """The suite. Subclasses provide the fixture `harness`."""
 
-    def talk(self, harness, conversation, **options):
-        """Connects, has the conversation, disconnects."""
+    def with_client(self, harness, action, **options):
+        """Connect, run the action with the client, and disconnect."""
 
-        async def whole():
+        async def run_all():
             client = harness.client(**options)
             await client.connect()
             try:
-                return await conversation(client)
+                return await action(client)
             finally:
                 await client.disconnect()
 
-        return run(whole())
+        return run(run_all())
 
-    def test_names_are_given_for_symbols_that_are_known_and_for_no_others(self, harness):
-        names = self.talk(harness, lambda client: client.describe(["SPY", "NOSUCH1"]))
+    def test_describe_returns_names_of_known_symbols_only(self, harness):
+        names = self.with_client(harness, lambda client: client.describe(["SPY", "NOSUCH1"]))
         assert set(names) <= {"SPY"}
         assert all(name.name for name in names.values())
 
@@ -90,19 +90,19 @@ class ConnectorContract:
 
     @staticmethod
     async def until(client, account_id, client_order_id, *statuses):
-        """Waits for a status of an order, by the stream of updates and by asking."""
+        """Wait until the order has one of the statuses."""
 
-        async def ask():
+        async def poll():
             while True:
                 found = await client.find_order(account_id, client_order_id)
                 if found is not None and found.status in statuses:
                     return found
                 await asyncio.sleep(0.05)
 
-        return await asyncio.wait_for(ask(), WAIT_SECONDS)
+        return await asyncio.wait_for(poll(), WAIT_SECONDS)
 
-    def test_it_connects_and_disconnects_as_often_as_one_likes(self, harness):
-        async def whole():
+    def test_connect_and_disconnect_can_be_repeated(self, harness):
+        async def run_all():
             client = harness.client()
             assert not client.is_connected
             await client.connect()
@@ -114,30 +114,30 @@ class ConnectorContract:
             assert client.is_connected
             await client.disconnect()
 
-        run(whole())
+        run(run_all())
 
-    def test_a_snapshot_is_complete_and_adds_up(self, harness):
-        snapshot = self.talk(harness, lambda client: client.get_account_snapshot(harness.account_id))
+    def test_snapshot_total_is_cash_plus_positions(self, harness):
+        snapshot = self.with_client(harness, lambda client: client.get_account_snapshot(harness.account_id))
         (position,) = snapshot.positions
         assert (position.symbol, position.quantity, position.is_us_stock) == ("SPY", 10, True)
         assert snapshot.total_value_usd == snapshot.cash_usd + position.quantity * position.market_price
         assert snapshot.as_of.tzinfo is not None
 
-    def test_an_account_of_somebody_else_is_refused_by_name(self, harness):
+    def test_snapshot_of_foreign_account_raises_account_not_managed(self, harness):
         with pytest.raises(AccountNotManaged):
-            self.talk(harness, lambda client: client.get_account_snapshot("SOMEBODY"))
+            self.with_client(harness, lambda client: client.get_account_snapshot("FOREIGN"))
 
-    def test_quotes_come_in_the_order_asked_and_are_two_sided(self, harness):
-        prices = self.talk(harness, lambda client: client.get_multiple_market_prices(["IEF", "SPY", "IEF"]))
+    def test_prices_are_two_sided_and_in_requested_order(self, harness):
+        prices = self.with_client(harness, lambda client: client.get_multiple_market_prices(["IEF", "SPY", "IEF"]))
         assert list(prices) == ["IEF", "SPY"]
         assert all(price.is_two_sided and price.as_of.tzinfo for price in prices.values())
 
-    def test_a_symbol_without_a_quote_is_left_out(self, harness):
+    def test_prices_leave_out_symbol_without_quote(self, harness):
         harness.fault("missing_quote", "IEF")
-        prices = self.talk(harness, lambda client: client.get_multiple_market_prices(["IEF", "SPY"]))
+        prices = self.with_client(harness, lambda client: client.get_multiple_market_prices(["IEF", "SPY"]))
         assert list(prices) == ["SPY"]
 
-    def test_cached_prices_are_used_and_said(self, harness, caplog):
+    def test_prices_in_cache_are_used_and_logged(self, harness, caplog):
         cache = MemoryCache()
 
         async def twice(client):
@@ -145,37 +145,37 @@ class ConnectorContract:
             with caplog.at_level(logging.INFO):
                 return first, await client.get_multiple_market_prices(["SPY"])
 
-        first, second = self.talk(harness, twice, price_cache=cache)
+        first, second = self.with_client(harness, twice, price_cache=cache)
         assert first == second
         assert any(line.startswith("Using cached price for SPY (age ") for line in caplog.messages)
 
-    def test_unknown_symbols_are_found_before_anything_is_sent(self, harness):
-        assert self.talk(harness, lambda client: client.unknown_symbols(["SPY", "NOSUCH"])) == ("NOSUCH",)
+    def test_unknown_symbols_returns_untradable_symbols(self, harness):
+        assert self.with_client(harness, lambda client: client.unknown_symbols(["SPY", "NOSUCH"])) == ("NOSUCH",)
 
-    def test_an_order_is_filled_with_its_executions_and_commission(self, harness):
+    def test_order_filled_has_executions_with_commission(self, harness):
         async def trade(client):
             since = datetime.now(UTC) - timedelta(minutes=1)
             await self.buy(harness, client)
             done = await self.until(client, harness.account_id, "c-1", OrderStatus.FILLED)
             return done, await client.get_executions(harness.account_id, since=since, client_order_id="c-1")
 
-        done, fills = self.talk(harness, trade)
+        done, fills = self.with_client(harness, trade)
         assert (done.quantity, done.filled_quantity) == (5, 5)
         assert sum(fill.quantity for fill in fills) == 5
         assert all(fill.commission_usd is not None and fill.price_usd > 0 for fill in fills)
         assert len({fill.execution_id for fill in fills}) == len(fills)
 
-    def test_a_sell_has_negative_quantities(self, harness):
+    def test_order_to_sell_has_negative_quantities(self, harness):
         async def trade(client):
             await client.place_order(
                 harness.account_id, "SPY", Decimal(-4), OrderType.LIMIT, Decimal("1.00"), client_order_id="c-1"
             )
             return await self.until(client, harness.account_id, "c-1", OrderStatus.FILLED)
 
-        done = self.talk(harness, trade)
+        done = self.with_client(harness, trade)
         assert (done.quantity, done.filled_quantity) == (-4, -4)
 
-    def test_the_stream_brings_status_and_executions(self, harness):
+    def test_order_updates_contain_status_and_executions(self, harness):
         async def trade(client):
             seen = []
 
@@ -193,24 +193,24 @@ class ConnectorContract:
             await asyncio.wait_for(listener, WAIT_SECONDS)
             return seen
 
-        seen = self.talk(harness, trade)
+        seen = self.with_client(harness, trade)
         assert {update.symbol for update in seen} == {"SPY"}
 
-    def test_a_rejected_order_is_an_error_and_is_not_in_the_books(self, harness):
+    def test_order_rejected_raises_and_is_not_stored(self, harness):
         harness.fault("reject", "SPY")
         with pytest.raises(OrderRejected) as caught:
-            self.talk(harness, lambda client: self.buy(harness, client))
+            self.with_client(harness, lambda client: self.buy(harness, client))
         assert caught.value.message
         assert harness.orders_at_the_broker("c-1") == 0
 
     @pytest.mark.parametrize(("fault", "count"), [("silent", 1), ("lost", 0)])
-    def test_an_order_without_an_answer_is_of_unknown_outcome(self, harness, fault, count):
+    def test_order_not_acknowledged_raises_outcome_unknown(self, harness, fault, count):
         harness.fault(fault, "SPY")
         with pytest.raises(OrderOutcomeUnknown):
-            self.talk(harness, lambda client: self.buy(harness, client))
+            self.with_client(harness, lambda client: self.buy(harness, client))
         assert harness.orders_at_the_broker("c-1") == count
 
-    def test_an_order_is_found_by_its_client_order_id_after_a_reconnect(self, harness):
+    def test_find_order_after_reconnect_returns_order(self, harness):
         async def reconnect():
             first = harness.client()
             await first.connect()
@@ -227,7 +227,7 @@ class ConnectorContract:
         assert (found.client_order_id, found.quantity) == ("c-1", 5)
         assert nothing is None
 
-    def test_an_open_order_is_listed_and_a_cancel_is_confirmed(self, harness):
+    def test_cancel_of_open_order_is_confirmed(self, harness):
         async def cancel(client):
             await self.buy(harness, client, limit="1.00")
             (order,) = await client.get_open_orders(harness.account_id)
@@ -235,40 +235,40 @@ class ConnectorContract:
             done = await self.until(client, harness.account_id, "c-1", OrderStatus.CANCELLED)
             return order, done, await client.get_open_orders(harness.account_id)
 
-        order, done, left = self.talk(harness, cancel)
+        order, done, left = self.with_client(harness, cancel)
         assert (order.client_order_id, order.remaining_quantity, done.filled_quantity, left) == ("c-1", 5, 0, [])
 
-    def test_a_cancel_of_an_order_that_nobody_knows_is_an_error(self, harness):
+    def test_cancel_of_unknown_order_raises(self, harness):
         with pytest.raises(OrderExecutionError):
-            self.talk(harness, lambda client: client.cancel_order(harness.account_id, "999999"))
+            self.with_client(harness, lambda client: client.cancel_order(harness.account_id, "999999"))
 
-    def test_the_status_of_an_order_that_nobody_knows_is_not_found(self, harness):
-        result = self.talk(harness, lambda client: client.get_order_status(harness.account_id, "999999"))
+    def test_order_status_of_unknown_order_is_not_found(self, harness):
+        result = self.with_client(harness, lambda client: client.get_order_status(harness.account_id, "999999"))
         assert result.status is OrderStatus.NOT_FOUND
 
-    def test_a_partial_fill_is_told_as_what_it_is(self, harness):
+    def test_order_partially_filled_is_working(self, harness):
         harness.fault("partial", "SPY")
 
         async def trade(client):
             await self.buy(harness, client, shares=10)
 
-            async def ask():
+            async def poll():
                 while not (found := await client.find_order(harness.account_id, "c-1")).filled_quantity:
                     await asyncio.sleep(0.05)
                 return found
 
-            return await asyncio.wait_for(ask(), WAIT_SECONDS)
+            return await asyncio.wait_for(poll(), WAIT_SECONDS)
 
-        partly = self.talk(harness, trade)
+        partly = self.with_client(harness, trade)
         assert 0 < partly.filled_quantity < 10
         assert partly.status is OrderStatus.WORKING
 
-    def test_after_a_drop_calls_and_stream_say_so(self, harness):
+    def test_connection_lost_raises_in_calls_and_updates(self, harness):
         async def drop():
             client = harness.client()
             await client.connect()
             stream = client.order_updates()
-            # In the thread of the connector's own statements: another's connection would be left to the collector.
+            # In the thread of the connector's statements, so that no other database connection stays open.
             await sync_to_async(harness.fault)("drop", "SPY")
             with pytest.raises(OrderOutcomeUnknown):
                 await self.buy(harness, client)
@@ -280,13 +280,13 @@ class ConnectorContract:
 
         run(drop())
 
-    def test_a_mute_broker_ends_in_a_named_error_within_the_deadline(self, harness):
+    def test_snapshot_without_response_raises_within_deadline(self, harness):
         harness.fault("mute")
         with pytest.raises(BrokerError) as caught:
-            self.talk(harness, lambda client: client.get_account_snapshot(harness.account_id))
+            self.with_client(harness, lambda client: client.get_account_snapshot(harness.account_id))
         assert caught.value.code in {"broker_silent", "broker_unreachable"}
 
-    def test_a_time_in_force_of_the_table_is_taken(self, harness):
+    def test_order_with_supported_time_in_force_is_accepted(self, harness):
         async def trade(client):
             for number, tif in enumerate(sorted(client.capabilities.times_in_force)):
                 await client.place_order(
@@ -299,5 +299,5 @@ class ConnectorContract:
                     time_in_force=TimeInForce(tif),
                 )
 
-        self.talk(harness, trade)
+        self.with_client(harness, trade)
         assert harness.orders_at_the_broker("t-0") == 1

@@ -1,4 +1,4 @@
-"""A connector of somebody else: a package with an entry point, found by its name, and held to the whole contract."""
+"""A connector in an installed package is found by its entry point and passes the contract suite."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent / "toy_package"
 
 @pytest.fixture
 def toy(monkeypatch):
-    """The package, as an installer leaves it: its module and its metadata on the path."""
+    """The connector of a package whose module and metadata are on the path, as after an installation."""
     monkeypatch.syspath_prepend(PACKAGE)
     registry._paths.cache_clear()
     registry.connector_class.cache_clear()
@@ -36,10 +36,10 @@ class ToyHarness(Harness):
         return self.connector(settings, price_cache)
 
     def fault(self, what, symbol=""):
-        self.connector.books.faults.add((what, symbol))
+        self.connector.records.faults.add((what, symbol))
 
     def orders_at_the_broker(self, client_order_id):
-        return sum(order.client_order_id == client_order_id for order in self.connector.books.orders)
+        return sum(order.client_order_id == client_order_id for order in self.connector.records.orders)
 
 
 class TestContract(ConnectorContract):
@@ -48,14 +48,14 @@ class TestContract(ConnectorContract):
         return ToyHarness(toy)
 
 
-def test_it_can_be_chosen_for_an_account_and_cannot_take_one_of_our_names(toy):
+def test_installed_connector_is_a_choice_and_replaces_no_built_in_one(toy):
     assert issubclass(toy, BrokerClient)
     assert ("toy", "toy") in registry.broker_choices()
     assert registry.connector_class("simulated").name == "simulated"
 
 
 @pytest.mark.django_db
-def test_an_account_of_it_gets_a_slot_of_its_own(toy):
+def test_account_of_installed_connector_gets_its_own_slot(toy):
     from accounts.models import Account
 
     account = Account.objects.create(account_id="T1", broker="toy")

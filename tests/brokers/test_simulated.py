@@ -1,4 +1,4 @@
-"""The simulated broker passes the contract, and its books are those of a broker."""
+"""The simulated broker passes the contract suite, and its account records follow the rules of a broker."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated import matching_engine
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
+from brokers.simulated.market import quoted_prices
 from brokers.simulated.models import SimulatedAccount, SimulatedMarket, SimulatedOrder
 from brokers.simulated.price_model import quote_at
 from brokers.simulated.universe import instruments
@@ -54,9 +55,9 @@ class SimulatedHarness(Harness):
 
 
 @pytest.fixture(autouse=True)
-def _close_the_loops_connection(request):
+def _close_database_connection(request):
     yield
-    # The event loop's statements ran in a thread of their own, with a connection of its own.
+    # Statements of the event loop ran in another thread, with its own database connection.
     asyncio.run(sync_to_async(connections.close_all)())
 
 
@@ -82,13 +83,13 @@ def order(symbol="IEF", quantity="1", limit="200", tag="t-1"):
     )
 
 
-def let_happen():
+def execute_due():
     with matching_engine.locked_account("B1"):
         pass
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("fields", "message"),
     [
         ({"symbol": "NOSUCH"}, "No security definition"),
         ({"quantity": "0.5"}, "Fractional"),
@@ -100,28 +101,28 @@ def let_happen():
         ({"quantity": "101"}, "Insufficient funds"),
     ],
 )
-def test_what_a_broker_refuses(account, wrong, said):
-    with pytest.raises(OrderRejected, match=said):
-        order(**wrong)
+def test_order_invalid_is_rejected(account, fields, message):
+    with pytest.raises(OrderRejected, match=message):
+        order(**fields)
     assert not SimulatedOrder.objects.exists()
 
 
-def test_shares_that_are_on_offer_cannot_be_sold_twice(account):
+def test_order_for_shares_in_open_sell_is_rejected(account):
     order(quantity="-6", limit="5000", tag="a")
     with pytest.raises(OrderRejected, match="Short selling"):
         order(quantity="-6", limit="5000", tag="b")
 
 
-def test_cash_that_is_spoken_for_cannot_be_spent_twice(account):
+def test_order_for_cash_in_open_buy_is_rejected(account):
     order(quantity="60", limit="90", tag="a")
     with pytest.raises(OrderRejected, match="Insufficient funds"):
         order(quantity="60", limit="90", tag="b")
 
 
-def test_an_order_fills_once_however_many_look(account):
+def test_order_read_repeatedly_fills_once(account):
     order(quantity="2")
     for _ in range(3):
-        let_happen()
+        execute_due()
     filled = SimulatedOrder.objects.get()
     assert (filled.status, filled.executions.count()) == ("FILLED", 1)
     account.refresh_from_db()
@@ -130,18 +131,18 @@ def test_an_order_fills_once_however_many_look(account):
     assert account.positions.get(symbol="IEF").quantity == 12
 
 
-def test_a_limit_that_the_market_does_not_reach_waits(account):
+def test_order_with_limit_not_reached_stays_open(account):
     order(limit="1.00")
-    let_happen()
+    execute_due()
     assert SimulatedOrder.objects.get().status == "WORKING"
 
 
-def test_an_order_of_a_client_that_died_still_fills(account, still_market):
+def test_order_of_disconnected_client_fills(account, still_market):
     SimulatedMarket.objects.update(fill_latency_seconds=0.05)
     order()
     assert SimulatedOrder.objects.get().status == "WORKING"
     SimulatedOrder.objects.update(next_fill_at=timezone.now() - timedelta(seconds=1))
-    let_happen()
+    execute_due()
     assert SimulatedOrder.objects.get().status == "FILLED"
 
 
@@ -151,31 +152,37 @@ def test_an_order_of_a_client_that_died_still_fills(account, still_market):
         (["2026-11-25 15:59", "2026-11-25 15:59:30"], "FILLED"),  # in a session
         (["2026-11-25 17:00", "2026-11-26 12:00"], "WORKING"),  # after the close, and on Thanksgiving
         (["2026-11-25 17:00", "2026-11-26 12:00", "2026-11-27 09:30:01"], "FILLED"),  # at the next open
-        (["2026-11-25 17:00", "2026-11-27 13:00:01"], "EXPIRED"),  # nobody looked until the early close
+        (["2026-11-25 17:00", "2026-11-27 13:00:01"], "EXPIRED"),  # not read until the early close
     ],
 )
-def test_with_sessions_orders_fill_when_the_exchange_is_open_and_day_orders_end_with_it(account, moments, status):
+def test_order_with_sessions_fills_in_session_and_expires_at_close(account, moments, status):
     SimulatedMarket.objects.update(always_open=False)
     for number, moment in enumerate(moments):
         with time_machine.travel(datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK), tick=False):
-            order() if number == 0 else let_happen()
+            order() if number == 0 else execute_due()
     assert SimulatedOrder.objects.get().status == status
 
 
-def test_a_newer_link_with_the_same_client_id_fences_out_the_older(account):
+def test_connection_with_same_client_id_replaces_older_one(account):
     older, newer = connector("B1"), connector("B1")
 
     async def both():
         await older.connect()
         await newer.connect()
         await newer.get_account_snapshot("B1")
-        with pytest.raises(BrokerConnectionError, match="taken over"):
+        with pytest.raises(BrokerConnectionError, match="replaced"):
             await older.place_order(
-                "B1", "IEF", Decimal(1), OrderType.LIMIT, Decimal(200), client_order_id="from-the-dead"
+                "B1", "IEF", Decimal(1), OrderType.LIMIT, Decimal(200), client_order_id="from-replaced"
             )
 
     async_to_sync(both)()
     assert not SimulatedOrder.objects.exists()
+
+
+def test_quote_with_halted_fault_is_halted(still_market):
+    set_fault(Kind.HALTED, symbol="IEF")
+    prices = quoted_prices(["IEF", "SPY"])
+    assert {symbol: price.is_halted for symbol, price in prices.items()} == {"IEF": True, "SPY": False}
 
 
 @given(
@@ -183,7 +190,7 @@ def test_a_newer_link_with_the_same_client_id_fences_out_the_older(account):
     st.integers(1, 5),
     st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1)),  # noqa: DTZ001 - made aware below
 )
-def test_every_quote_is_two_sided_and_the_same_for_everybody(symbol, seed, instant):
+def test_quote_is_two_sided_and_deterministic(symbol, seed, instant):
     row = next(row for row in instruments() if row["symbol"] == symbol)
     arguments = (
         seed,
@@ -200,7 +207,7 @@ def test_every_quote_is_two_sided_and_the_same_for_everybody(symbol, seed, insta
     assert abs(bid / Decimal(row["base_price_usd"]) - 1) < Decimal("0.1")
 
 
-def test_there_are_about_sixty_instruments_and_those_of_existing_files():
+def test_instruments_include_those_of_existing_files():
     symbols = {row["symbol"] for row in instruments()}
     assert len(symbols) >= 60
     assert symbols >= set(

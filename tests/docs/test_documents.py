@@ -8,7 +8,7 @@ from django.core.management import get_commands
 
 from accounts.models import RebalancePolicy
 from brokers.ibkr.errors import CODES as IBKR_CODES
-from brokers.registry import broker_names
+from brokers.registry import broker_names, settings_models
 from rebalancer_site.environment import Environment, is_secret
 from tools.settings_docs import generated_files
 
@@ -52,10 +52,16 @@ def test_every_broker_is_in_the_guide(broker):
     assert f"| `{broker}` |" in text("docs/adding_a_broker.md")
 
 
+@pytest.mark.parametrize("broker", broker_names())
+def test_every_connector_setting_is_in_the_guide(broker):
+    names = list(settings_models()[broker].model_fields)
+    assert re.findall(rf"^\| `{broker}` \| `(\w+)` \|", text("docs/adding_a_broker.md"), re.MULTILINE) == names
+
+
 def test_every_code_of_interactive_brokers_is_explained_as_the_program_explains_it():
     rows = text("docs/operations.md")
-    for code, meaning in IBKR_CODES.items():
-        assert f"| {code} | {meaning.sentence} | {meaning.what_to_do} |" in rows
+    for code, known in IBKR_CODES.items():
+        assert f"| {code} | {known.description} | {known.action} |" in rows
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

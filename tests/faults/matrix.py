@@ -158,10 +158,10 @@ MATRIX = (
         "Ably: duplicate, reordered, malformed, unknown, huge",
         "one run; bad messages quarantined; the listener continues",
         (
-            f"{LISTENING}::test_bad_messages_are_stored_as_rejected_and_people_are_told_and_the_next_is_served",
-            f"{LISTENING}::test_what_history_shows_again_and_again_is_no_duplicate_but_what_comes_twice_is",
+            f"{LISTENING}::test_invalid_messages_are_rejected_with_a_notification_and_the_next_is_accepted",
+            f"{LISTENING}::test_only_repeated_live_messages_count_as_duplicates",
             f"{INBOX}::test_receive_older_event_after_a_newer_run_is_superseded",
-            "tests/trading/listener/test_deafness.py::test_an_oversized_frame_does_not_hold_the_listener_in_a_loop",
+            "tests/trading/listener/test_stale_connection.py::test_oversized_frame_does_not_cause_repeated_reconnects",
         ),
     ),
     Row(
@@ -179,7 +179,7 @@ MATRIX = (
         "at most one running and one queued run; the last event wins",
         (
             f"{ENGINE}::test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins",
-            "tests/trading/listener/test_burst.py::test_a_burst_is_stored_whole_while_the_pages_answer",
+            "tests/trading/listener/test_burst.py::test_burst_is_stored_completely_while_pages_respond",
         ),
     ),
     Row(

@@ -96,9 +96,9 @@ def test_a_name_that_leads_here_is_not_connected_to(allocations_server, monkeypa
             return await client.get(url)
 
     before = len(allocations_server.requests)
-    with pytest.raises(ForbiddenAddress, match=r"leads to 127\.0\.0\.1"):
+    with pytest.raises(ForbiddenAddress, match=r"resolves to 127\.0\.0\.1"):
         asyncio.run(ask(f"https://evil.example.com:{port}/x"))
-    with pytest.raises(RunFailed, match=r"leads to 127\.0\.0\.1") as failure:
+    with pytest.raises(RunFailed, match=r"resolves to 127\.0\.0\.1") as failure:
         asyncio.run(AllocationsClient(f"https://evil.example.com:{port}", "key", 5).fetch("x"))
     assert failure.value.code == "allocations_not_configured"
     assert len(allocations_server.requests) == before

@@ -1,8 +1,8 @@
-"""One warm process inside an installation: it runs the statements that a test sends, and says what `answer` is.
+"""A process inside an installation that runs the statements of a test, and returns the value of `answer`.
 
-Run as `python -m tests.support.console`. A line in is a JSON object with `code`; with `apart` it runs in a process of
-its own, which may be killed. A line out is a JSON object with `answer` and `printed`, `exit` (of a process apart), or
-`error`.
+Run it as `python -m tests.support.console`. Each line of input is a JSON object with `code`; with `apart`, the code runs
+in a forked process that can be killed. Each line of output is a JSON object with `answer` and `printed`, with `exit` (of
+a forked process), or with `error`.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import traceback
 
 
-def main():
+def main() -> None:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")
@@ -22,33 +22,34 @@ def main():
 
     for line in sys.stdin:
         request = json.loads(line)
+        reply: dict[str, object]
         try:
             if request.get("apart"):
                 connections.close_all()
-                reply = {"exit": _apart(request["code"])}
+                reply = {"exit": _run_forked(request["code"])}
             else:
                 with contextlib.redirect_stdout(io.StringIO()) as printed:
                     answer = _run(request["code"])
                 reply = {"answer": answer, "printed": printed.getvalue()}
-        except Exception:  # noqa: BLE001 - told to the test, whatever it is
+        except Exception:  # noqa: BLE001 - every error is reported to the test
             reply = {"error": traceback.format_exc()}
             connections.close_all()
         sys.stdout.write(json.dumps(reply, default=str) + "\n")
         sys.stdout.flush()
 
 
-def _run(code):
-    names = {}
-    exec(compile(code, "<console>", "exec"), names)  # noqa: S102 - a test's own statements
+def _run(code: str) -> object:
+    names: dict[str, object] = {}
+    exec(compile(code, "<console>", "exec"), names)  # noqa: S102 - statements of a test
     return names.get("answer")
 
 
-def _apart(code):
+def _run_forked(code: str) -> int:
     pid = os.fork()
     if pid == 0:
         try:
             _run(code)
-        except BaseException:  # noqa: BLE001 - the process apart ends with 1, whatever it is
+        except BaseException:  # noqa: BLE001 - the forked process exits with 1 after any error
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

@@ -1,8 +1,8 @@
-"""Real worker processes under a supervisor that starts a dead one again at once, without the second that Django takes.
+"""Real worker processes under a supervisor that restarts a dead one immediately, without Django's startup time.
 
-Run as `python -m tests.support.supervised DIRECTORY COUNT`. Each child carries out the same tasks that the queue
-delivers, as soon as the rows say that there is something to do; it is killed as any process is. The supervisor forks
-before it has used the database, writes each child's death and the living children's ids to the directory.
+Run as `python -m tests.support.supervised DIRECTORY COUNT`. Each child executes the tasks that the queue would deliver,
+as soon as rows are ready; it can be killed like any process. The supervisor forks before it uses the database, and writes
+the deaths and the process ids of its children to the directory.
 """
 
 import os
@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-LOOK_AGAIN_SECONDS = 0.05
-SETTLE_SECONDS = 1.0
+POLL_SECONDS = 0.05
+RECOVERY_SECONDS = 1.0
 
 
 def main(directory, count):
@@ -21,7 +21,7 @@ def main(directory, count):
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")
     django.setup()
-    import trading.tasks  # noqa: F401 - loaded once, for all children
+    import trading.tasks  # noqa: F401 - imported once for all children
 
     children = {}
     while True:
@@ -49,22 +49,22 @@ def _start(place, count):
 def _work(place, count):
     from django.db import DatabaseError, connections
 
-    settled_at = 0.0
+    recovered_at = 0.0
     while True:
         try:
-            did = _look(place, count)
-            if time.monotonic() - settled_at > SETTLE_SECONDS:
-                settled_at = time.monotonic()
-                _settle()
+            worked = _work_once(place, count)
+            if time.monotonic() - recovered_at > RECOVERY_SECONDS:
+                recovered_at = time.monotonic()
+                _recover()
         except DatabaseError:
-            did = False
+            worked = False
             with suppress(DatabaseError):
                 connections.close_all()
-        if not did:
-            time.sleep(LOOK_AGAIN_SECONDS)  # a database tells nobody that a row has come
+        if not worked:
+            time.sleep(POLL_SECONDS)  # the database sends no notification
 
 
-def _look(place, count):
+def _work_once(place, count):
     from accounts.models import BrokerConnection
     from trading import tasks
     from trading.journal.claims import has_ready_runs, requeue_due_runs
@@ -73,16 +73,16 @@ def _look(place, count):
     requeue_due_runs()
     slots = list(BrokerConnection.objects.order_by("pk").values_list("pk", flat=True))
     turn = place * len(slots) // count
-    did = False
+    worked = False
     for pk in slots[turn:] + slots[:turn]:
         if has_ready_runs(pk) and tasks.advance(pk) == "worked":
-            did = True
+            worked = True
     if Delivery.objects.filter(state="pending").exists():
         tasks.deliver_notifications()
-    return did
+    return worked
 
 
-def _settle():
+def _recover():
     from trading import tasks
     from trading.engine.open_order_recovery import ended_runs_with_open_orders
 

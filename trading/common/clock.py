@@ -1,4 +1,4 @@
-"""Two clocks: leases go by the database's, sessions and quotes by this host's. They must not differ."""
+"""Difference between two clocks: leases use the database's, sessions and quotes use this host's."""
 
 from datetime import datetime
 
@@ -8,15 +8,16 @@ from django.utils import timezone
 from accounts.models import RebalancePolicy
 
 MAX_SKEW_SECONDS = 2.0
+"""Maximum acceptable difference, in seconds."""
 
 
 def skew_seconds() -> float | None:
-    """How far this host's clock is from the database's; None when there is no row to ask with."""
+    """Return the minimum difference between the two clocks, in seconds; None if no policy exists to query with."""
     before = timezone.now()
-    # Any table with a row will do: this one has had a row since it was made.
-    theirs: datetime | None = RebalancePolicy.objects.annotate(now=Now()).values_list("now", flat=True).first()
+    # Any table with a row would do. This one has had a row since its migration.
+    database: datetime | None = RebalancePolicy.objects.annotate(now=Now()).values_list("now", flat=True).first()
     after = timezone.now()
-    if theirs is None:
+    if database is None:
         return None
-    # The answer was made somewhere between; only what is outside that time is skew.
-    return max((before - theirs).total_seconds(), (theirs - after).total_seconds(), 0.0)
+    # The database read its clock between `before` and `after`. Only a time outside that interval is skew.
+    return max((before - database).total_seconds(), (database - after).total_seconds(), 0.0)

@@ -30,9 +30,9 @@ async def run_concurrently(
 @overload
 async def run_concurrently(*steps: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
 async def run_concurrently(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
-    """What the steps return, in their order; the first failure ends the others before it is passed on.
+    """Run the steps concurrently, and return their results in order. If one fails, cancel the others and wait for them.
 
-    `asyncio.gather` would leave the others running: they would ask the broker and write on behind a run that has ended.
+    `asyncio.gather` would leave the others running: they would send requests and write rows after the run has ended.
     """
     tasks = [asyncio.ensure_future(step) for step in steps]
     try:
@@ -44,7 +44,7 @@ async def run_concurrently(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
 
 
 async def run_to_completion(step: Coroutine[Any, Any, A]) -> A:
-    """Await a step that must not be left half done, also when the awaiting task is cancelled meanwhile."""
+    """Await a step that must complete, even if the awaiting task is cancelled in the meantime."""
     task = asyncio.ensure_future(step)
     try:
         return await asyncio.shield(task)

@@ -1,8 +1,8 @@
-"""Places where a test may kill or stop a process. In production none is armed, and reaching one does nothing.
+"""Points at which a test can kill or stop a process. In production no point is armed, and reaching one has no effect.
 
-`FAIL_POINTS_DIR` names a directory (paper only; settings refuse it with TRADING_MODE=live). A file in it, named
-`<point>.<anything>`, arms the point once: the process that reaches it takes the file away and does what it says. The
-file's words: `kill` or `stop` (as by SIGKILL and SIGSTOP), then, if it is about one account only, its id.
+`FAIL_POINTS_DIR` names a directory (paper only; settings reject it with TRADING_MODE=live). A file in it, named
+`<point>.<anything>`, arms the point once: the process that reaches the point deletes the file and executes it. The file
+contains `kill` or `stop` (for SIGKILL and SIGSTOP), optionally followed by the id of the only account it applies to.
 """
 
 import signal
@@ -16,7 +16,7 @@ SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 class FailPoint(StrEnum):
-    """Every step at which a crash matters. `_written` is inside a transaction, right before it is committed."""
+    """Every step at which a crash matters. `_written` is inside a transaction, immediately before its commit."""
 
     EVENT_WRITTEN = "event_written"
     EVENT_COMMITTED = "event_committed"
@@ -47,7 +47,7 @@ class FailPoint(StrEnum):
 
 
 def reached(point: FailPoint, account_id: str = "") -> None:
-    """Does nothing, unless a test has armed the point."""
+    """Kill or stop the process if a test has armed the point. Otherwise do nothing."""
     if settings.FAIL_POINTS_DIR is not None:
         _fail(settings.FAIL_POINTS_DIR, point, account_id)
 
@@ -60,8 +60,8 @@ def _fail(directory: Path, point: FailPoint, account_id: str) -> None:
                 continue
             armed.unlink()
         except FileNotFoundError:
-            continue  # another process was first
-        # To this thread, not to the process: another thread would take the signal up, and this one run on meanwhile,
-        # perhaps into its next transaction.
+            continue  # another process reached it first
+        # To this thread, not to the process: another thread could receive the signal while this one continues, possibly
+        # into its next transaction.
         signal.pthread_kill(threading.get_ident(), SIGNALS[action])
         return

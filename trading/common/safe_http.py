@@ -1,8 +1,7 @@
-"""Requests to addresses that people configure: where they may go is decided when the name has been resolved.
+"""HTTP requests to URLs that users configure. Protects internal addresses (server-side request forgery).
 
-A name can mean another address a moment later, and one address has many spellings (127.1, 0x7f000001,
-::ffff:127.0.0.1). So the check looks at the addresses themselves, and the connection is made to the very address
-that was checked.
+A name can resolve to another address a moment later, and one address has many spellings (127.1, 0x7f000001,
+::ffff:127.0.0.1). Therefore the resolved addresses are checked, and the connection is made to a checked address.
 """
 
 import ipaddress
@@ -21,29 +20,30 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class ForbiddenAddress(Exception):  # noqa: N818 - a refusal, not a defect
-    """Nothing is sent there; the sentence says why."""
+    """The address is not allowed. No request was sent."""
 
 
 def check_url(url: str, *, allow_loopback: bool = True) -> None:
-    """What can be said of an address before its name is resolved.
+    """Check a URL before its host name is resolved.
 
     Raises:
-        ForbiddenAddress: it is neither https, nor plain http to this machine itself where that is allowed.
+        ForbiddenAddress: the URL is neither https nor plain http to this machine where that is allowed, or it contains
+            credentials.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.username or parts.password:
-        raise ForbiddenAddress("The address holds a user name or password.")
+        raise ForbiddenAddress("The address contains a user name or password. Remove it.")
     if parts.scheme == "https" and host and (allow_loopback or not is_loopback_name(host)):
         return
     if parts.scheme == "http" and host and allow_loopback and is_loopback_name(host):
         return
-    here = " (plain http to this machine only)" if allow_loopback else ""
-    raise ForbiddenAddress(f"The address must be https{here}.")
+    exception = " (plain http to this machine only)" if allow_loopback else ""
+    raise ForbiddenAddress(f"The address must be https{exception}.")
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether the host, as it is written, is this machine: `localhost`, or any spelling of a loopback address."""
+    """Return whether the host, as written, is `localhost` or any spelling of a loopback address."""
     if host.lower().rstrip(".") == "localhost":
         return True
     literal = _literal(host)
@@ -51,7 +51,7 @@ def is_loopback_name(host: str) -> bool:
 
 
 def _literal(host: str) -> Address | None:
-    """The address that a host without a name is, in any spelling that the system's resolver takes."""
+    """Return the address of a host that is written as an address, in any spelling that the system resolver accepts."""
     try:
         return unwrapped(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
@@ -63,7 +63,7 @@ def _literal(host: str) -> Address | None:
 
 
 def unwrapped(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one that only carries it."""
+    """Return the IPv4 address embedded in an IPv6 address, or the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         if inner := address.ipv4_mapped or address.sixtofour:
             return inner
@@ -73,33 +73,33 @@ def unwrapped(address: Address) -> Address:
 
 
 def check_addresses(host: str, addresses: Iterable[str], *, allow_loopback: bool) -> list[str]:
-    """Refuses a host if any of its addresses may not be gone to.
+    """Check the addresses that a host resolved to.
 
     Returns:
-        The addresses to connect to, those of IPv4 first.
+        The addresses to connect to, IPv4 first.
 
     Raises:
-        ForbiddenAddress: one is not public, and nothing allows it.
+        ForbiddenAddress: there is no address, or one is not public and not allowed.
     """
     found = list(dict.fromkeys(addresses))
     for text in found:
         address = unwrapped(ipaddress.ip_address(text.partition("%")[0]))
         if address.is_loopback:
-            # A name that leads here was not written by somebody who meant this machine.
+            # A name that resolves to loopback does not show that the user meant this machine.
             allowed = allow_loopback and is_loopback_name(host)
         elif address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
-            allowed = False  # a cloud's metadata service among them
+            allowed = False  # includes the metadata services of cloud providers
         else:
             allowed = address.is_global or settings.PRIVATE_NETWORK_ACCESS
         if not allowed:
-            raise ForbiddenAddress(f"{host} leads to {address}, which requests may not go to.")
+            raise ForbiddenAddress(f"{host} resolves to {address}, which is not allowed.")
     if not found:
         raise ForbiddenAddress(f"{host} has no address.")
     return sorted(found, key=lambda text: ":" in text)
 
 
 class _CheckingBackend(httpcore.AnyIOBackend):
-    """Resolves, checks, and connects to what was checked; TLS still asks for the name."""
+    """Resolves a host, checks its addresses, and connects to one of them. TLS still verifies the host name."""
 
     def __init__(self, *, allow_loopback: bool) -> None:
         self._allow_loopback = allow_loopback
@@ -129,7 +129,7 @@ class _CheckingBackend(httpcore.AnyIOBackend):
 class _CheckingTransport(httpx.AsyncHTTPTransport):
     def __init__(self, *, allow_loopback: bool) -> None:
         super().__init__(trust_env=False)
-        # httpx has no public way to say how to connect; a test holds on to this one.
+        # httpx has no public interface for a network backend; a test covers this private one.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(trust_env=False),
             network_backend=_CheckingBackend(allow_loopback=allow_loopback),
@@ -137,7 +137,7 @@ class _CheckingTransport(httpx.AsyncHTTPTransport):
 
 
 def guarded_client(timeout_seconds: float, *, allow_loopback: bool = True) -> httpx.AsyncClient:
-    """A client that follows no redirect, heeds no proxy variable, and connects to checked addresses only."""
+    """Return a client that follows no redirects, ignores proxy variables, and connects only to checked addresses."""
     return httpx.AsyncClient(
         timeout=timeout_seconds,
         follow_redirects=False,

@@ -15,10 +15,9 @@ from trading.common.fail_points import FailPoint, reached
 from trading.engine.rebalance import SlotResources
 from trading.journal.leases import Lease, record_client_id_in_use
 from trading.orders.update_router import OrderUpdateRouter
-from trading.planning.contract_cache import DatabaseContractCache
-from trading.planning.price_cache import DatabasePriceCache
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
+from trading.planning.timed_cache import contract_cache, price_cache
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -34,21 +33,19 @@ def read_slot(pk: int) -> tuple[BrokerConnection, tuple[str, ...]]:
 
 def make_client(slot: BrokerConnection, account_ids: tuple[str, ...], policy: FrozenPolicy) -> BrokerClient:
     """The connector of the slot, not connected yet. Whoever connects it holds the slot's lease."""
-    return connector_class(slot.broker)(
+    connector = connector_class(slot.broker)
+    return connector(
         ConnectionSettings(
             environment=slot.environment,
             client_id=slot.client_id,
             account_ids=account_ids,
-            host=settings.IB_HOST,
-            port=settings.IB_PORT,
             connection_timeout_seconds=float(policy.connection_timeout_seconds),
             request_timeout_seconds=float(policy.request_timeout_seconds),
             quote_timeout_seconds=QUOTE_SECONDS,
-            allow_delayed_quotes=policy.allow_delayed_quotes,
-            market_data_type=policy.market_data_type,
+            connector=connector.Settings.load(settings, policy),
         ),
-        DatabasePriceCache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
-        DatabaseContractCache(slot.broker),
+        price_cache(slot.broker, slot.environment, float(policy.price_cache_ttl_seconds)),
+        contract_cache(slot.broker),
     )
 
 

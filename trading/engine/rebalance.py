@@ -227,7 +227,9 @@ class Rebalancer(BaseRebalancer):
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         as_of = await self._link.targets.as_of(self._ticket.strategy) if self._ticket.strategy else None
-        proposal = Proposal(result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings))
+        proposal = Proposal(
+            result, seen.targets, as_of, seen.snapshot, tuple(quotes), tuple(warnings), prices=seen.prices
+        )
         if self._ticket.approved is not None:
             sent = await self._journal.orders()
             proposal = approved_plan.match_approved(self._ticket.approved, proposal, sent, self._policy)

@@ -14,9 +14,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 
+from brokers.broker_types import OrderUpdate
 from trading.errors import LeaseLost
 from trading.journal.leases import MIN_REMAINING_SECONDS, Lease, check_lease, fenced_transaction
-from trading.journal.order_updates import OrderUpdate, apply_updates
+from trading.journal.order_updates import apply_updates
 from trading.journal.orders import OrderView
 
 P = ParamSpec("P")

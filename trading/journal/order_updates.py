@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from brokers.broker_types import Execution, OrderResult, OrderStatus
+from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderUpdate
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced_transaction
@@ -19,8 +19,6 @@ from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.runs import write_entries
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
-
-OrderUpdate = OrderResult | Execution
 
 STATE_OF_STATUS = {
     OrderStatus.PENDING: None,

@@ -8,13 +8,12 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db.models import Exists, Q
 
-from brokers.broker_types import Execution
+from brokers.broker_types import Execution, OrderUpdate
 from trading.common.fail_points import FailPoint, reached
 from trading.journal import claims, order_updates, orders, runs
 from trading.journal.account_status import store_value
 from trading.journal.batch_writer import BatchWriter
 from trading.journal.executions import store_executions
-from trading.journal.order_updates import OrderUpdate
 from trading.journal.orders import OrderView, PlannedOrder
 from trading.journal.prior_state import PriorState, read_prior_state
 from trading.market_calendar import MarketCalendar

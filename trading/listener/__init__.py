@@ -1,7 +1,8 @@
-"""Listens to Ably, loses nothing, and knows when it does not hear. The one place that imports `ably`.
+"""Receive events from Ably without losing one, and detect stale connections. The only package that imports `ably`.
 
 callback -> queue -> one writer -> inbox          (`intake`)
-history  -> the same queue                        (`history`, `catch_up`: on every attach, and again and again)
-`channel` keeps one channel attached and caught up, `link` holds the clients of one life, `watch` judges it,
-`listener` puts a new link in the place of a bad one, for ever, and tells how it stands.
+history  -> the same queue                        (`history`, `catch_up`: on every attach and at a fixed interval)
+
+`channel` keeps one channel attached and caught up. `connection` holds one pair of SDK clients, and `watchdog` evaluates
+it. `listener` replaces an unhealthy connection, without a limit on attempts, and writes the heartbeat.
 """

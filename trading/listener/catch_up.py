@@ -1,4 +1,4 @@
-"""Brings a channel up to date from history, and says what that shows: what was not heard, and what may be lost."""
+"""Bring a channel up to date from its history, and find messages that were missed live or may be lost."""
 
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from trading.models import ChannelPosition
 
 @dataclass(frozen=True)
 class CaughtUp:
-    """What a catch-up has found."""
+    """The result of a catch-up: its time by the service's clock, and the messages that were not stored before."""
 
     until: datetime
     new: tuple[Received, ...] = ()
@@ -32,35 +32,38 @@ class CatchUp:
         history: History,
         intake: Intake,
         timing: Timing,
-        tell_of_gap: Callable[[Gap], Awaitable[None]],
+        report_gap: Callable[[Gap], Awaitable[None]],
     ) -> None:
         self._channel = channel
         self._history = history
         self._intake = intake
-        self._tell_of_gap = tell_of_gap
+        self._report_gap = report_gap
         self._overlap = timedelta(seconds=timing.overlap)
 
-    async def begin(self) -> None:
-        """Notes the head of a channel that is new. Before it is attached, so that nothing falls between."""
-        if await sync_to_async(offsets.position_of)(self._channel) is None:
-            await sync_to_async(offsets.begin)(self._channel, await self._history.now())
+    async def start(self) -> None:
+        """Store the current end of a new channel as its first offset.
+
+        Runs before the channel is attached, so that no message falls between the two.
+        """
+        if await sync_to_async(offsets.offset_of)(self._channel) is None:
+            await sync_to_async(offsets.create)(self._channel, await self._history.now())
 
     async def run(self) -> CaughtUp:
-        """Stores all that is missing; only then the channel counts as stored up to now.
+        """Store every missing message, then advance the channel's offset to now.
 
         Raises:
-            HistoryRefused, HistoryUnavailable: the position stays where it is.
+            HistoryRefused, HistoryUnavailable: the offset is unchanged.
         """
         now = await self._history.now()
-        position = await sync_to_async(offsets.position_of)(self._channel)
-        if position is None:
-            await sync_to_async(offsets.begin)(self._channel, now)
+        offset = await sync_to_async(offsets.offset_of)(self._channel)
+        if offset is None:
+            await sync_to_async(offsets.create)(self._channel, now)
             return CaughtUp(now)
-        reach, gap = await self._reach_and_gap(position, now)
+        reach, gap = await self._reach_and_gap(offset, now)
         if gap is not None:
-            await self._tell_of_gap(gap)  # before the position moves on, which makes it look whole again
+            await self._report_gap(gap)  # before the offset advances, which hides the gap
         found: list[Received] = []
-        start = max(position.known_from, position.caught_up_to - self._overlap)
+        start = max(offset.known_from, offset.caught_up_to - self._overlap)
         async for page in self._history.pages(self._channel, start):
             new = await sync_to_async(offsets.not_yet_stored)(self._channel, page)
             await self._intake.store(new)
@@ -68,27 +71,29 @@ class CatchUp:
         await sync_to_async(offsets.advance)(self._channel, now, reach)
         return CaughtUp(now, tuple(found))
 
-    async def _reach_and_gap(self, position: ChannelPosition, now: datetime) -> tuple[timedelta, Gap | None]:
-        if now - position.caught_up_to <= offsets.KEPT_AT_LEAST:
-            return timedelta(seconds=position.history_reach_seconds), None
+    async def _reach_and_gap(self, offset: ChannelPosition, now: datetime) -> tuple[timedelta, Gap | None]:
+        if now - offset.caught_up_to <= offsets.MIN_RETENTION:
+            return timedelta(seconds=offset.history_reach_seconds), None
         oldest = await self._history.oldest(self._channel)
         newest = await sync_to_async(offsets.newest_stored)(self._channel)
-        return offsets.reach_and_gap(position, oldest, newest, now)
+        return offsets.reach_and_gap(offset, oldest, newest, now)
 
 
-def missed(caught_up: CaughtUp, heard: Container[str], attached_at: datetime, grace: timedelta) -> list[Received]:
-    """Of what only history had: what should have been heard live, and was not.
+def missed_messages(
+    caught_up: CaughtUp, received: Container[str], attached_at: datetime, grace: timedelta
+) -> list[Received]:
+    """Return the messages that only history had although they should have been received live.
 
-    A frame with an undecodable message never reaches a listener, nor does a message of a silent name; neither says
-    that the channel is deaf.
+    The SDK delivers neither a frame with an undecodable message nor messages of certain names. Such messages do not
+    prove a stale connection and are left out.
     """
-    spoilt = {message.frame_id for message in caught_up.new if not message.is_readable}
+    undecodable = {message.frame_id for message in caught_up.new if not message.is_readable}
     return [
         message
         for message in caught_up.new
         if message.is_readable
-        and not message.silent
-        and message.frame_id not in spoilt
-        and message.message_id not in heard
+        and not message.history_only
+        and message.frame_id not in undecodable
+        and message.message_id not in received
         and attached_at + grace <= message.published_at <= caught_up.until - grace
     ]

@@ -1,26 +1,23 @@
-"""Makes the SDK's two clients, each in the way that it works for it."""
+"""Create and close the two clients of the SDK, with the options that each of them needs."""
 
 import asyncio
 import contextlib
-import logging
 from typing import Any
 
 from ably import AblyException, AblyRealtime, AblyRest
 
 from trading.listener.config import ListenerConfig
 
-logger = logging.getLogger("rebalancer.trading")
-
 TOKEN_ERRORS = range(40140, 40150)
 KEY_ERRORS = {40005, 40300, 40400}
 
 
 def open_realtime(config: ListenerConfig) -> AblyRealtime:
-    """A realtime client that is connecting. To be made inside the loop that runs it."""
+    """Return a realtime client that is connecting. Call it inside the event loop that runs the client."""
     timing = config.timing
     options: dict[str, Any] = {}
     if config.endpoint:
-        # Its websocket address has no other place for a port.
+        # The SDK's websocket address has no other place for a port.
         options["endpoint"] = f"{config.endpoint}:{config.port}" if config.port else config.endpoint
     return AblyRealtime(
         config.key.get_secret_value(),
@@ -36,7 +33,7 @@ def open_realtime(config: ListenerConfig) -> AblyRealtime:
 
 
 def open_rest(config: ListenerConfig) -> AblyRest:
-    """A REST client, apart: history through the realtime client would attach its channels anew."""
+    """Return a separate REST client: reading history through the realtime client would attach its channels again."""
     options: dict[str, Any] = {"endpoint": config.endpoint} if config.endpoint else {}
     if config.port:
         options["tls_port" if config.tls else "port"] = config.port
@@ -44,18 +41,18 @@ def open_rest(config: ListenerConfig) -> AblyRest:
         config.key.get_secret_value(),
         tls=config.tls,
         use_binary_protocol=False,
-        use_token_auth=None if config.tls else True,  # a bare key is not sent in the clear
+        use_token_auth=None if config.tls else True,  # a basic key is not sent unencrypted
         **options,
     )
 
 
 async def close(client: AblyRealtime | AblyRest, seconds: float) -> None:
-    """Closes a client; one that does not come to an end is left behind.
+    """Close a client, and abandon it if it does not close in time.
 
-    Not by `asyncio.timeout`: the SDK swallows a cancellation where it closes, and would be waited for without an end.
+    `asyncio.timeout` cannot be used: the SDK swallows a cancellation while it closes, and the wait would not end.
     """
     closing = asyncio.ensure_future(client.close())
-    closing.add_done_callback(lambda task: task.cancelled() or task.exception())  # looked at, also if left behind
+    closing.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieved, also if abandoned
     try:
         await asyncio.wait({closing}, timeout=seconds)
     finally:
@@ -66,14 +63,14 @@ async def close(client: AblyRealtime | AblyRest, seconds: float) -> None:
 
 
 def refuses_key(error: AblyException | None) -> bool:
-    """Whether the service will not have this key, however often it is asked."""
+    """Return whether the service rejects the key permanently."""
     if error is None or not isinstance(error.code, int):
         return False
     return error.code in KEY_ERRORS or (40100 <= error.code < 40200 and error.code not in TOKEN_ERRORS)
 
 
-def words(error: BaseException | None) -> str:
-    """An error in a few words; the SDK's own carry codes, and never a key."""
+def describe(error: BaseException | None) -> str:
+    """Return a short text for an error. The SDK's errors contain codes, and never a key."""
     if isinstance(error, AblyException):
         return f"{error.code}: {error.message}"
     return f"{type(error).__name__}: {error}" if error else "no reason given"

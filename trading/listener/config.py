@@ -1,4 +1,4 @@
-"""Where the service is, and how long everything may take."""
+"""The address of the Ably service, and every wait and interval of the listener."""
 
 from django.conf import settings
 from pydantic import SecretStr
@@ -7,43 +7,47 @@ from trading.models.run_documents import TradingValue
 
 
 class Timing(TradingValue):
-    """Every wait of the listener, in seconds."""
+    """Waits and intervals of the listener, in seconds."""
 
     request: float = 10
-    """Connecting, attaching, one page of history."""
+    """Maximum wait for a connection, an attach, or one page of history."""
     ping: float = 5
+    """Maximum wait for the response to a ping."""
     watch: float = 10
-    """How often the watchdog looks."""
-    bad: float = 60
-    """How long something may be amiss before the clients are made anew."""
+    """Interval between two checks of the connection."""
+    unhealthy: float = 60
+    """Maximum time that a connection may be unhealthy before the clients are recreated."""
     suspended: float = 300
+    """The same for a suspended connection, and the time without a connection after which operators are notified."""
     reconcile: float = 60
-    """How often history is read although all looks well."""
-    stale: float = 240
-    """Age at which the latest catch-up is no longer good enough."""
+    """Interval between two catch-ups of a healthy channel."""
+    catch_up_age: float = 240
+    """Maximum age of a channel's latest catch-up."""
     history_retry: float = 5
+    """Wait before history is read again after an error."""
     grace: float = 10
-    """What history has and was not heard live for so long was missed."""
+    """Maximum delay of a live message. A message that only history has after this time was missed."""
     overlap: float = 120
-    """How far before the last certain point history is read again: it may be written out of order."""
+    """Time before the stored offset from which history is read, because it can be written out of order."""
     refused: float = 300
-    """Pause after a refused key or channel."""
+    """Wait before a refused key or channel is tried again."""
     back_off_first: float = 1
     back_off_longest: float = 60
     client_retry: float = 2
-    """The SDK's own pause before it connects or attaches again."""
+    """Wait of the SDK before it connects or attaches again."""
     strategies: float = 15
-    """How often strategies that were added, renamed or disabled are looked for."""
+    """Interval between two checks for added, renamed and disabled strategies."""
     sweep: float = 15
-    beat: float = 5
+    heartbeat: float = 5
+    """Interval between two heartbeats."""
     close: float = 1.2
-    """For the clients to say goodbye."""
+    """Maximum wait for the clients to close."""
     drain: float = 2.5
-    """For what was heard to be stored, when it is told to stop; history has what is left."""
+    """Maximum wait at shutdown until received messages are stored. History has the rest."""
 
 
 class ListenerConfig(TradingValue):
-    """What a listener is told."""
+    """The settings of a listener."""
 
     key: SecretStr
     endpoint: str = ""
@@ -53,12 +57,12 @@ class ListenerConfig(TradingValue):
 
     @property
     def host(self) -> str:
-        """The host as people know it, for messages."""
+        """The host name for messages."""
         return f"{self.endpoint or 'Ably'}{f':{self.port}' if self.port else ''}"
 
 
 def configured() -> ListenerConfig:
-    """What the installation's settings say."""
+    """Return the configuration from the settings."""
     return ListenerConfig(
         key=settings.REALTIME_API_KEY,
         endpoint=settings.ABLY_ENDPOINT,

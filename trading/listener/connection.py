@@ -1,4 +1,4 @@
-"""One life of the SDK's clients, with the channels over them, from opening to close."""
+"""One pair of SDK clients with the channels over them, from opening to closing."""
 
 import asyncio
 import logging
@@ -16,56 +16,56 @@ from trading.listener.config import ListenerConfig
 from trading.listener.history import History
 from trading.listener.intake import Intake
 from trading.listener.status import LISTENING, Status
-from trading.listener.watchdog import FLAPS, Observation, Verdict, Watch
+from trading.listener.watchdog import MAX_RECONNECTS, Observation, Verdict, Watchdog
 
 logger = logging.getLogger("rebalancer.trading")
 
 
-class KeyRefused(Exception):  # noqa: N818 - it says what is so
-    """The service will not have this key."""
+class KeyRefused(Exception):  # noqa: N818 - a state, not a defect
+    """The service rejects the key."""
 
 
 class AblyConnection:
-    """Clients that are connected, or not; made anew rather than mended."""
+    """A connection to Ably. An unhealthy one is replaced, not repaired."""
 
     def __init__(self, config: ListenerConfig, intake: Intake, status: Status) -> None:
         self._timing = config.timing
         self._intake = intake
         self._status = status
-        self._watch = Watch(config.timing)
-        self._look = asyncio.Event()
-        self._deaf = ""
-        self._connects: deque[float] = deque(maxlen=FLAPS + 2)
+        self._watchdog = Watchdog(config.timing)
+        self._check_now = asyncio.Event()
+        self._stale_reason = ""
+        self._connects: deque[float] = deque(maxlen=MAX_RECONNECTS + 2)
         self._started_at = timezone.now()
         self.channels: dict[str, ChannelListener] = {}
         try:
             self._rest = clients.open_rest(config)
             self._realtime = clients.open_realtime(config)
         except (AblyException, ValueError) as error:
-            raise KeyRefused(f"REALTIME_API_KEY has not the form of a key ({type(error).__name__})") from error
+            raise KeyRefused(f"REALTIME_API_KEY does not have the form of a key ({type(error).__name__})") from error
         self._history = History(self._rest, config.timing.request)
         self._realtime.connection.on(self._on_connection_state)
 
-    # ---- called back by the SDK
+    # ---- callbacks
 
     def _on_connection_state(self, change: ConnectionStateChange) -> None:
         if change.current == ConnectionState.CONNECTED:
             self._connects.append(asyncio.get_running_loop().time())
-        self._look.set()
+        self._check_now.set()
 
-    def _on_deaf(self, reason: str) -> None:
-        self._deaf = reason
-        self._look.set()
+    def _on_stale(self, reason: str) -> None:
+        self._stale_reason = reason
+        self._check_now.set()
 
     # ---- channels
 
     async def serve(self, names: Iterable[str]) -> None:
-        """Listens to these channels and to no others."""
+        """Listen to exactly these channels."""
         wanted = set(names)
         for name in set(self._status.channels) - wanted - set(self.channels):
             del self._status.channels[name]
         for name in sorted(set(self.channels) - wanted):
-            logger.info("Channel %s is not listened to any more", name)
+            logger.info("No longer listening to channel %s", name)
             await self.channels.pop(name).stop(detach=True)
             self._realtime.channels.release(name)
             self._status.channels.pop(name, None)
@@ -76,70 +76,70 @@ class AblyConnection:
                 realtime=self._realtime,
                 history=self._history,
                 intake=self._intake,
-                status=self._status.of(name),
+                status=self._status.channel(name),
                 timing=self._timing,
-                on_deaf=self._on_deaf,
+                on_stale=self._on_stale,
             )
             self.channels[name].start()
 
-    # ---- the watchdog
+    # ---- watchdog
 
     async def watch_once(self) -> Verdict:
-        """Waits for the next look, or for a reason to look now, and judges.
+        """Wait until the next check is due or a callback requests one, then evaluate the connection.
 
         Raises:
-            KeyRefused: the service will not have the key.
+            KeyRefused: the service rejects the key.
         """
         try:
             async with asyncio.timeout(self._timing.watch):
-                await self._look.wait()
+                await self._check_now.wait()
         except TimeoutError:
             pass
-        self._look.clear()
-        verdict = self._watch.judge(await self._observe(), asyncio.get_running_loop().time())
+        self._check_now.clear()
+        verdict = self._watchdog.evaluate(await self._observe(), asyncio.get_running_loop().time())
         state = self._realtime.connection.state.value
         if verdict.is_healthy:
-            self._status.connection.is_now(LISTENING, well=True)
+            self._status.connection.update(LISTENING, healthy=True)
         else:
-            self._status.connection.is_now(state, verdict.problem)
+            self._status.connection.update(state, verdict.problem)
         error = self._realtime.connection.error_reason
         if state == ConnectionState.FAILED and clients.refuses_key(error):
-            raise KeyRefused(clients.words(error))
+            raise KeyRefused(clients.describe(error))
         return verdict
 
     async def _observe(self) -> Observation:
         connection = self._realtime.connection
         ping_problem = await self._ping() if connection.state == ConnectionState.CONNECTED else ""
         now, loop_time = timezone.now(), asyncio.get_running_loop().time()
-        stale = timedelta(seconds=self._timing.stale)
+        max_age = timedelta(seconds=self._timing.catch_up_age)
+        accessible = {name: channel for name, channel in self.channels.items() if not channel.is_refused}
         return Observation(
             connection=str(connection.state.value),
             ping_problem=ping_problem,
-            unattached=tuple(name for name, one in self.channels.items() if not one.is_attached and not one.is_refused),
-            stale=tuple(
+            unattached=tuple(name for name, channel in accessible.items() if not channel.is_attached),
+            behind=tuple(
                 name
-                for name, one in self.channels.items()
-                if not one.is_refused and now - max(one.status.last_catch_up_at or now, self._started_at) > stale
+                for name, channel in accessible.items()
+                if now - max(channel.status.last_catch_up_at or now, self._started_at) > max_age
             ),
-            reconnects=sum(loop_time - at < self._timing.bad for at in self._connects),
-            deaf=self._deaf,
+            reconnects=sum(loop_time - at < self._timing.unhealthy for at in self._connects),
+            stale_reason=self._stale_reason,
         )
 
     async def _ping(self) -> str:
+        """Ping the service, and return what went wrong."""
         try:
             async with asyncio.timeout(self._timing.ping):
                 self._status.ping_ms = await self._realtime.connection.ping()
         except TimeoutError:
-            return f"no answer to a ping within {self._timing.ping:g} s"
-        except AblyException as error:
-            return clients.words(error)
-        except Exception as error:  # noqa: BLE001 - what the SDK's transport raises has no common root
-            return clients.words(error)
+            return f"no response to a ping within {self._timing.ping:g} s"
+        except Exception as error:  # noqa: BLE001 - errors of the SDK's transport have no common base class
+            return clients.describe(error)
         self._status.last_ping_at = timezone.now()
         return ""
 
     async def close(self) -> None:
-        """Ends it, within a deadline; what it has taken in is in the queue."""
+        """Close the clients within their deadline. Received messages are in the queue already."""
         await asyncio.gather(*(channel.stop() for channel in self.channels.values()))
         await asyncio.gather(
             clients.close(self._realtime, self._timing.close), clients.close(self._rest, self._timing.close)

@@ -1,4 +1,4 @@
-"""History: raw pages over REST, forwards. The service's clock comes with it."""
+"""Read the history of a channel over REST, oldest message first, and the clock of the service."""
 
 import asyncio
 import time
@@ -12,15 +12,15 @@ import httpx
 from ably import AblyException, AblyRest
 from django.utils import timezone
 
-from trading.listener.clients import TOKEN_ERRORS, words
+from trading.listener.clients import TOKEN_ERRORS, describe
 from trading.listener.messages import EPOCH, Received, from_history
 
-PAGE = 500
-BAD_ANSWERS = (AblyException, httpx.HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError)
+PAGE_SIZE = 500
+RESPONSE_ERRORS = (AblyException, httpx.HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError)
 
 
-class HistoryUnavailable(Exception):  # noqa: N818 - it says what is so
-    """History did not answer; it may later."""
+class HistoryUnavailable(Exception):  # noqa: N818 - a state, not a defect
+    """History cannot be read at the moment. Try again later."""
 
 
 class HistoryRefused(HistoryUnavailable):
@@ -28,7 +28,7 @@ class HistoryRefused(HistoryUnavailable):
 
 
 class History:
-    """Reads what the service still has."""
+    """Reads the messages that the service still stores."""
 
     def __init__(self, rest: AblyRest, request_seconds: float) -> None:
         self._rest = rest
@@ -36,46 +36,46 @@ class History:
         self._clock_offset: timedelta | None = None
 
     async def now(self) -> datetime:
-        """The instant, by the clock of the service.
+        """Return the current time by the clock of the service.
 
         Raises:
-            HistoryUnavailable: it did not tell.
+            HistoryUnavailable: the service did not respond.
         """
         if self._clock_offset is None:
             asked = time.monotonic()
-            answer = await self._within(self._rest.time())
-            self._clock_offset = EPOCH + timedelta(milliseconds=float(answer)) - timezone.now()
+            response = await self._within(self._rest.time())
+            self._clock_offset = EPOCH + timedelta(milliseconds=float(response)) - timezone.now()
             self._clock_offset += timedelta(seconds=(time.monotonic() - asked) / 2)
         return timezone.now() + self._clock_offset
 
     async def pages(self, channel: str, start: datetime) -> AsyncIterator[list[Received]]:
-        """Every message that was published since, oldest first, page by page.
+        """Yield the messages published since `start`, oldest first, page by page.
 
         Raises:
-            HistoryRefused: the key has no right to it.
-            HistoryUnavailable: no answer, or none that can be read.
+            HistoryRefused: the key may not read the history.
+            HistoryUnavailable: no response, or an unreadable one.
         """
         milliseconds = (start - EPOCH) // timedelta(milliseconds=1)
-        page = await self._page(channel, {"start": milliseconds, "direction": "forwards", "limit": PAGE})
+        page = await self._page(channel, {"start": milliseconds, "direction": "forwards", "limit": PAGE_SIZE})
         while page is not None:
             yield [from_history(channel, item) for item in page.items]
             page = _checked(channel, await self._within(page.next()))
 
     async def oldest(self, channel: str) -> datetime | None:
-        """When the oldest message that is still kept was published."""
+        """Return the publication time of the oldest message that is still stored."""
         page = await self._page(channel, {"direction": "forwards", "limit": 1})
         return from_history(channel, page.items[0]).published_at if page.items else None
 
     async def _page(self, channel: str, params: Mapping[str, object]) -> Any:
         path = f"/channels/{quote(channel, safe='')}/messages"
 
-        async def ask() -> Any:
+        async def request() -> Any:
             return await self._rest.request("GET", path, ably.api_version, params=dict(params))
 
-        page = await self._within(ask())
-        if _error_code(page) in TOKEN_ERRORS:  # raw requests do not renew a token by themselves
+        page = await self._within(request())
+        if _error_code(page) in TOKEN_ERRORS:  # raw requests do not renew a token
             await self._within(self._rest.auth.authorize())
-            page = await self._within(ask())
+            page = await self._within(request())
         return _checked(channel, page)
 
     async def _within(self, request: Any) -> Any:
@@ -83,9 +83,9 @@ class History:
             async with asyncio.timeout(self._seconds):
                 return await request
         except TimeoutError as error:
-            raise HistoryUnavailable(f"history did not answer within {self._seconds:g} s") from error
-        except BAD_ANSWERS as error:
-            raise HistoryUnavailable(f"history cannot be read: {words(error)}") from error
+            raise HistoryUnavailable(f"history did not respond within {self._seconds:g} s") from error
+        except RESPONSE_ERRORS as error:
+            raise HistoryUnavailable(f"history cannot be read: {describe(error)}") from error
 
 
 def _checked(channel: str, page: Any) -> Any:

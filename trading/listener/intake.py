@@ -1,4 +1,4 @@
-"""Callback -> queue -> one writer -> inbox. Nothing leaves the queue before it is stored."""
+"""Callback -> queue -> one writer -> inbox. A message leaves the queue only after it is stored."""
 
 import asyncio
 import logging
@@ -20,102 +20,104 @@ from trading.models.run_documents import Unreadable
 
 logger = logging.getLogger("rebalancer.trading")
 
-BATCH = 50
-AWAY = (OperationalError, InterfaceError)
-"""The database is away or busy: the same again later is right, and safe."""
+BATCH_SIZE = 50
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
+"""Errors of an unavailable or busy database. The same write can safely be repeated."""
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _LiveMessage:
     channel: str
     message: Message
 
 
 @dataclass(frozen=True)
-class _Mark:
-    """Everything that was put into the queue before it has been stored."""
+class _Barrier:
+    """Reached when everything that was queued before it is stored."""
 
     reached: "asyncio.Future[None]"
 
 
 class Intake:
-    """The queue and its writer."""
+    """The queue of received messages and its writer."""
 
     def __init__(self, status: Status, timing: Timing) -> None:
-        self._queue: asyncio.Queue[_Heard | Received | _Mark] = asyncio.Queue()
+        self._queue: asyncio.Queue[_LiveMessage | Received | _Barrier] = asyncio.Queue()
         self._queued: Counter[tuple[str, str]] = Counter()
         self._status = status
         self._timing = timing
 
     @property
     def waiting(self) -> int:
-        """How many messages are not stored yet."""
+        """The number of messages that are not stored yet."""
         return self._queue.qsize()
 
-    def hear(self, channel: str, message: Message) -> None:
-        """Takes a live message. Called back by the SDK, which swallows errors: nothing here can fail."""
+    def receive(self, channel: str, message: Message) -> None:
+        """Queue a live message. The SDK calls this and swallows errors, so nothing here may fail."""
         self._queued[channel, str(message.id)] += 1
-        self._queue.put_nowait(_Heard(channel, message))
+        self._queue.put_nowait(_LiveMessage(channel, message))
 
     async def store(self, messages: Sequence[Received]) -> None:
-        """Takes messages of history, and returns when all of them are in the inbox.
+        """Queue messages of history, and return when all of them are in the inbox.
 
-        What is in the queue already, in a burst, is not put there again: the mark comes after it.
+        A message that is already queued live is not queued again; the barrier comes after it.
         """
-        mark = _Mark(asyncio.get_running_loop().create_future())
+        barrier = _Barrier(asyncio.get_running_loop().create_future())
         for message in messages:
             if not self._queued[message.channel, message.message_id]:
                 self._queue.put_nowait(message)
-        self._queue.put_nowait(mark)
-        await mark.reached
+        self._queue.put_nowait(barrier)
+        await barrier.reached
 
     async def drained(self) -> None:
-        """Waits until everything that was taken is stored."""
+        """Wait until every received message is stored."""
         await self.store(())
 
     async def write(self) -> None:
-        """The one writer: stores what is in the queue, in its order, for ever."""
+        """Store queued messages in order, forever. Exactly one task runs this."""
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
+            while len(batch) < BATCH_SIZE and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             await self._write(batch)
 
-    async def _write(self, batch: list[_Heard | Received | _Mark]) -> None:
+    async def _write(self, batch: list[_LiveMessage | Received | _Barrier]) -> None:
         pause = self._timing.back_off_first
         messages = [
-            from_live(item.channel, item.message) if isinstance(item, _Heard) else item
+            from_live(item.channel, item.message) if isinstance(item, _LiveMessage) else item
             for item in batch
-            if not isinstance(item, _Mark)
+            if not isinstance(item, _Barrier)
         ]
         done = 0
         while done < len(messages):
-            stored, trouble = await sync_to_async(_store)(messages[done:])
+            stored, error = await sync_to_async(_store)(messages[done:])
             for message in messages[done : done + stored]:
-                self._status.stored(message.channel, message.published_at, timezone.now())
+                self._status.record_stored(message.channel, message.published_at, timezone.now())
             done += stored
-            if trouble is not None:
-                logger.error("The inbox cannot be written (%s); trying again in %.0f s", trouble, pause)
+            if error is not None:
+                logger.error("The inbox cannot be written (%s). Retrying in %.0f s", error, pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._timing.back_off_longest)
-        self._queued -= Counter((item.channel, str(item.message.id)) for item in batch if isinstance(item, _Heard))
+        self._queued -= Counter(
+            (item.channel, str(item.message.id)) for item in batch if isinstance(item, _LiveMessage)
+        )
         for item in batch:
-            if isinstance(item, _Mark) and not item.reached.done():
+            if isinstance(item, _Barrier) and not item.reached.done():
                 item.reached.set_result(None)
 
 
 def _store(messages: Sequence[Received]) -> tuple[int, Exception | None]:
-    """Stores the messages in order; stops where the database is away.
+    """Store the messages in order until the database is unavailable.
 
     Returns:
-        How many are stored, and what stopped it.
+        The number of stored messages, and the error that stopped it.
     """
     for index, message in enumerate(messages):
         try:
             _store_one(message)
-        except AWAY as trouble:
+        except DATABASE_UNAVAILABLE as error:
             connections.close_all()
-            return index, trouble
+            return index, error
     return len(messages), None
 
 
@@ -123,14 +125,16 @@ def _store_one(message: Received) -> None:
     try:
         try:
             _receive(message, message.payload)
-        except IntegrityError:  # another process was between our look and our write
+        except IntegrityError:  # another process stored it between our read and our write
             _receive(message, message.payload)
-    except AWAY:
+    except DATABASE_UNAVAILABLE:
         raise
-    except Exception:  # the door of a message: kept as one that nobody can act on, and the next one is served
-        logger.exception("Message %s of %s broke the inbox; it is kept unread", message.message_id, message.channel)
+    except Exception:  # entry point of a message: stored as unreadable, and the next one is processed
+        logger.exception(
+            "Message %s of %s caused an unexpected error; stored as unreadable", message.message_id, message.channel
+        )
         content = message.payload.content if isinstance(message.payload, Unreadable) else str(message.payload)
-        _receive(message, Unreadable(content=content, why="it broke the inbox; the log has the details"))
+        _receive(message, Unreadable(content=content, why="unexpected error; see the log"))
 
 
 def _receive(message: Received, payload: object) -> None:

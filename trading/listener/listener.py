@@ -1,4 +1,4 @@
-"""The process: links one after the other, for ever; the writer, the sweeper and the heartbeat beside them."""
+"""The listener process: one connection after another, and beside it the writer, the sweeper and the heartbeat."""
 
 import asyncio
 import logging
@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import SystemRandom
 
 from asgiref.sync import sync_to_async
-from django.db import Error as DatabaseTrouble
-from django.db import connections
+from django import db
 from django.utils import timezone
 
 from trading.common.concurrency import cancel_until_done
@@ -24,7 +23,7 @@ logger = logging.getLogger("rebalancer.trading")
 
 
 class Listener:
-    """Listens until it is told to stop."""
+    """Receives events until it is stopped."""
 
     def __init__(self, config: ListenerConfig) -> None:
         self._config = config
@@ -32,115 +31,116 @@ class Listener:
         self.status = Status()
         self._intake = Intake(self.status, config.timing)
         self._failures = 0
-        self._told_of_silence = False
+        self._outage_reported = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set; then takes nothing more in, stores what it has, and closes."""
+        """Run until `stop` is set. Then close the connection and store what was received."""
         parts = {
             name: asyncio.create_task(part, name=name)
             for name, part in (
                 ("writer", self._intake.write()),
-                ("links", self._link_after_link()),
+                ("connections", self._keep_connected()),
                 ("sweeper", self._every(self._timing.sweep, self._sweep)),
-                ("heartbeat", self._every(self._timing.beat, self._beat)),
+                ("heartbeat", self._every(self._timing.heartbeat, self._beat)),
             )
         }
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait({stopped, *parts.values()}, return_when=asyncio.FIRST_COMPLETED)
             for part in done - {stopped}:
-                part.result()  # no part ends by itself: whatever broke ends the process, for a supervisor to start it
+                part.result()  # a part ends only by an error, which ends the process; a supervisor restarts it
         finally:
-            await self._end(parts, stopped)
+            await self._shut_down(parts, stopped)
 
-    async def _end(self, parts: dict[str, "asyncio.Task[None]"], stopped: "asyncio.Task[bool]") -> None:
-        await cancel_until_done([parts["links"], parts["sweeper"], parts["heartbeat"], stopped])
+    async def _shut_down(self, parts: dict[str, "asyncio.Task[None]"], stopped: "asyncio.Task[bool]") -> None:
+        await cancel_until_done([parts["connections"], parts["sweeper"], parts["heartbeat"], stopped])
         try:
             async with asyncio.timeout(self._timing.drain):
                 await self._intake.drained()
         except TimeoutError:
-            logger.exception("%d messages could not be stored; history has them", self._intake.waiting)
+            logger.exception("%d messages could not be stored. History has them.", self._intake.waiting)
         await cancel_until_done([parts["writer"]])
-        self.status.link_is_down(STOPPED, "it was told to stop")
+        self.status.set_disconnected(STOPPED, "the listener was stopped")
         await self._beat()
-        await sync_to_async(connections.close_all)()
+        await sync_to_async(db.connections.close_all)()
 
-    # ---- links
+    # ---- connections
 
-    async def _link_after_link(self) -> None:
+    async def _keep_connected(self) -> None:
         while True:
-            pause = await self._one_link()
+            pause = await self._run_connection()
             self.status.rebuilds += 1
             await asyncio.sleep(pause)
 
-    async def _one_link(self) -> float:
-        """Listens over one link until it is no longer good.
+    async def _run_connection(self) -> float:
+        """Listen over one connection until it must be replaced.
 
         Returns:
-            Seconds to wait before the next.
+            Seconds to wait before the next connection.
         """
-        link: AblyConnection | None = None
-        self.status.connection.is_now(CONNECTING, self.status.connection.problem)
+        connection: AblyConnection | None = None
+        self.status.connection.update(CONNECTING, self.status.connection.problem)
         try:
-            link = AblyConnection(self._config, self._intake, self.status)
-            reason = await self._listen(link)
+            connection = AblyConnection(self._config, self._intake, self.status)
+            reason = await self._listen(connection)
         except KeyRefused as refusal:
-            self.status.link_is_down(REFUSED, str(refusal))
+            self.status.set_disconnected(REFUSED, str(refusal))
             await alert(
                 "Ably refuses the key",
-                f"{refusal}. No event is heard. Set REALTIME_API_KEY to a key of the publisher's app that may "
-                f"`subscribe` and `history`; it is tried again every {self._timing.refused:.0f} seconds.",
+                f"Reason: {refusal}. No events are received. Set REALTIME_API_KEY to a key of the publisher's app with "
+                "the capabilities `subscribe` and `history`. The key is retried every "
+                f"{self._timing.refused:.0f} seconds.",
             )
             return self._timing.refused
-        except Exception as error:  # the door of a link: whatever broke it, the next one is tried
-            logger.exception("The link broke")
-            reason = f"{type(error).__name__}"
+        except Exception as error:  # entry point of a connection: whatever fails, the next one is tried
+            logger.exception("The connection failed with an unexpected error")
+            reason = type(error).__name__
         finally:
-            if link is not None:
-                await link.close()
+            if connection is not None:
+                await connection.close()
         self._failures += 1
         longest = min(self._timing.back_off_longest, self._timing.back_off_first * 2.0 ** min(self._failures, 10))
         pause = longest * SystemRandom().uniform(0.5, 1.0)
-        self.status.link_is_down(WAITING, reason)
-        logger.error("Listening anew in %.1f s: %s", pause, reason)
+        self.status.set_disconnected(WAITING, reason)
+        logger.error("Reconnecting in %.1f s: %s", pause, reason)
         return pause
 
-    async def _listen(self, link: AblyConnection) -> str:
-        """Serves the enabled strategies over a link.
+    async def _listen(self, connection: AblyConnection) -> str:
+        """Serve the enabled strategies over a connection.
 
         Returns:
-            Why it has to be made anew.
+            The reason why the connection must be replaced.
         """
-        strategies = asyncio.create_task(self._follow_strategies(link), name="strategies")
-        well_since: float | None = None
+        strategies = asyncio.create_task(self._follow_strategies(connection), name="strategies")
+        healthy_since: float | None = None
         loop = asyncio.get_running_loop()
         try:
             while True:
-                verdict = await link.watch_once()
+                verdict = await connection.watch_once()
                 if verdict.rebuild:
                     return verdict.problem
                 if strategies.done():
                     strategies.result()
                 if not verdict.is_healthy:
-                    well_since = None
+                    healthy_since = None
                     continue
-                well_since = well_since or loop.time()
-                if loop.time() - well_since >= self._timing.bad:
+                healthy_since = healthy_since or loop.time()
+                if loop.time() - healthy_since >= self._timing.unhealthy:
                     self._failures = 0
         finally:
             await cancel_until_done([strategies])
 
-    async def _follow_strategies(self, link: AblyConnection) -> None:
+    async def _follow_strategies(self, connection: AblyConnection) -> None:
         while True:
             try:
                 names = await sync_to_async(offsets.enabled_strategies)()
-                await sync_to_async(offsets.forget_all_but)(names)
-                await link.serve(names)
-            except DatabaseTrouble:
-                logger.exception("The strategies cannot be read; the channels stay as they are")
+                await sync_to_async(offsets.delete_all_except)(names)
+                await connection.serve(names)
+            except db.Error:
+                logger.exception("The strategies cannot be read. The channels are unchanged.")
             await asyncio.sleep(self._timing.strategies)
 
-    # ---- beside them
+    # ---- sweeper and heartbeat
 
     @staticmethod
     async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
@@ -151,30 +151,30 @@ class Listener:
     async def _sweep(self) -> None:
         try:
             await sync_to_async(sweep)()
-        except DatabaseTrouble:
-            logger.exception("The sweep failed; the next one may not")
-            await sync_to_async(connections.close_all)()
+        except db.Error:
+            logger.exception("The sweep failed. It will be repeated.")
+            await sync_to_async(db.connections.close_all)()
 
     async def _beat(self) -> None:
         report = self.status.report(self._intake.waiting)
-        await self._tell_of_silence(report)
+        await self._report_outage(report)
         try:
             await sync_to_async(record_heartbeat)(self.status.name, "listener", **report.model_dump(mode="json"))
-        except DatabaseTrouble:
+        except db.Error:
             logger.exception("The heartbeat could not be written")
-            await sync_to_async(connections.close_all)()
+            await sync_to_async(db.connections.close_all)()
 
-    async def _tell_of_silence(self, report: ListenerReport) -> None:
-        """Once, when nothing has been heard for long; a refused key has an alarm of its own."""
-        if report.trouble_since is None:
-            self._told_of_silence = False
+    async def _report_outage(self, report: ListenerReport) -> None:
+        """Alert once when there has been no connection for long. A refused key has its own alert."""
+        if report.problem_since is None:
+            self._outage_reported = False
             return
-        deaf_for = (timezone.now() - report.trouble_since).total_seconds()
-        if self._told_of_silence or deaf_for < self._timing.suspended or report.state in {REFUSED, STOPPED}:
+        seconds = (timezone.now() - report.problem_since).total_seconds()
+        if self._outage_reported or seconds < self._timing.suspended or report.state in {REFUSED, STOPPED}:
             return
-        self._told_of_silence = True
+        self._outage_reported = True
         await alert(
             "Ably cannot be reached",
-            f"No event is heard since {report.trouble_since:%Y-%m-%d %H:%M} UTC: {report.problem}. "
-            f"Look at the network and at the status of {self._config.host}; it is tried again all the time.",
+            f"No events have been received since {report.problem_since:%Y-%m-%d %H:%M} UTC: {report.problem}. "
+            f"Check the network and the status page of {self._config.host}. The listener keeps trying.",
         )

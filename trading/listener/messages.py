@@ -1,4 +1,4 @@
-"""From the SDK's message, or an item of raw history, to what the inbox takes: the same message comes out the same."""
+"""Convert live messages of the SDK and raw items of history into the same form, so that duplicates are equal."""
 
 import base64
 import hashlib
@@ -16,28 +16,28 @@ from trading.models.run_documents import TradingValue, Unreadable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 YEAR_9999_MS = 253_370_764_800_000
-SILENT_NAMES = {"error"}
-"""Messages of these names never reach a listener of the SDK; only history has them."""
+HISTORY_ONLY_NAMES = {"error"}
+"""Names of messages that the SDK does not deliver to a listener. Only history has them."""
 
 
 class Received(TradingValue):
-    """A message of a channel."""
+    """A message of a channel, received live or read from history."""
 
     channel: str
     message_id: str
     published_at: datetime
     serial: str
     payload: Any
-    silent: bool = False
+    history_only: bool = False
 
     @property
     def is_readable(self) -> bool:
-        """Whether it could be decoded."""
+        """Whether the payload could be decoded."""
         return not isinstance(self.payload, Unreadable)
 
     @property
     def frame_id(self) -> str:
-        """What the messages that were published together have in common."""
+        """The id that messages published in one frame share."""
         return self.message_id.rpartition(":")[0] or self.message_id
 
 
@@ -50,16 +50,16 @@ class _Envelope(BaseModel):
 
 
 def from_live(channel: str, message: Message) -> Received:
-    """What the SDK has decoded."""
+    """Convert a live message, which the SDK has decoded."""
     head = {"id": message.id, "timestamp": message.timestamp, "serial": message.serial}
     payload = _payload(message)
     return _received(channel, head, payload, message.name, payload)
 
 
 def from_history(channel: str, item: object) -> Received:
-    """An item of a raw page: one that cannot be decoded is kept as unreadable, and spoils no other."""
+    """Convert an item of a raw page of history. An undecodable item becomes unreadable, without affecting others."""
     if not isinstance(item, Mapping):
-        return _received(channel, {}, Unreadable(content=_text(item), why="it is not an object"), None, item)
+        return _received(channel, {}, Unreadable(content=_text(item), why="the item is not an object"), None, item)
     head = {name: item.get(name) for name in ("id", "timestamp", "serial")}
     try:
         payload = _payload(Message.from_encoded(dict(item)))
@@ -68,7 +68,7 @@ def from_history(channel: str, item: object) -> Received:
     return _received(channel, head, payload, item.get("name"), item)
 
 
-def _received(channel: str, head: Mapping[str, object], payload: object, name: object, whole: object) -> Received:
+def _received(channel: str, head: Mapping[str, object], payload: object, name: object, source: object) -> Received:
     try:
         envelope = _Envelope.model_validate(head)
     except ValidationError as error:
@@ -76,10 +76,10 @@ def _received(channel: str, head: Mapping[str, object], payload: object, name: o
         known = head.get("id")
         return Received(
             channel=channel,
-            message_id=known if isinstance(known, str) and known else _made_up_id(whole),
+            message_id=known if isinstance(known, str) and known else _derived_id(source),
             published_at=timezone.now(),
             serial="",
-            payload=Unreadable(content=_text(whole), why=f"its {fields} cannot be read"),
+            payload=Unreadable(content=_text(source), why=f"invalid fields: {fields}"),
         )
     return Received(
         channel=channel,
@@ -87,32 +87,33 @@ def _received(channel: str, head: Mapping[str, object], payload: object, name: o
         published_at=EPOCH + timedelta(milliseconds=envelope.timestamp),
         serial=envelope.serial or "",
         payload=payload,
-        silent=name in SILENT_NAMES if isinstance(name, str) else False,
+        history_only=name in HISTORY_ONLY_NAMES if isinstance(name, str) else False,
     )
 
 
 def _payload(message: Message) -> object:
     if message.encoding:
-        return Unreadable(content=_text(message.data), why=f"its encoding is {message.encoding!r}")
+        return Unreadable(content=_text(message.data), why=f"unsupported encoding {message.encoding!r}")
     if isinstance(message.data, bytes | bytearray):
         try:
             return bytes(message.data).decode()
         except UnicodeDecodeError:
-            return Unreadable(content=_text(message.data), why="it is binary and not text")
+            return Unreadable(content=_text(message.data), why="the data is binary, not text")
     return message.data
 
 
 def _text(content: object) -> str:
     if isinstance(content, Unreadable):
         return content.content
-    return content if isinstance(content, str) else json.dumps(content, default=_plain)
+    return content if isinstance(content, str) else json.dumps(content, default=_to_text)
 
 
-def _plain(value: object) -> str:
+def _to_text(value: object) -> str:
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(bytes(value)).decode()
     return str(value)
 
 
-def _made_up_id(whole: object) -> str:
-    return f"no-id-{hashlib.sha256(_text(whole).encode()).hexdigest()[:32]}"
+def _derived_id(source: object) -> str:
+    """Return an id derived from the content, so that the same item has the same id each time it is read."""
+    return f"no-id-{hashlib.sha256(_text(source).encode()).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""What the listener knows of itself; its heartbeat tells it to everybody else."""
+"""The status of the listener process, which its heartbeat reports."""
 
 import os
 import socket
@@ -10,57 +10,60 @@ from django.utils import timezone
 from trading.monitoring.listener_report import ChannelReport, ListenerReport
 
 LISTENING, CONNECTING, WAITING, REFUSED = "listening", "connecting", "waiting", "key refused"
+"""States of the connection. While a connection exists, the state of the SDK can appear instead."""
+ATTACHED, DENIED, PUBLISH_ONLY = "attached", "denied", "attached, but the key may not subscribe"
+"""States of a channel, besides those of the SDK."""
 
 
 @dataclass
-class Trouble:
-    """A state, and since when it has not been as it should."""
+class Health:
+    """A state, and the time since which it has been unhealthy."""
 
     state: str = CONNECTING
     problem: str = ""
     since: datetime | None = field(default_factory=timezone.now)
 
-    def is_now(self, state: str, problem: str = "", *, well: bool = False) -> None:
-        """Notes the state; trouble begins once and lasts until all is well."""
+    def update(self, state: str, problem: str = "", *, healthy: bool = False) -> None:
+        """Set the state. `since` is kept until the state is healthy again."""
         self.state, self.problem = state, problem
-        self.since = None if well else self.since or timezone.now()
+        self.since = None if healthy else self.since or timezone.now()
 
 
 @dataclass
 class ChannelStatus:
-    """How one channel stands."""
+    """The status of one channel."""
 
-    listener_health: Trouble = field(default_factory=Trouble)
+    subscription: Health = field(default_factory=Health)
     history_problem: str = ""
-    history_since: datetime | None = None
+    history_problem_since: datetime | None = None
     last_message_at: datetime | None = None
     last_catch_up_at: datetime | None = None
-    maybe_lost: str = ""
+    gap: str = ""
 
-    def history_is(self, problem: str) -> None:
-        """Notes whether history can be read."""
+    def set_history_problem(self, problem: str) -> None:
+        """Set why history cannot be read; empty if it can."""
         self.history_problem = problem
-        self.history_since = (self.history_since or timezone.now()) if problem else None
+        self.history_problem_since = (self.history_problem_since or timezone.now()) if problem else None
 
     def report(self, name: str) -> ChannelReport:
-        """The channel's part of the heartbeat."""
-        since = [instant for instant in (self.listener_health.since, self.history_since) if instant is not None]
+        """Return the channel's part of the heartbeat."""
+        since = [time for time in (self.subscription.since, self.history_problem_since) if time is not None]
         return ChannelReport(
             name=name,
-            state=self.listener_health.state,
-            problem="; ".join(filter(None, (self.listener_health.problem, self.history_problem))),
-            trouble_since=min(since, default=None),
+            state=self.subscription.state,
+            problem="; ".join(filter(None, (self.subscription.problem, self.history_problem))),
+            problem_since=min(since, default=None),
             last_message_at=self.last_message_at,
             last_catch_up_at=self.last_catch_up_at,
-            maybe_lost=self.maybe_lost,
+            gap=self.gap,
         )
 
 
 @dataclass
 class Status:
-    """How the process stands; it outlives the links."""
+    """The status of the process, across all of its connections."""
 
-    connection: Trouble = field(default_factory=Trouble)
+    connection: Health = field(default_factory=Health)
     channels: dict[str, ChannelStatus] = field(default_factory=dict)
     last_ping_at: datetime | None = None
     ping_ms: float | None = None
@@ -72,29 +75,29 @@ class Status:
         """The name of the heartbeat's row."""
         return f"listener:{socket.gethostname()}:{os.getpid()}"
 
-    def of(self, channel: str) -> ChannelStatus:
-        """The status of a channel."""
-        return self.channels.setdefault(channel, ChannelStatus())
+    def channel(self, name: str) -> ChannelStatus:
+        """Return the status of a channel, and create it if necessary."""
+        return self.channels.setdefault(name, ChannelStatus())
 
-    def stored(self, channel: str, published_at: datetime, now: datetime) -> None:
-        """Notes that a message is in the inbox."""
-        self.of(channel).last_message_at = published_at
+    def record_stored(self, channel: str, published_at: datetime, now: datetime) -> None:
+        """Record that a message is in the inbox."""
+        self.channel(channel).last_message_at = published_at
         self.lag_seconds = max(0.0, (now - published_at).total_seconds())
 
-    def link_is_down(self, state: str, problem: str) -> None:
-        """Nothing is heard on any channel."""
-        self.connection.is_now(state, problem)
+    def set_disconnected(self, state: str, problem: str) -> None:
+        """Set the connection's state, and mark every channel as waiting for a connection."""
+        self.connection.update(state, problem)
         for channel in self.channels.values():
-            channel.listener_health.is_now(WAITING, problem)
+            channel.subscription.update(WAITING, problem)
 
     def report(self, waiting: int) -> ListenerReport:
-        """The heartbeat."""
+        """Return the heartbeat; `waiting` is the number of messages that are not stored yet."""
         return ListenerReport(
             host=socket.gethostname(),
             pid=os.getpid(),
             state=self.connection.state,
             problem=self.connection.problem,
-            trouble_since=self.connection.since,
+            problem_since=self.connection.since,
             last_ping_at=self.last_ping_at,
             ping_ms=self.ping_ms,
             lag_seconds=self.lag_seconds,

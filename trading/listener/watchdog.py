@@ -1,70 +1,75 @@
-"""Judges a link by what can be seen of it. Pure: the watchdog looks, this decides."""
+"""Evaluate observations of a connection, and decide when it is replaced. Pure: the caller observes and acts."""
 
 from dataclasses import dataclass
 
 from trading.listener.config import Timing
 
-FLAPS = 6
-"""More reconnects than this within `bad` seconds come from something that the client cannot get over."""
+MAX_RECONNECTS = 6
+"""Maximum number of reconnects within `Timing.unhealthy`. More mean that the client cannot recover by reconnecting."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A link at one instant."""
+    """The state of a connection at one instant.
+
+    `unattached` and `behind` name the channels that are not attached, or have no recent catch-up. `stale_reason` states
+    why the connection is known to miss messages.
+    """
 
     connection: str
     ping_problem: str = ""
     unattached: tuple[str, ...] = ()
-    stale: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
     reconnects: int = 0
-    deaf: str = ""
+    stale_reason: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done."""
+    """The problem of a connection, and whether the connection must be replaced."""
 
     problem: str = ""
     rebuild: bool = False
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing is amiss."""
+        """Whether there is no problem."""
         return not self.problem
 
 
-class Watch:
-    """Remembers for how long something has been amiss."""
+class Watchdog:
+    """Tracks how long a connection has been unhealthy."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self._bad_since: float | None = None
+        self._unhealthy_since: float | None = None
         self._state_since: tuple[str, float] | None = None
 
-    def judge(self, seen: Observation, now: float) -> Verdict:
-        """What an observation means after those before it; `now` by any clock that only grows."""
-        if self._state_since is None or self._state_since[0] != seen.connection:
-            self._state_since = (seen.connection, now)
-        problem = _problem(seen)
+    def evaluate(self, observed: Observation, now: float) -> Verdict:
+        """Return the verdict on an observation, given those before it; `now` is in seconds of a monotonic clock."""
+        if self._state_since is None or self._state_since[0] != observed.connection:
+            self._state_since = (observed.connection, now)
+        problem = _problem(observed)
         if not problem:
-            self._bad_since = None
+            self._unhealthy_since = None
             return Verdict()
-        if self._bad_since is None:
-            self._bad_since = now
-        patience = self._timing.suspended if seen.connection == "suspended" else self._timing.bad
-        since = self._state_since[1] if seen.connection == "suspended" else self._bad_since
-        at_once = seen.deaf or seen.connection in {"failed", "closed"} or seen.reconnects > FLAPS
-        return Verdict(problem, rebuild=bool(at_once) or now - since >= patience)
+        if self._unhealthy_since is None:
+            self._unhealthy_since = now
+        if observed.stale_reason or observed.connection in {"failed", "closed"} or observed.reconnects > MAX_RECONNECTS:
+            return Verdict(problem, rebuild=True)
+        if observed.connection == "suspended":
+            return Verdict(problem, rebuild=now - self._state_since[1] >= self._timing.suspended)
+        return Verdict(problem, rebuild=now - self._unhealthy_since >= self._timing.unhealthy)
 
 
-def _problem(seen: Observation) -> str:
-    """The first thing that is amiss, the one that explains the others."""
+def _problem(observed: Observation) -> str:
+    """Return the first problem, which explains those after it."""
     sentences = (
-        seen.deaf,
-        f"the connection is {seen.connection}" if seen.connection != "connected" else "",
-        f"the connection broke {seen.reconnects} times in a short while" if seen.reconnects > FLAPS else "",
-        f"the connection does not answer: {seen.ping_problem}" if seen.ping_problem else "",
-        f"not attached: {', '.join(seen.unattached)}" if seen.unattached else "",
-        f"no catch-up for too long: {', '.join(seen.stale)}" if seen.stale else "",
+        observed.stale_reason,
+        f"the connection is {observed.connection}" if observed.connection != "connected" else "",
+        f"the connection broke {observed.reconnects} times" if observed.reconnects > MAX_RECONNECTS else "",
+        f"the connection does not respond: {observed.ping_problem}" if observed.ping_problem else "",
+        f"not attached: {', '.join(observed.unattached)}" if observed.unattached else "",
+        f"no recent catch-up: {', '.join(observed.behind)}" if observed.behind else "",
     )
     return next(filter(None, sentences), "")

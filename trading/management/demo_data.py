@@ -1,4 +1,4 @@
-"""What the demo shows: three accounts that have drifted, three strategies, and people with different rights."""
+"""Sample data of the demo: three accounts with drift, three strategies, and users with different permissions."""
 
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -21,56 +21,36 @@ from brokers.simulated.models import SimulatedAccount
 from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
-PASSWORD = "demo"  # noqa: S105 - printed on the screen; the demo listens on this machine only
+PASSWORD = "demo"  # noqa: S105 - printed by the command; the demo is reachable from this machine only
 USERS = {
-    "demo": "may do everything",
-    "trader": "may preview and send orders",
-    "viewer": "may look and preview",
+    "demo": "all permissions",
+    "trader": "can preview and submit orders",
+    "viewer": "can view and preview",
 }
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 
-STRATEGIES = {
-    "balanced-60-40": (
-        "Balanced 60/40",
-        {"VTI": "0.35", "VXUS": "0.23", "BND": "0.27", "BNDX": "0.08", "VNQ": "0.05"},
-    ),
-    "all-weather": (
-        "All weather",
-        {"VTI": "0.30", "TLT": "0.40", "IEF": "0.15", "GLD": "0.075", "DBC": "0.075"},
-    ),
-    "global-growth": (
-        "Global growth",
-        {"VTI": "0.45", "QQQ": "0.20", "VEA": "0.20", "VWO": "0.10", "GLD": "0.05"},
-    ),
+STRATEGIES = {"balanced-60-40": "Balanced 60/40", "all-weather": "All weather", "global-growth": "Global growth"}
+TARGETS = {
+    "balanced-60-40": {"VTI": "0.35", "VXUS": "0.23", "BND": "0.27", "BNDX": "0.08", "VNQ": "0.05"},
+    "all-weather": {"VTI": "0.30", "TLT": "0.40", "IEF": "0.15", "GLD": "0.075", "DBC": "0.075"},
+    "global-growth": {"VTI": "0.45", "QQQ": "0.20", "VEA": "0.20", "VWO": "0.10", "GLD": "0.05"},
 }
 ACCOUNTS = {
-    "SIM-1001": (
-        "Family portfolio",
-        "balanced-60-40",
-        None,
-        "8680",
-        {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
-    ),
-    "SIM-1002": (
-        "Retirement (IRA)",
-        "all-weather",
-        "ira",
-        "1458",
-        {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
-    ),
-    "SIM-1003": (
-        "Taxable",
-        "global-growth",
-        None,
-        "21400",
-        {"VTI": 85, "QQQ": 27, "VEA": 210, "VWO": 155, "AAPL": 20},
-    ),
+    "SIM-1001": ("Family portfolio", "balanced-60-40", None, "8680"),
+    "SIM-1002": ("Retirement (IRA)", "all-weather", "ira", "1458"),
+    "SIM-1003": ("Taxable", "global-growth", None, "21400"),
+}
+"""Name, strategy, replacement set and cash in USD of each account."""
+POSITIONS = {
+    "SIM-1001": {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
+    "SIM-1002": {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
+    "SIM-1003": {"VTI": 85, "QQQ": 27, "VEA": 210, "VWO": 155, "AAPL": 20},
 }
 
 
 def seed() -> None:
-    """Makes what is missing; what is there is left as it is, so that a second demo goes on with the first."""
+    """Create what is missing. Existing rows are unchanged, so that a second demo continues the first."""
     _users()
     policy, _ = RebalancePolicy.objects.get_or_create(
         name="demo",
@@ -84,9 +64,9 @@ def seed() -> None:
     if new:
         ReplacementRule.objects.create(replacement_set=ira, source="DBC", target="PDBC")
         ReplacementRule.objects.create(replacement_set=ira, source="UUP", target="USDU")
-    for name, (title, targets) in STRATEGIES.items():
-        _strategy(name, title, targets)
-    for account_id, (name, strategy, replacements, cash, positions) in ACCOUNTS.items():
+    for name, title in STRATEGIES.items():
+        _strategy(name, title)
+    for account_id, (name, strategy, replacements, cash) in ACCOUNTS.items():
         if not Account.objects.filter(account_id=account_id).exists():
             Account.objects.create(
                 account_id=account_id,
@@ -99,7 +79,7 @@ def seed() -> None:
                 trade_guard=Account.TradeGuard.NONE,
             )
         if open_account(account_id, cash_usd=Decimal(cash)):
-            for symbol, shares in positions.items():
+            for symbol, shares in POSITIONS[account_id].items():
                 set_position(account_id, symbol, Decimal(shares))
             _history(account_id)
 
@@ -108,26 +88,26 @@ HISTORY_DAYS = 365
 
 
 def _history(account_id: str) -> None:
-    """What the account's holdings were worth at the close of each day of the past year, by the market's own prices."""
+    """Store the account's value at each close of the past year, at the prices of the simulated market."""
     account = Account.objects.get(account_id=account_id)
-    books = SimulatedAccount.objects.get(account_id=account_id)
-    held = {position.symbol: position.quantity for position in books.positions.all()}
+    simulated = SimulatedAccount.objects.get(account_id=account_id)
+    quantities = {position.symbol: position.quantity for position in simulated.positions.all()}
     today = timezone.localdate()
     values = []
     for days in range(HISTORY_DAYS, 0, -1):
         close = datetime.combine(today - timedelta(days=days), time(16), NEW_YORK)
-        prices = past_prices(held, close)
-        value = books.cash_usd + sum((held[symbol] * price for symbol, price in prices.items()), Decimal(0))
-        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=books.cash_usd))
+        prices = past_prices(quantities, close)
+        value = simulated.cash_usd + sum((quantities[symbol] * price for symbol, price in prices.items()), Decimal(0))
+        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd))
     store_history(values)
 
 
-def _strategy(name: str, title: str, targets: dict[str, str]) -> None:
+def _strategy(name: str, title: str) -> None:
     strategy, new = Strategy.objects.get_or_create(
         name=name, defaults={"title": title, "source": Strategy.Source.STATIC}
     )
     if new:
-        for symbol, weight in targets.items():
+        for symbol, weight in TARGETS[name].items():
             TargetAllocation.objects.create(strategy=strategy, symbol=symbol, weight=Decimal(weight))
 
 

@@ -1,33 +1,27 @@
-"""What `pause` and `resume` have in common."""
+"""Base class of `pause` and `resume`."""
 
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from accounts.models import Account
 from trading.actions.kill_switch import set_paused
-
-USAGE = 2
+from trading.management.lookup import find_account
 
 
 class KillSwitchCommand(BaseCommand):
-    """Turns the kill switch one way."""
+    """Sets the kill switch of all accounts or of one account."""
 
     paused: ClassVar[bool]
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("account", nargs="?", help="account id; all accounts when left out")
-        parser.add_argument("--reason", default="", help="for people, kept in the history")
+        """Define the arguments."""
+        parser.add_argument("account", nargs="?", help="account id (default: all accounts)")
+        parser.add_argument("--reason", default="", help="reason, stored in the history")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Turns it, and says what holds now."""
-        account = None
-        if options["account"] is not None:
-            account = Account.objects.filter(account_id=options["account"]).first()
-            if account is None:
-                raise CommandError(f"unknown_account: There is no account {options['account']!r}.", returncode=USAGE)
+        """Set the switch and print its state."""
+        account = find_account(options["account"]) if options["account"] is not None else None
         changed = set_paused(account, paused=self.paused, reason=options["reason"], by="by command")
-        what = f"account {account.account_id}" if account is not None else "all accounts"
-        state = "paused" if self.paused else "on"
-        self.stdout.write(f"Trading is {'' if changed else 'already '}{state} for {what}.")
+        accounts = f"account {account.account_id}" if account is not None else "all accounts"
+        state = f"{'' if changed else 'was already '}{'paused' if self.paused else 'resumed'}"
+        self.stdout.write(f"Trading {state} for {accounts}.")

@@ -1,4 +1,4 @@
-"""Runs and events as text, for a terminal."""
+"""Format runs and events as text for the terminal."""
 
 from decimal import Decimal
 
@@ -7,22 +7,22 @@ from trading.serializers import rebalance_result
 
 
 def run_text(run: RebalanceRun) -> str:
-    """A run with its trades or orders, warnings, and why it ended as it did."""
+    """Return a run with its trades or orders, its warnings and its error."""
     result = rebalance_result(run)
     name = f" ({run.account.name})" if run.account.name else ""
     lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}"]
     if result.total_value is not None and result.cash_balance is not None:
         lines.append(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}")
     for order in result.orders:
-        at = f" at {_price(order.average_price)}" if order.average_price is not None else ""
-        lines.append(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{at}")
+        price = f" at {_price(order.average_price)}" if order.average_price is not None else ""
+        lines.append(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{price}")
     if not result.orders:
         lines += [
             f"  {_side(trade.quantity)} {trade.symbol:<6} limit {_price(trade.price)}  {trade.reason}"
             for trade in result.trades
         ]
     if not result.orders and not result.trades and result.error is None and run.is_finished:
-        lines.append("  nothing needs trading")
+        lines.append("  no trades needed")
     lines += [f"  warning: {warning.message}" for warning in result.warnings]
     if result.error is not None:
         lines.append(f"  {result.error.code}: {result.error.message}")
@@ -30,14 +30,14 @@ def run_text(run: RebalanceRun) -> str:
 
 
 def event_text(event: StrategyEvent) -> str:
-    """An event in a line."""
+    """Return an event as one line."""
     account = f" {event.account_id}" if event.account_id else ""
-    again = f"  came {event.duplicates + 1} times" if event.duplicates else ""
+    duplicates = f"  came {event.duplicates + 1} times" if event.duplicates else ""
     reason = f"  ({event.reason})" if event.reason else ""
     runs = ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
     return (
         f"{event.pk:>6}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.source:<8}  {event.channel}{account}  "
-        f"{event.exec}  {event.state}{again}{reason}{'  ' if runs else ''}{runs}"
+        f"{event.exec}  {event.state}{duplicates}{reason}{'  ' if runs else ''}{runs}"
     )
 
 

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class CachedContract(models.Model):
-    """What a broker knows of a symbol, shared by all processes for a day."""
+    """The contract of a symbol at a broker, shared by all processes for a day."""
 
     broker = models.CharField(max_length=40)
     symbol = models.CharField(max_length=15)

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class CachedPrice(models.Model):
-    """The latest quote of a symbol, shared by all processes for a short while."""
+    """The latest quote of a symbol, shared by all processes for some seconds."""
 
     broker = models.CharField(max_length=40)
     environment = models.CharField(max_length=5)

@@ -1,4 +1,4 @@
-"""`/healthz`: whether the installation works, for supervisors and balancers."""
+"""`/healthz`: the health of the installation, for load balancers and monitoring."""
 
 from django.db import DatabaseError
 from django.http import HttpRequest, JsonResponse
@@ -9,33 +9,34 @@ from trading.monitoring.status import ListenerHealth, broker_health, listener_he
 
 @require_GET
 def healthz(_: HttpRequest) -> JsonResponse:
-    """`/healthz`: 200 when database, workers and listener are well, 503 when not; no secrets."""
+    """Return 200 if database, workers and listener are healthy, otherwise 503. Contains no secrets or names."""
     try:
-        now, events, waiting, broker = overview(), listener_health(), queue_health(), broker_health()
+        installation, listener, queue, broker = overview(), listener_health(), queue_health(), broker_health()
     except DatabaseError:
         return JsonResponse({"database": "unreachable"}, status=503)
+    age = broker.last_response_age_seconds
     body = {
         "database": "ok",
-        "workers": "ok" if now.workers_alive else "no sign of life",
-        "listener": _words(events),
-        "queue": {"tasks": waiting.tasks, "oldest_seconds": round(waiting.oldest_seconds)},
+        "workers": "ok" if installation.workers_alive else "no heartbeat",
+        "listener": _listener_state(listener),
+        "queue": {"tasks": queue.tasks, "oldest_seconds": round(queue.oldest_seconds)},
         "broker": {
-            "answered_seconds_ago": None if broker.answered_seconds_ago is None else round(broker.answered_seconds_ago),
-            "slots_in_use_elsewhere": broker.in_use_elsewhere,
+            "answered_seconds_ago": None if age is None else round(age),
+            "slots_in_use_elsewhere": broker.client_id_conflicts,
         },
-        "runs": {"needs_attention": now.needs_attention},
+        "runs": {"needs_attention": installation.needs_attention},
     }
-    return JsonResponse(body, status=200 if now.workers_alive and events.is_healthy else 503)
+    return JsonResponse(body, status=200 if installation.workers_alive and listener.is_healthy else 503)
 
 
-def _words(events: ListenerHealth) -> str:
-    """How the listener stands, without the names of strategies: `doctor` has those."""
-    if not events.is_enabled:
+def _listener_state(listener: ListenerHealth) -> str:
+    """Return the state of the listener without strategy names, which only `doctor` prints."""
+    if not listener.is_enabled:
         return "not configured"
-    if events.report is None:
-        return "no sign of life"
-    if events.is_healthy:
+    if listener.report is None:
+        return "no heartbeat"
+    if listener.is_healthy:
         return "ok"
-    if events.unheard and events.report.state == "listening":
-        return f"{events.unheard} of {len(events.report.channels)} channels not heard"
-    return events.report.state
+    if listener.unhealthy_channels and listener.report.state == "listening":
+        return f"{listener.unhealthy_channels} of {len(listener.report.channels)} channels unhealthy"
+    return listener.report.state

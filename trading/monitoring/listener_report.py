@@ -1,4 +1,4 @@
-"""How a listener stands, as it writes it into its heartbeat, and what to make of it."""
+"""The report that a listener writes into its heartbeat, and its evaluation."""
 
 from datetime import datetime, timedelta
 
@@ -7,32 +7,33 @@ from pydantic import AwareDatetime
 from trading.models.run_documents import TradingValue
 
 STOPPED = "stopped"
-"""The state of a listener that was told to stop; its row says so and is not judged."""
-FRESH_SECONDS = 30.0
-PATIENCE_SECONDS = 90.0
-"""A trouble is cured, or at least seen, within this time; only what lasts longer counts as one."""
+"""State of a listener that was stopped on request. Its heartbeat is not evaluated."""
+MAX_AGE_SECONDS = 30.0
+"""Maximum age of a heartbeat, in seconds."""
+PROBLEM_AFTER = timedelta(seconds=90)
+"""Time after which a problem is reported. Most are resolved earlier."""
 
 
 class ChannelReport(TradingValue):
-    """One channel."""
+    """The status of one channel."""
 
     name: str
     state: str
     problem: str = ""
-    trouble_since: AwareDatetime | None = None
+    problem_since: AwareDatetime | None = None
     last_message_at: AwareDatetime | None = None
     last_catch_up_at: AwareDatetime | None = None
-    maybe_lost: str = ""
+    gap: str = ""
 
 
 class ListenerReport(TradingValue):
-    """One listener process."""
+    """The status of one listener process."""
 
     host: str
     pid: int
     state: str
     problem: str = ""
-    trouble_since: AwareDatetime | None = None
+    problem_since: AwareDatetime | None = None
     last_ping_at: AwareDatetime | None = None
     ping_ms: float | None = None
     lag_seconds: float | None = None
@@ -40,15 +41,14 @@ class ListenerReport(TradingValue):
     rebuilds: int = 0
     channels: tuple[ChannelReport, ...] = ()
 
-    def troubles(self, now: datetime) -> list[str]:
-        """What has been amiss for too long, in sentences; none when every channel is heard."""
-        patience = timedelta(seconds=PATIENCE_SECONDS)
+    def problems(self, now: datetime) -> list[str]:
+        """Return a sentence for each problem that has lasted longer than `PROBLEM_AFTER`."""
         found = []
-        if self.trouble_since is not None and now - self.trouble_since > patience:
+        if self.problem_since is not None and now - self.problem_since > PROBLEM_AFTER:
             found.append(f"{self.state}: {self.problem or 'no connection'}")
         found += [
-            f"channel {channel.name} is {channel.state}: {channel.problem or 'not heard'}"
+            f"channel {channel.name} is {channel.state}: {channel.problem or 'not receiving messages'}"
             for channel in self.channels
-            if channel.trouble_since is not None and now - channel.trouble_since > patience
+            if channel.problem_since is not None and now - channel.problem_since > PROBLEM_AFTER
         ]
         return found

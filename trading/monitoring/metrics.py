@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus, read from rows: any process answers for the whole installation, and answers the same."""
+"""`/metrics` for Prometheus, read from database rows: any process reports for the whole installation."""
 
 import ipaddress
 import secrets
@@ -25,46 +25,52 @@ from trading.models import (
 )
 from trading.monitoring.status import broker_health, heartbeats_of, listener_health, queue_health
 
-REFUSAL = "Metrics are for this machine, or for `Authorization: Bearer` with METRICS_TOKEN.\n"
+REFUSAL = "Metrics are available to this machine, and to requests with `Authorization: Bearer` and METRICS_TOKEN.\n"
 
 
-class Installation(Collector):
-    """All gauges, made from the database at each request. No account, no value, no name is among them."""
+class InstallationCollector(Collector):
+    """Collects all gauges from the database at each request. They contain no account, value or name."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every gauge."""
-        workers = [sign for sign in heartbeats_of("worker") if sign.is_fresh]
-        yield _gauge("workers", "Worker processes with a fresh sign of life", len(workers))
-        heard = listener_health()
-        yield _gauge("listener_well", "Whether every channel that is to be heard is heard", float(heard.is_healthy))
-        waiting = queue_health()
-        yield _gauge("queue_tasks", "Tasks that wait in the queue", waiting.tasks)
-        yield _gauge("queue_oldest_seconds", "Age of the oldest task that is due", waiting.oldest_seconds)
+        """Yield every gauge."""
+        workers = sum(heartbeat.is_fresh for heartbeat in heartbeats_of("worker"))
+        yield _gauge("workers", "Worker processes with a recent heartbeat", workers)
+        listener = listener_health()
+        yield _gauge(
+            "listener_up",
+            "1 if every channel receives events, or no listener is configured",
+            float(listener.is_healthy),
+        )
+        queue = queue_health()
+        yield _gauge("queue_tasks", "Tasks in the queue", queue.tasks)
+        yield _gauge("queue_oldest_seconds", "Age of the oldest due task, in seconds", queue.oldest_seconds)
         yield _by_state("runs", "Runs by state", RebalanceRun.objects.all())
         yield _by_state("orders", "Orders by state", Order.objects.all())
         yield _by_state("events", "Events by state", StrategyEvent.objects.all())
-        yield _gauge("run_oldest_queued_seconds", "Age of the oldest run that is queued", _oldest_queued_seconds())
-        pending = GaugeMetricFamily("rebalancer_outbox_pending", "Messages that wait", labels=["outbox"])
+        yield _gauge("run_oldest_queued_seconds", "Age of the oldest queued run, in seconds", _oldest_queued_seconds())
+        pending = GaugeMetricFamily("rebalancer_outbox_pending", "Pending messages by outbox", labels=["outbox"])
         deliveries = Delivery.objects.filter(state=DeliveryState.PENDING)
         for name, to_webhooks in (("notifications", False), ("webhooks", True)):
             pending.add_metric([name], deliveries.filter(webhook__isnull=not to_webhooks).count())
         yield pending
         broker = broker_health()
-        yield _gauge("slots_in_use_elsewhere", "Connection slots whose client id is taken", broker.in_use_elsewhere)
-        if broker.answered_seconds_ago is not None:
+        yield _gauge(
+            "client_id_conflicts", "Connection slots whose client id another program uses", broker.client_id_conflicts
+        )
+        if (age := broker.last_response_age_seconds) is not None:
             yield _gauge(
-                "broker_answered_seconds", "Since a broker last told of an account", broker.answered_seconds_ago
+                "broker_last_response_age_seconds", "Time since a broker last returned account data, in seconds", age
             )
         paused = TradingControl.objects.filter(trading_paused=True).exists()
-        yield _gauge("trading_paused", "Whether the kill switch is on", float(paused))
+        yield _gauge("trading_paused", "1 if trading is paused for all accounts", float(paused))
 
 
-def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"rebalancer_{name}", words, value=value)
+def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"rebalancer_{name}", description, value=value)
 
 
-def _by_state(name: str, words: str, rows: QuerySet[Model]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"rebalancer_{name}", words, labels=["state"])
+def _by_state(name: str, description: str, rows: QuerySet[Model]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"rebalancer_{name}", description, labels=["state"])
     for state, count in rows.order_by().values_list("state").annotate(count=Count("pk")):
         family.add_metric([state], count)
     return family
@@ -79,16 +85,16 @@ def _oldest_queued_seconds() -> float:
 @require_GET
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The gauges, for this machine or for who has the token."""
-    if not (_is_from_here(request) or _has_token(request)):
+    """Return the metrics to this machine, or to a request with the token."""
+    if not (_is_local(request) or _has_token(request)):
         return HttpResponse(REFUSAL, status=403, content_type="text/plain")
     registry = CollectorRegistry()
-    registry.register(Installation())
+    registry.register(InstallationCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _is_from_here(request: HttpRequest) -> bool:
-    """Whether the peer is this machine and speaks for itself: what a proxy passes on comes from somebody else."""
+def _is_local(request: HttpRequest) -> bool:
+    """Return whether this machine sent the request itself. A request forwarded by a proxy is not local."""
     if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
         return False
     try:
@@ -98,6 +104,6 @@ def _is_from_here(request: HttpRequest) -> bool:
 
 
 def _has_token(request: HttpRequest) -> bool:
-    wanted = settings.METRICS_TOKEN.get_secret_value()
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return bool(wanted) and secrets.compare_digest(given.encode(), wanted.encode())
+    expected = settings.METRICS_TOKEN.get_secret_value()
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return bool(expected) and secrets.compare_digest(token.encode(), expected.encode())

@@ -1,6 +1,6 @@
-"""Whether the parts of the installation live, judged by rows of the database and their age.
+"""The health of the parts of the installation, evaluated from database rows and their age.
 
-Any process can ask, and gets the same answer: nothing here looks at the process it runs in.
+Any process can call this and gets the same result: nothing here depends on the process that runs it.
 """
 
 import json
@@ -17,16 +17,17 @@ from pydantic import ValidationError
 from accounts.models import BrokerConnection
 from brokers.exceptions import BrokerConnectionError, BrokerSilent, BrokerUnreachable, ClientIdInUse
 from trading.models import AccountStanding, ProcessHeartbeat, RebalanceRun, RunState, without_documents
-from trading.monitoring.listener_report import FRESH_SECONDS, STOPPED, ListenerReport
+from trading.monitoring.listener_report import MAX_AGE_SECONDS, STOPPED, ListenerReport
 
-SITE_SECONDS = 10.0
-NEWS_FOR = timedelta(days=1)
-LONGEST_ANSWER = 100_000
+SITE_TIMEOUT_SECONDS = 10.0
+OUTAGE_MAX_AGE = timedelta(days=1)
+"""Time for which a failed run counts as evidence that its broker is unreachable."""
+MAX_RESPONSE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
 class HeartbeatAge:
-    """The latest sign of life of one process."""
+    """The age of the latest heartbeat of one process."""
 
     name: str
     age_seconds: float
@@ -35,77 +36,76 @@ class HeartbeatAge:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a person should know at a glance."""
+    """The main health indicators of the installation."""
 
     workers_alive: bool
-    queued_tasks: int
     needs_attention: int
 
 
 def heartbeats_of(kind: str) -> list[HeartbeatAge]:
-    """The processes of a kind that have ever shown a sign of life, by name."""
+    """Return the heartbeats of all processes of a kind, by name."""
     now = timezone.now()
-    return [_sign(row, now) for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name")]
+    return [_heartbeat_age(row, now) for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name")]
 
 
-def _sign(row: ProcessHeartbeat, now: datetime) -> HeartbeatAge:
+def _heartbeat_age(row: ProcessHeartbeat, now: datetime) -> HeartbeatAge:
     age_seconds = (now - row.at).total_seconds()
-    # Plain `qcluster` shows one with each of its scheduled sweeps only.
+    # Plain `qcluster` writes one with each of its scheduled sweeps only.
     every_seconds = row.details.get("every_seconds", settings.SWEEP_SECONDS)
     return HeartbeatAge(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5)
 
 
 @dataclass(frozen=True)
 class ListenerHealth:
-    """Whether the events of the channels are heard, as the best of the listeners tells."""
+    """Whether events are received. With several listeners, the health of the best one."""
 
     is_enabled: bool
     listener: str = ""
     report: ListenerReport | None = None
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every channel is heard that is to be heard."""
-        return not self.is_enabled or not self.troubles
+        """Whether every channel receives messages, or no listener is configured."""
+        return not self.is_enabled or not self.problems
 
     @property
-    def unheard(self) -> int:
-        """How many channels are not heard at the moment."""
-        return sum(channel.trouble_since is not None for channel in self.report.channels) if self.report else 0
+    def unhealthy_channels(self) -> int:
+        """The number of channels that have a problem at the moment."""
+        return sum(channel.problem_since is not None for channel in self.report.channels) if self.report else 0
 
 
 def listener_health() -> ListenerHealth:
-    """How the listeners stand, by their heartbeats: a row that is old, or tells of trouble, is not well."""
+    """Return the health of the listener, from the age and content of the heartbeats."""
     now = timezone.now()
     rows = list(ProcessHeartbeat.objects.filter(kind="listener").order_by("-at"))
     stopped = not rows or rows[0].details.get("state") == STOPPED
     if stopped and not settings.REALTIME_API_KEY.get_secret_value():
         return ListenerHealth(is_enabled=False)
-    fresh = [row for row in rows if (now - row.at).total_seconds() <= FRESH_SECONDS]
-    heard = [_hearing(row, now) for row in fresh if row.details.get("state") != STOPPED]
-    silent = ListenerHealth(is_enabled=True, troubles=("The listener shows no sign of life.",))
-    return min(heard, key=lambda one: len(one.troubles), default=silent)
+    fresh = [row for row in rows if (now - row.at).total_seconds() <= MAX_AGE_SECONDS]
+    running = [_evaluate(row, now) for row in fresh if row.details.get("state") != STOPPED]
+    missing = ListenerHealth(is_enabled=True, problems=("No listener is running (no recent heartbeat).",))
+    return min(running, key=lambda health: len(health.problems), default=missing)
 
 
-def _hearing(row: ProcessHeartbeat, now: datetime) -> ListenerHealth:
+def _evaluate(row: ProcessHeartbeat, now: datetime) -> ListenerHealth:
     try:
         report = ListenerReport.model_validate(row.details)
     except ValidationError:
-        return ListenerHealth(True, row.name, troubles=("The listener's heartbeat is of another version.",))
-    return ListenerHealth(True, row.name, report, tuple(report.troubles(now)))
+        return ListenerHealth(True, row.name, problems=("The listener runs another version. Restart it.",))
+    return ListenerHealth(True, row.name, report, tuple(report.problems(now)))
 
 
 @dataclass(frozen=True)
 class QueueHealth:
-    """How the queue stands."""
+    """The number of queued tasks, and the age of the oldest one that is due."""
 
     tasks: int
     oldest_seconds: float
 
 
 def queue_health() -> QueueHealth:
-    """How many tasks wait, and since when the oldest of those that are due does."""
+    """Return the health of the queue."""
     now = timezone.now()
     oldest = OrmQ.objects.filter(lock__lte=now).order_by("lock").values_list("lock", flat=True).first()
     return QueueHealth(OrmQ.objects.count(), (now - oldest).total_seconds() if oldest else 0.0)
@@ -113,28 +113,32 @@ def queue_health() -> QueueHealth:
 
 @dataclass(frozen=True)
 class BrokerHealth:
-    """How the brokers stand, as far as runs have found out."""
+    """The time since a broker last returned account data, and the number of client ids in use by other programs."""
 
-    answered_seconds_ago: float | None
-    in_use_elsewhere: int
+    last_response_age_seconds: float | None
+    client_id_conflicts: int
 
 
 def broker_health() -> BrokerHealth:
-    """When a broker last told of an account, and how many client ids are taken by somebody else."""
+    """Return the health of the broker connections, as recorded by runs."""
     latest = AccountStanding.objects.aggregate(at=Max("seen_at"))["at"]
     return BrokerHealth(
-        answered_seconds_ago=(timezone.now() - latest).total_seconds() if latest else None,
-        in_use_elsewhere=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
+        last_response_age_seconds=(timezone.now() - latest).total_seconds() if latest else None,
+        client_id_conflicts=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
     )
 
 
 def unreachable_broker() -> RebalanceRun | None:
-    """The latest run that has failed because its broker was away; None once the broker has told of an account again."""
-    away = {kind.code for kind in (BrokerConnectionError, BrokerUnreachable, BrokerSilent, ClientIdInUse)}
+    """Return the latest run that failed because its broker was unreachable.
+
+    Returns:
+        None if there is no such run, or if the broker has returned account data since.
+    """
+    codes = {error.code for error in (BrokerConnectionError, BrokerUnreachable, BrokerSilent, ClientIdInUse)}
     failed = RebalanceRun.objects.filter(
         state__in=(RunState.FAILED, RunState.NEEDS_ATTENTION),
-        error_code__in=away,
-        finished_at__gt=timezone.now() - NEWS_FOR,
+        error_code__in=codes,
+        finished_at__gt=timezone.now() - OUTAGE_MAX_AGE,
     )
     latest = without_documents(failed.select_related("account")).order_by("-finished_at").first()
     if latest is None:
@@ -144,32 +148,31 @@ def unreachable_broker() -> RebalanceRun | None:
 
 
 def overview() -> Overview:
-    """The state of the installation now."""
+    """Return the main health indicators of the installation."""
     return Overview(
-        workers_alive=any(sign.is_fresh for sign in heartbeats_of("worker")),
-        queued_tasks=OrmQ.objects.count(),
+        workers_alive=any(heartbeat.is_fresh for heartbeat in heartbeats_of("worker")),
         needs_attention=RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count(),
     )
 
 
-def this_host_shows(kind: str, host: str) -> bool:
-    """Whether a process of this kind and host has shown a sign of life lately."""
-    return any(sign.is_fresh and sign.name.startswith(f"{kind}:{host}:") for sign in heartbeats_of(kind))
+def has_fresh_heartbeat(kind: str, host: str) -> bool:
+    """Return whether a process of this kind on this host has written a heartbeat recently."""
+    return any(heartbeat.is_fresh and heartbeat.name.startswith(f"{kind}:{host}:") for heartbeat in heartbeats_of(kind))
 
 
-def site_trouble(port: int) -> str:
-    """What is wrong with the site of this host, as far as the site itself is to blame; empty when nothing is.
+def site_problem(port: int) -> str:
+    """Return what is wrong with the site on this host; empty if nothing is.
 
-    A site without workers is a site that works: it has to be there to say so.
+    Missing workers are not a problem of the site, which must be running to report them.
     """
     host = next((name for name in settings.ALLOWED_HOSTS if not name.startswith(("*", "."))), "localhost")
-    site = HTTPConnection("127.0.0.1", port, timeout=SITE_SECONDS)
+    site = HTTPConnection("127.0.0.1", port, timeout=SITE_TIMEOUT_SECONDS)
     try:
-        # As the proxy would ask: otherwise the site may answer that it speaks TLS only.
+        # The header of a proxy, because the site may otherwise redirect to https.
         site.request("GET", "/healthz", headers={"Host": host, "X-Forwarded-Proto": "https"})
-        answer = json.loads(site.getresponse().read(LONGEST_ANSWER))
+        answer = json.loads(site.getresponse().read(MAX_RESPONSE_BYTES))
     except (OSError, HTTPException, ValueError) as error:
-        return f"The site does not answer on port {port}: {error}."
+        return f"the site does not respond on port {port}: {error}"
     finally:
         site.close()
-    return "" if answer.get("database") == "ok" else "The site does not reach its database."
+    return "" if answer.get("database") == "ok" else "the site cannot reach its database"

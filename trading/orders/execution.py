@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.broker_types import Execution, OrderResult
+from brokers.broker_types import Execution, OrderResult, OrderUpdate
 from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
@@ -25,7 +25,7 @@ from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
 from trading.orders.reconciliation import Reconciler
-from trading.orders.update_router import OrderUpdateRouter, Update
+from trading.orders.update_router import OrderUpdateRouter
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -43,7 +43,7 @@ class Deadlines:
     fills: float = 5.0
 
 
-def _brings_an_end(word: Update) -> bool:
+def _brings_an_end(word: OrderUpdate) -> bool:
     return isinstance(word, Execution) or word.status.is_terminal
 
 
@@ -148,7 +148,7 @@ class OrderPhase:
 
     async def _hear_first_words(self, order: OrderView, result: OrderResult) -> OrderView:
         """The broker's first word, recorded together with the fill that mostly follows at once."""
-        said: list[Update] = [result]
+        said: list[OrderUpdate] = [result]
         try:
             async with asyncio.timeout(AT_ONCE_SECONDS):
                 while not any(_brings_an_end(word) for word in said):

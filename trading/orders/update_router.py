@@ -4,12 +4,10 @@ import asyncio
 import logging
 
 from brokers.base import BrokerClient
-from brokers.broker_types import Execution, OrderResult
+from brokers.broker_types import OrderUpdate
 from brokers.exceptions import BrokerConnectionError
 
 logger = logging.getLogger("rebalancer.trading")
-
-Update = OrderResult | Execution
 
 BREATH_SECONDS = 0.002
 """A broker tells of a fill in several words, one right after the other: so long the others have time to come."""
@@ -19,7 +17,7 @@ class _Box:
     """What has come of one order and was not taken yet."""
 
     def __init__(self) -> None:
-        self.updates: list[Update] = []
+        self.updates: list[OrderUpdate] = []
         self.has_news = asyncio.Event()
 
 
@@ -51,7 +49,7 @@ class OrderUpdateRouter:
         """Keeps the updates of an order from now on, until they are asked for."""
         self._boxes.setdefault(client_order_id, _Box())
 
-    async def next_updates(self, client_order_id: str) -> list[Update]:
+    async def next_updates(self, client_order_id: str) -> list[OrderUpdate]:
         """The next update of an order that is watched, and those that have come with it, in their order.
 
         Who gives up waiting has taken nothing.

@@ -1,17 +1,17 @@
 """A plan and all that it was made from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from brokers.broker_types import AccountSnapshot, OpenOrder
+from brokers.broker_types import AccountSnapshot, ContractPrice, OpenOrder
 from calculator import AllocationItem, Quote, TradeCalculationResult
 from trading.models.run_documents import RunWarning
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan and all that it was made from."""
+    """A plan and all that it was made from. `prices` are the quotes as the broker reported them, by symbol."""
 
     result: TradeCalculationResult
     targets: tuple[AllocationItem, ...]
@@ -20,6 +20,7 @@ class Proposal:
     quotes: tuple[Quote, ...]
     warnings: tuple[RunWarning, ...]
     open_orders: tuple[OpenOrder, ...] = ()
+    prices: Mapping[str, ContractPrice] = field(default_factory=dict)
 
     def beside(self, open_orders: Sequence[OpenOrder]) -> "Proposal":
         """The plan of an account that has these open orders."""

@@ -1,24 +1,39 @@
-"""A gateway on loopback, with books of one account."""
+"""A gateway on loopback with one account."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ibkr_gateway import Book, GatewayThread
+from brokers.broker_types import ConnectionSettings
+from brokers.ibkr.settings import GatewaySettings
+from tests.support.ibkr_gateway import AccountRecords, GatewayThread
 
 ACCOUNT = "DU1000001"
 
 
 @pytest.fixture
-def book():
-    """100,000 USD and 10 SPY, and a few instruments to trade."""
-    book = Book()
+def records() -> AccountRecords:
+    """100,000 USD and 10 SPY, and some instruments to trade."""
+    records = AccountRecords()
     for symbol in ("SPY", "IEF", "GLD"):
-        book.add_instrument(symbol)
-    book.add_account(ACCOUNT, cash="100000", positions={"SPY": "10"})
-    return book
+        records.add_instrument(symbol)
+    records.add_account(ACCOUNT, cash="100000", positions={"SPY": "10"})
+    return records
 
 
 @pytest.fixture
-def gateway(book):
-    """The gateway of these books, at once in everything."""
-    with GatewayThread(book) as gateway:
+def gateway(records: AccountRecords) -> Iterator[GatewayThread]:
+    """The gateway of these records, without delays."""
+    with GatewayThread(records) as gateway:
         yield gateway
+
+
+def connection_settings(gateway: GatewayThread, client_id: int = 101, **fields) -> ConnectionSettings:
+    """Return settings of a connection to the gateway for the account."""
+    return ConnectionSettings(
+        environment="paper",
+        client_id=client_id,
+        account_ids=(ACCOUNT,),
+        connector=GatewaySettings(port=gateway.port),
+        **fields,
+    )

@@ -1,11 +1,10 @@
-"""The connector passes the contract over a socket, with the real client library on its side of it."""
+"""The connector passes the contract suite over a socket, with the real client library."""
 
 import pytest
 
-from brokers.broker_types import ConnectionSettings
 from brokers.ibkr.client import InteractiveBrokers
 from tests.brokers.contract import ConnectorContract, Harness
-from tests.brokers.ibkr.conftest import ACCOUNT
+from tests.brokers.ibkr.conftest import ACCOUNT, connection_settings
 from tests.support.ibkr_gateway import Kind
 
 FAULTS = {
@@ -25,14 +24,8 @@ class GatewayHarness(Harness):
         self.gateway = gateway
 
     def client(self, price_cache=None):
-        settings = ConnectionSettings(
-            environment="paper",
-            client_id=7,
-            account_ids=(self.account_id,),
-            port=self.gateway.port,
-            connection_timeout_seconds=2,
-            request_timeout_seconds=1,
-            quote_timeout_seconds=0.3,
+        settings = connection_settings(
+            self.gateway, connection_timeout_seconds=2, request_timeout_seconds=1, quote_timeout_seconds=0.3
         )
         return InteractiveBrokers(settings, price_cache)
 
@@ -43,7 +36,7 @@ class GatewayHarness(Harness):
             self.gateway.fault(FAULTS[what], symbol=symbol)
 
     def orders_at_the_broker(self, client_order_id):
-        return len(self.gateway.book.orders_with(client_order_id))
+        return len(self.gateway.records.orders_with(client_order_id))
 
 
 class TestContract(ConnectorContract):

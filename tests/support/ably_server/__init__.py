@@ -1,4 +1,4 @@
-"""An Ably service on loopback: websocket and REST, as the real SDK speaks them, and with the faults of real networks."""
+"""An Ably service on loopback: websocket and REST for the real SDK, with the faults of real networks."""
 
 from tests.support.ably_server.server import AblyServer, Fault
 

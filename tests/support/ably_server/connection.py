@@ -1,4 +1,4 @@
-"""One websocket of a client: the protocol of realtime connections, over websockets' own framing without its I/O."""
+"""One websocket of a client: the realtime protocol, with the framing but not the I/O of `websockets`."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ RESUMED, PUBLISH, SUBSCRIBE = 1 << 2, 1 << 17, 1 << 18
 
 
 def error(code, message, status=None):
-    """An error as it is on the wire; a status of `None` leaves it out, as the real service sometimes does."""
+    """Return an error in wire format. A status of None is left out, as the real service sometimes does."""
     whole = {"code": code, "message": message, "statusCode": status}
     return {name: value for name, value in whole.items() if value is not None}
 
 
 class Connection:
-    """A client that is connected."""
+    """A connected client."""
 
     def __init__(self, server, writer, query):
         self.server = server
@@ -32,7 +32,7 @@ class Connection:
         self.id = self.key = ""
 
     async def serve(self, head, reader):
-        """Follows the websocket to its end."""
+        """Serve the websocket until it ends."""
         self.protocol.receive_data(head)
         for request in self.protocol.events_received():
             self.protocol.send_response(self.protocol.accept(request))
@@ -41,7 +41,7 @@ class Connection:
         beats = asyncio.create_task(self._heartbeats())
         try:
             while data := await reader.read(65536):
-                while self.server.stalled:  # what was read is kept, and not answered
+                while self.server.stalled:  # what was read is stored and not answered
                     await asyncio.sleep(0.01)
                 self.protocol.receive_data(data)
                 for frame in self.protocol.events_received():
@@ -95,10 +95,10 @@ class Connection:
             self.send({"action": CLOSED})
 
     def _attach(self, name, message):
-        rights = self.server.store.rights(self.api_key, name)
+        capability = self.server.store.capability(self.api_key, name)
         if name in self.server.attach_ignored:
             return
-        if "subscribe" not in rights and "publish" not in rights:
+        if "subscribe" not in capability and "publish" not in capability:
             denied = error(40160, f"Channel {name} denied access based on given capability", 401)
             self.send({"action": ERROR, "channel": name, "error": denied})
             self.server.count("denied")
@@ -106,9 +106,9 @@ class Connection:
         channel = self.server.store.channel(name)
         serial = message.get("channelSerial")
         resumed = self.continues and bool(serial)
-        flags = (SUBSCRIBE if "subscribe" in rights else 0) | (PUBLISH if "publish" in rights else 0)
+        flags = (SUBSCRIBE if "subscribe" in capability else 0) | (PUBLISH if "publish" in capability else 0)
         flags |= RESUMED if resumed else 0
-        if "subscribe" in rights:
+        if "subscribe" in capability:
             self.attached.add(name)
         self.send({"action": ATTACHED, "channel": name, "channelSerial": channel.head, "flags": flags})
         for frame in channel.since(serial) if resumed else ():
@@ -116,7 +116,7 @@ class Connection:
         self.server.count("attached")
 
     def deliver(self, name, frame):
-        """Sends the messages of a frame."""
+        """Send the messages of a frame."""
         self.send(
             {
                 "action": MESSAGE,
@@ -132,14 +132,14 @@ class Connection:
         return msgpack.unpackb(data) if self.query.get("format") == "msgpack" else json.loads(data)
 
     def send(self, message):
-        """One frame in the client's format."""
+        """Send a message in the client's format."""
         if self.query.get("format") == "msgpack":
             self.send_raw(msgpack.packb(message))
         else:
             self.send_raw(json.dumps(message).encode())
 
     def send_raw(self, data):
-        """Any bytes as one frame."""
+        """Send bytes as one frame."""
         if self.server.stalled or self.protocol.state.name != "OPEN":
             return
         if self.query.get("format") == "msgpack":
@@ -149,12 +149,12 @@ class Connection:
         self._flush()
 
     def close_normally(self):
-        """The websocket's own goodbye, as the real service says it every few hours."""
+        """Close the websocket normally, as the real service does every few hours."""
         self.protocol.send_close(1000)
         self._flush()
 
     def drop(self):
-        """The line is cut."""
+        """Abort the transport."""
         self.open = False
         self.writer.transport.abort()
 

@@ -1,4 +1,4 @@
-"""The REST half: time, history by pages, publishing, tokens."""
+"""The REST endpoints: time, history in pages, publishing, tokens."""
 
 import json
 import time
@@ -9,18 +9,18 @@ import msgpack
 from tests.support.ably_server.connection import error
 from tests.support.ably_server.store import milliseconds
 
-LONGEST_PAGE = 1000
+MAX_PAGE_SIZE = 1000
 
 
 class Rest:
-    """Answers one request at a time: status, body, headers."""
+    """Handles requests, one at a time."""
 
     def __init__(self, server):
         self.server = server
         self.store = server.store
 
     def answer(self, method, target, headers, body):
-        """The answer of the service to a request."""
+        """Return status, body and headers of the response to a request."""
         path, query = urlsplit(target).path, {k: v[-1] for k, v in parse_qs(urlsplit(target).query).items()}
         content = self._content(headers, body)
         parts = [unquote(part) for part in path.strip("/").split("/")]
@@ -34,14 +34,14 @@ class Rest:
         key = self.store.key_of(headers.get("authorization"))
         if key is None:
             code = 40142 if headers.get("authorization", "").startswith("Bearer") else 40101
-            return 401, {"error": error(code, "Credentials are not known", 401)}, {}
+            return 401, {"error": error(code, "Unknown credentials", 401)}, {}
         if parts[0] == "channels" and parts[-1] == "messages":
             return self._messages(method, key, "/".join(parts[1:-1]), query, content)
         return 404, {"error": error(40400, "Not found", 404)}, {}
 
     def _messages(self, method, key, channel, query, content):
         needed = "publish" if method == "POST" else "history"
-        if needed not in self.store.rights(key, channel):
+        if needed not in self.store.capability(key, channel):
             return 401, {"error": error(40160, f"{needed} denied on {channel}", 401)}, {}
         if method == "POST":
             self.server.publish_here(channel, content if isinstance(content, list) else [content])
@@ -55,7 +55,7 @@ class Rest:
         found = self.store.channel(name).history(start, end, oldest)
         if query.get("direction", "backwards") == "backwards":
             found = found[::-1]
-        limit, first = min(int(query.get("limit", 100)), self.server.longest_page), int(query.get("from", 0))
+        limit, first = min(int(query.get("limit", 100)), self.server.max_page_size), int(query.get("from", 0))
         page, left = found[first : first + limit], len(found) - first - limit
         self.server.count("history")
         if left <= 0:
@@ -71,7 +71,7 @@ class Rest:
 
 
 def encode(content, accept):
-    """The body in the format that the client asked for, and its type."""
+    """Return the body in the requested format, and its content type."""
     if "msgpack" in accept:
         return msgpack.packb(content), "application/x-msgpack"
     return json.dumps(content).encode(), "application/json"

@@ -1,4 +1,4 @@
-"""The service: one port for websocket and REST, in a thread of its own, with faults that a test sets."""
+"""The service: one port for websocket and REST, in its own thread, with faults that a test injects."""
 
 import asyncio
 import contextlib
@@ -8,14 +8,14 @@ from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.ably_server.connection import DISCONNECTED, ERROR, Connection, error
-from tests.support.ably_server.rest import LONGEST_PAGE, Rest, encode
+from tests.support.ably_server.rest import MAX_PAGE_SIZE, Rest, encode
 from tests.support.ably_server.store import Store
 
 KEY = "app.key:secret-of-the-test-service"
 
 
 class Fault(StrEnum):
-    """What can happen to every connection at once; `AblyServer.strike` makes it happen."""
+    """Faults of all open connections at once, injected by `AblyServer.inject`."""
 
     DROP = "drop"
     NORMAL_CLOSE = "normal close"
@@ -31,7 +31,7 @@ class Fault(StrEnum):
 
 
 class AblyServer:
-    """A service with one key. Its methods may be called from any thread."""
+    """A service with one key. The public methods can be called from any thread."""
 
     def __init__(self):
         self.key = KEY
@@ -42,7 +42,7 @@ class AblyServer:
         self.refusing = False
         self.attach_ignored = set()
         self.rest_status = 0
-        self.longest_page = LONGEST_PAGE
+        self.max_page_size = MAX_PAGE_SIZE
         self.heartbeat_seconds = 5.0
         self._writers = set()
         self._counts = {}
@@ -78,10 +78,10 @@ class AblyServer:
         while self._writers:
             await asyncio.sleep(0.01)
 
-    # ---- what a test asks for
+    # ---- called by tests
 
     def call(self, function, *arguments):
-        """Runs it in the service's own thread and returns what it returns."""
+        """Call a function in the service's thread, and return its result."""
 
         async def run():
             return function(*arguments)
@@ -89,11 +89,11 @@ class AblyServer:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
 
     def publish(self, channel, data, **fields):
-        """Publishes one message and returns its id."""
+        """Publish one message, and return its id."""
         return self.publish_batch(channel, [{"data": data}], **fields)[0]
 
     def publish_batch(self, channel, items, *, times=1, live=True, **fields):
-        """Publishes messages in one frame, as they are on the wire; `live=False` keeps it from who listens."""
+        """Publish messages in one frame, in wire format, and return their ids; `live=False` adds them to history only."""
 
         def publish():
             frame = self.store.publish(channel, items, **fields)
@@ -104,15 +104,15 @@ class AblyServer:
         return self.call(publish)
 
     def publish_here(self, channel, items):
-        """Publishes what a client sent; runs in the service's thread."""
+        """Publish messages sent by a client. Runs in the service's thread."""
         self._fan_out(channel, self.store.publish(channel, items))
 
-    def strike(self, fault):
-        """Makes a fault happen to every connection there is."""
-        self.call(self._strike, Fault(fault))
+    def inject(self, fault):
+        """Inject a fault into every open connection."""
+        self.call(self._inject, Fault(fault))
 
     def set(self, **fields):
-        """Sets faults that last: `refusing`, `stalled`, `rest_status`, `attach_ignored`, `longest_page` …"""
+        """Set lasting faults: `refusing`, `stalled`, `rest_status`, `attach_ignored`, `max_page_size` …"""
 
         def assign():
             for name, value in fields.items():
@@ -123,53 +123,53 @@ class AblyServer:
         self.call(assign)
 
     def allow(self, capability, key=KEY):
-        """Sets what a key may do, by channel (`*`: the others); `None` takes the key away."""
+        """Set the capability of a key by channel (`*`: all others); None revokes the key."""
         self.call(lambda: self.store.keys.pop(key, None) if capability is None else self._allow(key, capability))
 
     def _allow(self, key, capability):
         self.store.keys[key] = capability
 
-    def keep(self, seconds):
-        """Sets how long history is kept."""
+    def set_retention(self, seconds):
+        """Set the retention of history."""
         self.call(setattr, self.store, "retention_seconds", seconds)
 
     def seen(self, what):
-        """How often `connected`, `attached`, `denied`, `history` has happened."""
+        """Return how many times `connected`, `attached`, `denied` or `history` occurred."""
         with self._changed:
             return self._counts.get(what, 0)
 
     def wait_for(self, what, number=1, seconds=20):
-        """Waits until it has happened so often."""
+        """Wait until it has occurred `number` times."""
         until = time.monotonic() + seconds
         with self._changed:
             while self._counts.get(what, 0) < number:
                 if not self._changed.wait(until - time.monotonic()):
-                    raise AssertionError(f"{what} happened {self._counts.get(what, 0)} times, not {number}.")
+                    raise AssertionError(f"{what} occurred {self._counts.get(what, 0)} times, not {number}.")
 
     def count(self, what):
-        """Notes that something has happened."""
+        """Count an occurrence."""
         with self._changed:
             self._counts[what] = self._counts.get(what, 0) + 1
             self._changed.notify_all()
 
-    # ---- what happens in the service's thread
+    # ---- in the service's thread
 
     def _fan_out(self, channel, frame):
         for connection in self.connections:
             if connection.open and channel in connection.attached:
                 connection.deliver(channel, frame)
 
-    def _strike(self, fault):
+    def _inject(self, fault):
         if fault == Fault.CONTINUITY_LOST:
             self.continuity.clear()
         if fault == Fault.STALL:
             self.stalled = True
         for connection in [one for one in self.connections if one.open]:
-            self._strike_one(connection, fault)
+            self._inject_one(connection, fault)
 
     @staticmethod
-    def _strike_one(connection, fault):
-        went_away = {
+    def _inject_one(connection, fault):
+        disconnects = {
             Fault.DISCONNECTED: error(80003, "Server is going away", 400),
             Fault.DISCONNECTED_WITHOUT_ERROR: None,
             Fault.DISCONNECTED_WITHOUT_STATUS: error(80003, "Server is going away"),
@@ -179,8 +179,8 @@ class AblyServer:
             connection.drop()
         elif fault == Fault.NORMAL_CLOSE:
             connection.close_normally()
-        elif fault in went_away:
-            connection.send({"action": DISCONNECTED} | ({"error": went_away[fault]} if went_away[fault] else {}))
+        elif fault in disconnects:
+            connection.send({"action": DISCONNECTED} | ({"error": disconnects[fault]} if disconnects[fault] else {}))
             connection.open = False
         elif fault == Fault.CONNECTION_ERROR:
             connection.send({"action": ERROR, "error": error(50000, "Internal error", 500)})

@@ -1,4 +1,4 @@
-"""What the service keeps: channels with their messages, keys with their rights, tokens."""
+"""The data of the service: channels with their messages, keys with their capabilities, tokens."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ def milliseconds(seconds):
 
 @dataclass
 class Frame:
-    """One MESSAGE frame that was published on a channel; its serial says where it stands."""
+    """One MESSAGE frame of a channel; frames are ordered by serial."""
 
     serial: str
     id: str
@@ -30,7 +30,7 @@ class Channel:
     frames: list[Frame] = field(default_factory=list)
 
     def history(self, start, end, oldest):
-        """Messages, oldest first, as far as they are kept."""
+        """Return stored messages, oldest first."""
         return [
             message
             for frame in self.frames
@@ -39,7 +39,7 @@ class Channel:
         ]
 
     def since(self, serial):
-        """The frames that came after one."""
+        """Return the frames after a serial."""
         return [frame for frame in self.frames if frame.serial > serial]
 
     @property
@@ -48,7 +48,7 @@ class Channel:
 
 
 class Store:
-    """The books of the service. Only the thread of its loop touches them."""
+    """The data of the service. Only its own thread uses it."""
 
     def __init__(self, key):
         self.channels = {}
@@ -61,7 +61,7 @@ class Store:
         return self.channels.setdefault(name, Channel(name))
 
     def publish(self, name, items, *, age_seconds=0.0, message_id=None):
-        """Keeps the messages of one frame, and gives them ids, times and serials."""
+        """Store the messages of one frame with ids, timestamps and serials."""
         self._serial += 1
         now = milliseconds(time.time() - age_seconds)
         frame_id = message_id or f"{secrets.token_urlsafe(8)}:{self._serial}"
@@ -77,13 +77,13 @@ class Store:
         self.channel(name).frames.append(frame)
         return frame
 
-    def rights(self, key, channel):
-        """What a key may do on a channel; nothing when the key is not known."""
+    def capability(self, key, channel):
+        """Return the operations that a key may perform on a channel; none if the key is unknown."""
         capability = self.keys.get(key, {})
         return capability.get(channel, capability.get("*", ()))
 
     def issue_token(self, request):
-        """A token for a signed request; nothing when the key is unknown or the signature wrong."""
+        """Return a token for a signed request; None if the key is unknown or the signature is invalid."""
         key = next((known for known in self.keys if known.partition(":")[0] == request.get("keyName")), None)
         if key is None:
             return None
@@ -98,7 +98,7 @@ class Store:
         return {"token": token, "issued": now, "expires": now + 3_600_000, "capability": '{"*":["*"]}'}
 
     def key_of(self, authorization):
-        """The key behind an Authorization header, basic or bearer; nothing when there is none that is known."""
+        """Return the key of a basic or bearer Authorization header; None if it is unknown."""
         kind, _, coded = (authorization or "").partition(" ")
         text = base64.b64decode(coded).decode() if coded else ""
         key = self.tokens.get(text) if kind.lower() == "bearer" else text

@@ -1,25 +1,26 @@
-"""What can be told to go wrong, once each unless it says otherwise."""
+"""Scripted faults. Each happens once unless `times` is higher."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Kind(StrEnum):
     """Faults of orders, quotes and account data."""
 
-    DROP_BEFORE = "drop_before"  # the socket goes before the order is taken
-    DROP_AFTER = "drop_after"  # the order is taken, and the socket goes before a word of it
-    LOST = "lost"  # the order is swallowed without a word
-    SILENT = "silent"  # the order is taken, and no word of it comes by itself
+    DROP_BEFORE = "drop_before"  # the socket closes before the order is accepted
+    DROP_AFTER = "drop_after"  # the order is accepted, and the socket closes before any message about it
+    LOST = "lost"  # the order is discarded without a message
+    SILENT = "silent"  # the order is accepted, and no message about it is pushed
     REJECT = "reject"  # 201, then Inactive
-    REJECT_WHAT_IF = "reject_what_if"  # 201 to an order that only asks
+    REJECT_WHAT_IF = "reject_what_if"  # 201 to a what-if order
     REJECT_STATUS_FIRST = "reject_status_first"  # Inactive, then 201
-    ORDER_ERROR = "order_error"  # only an error with `code`: nothing is taken, nothing more comes
-    ORDER_WARNING = "order_warning"  # an error with `code`, and the order lives on
-    PARTIAL = "partial"  # `share` of the order is filled, the rest stays in the book
-    NO_FILL = "no_fill"  # the order stays in the book
-    NO_STATUS = "no_status"  # executions come, orderStatus never does
-    TWICE = "twice"  # every word of the order comes twice
+    ORDER_ERROR = "order_error"  # only an error with `code`: the order is not accepted
+    ORDER_WARNING = "order_warning"  # an error with `code`, and the order stays open
+    PARTIAL = "partial"  # `share` of the order is filled, and the rest stays open
+    NO_FILL = "no_fill"  # the order stays open
+    NO_STATUS = "no_status"  # executions are sent, but no orderStatus
+    TWICE = "twice"  # every message about the order is duplicated
     STATUS_BEFORE_EXECUTION = "status_before_execution"
     CANCEL_IGNORED = "cancel_ignored"
     FILL_DURING_CANCEL = "fill_during_cancel"
@@ -27,45 +28,45 @@ class Kind(StrEnum):
     EMPTY_QUOTE = "empty_quote"  # -1 on both sides
     CROSSED_QUOTE = "crossed_quote"
     ONE_SIDED_QUOTE = "one_sided_quote"
-    QUOTE_ERROR = "quote_error"  # an error with `code` in place of ticks
-    MUTE_RULE = "mute_rule"  # a market rule is asked for and not answered
-    DELAYED_QUOTE = "delayed_quote"  # 10167, then ticks of the delayed kind
+    QUOTE_ERROR = "quote_error"  # an error with `code` instead of ticks
+    MUTE_RULE = "mute_rule"  # a market rule request gets no response
+    DELAYED_QUOTE = "delayed_quote"  # 10167, then delayed ticks
     NO_VALUE = "no_value"  # NetLiquidation is missing from the account's values
-    NO_POSITIONS_END = "no_positions_end"  # positions come and are never confirmed
+    NO_POSITIONS_END = "no_positions_end"  # positions are sent without the end message
     NO_COMMISSION = "no_commission"
-    COMMISSION_AFTER_END = "commission_after_end"  # reports come after the end of the executions
+    COMMISSION_AFTER_END = "commission_after_end"  # commissions are sent after the end of the executions
 
 
 @dataclass
 class Fault:
-    """One fault; an empty symbol or account means any."""
+    """One fault; an empty symbol or account matches any."""
 
     kind: Kind
     symbol: str = ""
     account_id: str = ""
     code: int = 0
-    words: str = ""
+    message: str = ""
     share: float = 0.5
     times: int = 1
 
 
 class Script:
-    """The faults that are still to come."""
+    """The faults that have not happened yet."""
 
-    def __init__(self):
-        self._faults = []
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
 
-    def add(self, kind, **fields):
+    def add(self, kind: Kind, **fields: Any) -> None:
         self._faults.append(Fault(Kind(kind), **fields))
 
-    def clear(self):
+    def clear(self) -> None:
         self._faults.clear()
 
-    def take(self, *kinds, symbol="", account_id=""):
-        """The first fault of these kinds that fits, used up; or None."""
+    def take(self, *kinds: Kind, symbol: str = "", account_id: str = "") -> Fault | None:
+        """Use up the first matching fault of these kinds, if there is one."""
         for fault in self._faults:
-            fits = fault.symbol in {"", symbol} and fault.account_id in {"", account_id}
-            if fault.kind in kinds and fits:
+            matches = fault.symbol in {"", symbol} and fault.account_id in {"", account_id}
+            if fault.kind in kinds and matches:
                 fault.times -= 1
                 if not fault.times:
                     self._faults.remove(fault)

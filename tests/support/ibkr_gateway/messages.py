@@ -1,54 +1,59 @@
-"""What the gateway says, field by field, in server version 178."""
+"""Messages of the gateway, field by field, in server version 178."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from zoneinfo import ZoneInfo
+
+from tests.support.ibkr_gateway.account_records import Fill, GatewayOrder, Instrument
+
+Message = list[object]
 
 SERVER_VERSION = 178
 NEW_YORK = ZoneInfo("America/New_York")
 NOTHING = ""
 
 
-def blanks(count):
+def blanks(count: int) -> Message:
     return [NOTHING] * count
 
 
-def managed_accounts(account_ids):
+def managed_accounts(account_ids: Sequence[str]) -> Message:
     return ["15", "1", ",".join(account_ids) + ","]
 
 
-def next_valid_id(order_id):
+def next_valid_id(order_id: int) -> Message:
     return ["9", "1", order_id]
 
 
-def error(request_id, code, words):
-    return ["4", "2", request_id, code, words, NOTHING]
+def error(request_id: int, code: int, message: str) -> Message:
+    return ["4", "2", request_id, code, message, NOTHING]
 
 
-def current_time(seconds):
+def current_time(seconds: int) -> Message:
     return ["49", "1", seconds]
 
 
-def position(account_id, instrument, quantity, average_cost):
+def position(account_id: str, instrument: Instrument, quantity: Decimal, average_cost: Decimal) -> Message:
     return ["61", "3", account_id, instrument.con_id, *instrument.contract, quantity, average_cost]
 
 
-def position_end():
+def position_end() -> Message:
     return ["62", "1"]
 
 
-def account_value(account_id, tag, value, currency):
+def account_value(account_id: str, tag: str, value: object, currency: str) -> Message:
     return ["6", "2", tag, value, currency, account_id]
 
 
-def account_value_multi(request_id, account_id, tag, value, currency):
+def account_value_multi(request_id: int, account_id: str, tag: str, value: object, currency: str) -> Message:
     return ["73", "1", request_id, account_id, NOTHING, tag, value, currency]
 
 
-def account_values_multi_end(request_id):
+def account_values_multi_end(request_id: int) -> Message:
     return ["74", "1", request_id]
 
 
-def portfolio(account_id, instrument, quantity, average_cost):
+def portfolio(account_id: str, instrument: Instrument, quantity: Decimal, average_cost: Decimal) -> Message:
     multiplier = Decimal(instrument.multiplier or 1)
     value = quantity * instrument.mark * multiplier
     gain = value - quantity * average_cost
@@ -58,15 +63,15 @@ def portfolio(account_id, instrument, quantity, average_cost):
     ]
 
 
-def account_time(clock):
+def account_time(clock: str) -> Message:
     return ["8", "1", clock]
 
 
-def account_download_end(account_id):
+def account_download_end(account_id: str) -> Message:
     return ["54", "1", account_id]
 
 
-def contract_details(request_id, instrument):
+def contract_details(request_id: int, instrument: Instrument) -> Message:
     exchanges = f"SMART,{instrument.primary_exchange},NYSE"
     return [
         *("10", request_id, instrument.symbol, instrument.sec_type, instrument.expiry, instrument.strike),
@@ -79,31 +84,35 @@ def contract_details(request_id, instrument):
     ]
 
 
-def contract_details_end(request_id):
+def contract_details_end(request_id: int) -> Message:
     return ["52", "1", request_id]
 
 
-def market_rule(rule_id, steps):
+def market_rule(rule_id: int, steps: Sequence[tuple[str, str]]) -> Message:
     return ["93", rule_id, len(steps), *(field for step in steps for field in step)]
 
 
-def tick_parameters(request_id, instrument):
+def tick_parameters(request_id: int, instrument: Instrument) -> Message:
     return ["81", request_id, instrument.min_tick, "9c0001", 3]
 
 
-def market_data_type(request_id, number):
+def market_data_type(request_id: int, number: int) -> Message:
     return ["58", "1", request_id, number]
 
 
-def tick_price(request_id, tick_type, price, size):
+def tick_price(request_id: int, tick_type: int, price: Decimal, size: int) -> Message:
     return ["1", "6", request_id, tick_type, price, size, 0]
 
 
-def tick_size(request_id, tick_type, size):
+def tick_size(request_id: int, tick_type: int, size: int) -> Message:
     return ["2", "6", request_id, tick_type, size]
 
 
-def order_status(order, status=None):
+def tick_generic(request_id: int, tick_type: int, value: int) -> Message:
+    return ["45", "6", request_id, tick_type, value]
+
+
+def order_status(order: GatewayOrder, status: str | None = None) -> Message:
     last = order.fills[-1].price if order.fills else 0
     return [
         *("3", order.order_id, status or order.status, order.filled, order.remaining, order.average),
@@ -111,10 +120,15 @@ def order_status(order, status=None):
     ]
 
 
-def open_order(order, status=None, what_if=None):
-    """An order as it stands; `what_if` is (margin change, margin after, commission, warning) of one that is not."""
-    margins = [NOTHING] * 9
-    commission, warning = NOTHING, NOTHING
+def open_order(
+    order: GatewayOrder,
+    status: str | None = None,
+    what_if: tuple[Decimal, Decimal, Decimal, Decimal, str] | None = None,
+) -> Message:
+    """Return an open order. `what_if` has margin change, margin after, equity, commission and warning."""
+    margins: Message = blanks(9)
+    commission: object = NOTHING
+    warning = NOTHING
     if what_if is not None:
         change, after, equity, commission, warning = what_if
         margins = ["0.0", "0.0", equity, change, change, "0.0", after, after, equity]
@@ -140,12 +154,12 @@ def open_order(order, status=None, what_if=None):
     ]
 
 
-def open_orders_end():
+def open_orders_end() -> Message:
     return ["53", "1"]
 
 
-def completed_order(order):
-    """As after a reconnect: no order id, and a total of zero."""
+def completed_order(order: GatewayOrder) -> Message:
+    """Return a completed order as after a reconnect: without an order id, and with a total of zero."""
     instrument = order.instrument
     ended = order.fills[-1].at if order.fills else None
     stamp = ended.astimezone(NEW_YORK).strftime("%Y%m%d %H:%M:%S US/Eastern") if ended else NOTHING
@@ -171,11 +185,11 @@ def completed_order(order):
     ]
 
 
-def completed_orders_end():
+def completed_orders_end() -> Message:
     return ["102"]
 
 
-def execution(request_id, order, fill):
+def execution(request_id: int, order: GatewayOrder, fill: Fill) -> Message:
     instrument = order.instrument
     stamp = fill.at.astimezone(NEW_YORK).strftime("%Y%m%d %H:%M:%S US/Eastern")
     return [
@@ -187,9 +201,9 @@ def execution(request_id, order, fill):
     ]
 
 
-def executions_end(request_id):
+def executions_end(request_id: int) -> Message:
     return ["55", "1", request_id]
 
 
-def commission_report(fill, realized="1.7976931348623157E308"):
+def commission_report(fill: Fill, realized: str = "1.7976931348623157E308") -> Message:
     return ["59", "1", fill.execution_id, fill.commission, "USD", realized, "1.7976931348623157E308", NOTHING]

@@ -1,16 +1,17 @@
-"""What a client asks, read from the fields of version 178."""
+"""Parser of client requests, in the format of server version 178."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-# Where the fields of a placed order stand when it is no combination, has no algorithm and hedges nothing.
+# Positions of fields in an order that is not a combination, has no algorithm and is not a hedge.
 _CONTRACT = 12
 _WHAT_IF = 68
 
 
 @dataclass
-class AskedContract:
-    """A contract as a client names it."""
+class RequestedContract:
+    """A contract in a request."""
 
     con_id: int
     symbol: str
@@ -22,10 +23,10 @@ class AskedContract:
 
 @dataclass
 class PlaceOrder:
-    """An order as a client sends it."""
+    """An order in a request."""
 
     order_id: int
-    contract: AskedContract
+    contract: RequestedContract
     action: str
     total: Decimal
     order_type: str
@@ -36,14 +37,14 @@ class PlaceOrder:
     what_if: bool
 
 
-def asked_contract(fields):
-    """Twelve fields: conId, symbol, secType, expiry, strike, right, multiplier, exchange, primary, currency, ..."""
-    return AskedContract(int(fields[0] or 0), fields[1], fields[2], fields[7], fields[8], fields[9])
+def requested_contract(fields: Sequence[str]) -> RequestedContract:
+    """Parse twelve fields: conId, symbol, secType, expiry, strike, right, multiplier, exchange, primary, currency, ..."""
+    return RequestedContract(int(fields[0] or 0), fields[1], fields[2], fields[7], fields[8], fields[9])
 
 
-def place_order(fields):
-    """The order in a message of kind 3."""
-    contract = asked_contract(fields[2 : 2 + _CONTRACT])
+def place_order(fields: Sequence[str]) -> PlaceOrder:
+    """Parse a message of type 3."""
+    contract = requested_contract(fields[2 : 2 + _CONTRACT])
     head = fields[2 + _CONTRACT + 2 :]  # after secIdType and secId
     action, total, order_type, limit, _aux, tif, _oca, account_id, _open_close, _origin, ref = head[:11]
     return PlaceOrder(

@@ -20,12 +20,12 @@ def run(*arguments):
 
 
 def test_pause_and_resume_all_accounts_store_the_reason_and_notify():
-    assert run("pause", "--reason", "Odd quotes") == "Trading is paused for all accounts.\n"
+    assert run("pause", "--reason", "Odd quotes") == "Trading paused for all accounts.\n"
     control = TradingControl.objects.get()
     assert (control.trading_paused, control.reason) == (True, "Odd quotes")
     assert control.history.latest().history_change_reason == "by command: Odd quotes"
-    assert run("pause") == "Trading is already paused for all accounts.\n"
-    assert run("resume") == "Trading is on for all accounts.\n"
+    assert run("pause") == "Trading was already paused for all accounts.\n"
+    assert run("resume") == "Trading resumed for all accounts.\n"
     assert not TradingControl.objects.get().trading_paused
     assert list(Notification.objects.order_by("id").values_list("title", flat=True)) == [
         "Trading paused",

@@ -1,4 +1,4 @@
-"""Steps that go on at the same time: what they return, and what a failure does to the others."""
+"""Concurrent steps: their results, and the effect of a failure on the others."""
 
 import asyncio
 
@@ -12,25 +12,25 @@ async def give(value):
     return value
 
 
-def test_what_the_steps_return_comes_in_their_order():
+def test_run_concurrently_returns_results_in_order():
     assert asyncio.run(run_concurrently(give(1), give("two"))) == (1, "two")
     assert asyncio.run(run_concurrently()) == ()
 
 
-def test_a_failure_ends_the_others_before_it_is_passed_on():
-    over = []
+def test_run_concurrently_with_a_failure_ends_the_others_first():
+    ended = []
 
-    async def waits_for_ever():
+    async def waits_forever():
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)  # what it has to put away is waited for
-            over.append("ended")
+            await asyncio.sleep(0)  # its cleanup is awaited
+            ended.append("ended")
 
     async def fails():
         await asyncio.sleep(0)
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(run_concurrently(waits_for_ever(), fails()))
-    assert over == ["ended"]
+        asyncio.run(run_concurrently(waits_forever(), fails()))
+    assert ended == ["ended"]

@@ -8,11 +8,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from brokers.exchange_calendar import NEW_YORK
-from tests.support.ibkr_accounts import SHORT, assert_nothing_is_wrong, assert_settled, gateway_account
-from tests.support.ibkr_gateway import Book, GatewayThread, Kind, messages
-from tests.support.ibkr_gateway.answers import Answers
-from tests.support.ibkr_gateway.book import BookedOrder
-from tests.support.ibkr_gateway.desk import Desk
+from brokers.ibkr.client import InteractiveBrokers
+from brokers.ibkr.limits import Limits
+from tests.support.ibkr_accounts import SHORT, assert_orders_are_safe, assert_runs_are_resolved, gateway_account
+from tests.support.ibkr_gateway import AccountRecords, GatewayOrder, GatewayThread, Kind, messages
+from tests.support.ibkr_gateway.order_handler import OrderHandler
+from tests.support.ibkr_gateway.responses import Responses
 from tests.support.makers import carry_out, policy, queue
 from trading.engine.connection import SlotConnection
 from trading.engine.slot_worker import work_slot
@@ -35,15 +36,14 @@ def _short_waits(monkeypatch, transactional_db):
     monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 2.0)
     monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.3)
     monkeypatch.setattr("trading.engine.connection.QUOTE_SECONDS", 10)
-    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_LAG_SECONDS", 0.1)
-    monkeypatch.setattr("brokers.ibkr.accounts.VALUES_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("brokers.ibkr.connection.BACK_OFF_SECONDS", 0.1)
+    limits = Limits(values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1)
+    monkeypatch.setattr(InteractiveBrokers, "limits", limits)
 
 
 @pytest.fixture
 def book():
     """Three targets, and one symbol that has to be sold for them."""
-    book = Book()
+    book = AccountRecords()
     for symbol in ("SPY", "IEF", "GLD", "VTI"):
         book.add_instrument(symbol)
     book.add_account(DU, cash="1000", positions={"VTI": "400", "SPY": "100"})
@@ -65,8 +65,8 @@ def account(gateway):
 def log_in_with(gateway, *account_ids):
     """Another login: it manages these accounts and no others."""
     for account_id in account_ids:
-        if account_id not in gateway.book.accounts:
-            gateway.book.add_account(account_id)
+        if account_id not in gateway.records.accounts:
+            gateway.records.add_account(account_id)
     gateway.gateway.managed_accounts = list(account_ids)
 
 
@@ -86,7 +86,7 @@ def test_a_run_sells_then_buys_and_ends_at_its_targets(account, book):
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
     assert Decimal(run.report["residual_drift_after"]) < Decimal("0.01")
     sides = [order.action for order in book.orders]
     assert sides == sorted(sides, reverse=True), "every sell before the first buy"
@@ -117,26 +117,26 @@ def test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("kind", [Kind.REJECT, Kind.REJECT_STATUS_FIRST])
 def test_a_rejection_is_told_in_the_brokers_words_and_the_others_go_on(account, book, gateway, kind):
-    gateway.fault(kind, symbol="IEF", words="Order rejected - reason: no trading permission")
+    gateway.fault(kind, symbol="IEF", message="Order rejected - reason: no trading permission")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert "no trading permission" in warnings(run)["order_rejected"]
     assert book.shares(DU, "GLD") > 0 and book.shares(DU, "IEF") == 0
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [110, 321, 434, 10243])
 def test_an_error_that_refuses_the_order_ends_it_at_once(account, book, gateway, code):
-    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, words="These are the words.")
+    gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="These are the words.")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert f"IBKR {code}: These are the words." in warnings(run)["order_rejected"]
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [399, 10349])
@@ -145,7 +145,7 @@ def test_a_remark_about_an_order_leaves_it_alive(account, book, gateway, code):
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_partial_fill_is_cancelled_at_its_deadline_and_buys_are_cut_to_the_cash(account, book, gateway):
@@ -154,7 +154,7 @@ def test_a_partial_fill_is_cancelled_at_its_deadline_and_buys_are_cut_to_the_cas
     assert run.state == "completed", run.error_message
     assert {"order_not_filled"} <= set(warnings(run))
     assert book.shares(DU, "VTI") == 200
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_fill_that_overtakes_the_cancel_is_counted(account, book, gateway):
@@ -163,7 +163,7 @@ def test_a_fill_that_overtakes_the_cancel_is_counted(account, book, gateway):
     run = carry_out(account)
     assert run.state == "completed", run.error_message
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_cancel_that_is_not_confirmed_needs_a_person_and_blocks_the_account(account, book, gateway):
@@ -171,11 +171,11 @@ def test_a_cancel_that_is_not_confirmed_needs_a_person_and_blocks_the_account(ac
     gateway.fault(Kind.CANCEL_IGNORED, symbol="VTI", times=9)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
     assert all(order.action == "SELL" for order in book.orders)
     again = carry_out(account)
     assert again.state in {"refused", "needs_attention"}
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_open_orders_of_ours_are_cancelled_and_those_of_others_stop_the_run(account, book, gateway):
@@ -188,14 +188,14 @@ def test_open_orders_of_ours_are_cancelled_and_those_of_others_stop_the_run(acco
     run = carry_out(account)
     assert (run.state, run.error_code) == ("failed", "open_orders_remain")
     assert "VTI" in run.error_message
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_an_open_order_that_is_filled_bit_by_bit_is_cancelled_and_the_account_planned_from_what_it_has_left(
     account, book, gateway, monkeypatch
 ):
-    open_orders = Answers.open_orders
-    order = BookedOrder(
+    open_orders = Responses.open_orders
+    order = GatewayOrder(
         client_id=account.connection.client_id,
         order_id=1,
         perm_id=0,
@@ -210,19 +210,19 @@ def test_an_open_order_that_is_filled_bit_by_bit_is_cancelled_and_the_account_pl
         status="Submitted",
     )
 
-    def and_another_share_is_filled(answers, *, own):
-        open_orders(answers, own=own)
-        if order.is_live and not own:
-            gateway.gateway.desk._tell_fill(order, book.fill(order, Decimal(1), order.limit))
+    def and_another_share_is_filled(responses, *, own):
+        open_orders(responses, own=own)
+        if order.is_open and not own:
+            gateway.gateway.order_handler.send_fill(order, book.fill(order, Decimal(1), order.limit))
 
-    monkeypatch.setattr(Answers, "open_orders", and_another_share_is_filled)
-    gateway.do(book.take, order)
+    monkeypatch.setattr(Responses, "open_orders", and_another_share_is_filled)
+    gateway.do(book.accept, order)
     gateway.gateway.next_order_id = 2
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert order.status == "Cancelled"
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, settings):
@@ -233,7 +233,7 @@ def test_values_that_lag_behind_the_fills_do_not_mislead_the_next_run(book, sett
     assert (first.state, second.state) == ("completed", "completed"), (first.error_message, second.error_message)
     assert Decimal(first.report["cash_usd"]) == book.accounts[DU].cash
     assert second.result["trades"] == []
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_symbol_without_a_live_two_sided_quote_is_not_traded(book, gateway, mo
     assert run.state == "completed", run.error_message
     assert words in warnings(run)[code]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_position_that_alone_may_not_be_quoted_is_left_alone_and_the_others_are_traded(account, book, gateway):
@@ -267,7 +267,7 @@ def test_a_position_that_alone_may_not_be_quoted_is_left_alone_and_the_others_ar
     assert run.state == "completed", run.error_message
     assert "not subscribed" in warnings(run)["quote_missing"]
     assert {order.instrument.symbol for order in book.orders} == set(TARGETS)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_what_was_held_before_and_cannot_be_looked_up_any_more_is_not_needed(account, book, gateway, monkeypatch):
@@ -278,19 +278,19 @@ def test_what_was_held_before_and_cannot_be_looked_up_any_more_is_not_needed(acc
         cash_usd=0,
         weights=[["GONE", "0.9"], ["SPY", "0.1"]],
     )
-    contract_details = Answers.contract_details
+    contract_details = Responses.contract_details
 
-    def but_not_that_one(answers, request_id, asked):
+    def but_not_that_one(responses, request_id, asked):
         if asked.symbol == "GONE":
-            answers._send(messages.error(request_id, 321, "Error validating request."))
+            responses._send(messages.error(request_id, 321, "Error validating request."))
         else:
-            contract_details(answers, request_id, asked)
+            contract_details(responses, request_id, asked)
 
-    monkeypatch.setattr(Answers, "contract_details", but_not_that_one)
+    monkeypatch.setattr(Responses, "contract_details", but_not_that_one)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_symbol_whose_exchange_is_closed_today_is_left_alone_by_name(book, gateway, monkeypatch):
@@ -300,7 +300,7 @@ def test_a_symbol_whose_exchange_is_closed_today_is_left_alone_by_name(book, gat
     assert run.state == "completed", run.error_message
     assert "the exchange of GLD is closed" in warnings(run)["exchange_closed"]
     assert {order.instrument.symbol for order in book.orders} == {"SPY", "IEF", "VTI"}
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_no_quote_for_anything_fails_with_the_brokers_reason(account, book, gateway):
@@ -326,32 +326,32 @@ def test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice(account, boo
         await gateway.gateway.restart(next_order_id=1)
         (order,) = [order for order in book.orders if order.instrument.symbol == "VTI"]
         order.held = False
-        gateway.gateway.desk._fill(order)
+        gateway.gateway.order_handler.fill(order)
 
-    gateway.when_taken("VTI", restart)
+    gateway.when_accepted("VTI", restart)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_commission_that_the_link_took_along_when_it_broke_is_asked_for(account, book, gateway, monkeypatch):
-    tell_fill = Desk._tell_fill
+    send_fill = OrderHandler.send_fill
 
-    def and_break_before_its_commission(desk, order, fill):
+    def and_break_before_its_commission(handler, order, fill):
         commission, fill.commission = fill.commission, None
-        tell_fill(desk, order, fill)
+        send_fill(handler, order, fill)
         fill.commission = commission
         if order.instrument.symbol == "VTI":
             gateway.gateway.drop_all()
         else:
-            desk._tell(order, messages.commission_report(fill))
+            handler.send(order, messages.commission_report(fill))
 
-    monkeypatch.setattr(Desk, "_tell_fill", and_break_before_its_commission)
+    monkeypatch.setattr(OrderHandler, "send_fill", and_break_before_its_commission)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 @pytest.mark.parametrize("code", [1101, 1102])
@@ -359,13 +359,13 @@ def test_a_gateway_that_is_cut_off_for_a_moment_is_waited_for(account, book, gat
     async def cut():
         gateway.gateway.lose_broker()
         await asyncio.sleep(0.5)
-        gateway.gateway.regain_broker(code)
+        gateway.gateway.restore_broker(code)
 
-    gateway.when_taken("VTI", cut)
+    gateway.when_accepted("VTI", cut)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_gateway_that_is_cut_off_when_the_run_comes_is_asked_again(account, book, gateway, monkeypatch):
@@ -373,29 +373,29 @@ def test_a_gateway_that_is_cut_off_when_the_run_comes_is_asked_again(account, bo
     drop = SlotConnection.drop
 
     async def while_it_comes_back(link):
-        await asyncio.to_thread(gateway.do, gateway.gateway.regain_broker)
+        await asyncio.to_thread(gateway.do, gateway.gateway.restore_broker)
         await drop(link)
 
     monkeypatch.setattr(SlotConnection, "drop", while_it_comes_back)
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_gateway_that_stays_cut_off_leaves_the_run_waiting_and_then_to_a_person(account, book, gateway, monkeypatch):
     async def cut():
         gateway.gateway.lose_broker()
 
-    gateway.when_taken("VTI", cut)
+    gateway.when_accepted("VTI", cut)
     run = carry_out(account)
     assert run.state == "running"
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
     monkeypatch.setattr("trading.engine.run_supervisor.PATIENCE_SECONDS", -1)
     work_slot(run.connection_id)
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("needs_attention", "broker_silent")
-    assert_nothing_is_wrong(book)
+    assert_orders_are_safe(book)
 
 
 def test_a_drop_after_which_the_gateway_holds_the_client_id_is_retried_with_the_same_id(book, settings):
@@ -407,7 +407,7 @@ def test_a_drop_after_which_the_gateway_holds_the_client_id_is_retried_with_the_
         assert (run.state, run.error_message) == ("completed", "")
         assert {order.client_id for order in book.orders} == {account.connection.client_id}
     assert_at_targets(book)
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person(account, book, gateway, monkeypatch):
@@ -418,7 +418,7 @@ def test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person(account
     work_slot(run.connection_id)
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("needs_attention", "client_id_in_use")
-    assert f"Client id {account.connection.client_id} is taken" in run.error_message
+    assert f"Client id {account.connection.client_id} is in use" in run.error_message
     gateway.do(gateway.gateway.sessions.clear)
     assert book.orders == []
 
@@ -452,7 +452,7 @@ def test_what_has_the_symbol_of_a_stock_and_is_none_is_carried_and_never_sold(ac
     assert {order.instrument.sec_type for order in book.orders} == {"STK"}
     assert {order.instrument.currency for order in book.orders} == {"USD"}
     assert sorted(book.accounts[DU].positions.values())[:2] == [0, 3] or book.shares(DU, "VTI") == 0
-    assert_settled(book)
+    assert_runs_are_resolved(book)
 
 
 def test_a_short_option_refuses_the_plan(account, book):
@@ -468,8 +468,8 @@ def test_a_short_option_refuses_the_plan(account, book):
     [
         (lambda gateway: gateway.fault(Kind.NO_VALUE), "incomplete_account_data", "NetLiquidation"),
         (lambda gateway: gateway.fault(Kind.NO_POSITIONS_END, times=9), "broker_silent", "positions"),
-        (lambda gateway: gateway.do(setattr, gateway.gateway, "muted", True), "broker_silent", "did not answer"),
-        (lambda gateway: gateway.wait(gateway.gateway.stop()), "broker_unreachable", "No gateway answers"),
+        (lambda gateway: gateway.do(setattr, gateway.gateway, "muted", True), "broker_silent", "did not respond"),
+        (lambda gateway: gateway.wait(gateway.gateway.stop()), "broker_unreachable", "No gateway responds"),
         (
             lambda gateway: log_in_with(gateway, "DU9999999"),
             "account_not_managed",
@@ -514,7 +514,7 @@ def test_an_order_that_the_broker_would_not_take_stops_the_run_before_the_first_
     account, book, gateway, symbol, code
 ):
     book.accounts[DU].cash = book.accounts[DU].lowest_cash = Decimal(20_000)
-    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, words="MARGIN EXCEEDED")
+    gateway.do(gateway.gateway.script.add, Kind.REJECT_WHAT_IF, symbol=symbol, message="MARGIN EXCEEDED")
     run = carry_out(account)
     assert (run.state, run.error_code) == ("refused", code)
     assert "MARGIN EXCEEDED" in run.error_message
@@ -525,10 +525,10 @@ def test_orders_like_those_that_were_filled_lately_are_not_asked_about_but_the_l
     assert carry_out(account).state == "completed"
     stock = book.stock("VTI")
     book.accounts[DU].positions[stock.con_id], book.accounts[DU].cash = Decimal(100), Decimal(20_000)
-    before = len(gateway.gateway.desk.what_ifs)
+    before = len(gateway.gateway.order_handler.what_ifs)
     again = carry_out(account)
     assert again.state == "completed", again.error_message
-    (asked,) = gateway.gateway.desk.what_ifs[before:]
+    (asked,) = gateway.gateway.order_handler.what_ifs[before:]
     assert (asked.action, asked.instrument.symbol) == ("BUY", "SPY")
 
 
@@ -547,4 +547,4 @@ def test_a_large_event_is_spread_over_slots_and_keeps_to_the_pace(book, gateway)
     assert gateway.gateway.peak_rate <= 50
     for account in accounts:
         assert_at_targets(book, account.account_id)
-    assert_settled(book)
+    assert_runs_are_resolved(book)

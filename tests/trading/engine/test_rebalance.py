@@ -359,7 +359,7 @@ def test_an_unknown_order_is_settled_by_the_brokers_records_and_the_account_may_
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
     run = carry_out(account)
     assert run.error_code == "orders_unknown"
-    with pytest.raises(CommandError, match="not settled"):  # it is alive at the broker: found, and still open
+    with pytest.raises(CommandError, match="Unresolved orders: 1"):  # found at the broker, still open
         call_command("reconcile", run.run_id, stdout=StringIO())
     SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
     out = StringIO()

@@ -10,8 +10,7 @@ from trading.models import StrategyEvent
 
 ON_ONE_DATABASE = pytest.mark.skipif(
     os.environ.get("TEST_DATABASE") == "postgres",
-    reason="about the network and the process, not the database: runs in the SQLite half of the suite, where one writer "
-    "can hold up the others",
+    reason="tests the network and the process, not the database: runs with SQLite only, where one writer blocks the others",
 )
 REBALANCE = '{"exec":"rebalance"}'
 
@@ -31,14 +30,14 @@ def blend(transactional_db):
 
 @pytest.fixture
 def listening(ably, blend):
-    """A listener that hears `blend`."""
+    """A listener that is attached to `blend`."""
     with Listening(ably) as listener:
         yield listener.until_attached("blend")
 
 
 @pytest.fixture
 def inbox():
-    """The message ids in the inbox; called with ids, waits until exactly those are there, each once."""
+    """A function that returns the stored events; with ids, it waits until exactly those are stored, each once."""
 
     def ids(*wanted, channel="blend"):
         stored = StrategyEvent.objects.filter(source="ably", channel=channel).order_by("id")

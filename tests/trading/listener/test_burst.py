@@ -1,4 +1,4 @@
-"""A thousand events at once: all stored, the last wins, and the pages answer meanwhile."""
+"""A burst of a thousand events: all are stored, the last one is queued, and pages respond in the meantime."""
 
 import pytest
 from django.urls import reverse
@@ -12,7 +12,7 @@ FRAMES, A_FRAME = 20, 50
 
 @ON_ONE_DATABASE
 @pytest.mark.timeout(240)
-def test_a_burst_is_stored_whole_while_the_pages_answer(ably, blend, inbox, admin_client):
+def test_burst_is_stored_completely_while_pages_respond(ably, blend, inbox, admin_client):
     stored = StrategyEvent.objects.filter(channel="blend")
     pages = ("trading:dashboard", "trading:events")
     answers = []
@@ -23,7 +23,7 @@ def test_a_burst_is_stored_whole_while_the_pages_answer(ably, blend, inbox, admi
             answers += [admin_client.get(reverse(page)).status_code for page in pages]
             answers.append(admin_client.get("/healthz").json()["database"])
             eventually(lambda there=there: stored.count() >= min(there + 100, len(ids)), "Progress", seconds=60)
-    assert len(answers) >= 9, "the burst was over before a page was asked for"
+    assert len(answers) >= 9, "the burst ended before a page was requested"
     assert set(answers) == {200, "ok"}
     events = inbox(*ids)
     assert {(event.state, event.duplicates) for event in events} == {("accepted", 0)}

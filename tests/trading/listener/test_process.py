@@ -1,4 +1,4 @@
-"""The real process: killed, told to stop, with keys that it must not tell."""
+"""The listener as a real process: killed, stopped, and with keys that must not be logged."""
 
 import signal
 import sqlite3
@@ -17,7 +17,7 @@ from accounts.simulated_accounts import ensure_simulated_account
 strategy = Strategy.objects.create(name="blend", source="static")
 ensure_simulated_account(Account.objects.create(account_id="U1", broker="simulated", strategy=strategy, trade_guard="none"))
 """
-AWAY = """
+STOPPED_FOR_AN_HOUR = """
 from datetime import timedelta
 from django.utils import timezone
 from trading.models import ChannelPosition
@@ -27,7 +27,7 @@ ChannelPosition.objects.update(
 
 
 def rows(site, query):
-    """What the database of the installation holds; the half of the suite with SQLite is where this module runs."""
+    """Return the first column of a query on the installation's database. This module runs with SQLite only."""
     with closing(sqlite3.connect(site.directory / "site.sqlite3", timeout=20)) as database:
         return [row[0] for row in database.execute(query)]
 
@@ -43,7 +43,7 @@ def listen(site, ably):
     return process
 
 
-def test_killed_and_started_again_it_finds_what_history_has_and_reports_what_lies_beyond(new_installation):
+def test_killed_listener_receives_what_history_has_and_reports_the_gap(new_installation):
     with AblyServer() as ably:
         site = new_installation(
             REALTIME_API_KEY=ably.key, ABLY_ENDPOINT="127.0.0.1", ABLY_PORT=str(ably.port), ABLY_TLS="false"
@@ -56,28 +56,28 @@ def test_killed_and_started_again_it_finds_what_history_has_and_reports_what_lie
         site.kill(process, signal.SIGKILL)
         ids += [ably.publish("blend", REBALANCE) for _ in range(5)]
         process = listen(site, ably)
-        site.wait_for(lambda: ids_of(site) == sorted(ids), "What was published while it was dead")
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "Events published while it was dead")
 
         site.kill(process, signal.SIGKILL)
-        site.python(AWAY)  # as if it had been dead for an hour
+        site.python(STOPPED_FOR_AN_HOUR)
         ably.call(ably.store.channel("blend").frames.clear)
-        ably.keep(600)
+        ably.set_retention(600)
         lost = ably.publish("blend", REBALANCE, age_seconds=1800)
         ids.append(ably.publish("blend", REBALANCE, age_seconds=300))
         process = listen(site, ably)
-        site.wait_for(lambda: ids_of(site) == sorted(ids), "What history still has")
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "Events that history still has")
         assert lost not in ids_of(site)
-        titles = site.wait_for(lambda: rows(site, "SELECT title FROM trading_notification"), "The report")
+        titles = site.wait_for(lambda: rows(site, "SELECT title FROM trading_notification"), "The notification")
         assert any(title.startswith("Messages of blend after") and title.endswith("may be lost") for title in titles)
         ids.append(ably.publish("blend", REBALANCE))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         process = listen(site, ably)
-        site.wait_for(lambda: ids_of(site) == sorted(ids), "What came just before it stopped")
+        site.wait_for(lambda: ids_of(site) == sorted(ids), "Events published before it stopped")
         assert sorted(event["message_id"] for event in site.events()) == sorted(ids)
 
 
-def test_no_key_is_in_any_line_at_any_level(new_installation):
+def test_log_at_debug_level_contains_no_key(new_installation):
     with AblyServer() as ably:
         site = new_installation(
             REALTIME_API_KEY="app.canary-name:canary-secret-part",
@@ -88,7 +88,7 @@ def test_no_key_is_in_any_line_at_any_level(new_installation):
         )
         site.python(SETUP)
         site.start("listen")
-        site.wait_for(lambda: "Ably refuses the key" in site.logs(), "The refusal")
+        site.wait_for(lambda: "Ably refuses the key" in site.logs(), "The alert")
         attached = ably.seen("attached")
         ably.allow({"*": ("subscribe", "history")}, key="app.canary-name:canary-secret-part")
         site.close()
@@ -101,6 +101,6 @@ def test_no_key_is_in_any_line_at_any_level(new_installation):
         assert "canary" not in log and "token-" not in log
 
 
-def test_without_a_key_it_says_what_is_missing(new_installation):
+def test_listen_without_a_key_names_the_setting(new_installation):
     site = new_installation()
     assert "REALTIME_API_KEY is not set" in site.manage("listen", expect=2).stderr

@@ -1,4 +1,4 @@
-"""The service of the tests, as the real SDK sees it: a test of the tests, in both formats of the wire."""
+"""The test service with the real SDK, in both wire formats."""
 
 import asyncio
 import time
@@ -41,8 +41,8 @@ async def in_thread(function, *arguments, **fields):
     return await asyncio.to_thread(lambda: function(*arguments, **fields))
 
 
-def test_connect_attach_message_ping_publish_detach_close(ably, binary):
-    async def story():
+def test_realtime_client_connects_attaches_receives_and_closes(ably, binary):
+    async def scenario():
         client, got = realtime(ably, binary), asyncio.Queue()
         channel = client.channels.get("blend")
         await within(5, channel.subscribe(got.put_nowait))
@@ -56,11 +56,11 @@ def test_connect_attach_message_ping_publish_detach_close(ably, binary):
         await within(5, channel.detach())
         await within(5, client.close())
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_after_a_drop_it_resumes_and_after_a_loss_of_continuity_it_does_not(ably, binary):
-    async def story():
+def test_realtime_client_resumes_after_a_drop_but_not_after_lost_continuity(ably, binary):
+    async def scenario():
         client, got, attached = realtime(ably, binary), asyncio.Queue(), asyncio.Queue()
         channel = client.channels.get("blend")
         channel.on("attached", lambda change: attached.put_nowait(change.resumed))
@@ -68,23 +68,23 @@ def test_after_a_drop_it_resumes_and_after_a_loss_of_continuity_it_does_not(ably
         assert await within(5, attached.get()) is False
         ids = [await in_thread(ably.publish, "blend", "0")]
         assert await within(5, got.get()) == ids[0]
-        await in_thread(ably.strike, Fault.DROP)
+        await in_thread(ably.inject, Fault.DROP)
         ids.append(await in_thread(ably.publish, "blend", "1"))
         assert await within(5, attached.get()) is True
         assert await within(5, got.get()) == ids[1]
-        await in_thread(ably.strike, Fault.CONTINUITY_LOST)
+        await in_thread(ably.inject, Fault.CONTINUITY_LOST)
         await in_thread(ably.publish, "blend", "2")
         assert await within(5, attached.get()) is False
         ids.append(await in_thread(ably.publish, "blend", "3"))
         assert await within(5, got.get()) == ids[2]
         await within(5, client.close())
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_history_comes_in_pages_by_token(ably, binary):
-    async def story():
-        ably.set(longest_page=2)
+def test_history_is_returned_in_pages(ably, binary):
+    async def scenario():
+        ably.set(max_page_size=2)
         ids = [ably.publish("blend", str(number)) for number in range(5)]
         client = rest(ably, binary)
         page = await client.request("GET", "/channels/blend/messages", "5", params={"direction": "forwards"})
@@ -98,11 +98,11 @@ def test_history_comes_in_pages_by_token(ably, binary):
         assert abs(await client.time() / 1000 - time.time()) < 60
         await client.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_refused_keys_and_denied_channels(ably, binary):
-    async def story():
+def test_refused_key_and_denied_channel_fail_with_their_codes(ably, binary):
+    async def scenario():
         client = realtime(ably, binary, key="app.key:wrong")
         states = asyncio.Queue()
         client.connection.on("failed", states.put_nowait)
@@ -121,4 +121,4 @@ def test_refused_keys_and_denied_channels(ably, binary):
         assert answer.status_code == 401 and answer.items[0]["error"]["code"] == 40160
         await within(5, client.close())
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Commands: exit codes and what they print."""
+"""Commands: exit codes and output."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out
-from trading.management.progress import one_by_one
+from trading.management.progress import with_progress
 from trading.models import RebalanceRun
 from trading.models.run_documents import ExecCommand
 
@@ -33,7 +33,7 @@ KEYS = {
 
 
 def run(*arguments):
-    """Exit code and standard output."""
+    """Run a command, and return its exit code and output."""
     out = StringIO()
     try:
         call_command(*arguments, stdout=out)
@@ -44,7 +44,7 @@ def run(*arguments):
     return 0, out.getvalue()
 
 
-def test_the_json_of_a_run_has_its_keys_and_forms(make_account):
+def test_rebalance_json_has_the_documented_keys_and_types(make_account):
     make_account()
     code, out = run("rebalance", "U1", "--exec", "rebalance", "--json")
     body = json.loads(out)
@@ -66,7 +66,7 @@ def test_the_json_of_a_run_has_its_keys_and_forms(make_account):
     assert isinstance(body["trades"][0]["quantity"], int)
 
 
-def test_a_preview_is_the_default(make_account):
+def test_rebalance_without_exec_previews(make_account):
     make_account()
     code, out = run("rebalance", "U1")
     assert code == 0 and "Preview" in out and "BUY" in out
@@ -79,18 +79,16 @@ class Terminal(StringIO):
 
 
 @pytest.mark.parametrize(
-    ("stream", "arguments", "told"),
+    ("stream", "arguments", "printed"),
     [(StringIO, (), True), (StringIO, ("--json",), False), (Terminal, (), True), (Terminal, ("--json",), True)],
 )
-def test_what_happens_is_told_as_it_happens_in_words_and_on_a_terminal_with_a_moving_line(
-    make_account, stream, arguments, told
-):
+def test_rebalance_prints_progress_on_standard_error_by_stream_and_format(make_account, stream, arguments, printed):
     make_account()
     out, err = StringIO(), stream()
     call_command("rebalance", "U1", "--exec", "rebalance", *arguments, stdout=out, stderr=err)
     done = RebalanceRun.objects.get()
     sentences = done.timeline.values_list("message", flat=True)
-    assert [sentence for sentence in sentences if sentence in err.getvalue()] == (list(sentences) if told else [])
+    assert [sentence for sentence in sentences if sentence in err.getvalue()] == (list(sentences) if printed else [])
     filled = done.orders.count()
     assert (f"{filled} of {filled} orders filled" in err.getvalue()) == (stream is Terminal)
     assert "\x1b" not in out.getvalue()
@@ -98,14 +96,14 @@ def test_what_happens_is_told_as_it_happens_in_words_and_on_a_terminal_with_a_mo
 
 
 @pytest.mark.parametrize("stream", [StringIO, Terminal])
-def test_runs_that_are_settled_are_told_of_one_by_one(make_account, stream):
+def test_with_progress_prints_each_run(make_account, stream):
     runs, err = [carry_out(make_account(), ExecCommand.PRINT_REBALANCE)] * 2, stream()
-    assert list(one_by_one(runs, "Settling", err)) == runs
-    assert f"Settling run {runs[0].run_id}" in err.getvalue()
+    assert list(with_progress(runs, "Reconciling", err)) == runs
+    assert f"Reconciling run {runs[0].run_id}" in err.getvalue()
     assert "2 of 2" in err.getvalue()
 
 
-def test_exit_codes(make_account, monkeypatch):
+def test_rebalance_exit_codes_by_outcome(make_account, monkeypatch):
     monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
     make_account("OK")
     make_account("PAUSED", trading_paused=True)
@@ -117,13 +115,13 @@ def test_exit_codes(make_account, monkeypatch):
     assert run("rebalance", "DOWN", "--exec", "rebalance")[0] == 1
 
 
-def test_no_wait_leaves_it_to_the_workers(make_account):
+def test_rebalance_with_no_wait_leaves_the_run_queued(make_account):
     make_account()
     code, out = run("rebalance", "U1", "--no-wait", "--json")
     assert (code, json.loads(out)["state"]) == (0, "queued")
 
 
-def test_runs_and_events_are_listed_newest_first(make_account):
+def test_runs_and_events_list_newest_first_with_documented_keys(make_account):
     account = make_account()
     carry_out(account)
     run("publish_event", account.strategy.name, "--exec", "print-rebalance", "--message-id", "m-7")
@@ -146,10 +144,10 @@ def test_runs_and_events_are_listed_newest_first(make_account):
     assert run("runs", "--account", "NOBODY")[0] == 2
 
 
-def test_a_rejected_event_is_an_error_of_the_command(make_account):
+def test_publish_event_with_a_rejected_event_exits_with_2(make_account):
     account = make_account()
-    code, said = run("publish_event", account.strategy.name, "--exec", "sell-everything")
-    assert (code, "unknown_exec" in said) == (2, True)
+    code, output = run("publish_event", account.strategy.name, "--exec", "sell-everything")
+    assert (code, "unknown_exec" in output) == (2, True)
 
 
 # ---- schedule
@@ -177,12 +175,12 @@ def test_schedule_clears_everything_or_one_account(make_account):
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("add",), 2), (("remove",), 2), (("add", "nobody"), 2), (("add", "U1"), 3)]
 )
-def test_schedule_says_what_is_wrong(make_account, arguments, code):
+def test_schedule_with_invalid_arguments_exits_with_code(make_account, arguments, code):
     make_account(enabled=False)
     assert run("schedule", *arguments)[0] == code
 
 
-def test_the_wrapper_passes_its_arguments_on(tmp_path):
+def test_schedule_wrapper_passes_its_arguments(tmp_path):
     import subprocess
     from pathlib import Path
 
@@ -207,9 +205,9 @@ def test_the_wrapper_passes_its_arguments_on(tmp_path):
     assert call()[0] == 2
 
 
-def test_the_demo_says_at_once_that_its_port_is_taken():
+def test_demo_with_a_used_port_fails_before_the_setup():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(CommandError, match=r"Take another: `make demo PORT=8001`"):
+        with pytest.raises(CommandError, match="PORT=8001"):
             call_command("demo", "--port", str(taken.getsockname()[1]))

@@ -1,4 +1,4 @@
-"""The health checks of containers pass and fail for the right reasons."""
+"""`manage.py alive`, the health check of containers."""
 
 import socket
 from datetime import timedelta
@@ -16,16 +16,16 @@ HOST = socket.gethostname()
 
 
 @pytest.mark.parametrize("kind", ["worker", "listener"])
-def test_a_process_of_this_host_is_alive_while_it_shows_signs(kind, capsys):
+def test_alive_with_a_recent_heartbeat_is_healthy(kind, capsys):
     record_heartbeat(f"{kind}:{HOST}:17", kind)
     call_command("alive", kind)
-    assert f"The {kind} of {HOST} is well." in capsys.readouterr().out
+    assert f"{kind} on {HOST}: healthy" in capsys.readouterr().out
     ProcessHeartbeat.objects.update(at=timezone.now() - timedelta(minutes=5))
-    with pytest.raises(CommandError, match="No "):
+    with pytest.raises(CommandError, match="UNHEALTHY"):
         call_command("alive", kind)
 
 
-def test_plain_qcluster_shows_a_sign_with_each_of_its_sweeps(client):
+def test_healthz_with_plain_qcluster_uses_the_interval_of_its_sweeps(client):
     assert client.get("/healthz").status_code == 503
     tasks.sweep()
     for minutes, status in ((2, 200), (4, 503)):
@@ -34,21 +34,21 @@ def test_plain_qcluster_shows_a_sign_with_each_of_its_sweeps(client):
         assert (answer.status_code, answer.json()["listener"]) == (status, "not configured")
 
 
-def test_the_worker_of_another_host_does_not_count():
+def test_alive_with_a_worker_of_another_host_is_unhealthy():
     record_heartbeat("worker:another-host:17", "worker")
     record_heartbeat(f"listener:{HOST}:18", "listener")
-    with pytest.raises(CommandError, match="No worker of"):
+    with pytest.raises(CommandError, match="UNHEALTHY"):
         call_command("alive", "worker")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_site_without_workers_is_a_site_that_works(live_server, capsys):
+def test_alive_web_without_workers_is_healthy(live_server, capsys):
     call_command("alive", "web", "--port", str(live_server.thread.port))
-    assert "is well" in capsys.readouterr().out
+    assert ": healthy" in capsys.readouterr().out
 
 
-def test_a_site_that_does_not_answer_is_not_well():
+def test_alive_web_without_a_response_is_unhealthy():
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
-        with pytest.raises(CommandError, match="does not answer"):
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        with pytest.raises(CommandError, match="UNHEALTHY"):
             call_command("alive", "web", "--port", str(unused.getsockname()[1]))

@@ -1,8 +1,9 @@
-"""What the doctor says of an installation that is well, and of one thing at a time that is not."""
+"""`doctor` on a healthy installation, and with one problem at a time."""
 
 import json
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def well(make_account):
-    """An account of the simulated broker and a worker."""
+def healthy(make_account):
+    """An account at the simulated broker, and a worker."""
     sync_schedules()
     record_heartbeat("worker:test", "worker")
     return make_account()
@@ -46,35 +47,34 @@ def problems(check):
     return [finding for finding in examine([check]) if finding.status == "problem"]
 
 
-def test_all_is_well(well):
+def test_doctor_on_a_healthy_installation_reports_every_check(healthy):
     code, out = doctor("--json")
     content = json.loads(out)
     assert (code, content["ok"]) == (0, True), content
-    told = {finding["check"] for finding in content["findings"]}
-    assert told == {*CHECKS, "quotes"}
+    assert {finding["check"] for finding in content["findings"]} == {*CHECKS, "quotes"}
     assert any("U1: complete" in finding["message"] for finding in content["findings"])
-    assert not has_live_lease(well.connection_id)
+    assert not has_live_lease(healthy.connection_id)
 
 
-def test_what_people_have_switched_off_is_told_and_is_no_defect(well):
+def test_doctor_with_kill_switches_on_reports_them_without_a_problem(healthy):
     set_paused(None, paused=True, reason="restored", by="a test")
-    set_paused(well, paused=True, reason="", by="a test")
-    code, out = doctor("trading")
-    assert code == 0
-    assert "Trading is paused for all accounts: restored. `manage.py resume`" in out
-    assert "Trading is paused for U1." in out
+    set_paused(healthy, paused=True, reason="", by="a test")
+    code, out = doctor("trading", "--json")
+    findings = json.loads(out)["findings"]
+    assert (code, [finding["status"] for finding in findings]) == (0, ["ok", "off", "off"])
+    assert "restored" in findings[1]["message"] and "U1" in findings[2]["message"]
 
 
 @pytest.mark.parametrize(
-    ("allowed", "told"), [(False, "ALLOW_LIVE_TRADING is off"), (True, "1 enabled accounts, of which 1 are armed")]
+    ("allowed", "message"), [(False, "ALLOW_LIVE_TRADING is off"), (True, "Enabled accounts: 1, armed: 1")]
 )
-def test_both_keys_of_live_trading_are_told(well, settings, allowed, told):
+def test_doctor_with_live_accounts_reports_both_live_switches(healthy, settings, allowed, message):
     settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = "live", allowed
     Account.objects.update(type="live", live_armed=True)
-    assert told in doctor("trading")[1]
+    assert message in doctor("trading")[1]
 
 
-def test_it_says_what_to_do_and_ends_with_1(well):
+def test_doctor_with_a_problem_prints_what_to_do_and_exits_with_1(healthy):
     set_fault(Kind.CONNECT_REFUSED)
     code, out = doctor()
     assert code == 1
@@ -82,8 +82,8 @@ def test_it_says_what_to_do_and_ends_with_1(well):
     assert "ok      database" in out
 
 
-def test_a_check_that_there_is_none_of_is_a_wrong_usage(well):
-    with pytest.raises(CommandError, match="no check 'brokr'") as error:
+def test_doctor_with_an_unknown_check_exits_with_2(healthy):
+    with pytest.raises(CommandError, match="brokr") as error:
         doctor("brokr")
     assert error.value.returncode == 2
 
@@ -102,7 +102,7 @@ def overdue_entry(settings):
     ScheduleEntry.objects.update(due_at=timezone.now() - timedelta(minutes=3))
 
 
-def entry_that_went_wrong(settings):
+def failed_entry(settings):
     overdue_entry(settings)
     ScheduleEntry.objects.update(state="failed")
 
@@ -116,11 +116,11 @@ def no_allocations(settings):
     settings.ALLOCATIONS_BASE_URL = ""
 
 
-def deaf_listener(settings):
+def missing_listener(settings):
     settings.REALTIME_API_KEY = SecretStr("a.b:c")
 
 
-def odd_channel(settings):
+def unsupported_channel(settings):
     settings.NOTIFICATION_URLS = (SecretStr("nonsense"),)
 
 
@@ -131,7 +131,7 @@ def overdue_message(settings):
     Delivery.objects.update(created_at=timezone.now() - timedelta(hours=1))
 
 
-def odd_calendar(settings):
+def unknown_calendar(settings):
     settings.MARKET_CALENDAR = "NOWHERE"
 
 
@@ -147,62 +147,62 @@ def open_site(settings):
     settings.ALLOW_LIVE_TRADING, settings.ALLOWED_HOSTS = True, ["*"]
 
 
-def superuser_without_codes(settings):
+def superuser_without_2fa(settings):
     settings.ALLOW_LIVE_TRADING = True
     User.objects.create(username="boss", is_superuser=True)
 
 
 @pytest.mark.parametrize(
-    ("check", "spoil", "said"),
+    ("check", "break_it", "message"),
     [
         ("site", debug, "DEBUG is on"),
-        ("site", open_site, "any name over plain http"),
-        ("site", superuser_without_codes, "1 superusers log in without"),
-        ("queue", no_worker, "No worker has shown"),
+        ("site", open_site, "any host name over plain http"),
+        ("site", superuser_without_2fa, "Superusers without two-factor"),
+        ("queue", no_worker, "no recent heartbeat"),
         ("queue", stray_schedule, "schedules are"),
-        ("schedule", overdue_entry, "nothing has taken it up: U1 of"),
-        ("schedule", entry_that_went_wrong, "nothing follows by itself: U1 of"),
+        ("schedule", overdue_entry, "Overdue and not started: U1 of"),
+        ("schedule", failed_entry, "not tried again automatically: U1 of"),
         ("allocations", no_allocations, "published: ALLOCATIONS_BASE_URL must be"),
-        ("listener", deaf_listener, "no sign of life"),
-        ("notifications", odd_channel, "none that Apprise knows"),
-        ("notifications", overdue_message, "1 messages are overdue"),
-        ("calendar", odd_calendar, "cannot be used"),
+        ("listener", missing_listener, "no recent heartbeat"),
+        ("notifications", unsupported_channel, "Apprise does not support"),
+        ("notifications", overdue_message, "Overdue messages: 1"),
+        ("calendar", unknown_calendar, "cannot be used"),
         ("broker", broken_account, "U1: The value of account U1 is missing"),
     ],
 )
-def test_one_thing_is_wrong(well, settings, check, spoil, said):
+def test_check_with_one_problem_reports_it_and_what_to_do(healthy, settings, check, break_it, message):
     assert problems(check) == []
-    spoil(settings)
+    break_it(settings)
     found = problems(check)
-    assert any(said in finding.message for finding in found), found
+    assert any(message in finding.message for finding in found), found
     assert all(finding.to_do for finding in found)
 
 
-def test_a_disk_without_room(well, monkeypatch):
-    monkeypatch.setattr("trading.monitoring.doctor.database.LEAST_FREE_BYTES", 10**18)
-    assert "Make room" in problems("database")[0].to_do
+def test_database_check_on_a_full_disk_reports_a_problem(healthy, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    assert "disk" in problems("database")[0].to_do
 
 
-def test_a_slot_that_a_worker_has_is_left_alone(well):
-    lease = claim_lease(well.connection_id, "somebody")
+def test_broker_check_of_a_leased_slot_does_not_use_it(healthy):
+    lease = claim_lease(healthy.connection_id, "worker")
     found = examine(["broker"])
-    assert "a worker has it" in found[0].message
+    assert [finding.status for finding in found] == ["ok"] and "not checked" in found[0].message
     assert BrokerConnection.objects.get().lease_epoch == lease.epoch
 
 
-def test_a_run_that_came_while_the_doctor_had_the_slot_is_woken(well):
+def test_broker_check_wakes_the_slot_if_a_run_was_queued_meanwhile(healthy):
     from django_q.models import OrmQ
 
-    queue(well)
+    queue(healthy)
     OrmQ.objects.all().delete()
     assert problems("broker") == []
     assert OrmQ.objects.count() == 1
 
 
-def test_a_check_that_breaks_is_a_problem_and_tells_no_secret(well, settings, monkeypatch):
+def test_check_with_an_unexpected_error_is_a_problem_without_secrets(healthy, settings, monkeypatch):
     def broken():
         raise RuntimeError(f"with {settings.SECRET_KEY}")
 
-    monkeypatch.setattr("trading.monitoring.doctor.clock.check", broken)
+    monkeypatch.setitem(CHECKS, "clock", broken)
     found = problems("clock")
-    assert "The check broke" in found[0].message and settings.SECRET_KEY not in found[0].message
+    assert "RuntimeError" in found[0].message and settings.SECRET_KEY not in found[0].message

@@ -56,7 +56,7 @@ def test_probe_with_unreachable_broker_or_paused_account_notifies(waiting, clock
     check_readiness(waiting.connection_id, DUE)
     ((title, body),) = notifications()
     assert title == "Not ready for the open at 09:30 New York time, in 30 minutes"
-    assert "does not answer" in body
+    assert "cannot be reached" in body
     waiting.trading_paused = True
     waiting.save()
     clock("2026-11-25 09:25:05")

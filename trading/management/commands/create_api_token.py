@@ -1,4 +1,4 @@
-"""`manage.py create_api_token NAME`: a key to the API, printed once."""
+"""`manage.py create_api_token NAME`: create an API token and print it once."""
 
 from typing import Any
 
@@ -7,31 +7,30 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.access.api_tokens import create_token
 from trading.access.audit import note
+from trading.management.lookup import USAGE
 from trading.models import ApiScope
-
-USAGE = 2
 
 
 class Command(BaseCommand):
-    """Makes a token."""
+    """Creates an API token."""
 
-    help = "Makes a token of the API and prints it, this once. It can do no more than its owner."
+    help = "Create an API token and print it. It is not shown again. It has at most the permissions of its owner."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("name", help="what it is for")
-        parser.add_argument("--user", required=True, help="its owner, whose rights it has at most")
+        """Define the arguments."""
+        parser.add_argument("name", help="name of the token, for example its purpose")
+        parser.add_argument("--user", required=True, help="owner of the token; limits its permissions")
         parser.add_argument(
             "--scope",
             dest="scopes",
             action="append",
             choices=ApiScope.values,
-            help="what it may be used for; can be given more than once (read)",
+            help="permitted use; can be repeated (default: read)",
         )
-        parser.add_argument("--days", type=int, default=90, help="how long it lives (90)")
+        parser.add_argument("--days", type=int, default=90, help="lifetime in days (default: 90)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Makes it."""
+        """Create the token and print it."""
         owner = User.objects.filter(username=options["user"], is_active=True).first()
         if owner is None:
             raise CommandError(f"There is no active user {options['user']!r}.", returncode=USAGE)

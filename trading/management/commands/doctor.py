@@ -1,42 +1,43 @@
-"""`manage.py doctor`: what works, what does not, and what to do."""
+"""`manage.py doctor`: check the installation, and recommend what to do."""
 
 import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from trading.management.lookup import USAGE
 from trading.monitoring.doctor.findings import Status
 from trading.monitoring.doctor.registry import CHECKS, examine
 
-UNWELL, USAGE = 1, 2
-MARKS = {Status.OK: "ok     ", Status.OFF: "off    ", Status.PROBLEM: "PROBLEM"}
+UNHEALTHY = 1
+LABELS = {Status.OK: "ok     ", Status.OFF: "off    ", Status.PROBLEM: "PROBLEM"}
 
 
 class Command(BaseCommand):
-    """Looks at every part of the installation."""
+    """Runs the checks of the installation."""
 
-    help = "Says of each part of the installation whether it works and what to do. Ends with 1 if one does not."
-    requires_system_checks = ()  # it has something to say also when they fail
+    help = "Check the installation and recommend what to do. Exits with 1 if a part does not work."
+    requires_system_checks = ()  # the checks must also run if system checks fail
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(CHECKS)}; all when left out")
+        """Define the arguments."""
+        parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"{', '.join(CHECKS)} (default: all)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Prints what was found."""
+        """Print the findings."""
         if unknown := [name for name in options["checks"] if name not in CHECKS]:
-            words = f"There is no check {unknown[0]!r}. Checks: {', '.join(CHECKS)}."
-            raise CommandError(words, returncode=USAGE)
+            message = f"There is no check {unknown[0]!r}. Checks: {', '.join(CHECKS)}."
+            raise CommandError(message, returncode=USAGE)
         findings = examine(options["checks"])
-        well = all(finding.status is not Status.PROBLEM for finding in findings)
+        healthy = all(finding.status is not Status.PROBLEM for finding in findings)
         if options["json"]:
-            content = {"ok": well, "findings": [finding.model_dump(mode="json") for finding in findings]}
+            content = {"ok": healthy, "findings": [finding.model_dump(mode="json") for finding in findings]}
             self.stdout.write(json.dumps(content))
         else:
             for finding in findings:
                 to_do = f" → {finding.to_do}" if finding.to_do else ""
-                self.stdout.write(f"{MARKS[finding.status]} {finding.check}: {finding.message}{to_do}")
-        if not well:
-            raise SystemExit(UNWELL)
+                self.stdout.write(f"{LABELS[finding.status]} {finding.check}: {finding.message}{to_do}")
+        if not healthy:
+            raise SystemExit(UNHEALTHY)

@@ -1,4 +1,4 @@
-"""`manage.py events`: the inbox, newest first."""
+"""`manage.py events`: list the events of the inbox, newest first."""
 
 import json
 from typing import Any
@@ -13,15 +13,15 @@ from trading.serializers import event_line
 class Command(BaseCommand):
     """Lists events."""
 
-    help = "Lists the events that came in and what became of them, newest first."
+    help = "List events with their states and runs, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
+        """Define the arguments."""
         parser.add_argument("--json", action="store_true", help="print a JSON list")
-        parser.add_argument("--limit", type=int, default=100, help="how many at most (100)")
+        parser.add_argument("--limit", type=int, default=100, help="maximum number of events (default: 100)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Prints them."""
+        """Print the events."""
         events = StrategyEvent.objects.prefetch_related("runs__account").order_by("-id")[: options["limit"]]
         if options["json"]:
             self.stdout.write(json.dumps([event_line(event) for event in events]))

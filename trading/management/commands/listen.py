@@ -1,4 +1,4 @@
-"""`manage.py listen`: takes the events of all strategies in, as Ably brings them."""
+"""`manage.py listen`: receive the events of all enabled strategies from Ably."""
 
 import asyncio
 import signal
@@ -8,20 +8,19 @@ from django.core.management.base import BaseCommand, CommandError
 
 from trading.listener.config import ListenerConfig, configured
 from trading.listener.listener import Listener
-
-USAGE = 2
+from trading.management.lookup import USAGE
 
 
 class Command(BaseCommand):
-    """Listens until it is told to stop."""
+    """Runs the listener."""
 
-    help = "Listens to the channels of all enabled strategies and takes their events in."
+    help = "Receive the events of all enabled strategies from Ably. Runs until SIGTERM or Ctrl-C."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Runs until SIGTERM or Ctrl-C."""
+        """Run until SIGTERM or Ctrl-C."""
         config = configured()
         if not config.key.get_secret_value():
-            raise CommandError("REALTIME_API_KEY is not set: there is nothing to listen to.", returncode=USAGE)
+            raise CommandError("REALTIME_API_KEY is not set. Set it to an Ably API key.", returncode=USAGE)
         asyncio.run(_listen(config))
 
 

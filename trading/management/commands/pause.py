@@ -1,4 +1,4 @@
-"""`manage.py pause [ACCOUNT] [--reason WORDS]`: no order is sent, of all accounts or of one, until `resume`."""
+"""`manage.py pause [ACCOUNT] [--reason TEXT]`: submit no more orders until `resume`."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from trading.management.kill_switch_command import KillSwitchCommand
 
 
 class Command(KillSwitchCommand):
-    """The kill switch, on."""
+    """Turns the kill switch on."""
 
-    help = "Sends no more orders, of all accounts or of one. Orders at the broker stay as they are."
+    help = "Submit no more orders, for all accounts or one account. Orders already submitted remain active."
     paused: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""`manage.py publish_event STRATEGY`: an event into the inbox, as if it came from Ably."""
+"""`manage.py publish_event STRATEGY`: create an event as if it came from Ably."""
 
 import uuid
 from typing import Any
@@ -13,24 +13,24 @@ REJECTED = 2
 
 
 class Command(BaseCommand):
-    """Takes an event in by hand."""
+    """Creates an event manually."""
 
-    help = "Puts an event into the inbox, as if it came from Ably; workers carry it out."
+    help = "Create an event as if it came from Ably. Workers execute its runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("strategy", help="the strategy's name, which is its channel")
+        """Define the arguments."""
+        parser.add_argument("strategy", help="name of the strategy, which is also its channel")
         parser.add_argument(
             "--exec",
             dest="command",
             default=ExecCommand.PRINT_REBALANCE.value,
-            help="rebalance or print-rebalance",
+            help="rebalance or print-rebalance (default: print-rebalance)",
         )
-        parser.add_argument("--account-id", help="this account only")
-        parser.add_argument("--message-id", help="the message's id; the same one again changes nothing")
+        parser.add_argument("--account-id", help="account id (default: all accounts of the strategy)")
+        parser.add_argument("--message-id", help="message id; repeating one has no effect")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Takes the event in."""
+        """Create the event, and print its state and runs."""
         payload = {"exec": options["command"]}
         if options["account_id"] is not None:
             payload["account_id"] = options["account_id"]
@@ -43,5 +43,5 @@ class Command(BaseCommand):
         if event.state == EventState.REJECTED:
             raise CommandError(f"{event.reason_code}: {event.reason}", returncode=REJECTED)
         runs = ", ".join(f"{run.account.account_id}: {run.run_id}" for run in event.runs.select_related("account"))
-        again = f" (came {event.duplicates + 1} times)" if event.duplicates else ""
-        self.stdout.write(f"Event {event.pk} {event.state}{again}. Runs: {runs}")
+        duplicates = f" (came {event.duplicates + 1} times)" if event.duplicates else ""
+        self.stdout.write(f"Event {event.pk} {event.state}{duplicates}. Runs: {runs}")

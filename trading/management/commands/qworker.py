@@ -1,4 +1,4 @@
-"""`manage.py qworker`: workers that die whole rather than live on half, for a supervisor to start again."""
+"""`manage.py qworker`: run the workers. If a part of them dies, all of them exit, and a supervisor restarts them."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 from django_q import cluster
 
-from trading.queue import shutdown as stopping_workers
+from trading.queue import shutdown
 from trading.queue.sentinel import CRASHED, CrashOnlySentinel
 from trading.schedule.sweeper import record_heartbeat, sweep
 
@@ -19,27 +19,27 @@ WATCH_SECONDS = 0.5
 
 
 class Command(BaseCommand):
-    """Runs the workers."""
+    """Runs the workers and the sweeper."""
 
-    help = "Runs the workers. If a part of them dies, all end with exit code 70: start them again."
+    help = "Run the workers. If a part of them dies, all of them exit with code 70 and must be restarted."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Runs until it is told to stop, or something dies."""
-        cluster.Sentinel = CrashOnlySentinel  # the class that Cluster.start looks up and forks
+        """Run until SIGTERM or Ctrl-C, or until a part dies."""
+        cluster.Sentinel = CrashOnlySentinel  # the class that Cluster.start forks
         workers = cluster.Cluster()
-        stopping_workers.create_pipe()
+        shutdown.create_pipe()
         workers.start()
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
-        # After the fork, so that no thread is lost in a child.
+        # Started after the fork, because a forked child has no threads.
         threading.Thread(target=_sweep_until, args=(stopping,), name="sweeper", daemon=True).start()
         sentinel = workers.sentinel
         while not stopping.wait(WATCH_SECONDS):
             if not sentinel.is_alive():
-                self.stderr.write(f"The workers have died (exit code {sentinel.exitcode}).")
-                os._exit(CRASHED)  # nothing that is left may hold up the end
-        stopping_workers.notify_workers()
+                self.stderr.write(f"A part of the workers died (exit code {sentinel.exitcode}). Restart qworker.")
+                os._exit(CRASHED)  # no remaining thread may delay the exit
+        shutdown.notify_workers()
         workers.stop()
 
 
@@ -50,7 +50,7 @@ def _sweep_until(stopping: threading.Event) -> None:
             record_heartbeat(name, "worker", pid=os.getpid(), host=socket.gethostname())
             sweep()
         except DatabaseError:
-            cluster.logger.exception("The sweep failed; the next one may not")
+            cluster.logger.exception("The sweep failed. It will be repeated.")
         finally:
             connections.close_all()
         stopping.wait(settings.SWEEP_SECONDS)

@@ -1,4 +1,4 @@
-"""`manage.py rebalance ACCOUNT`: a preview, or with `--exec rebalance` a rebalance, in this process."""
+"""`manage.py rebalance ACCOUNT`: preview an account or, with `--exec rebalance`, rebalance it in this process."""
 
 import sys
 import time
@@ -8,10 +8,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.models import Account
 from trading.engine.slot_worker import work_slot
 from trading.errors import EventRejected
 from trading.inbox.receive import request_run
+from trading.management.lookup import USAGE, find_account
 from trading.management.progress import RunProgress
 from trading.management.text_output import run_text
 from trading.models import EventSource, RebalanceRun, RunState
@@ -19,46 +19,39 @@ from trading.models.run_documents import ExecCommand
 from trading.notify.deliver import deliver_due
 from trading.serializers import rebalance_result
 
-COMPLETED, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+COMPLETED, FAILED, REFUSED = 0, 1, 3
 EXIT_CODES = {
     RunState.COMPLETED: COMPLETED,
     RunState.REFUSED: REFUSED,
     RunState.DEFERRED: REFUSED,
     RunState.SUPERSEDED: REFUSED,
-    RunState.QUEUED: COMPLETED,  # left to the workers, as `--no-wait` asks
+    RunState.QUEUED: COMPLETED,  # left to the workers with `--no-wait`
 }
-LOOK_AGAIN_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 
 class Command(BaseCommand):
     """Previews or rebalances one account."""
 
-    help = "Previews an account, or rebalances it with --exec rebalance. It needs no worker."
+    help = "Preview an account or, with --exec rebalance, rebalance it. Does not need a worker."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
+        """Define the arguments."""
         parser.add_argument("account", help="account id")
         parser.add_argument(
             "--exec",
             dest="command",
             default=ExecCommand.PRINT_REBALANCE.value,
             choices=[command.value for command in ExecCommand],
-            help="what to do (a preview by default)",
+            help="action (default: print-rebalance)",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
-        parser.add_argument("--no-wait", action="store_true", help="leave it to the workers")
-        parser.add_argument(
-            "--timeout", type=float, default=3600, metavar="SECONDS", help="how long to wait at most (3600)"
-        )
+        parser.add_argument("--no-wait", action="store_true", help="leave the run to the workers")
+        parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="maximum wait (3600)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Asks for the run, and carries it out under the same claim as a worker would."""
-        account = Account.objects.filter(account_id=options["account"]).first()
-        if account is None:
-            raise CommandError(
-                f"unknown_account: There is no account {options['account']!r}. Import it or add it in the admin.",
-                returncode=USAGE,
-            )
+        """Request the run, and execute it under the same lease as a worker."""
+        account = find_account(options["account"])
         try:
             run = request_run(
                 account,
@@ -71,7 +64,7 @@ class Command(BaseCommand):
         if not options["no_wait"]:
             stream = options.get("stderr") or sys.stderr
             with nullcontext() if options["json"] and not stream.isatty() else RunProgress(run, stream):
-                _carry_out(run, options["timeout"])
+                _execute(run, options["timeout"])
             deliver_due()
         run.refresh_from_db()
         if options["json"]:
@@ -82,8 +75,8 @@ class Command(BaseCommand):
             raise SystemExit(code)
 
 
-def _carry_out(run: RebalanceRun, timeout_seconds: float) -> None:
-    """Works the run's slot, or waits while another process does, until the run needs no more."""
+def _execute(run: RebalanceRun, timeout_seconds: float) -> None:
+    """Work the run's slot, or wait while another process does, until the run has ended or is deferred."""
     until = time.monotonic() + timeout_seconds
     while time.monotonic() < until:
         worked = run.state in {RunState.QUEUED, RunState.RUNNING} and work_slot(run.connection_id)
@@ -91,5 +84,7 @@ def _carry_out(run: RebalanceRun, timeout_seconds: float) -> None:
         if run.state not in {RunState.QUEUED, RunState.RUNNING}:
             return
         if not worked:
-            time.sleep(LOOK_AGAIN_SECONDS)  # a database has nothing to wait on
-    raise CommandError(f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `runs`.")
+            time.sleep(POLL_SECONDS)  # the database sends no notification
+    raise CommandError(
+        f"Run {run.run_id} is still {run.state} after {timeout_seconds:g} seconds. See `manage.py runs`."
+    )

@@ -1,4 +1,4 @@
-"""`manage.py resume [ACCOUNT] [--reason WORDS]`: orders may be sent again, of all accounts or of one."""
+"""`manage.py resume [ACCOUNT] [--reason TEXT]`: allow orders again."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from trading.management.kill_switch_command import KillSwitchCommand
 
 
 class Command(KillSwitchCommand):
-    """The kill switch, off."""
+    """Turns the kill switch off."""
 
-    help = "Lets orders be sent again, of all accounts or of one."
+    help = "Allow orders again, for all accounts or one account."
     paused: ClassVar[bool] = False

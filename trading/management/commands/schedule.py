@@ -1,4 +1,4 @@
-"""`manage.py schedule list|add|remove|clear [ACCOUNT]`: accounts that are rebalanced at the next market open."""
+"""`manage.py schedule list|add|remove|clear [ACCOUNT]`: the accounts to rebalance at the next market open."""
 
 import json
 from typing import Any
@@ -8,25 +8,26 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Account
 from trading.errors import Refused
+from trading.management.lookup import USAGE, find_account
 from trading.models import ScheduleEntry
 from trading.schedule.entries import clear_schedule, entry_text, schedule_account, unschedule_account
 
-USAGE, REFUSED = 2, 3
+REFUSED = 3
 
 
 class Command(BaseCommand):
-    """Shows and changes the schedule."""
+    """Lists and changes the schedule."""
 
-    help = "Accounts that are rebalanced at the next market open: list, add ACCOUNT, remove ACCOUNT, clear [ACCOUNT]."
+    help = "List or change the accounts that are rebalanced at the next market open."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("action", choices=("list", "add", "remove", "clear"))
-        parser.add_argument("account", nargs="?", help="account id; needed by add and remove")
+        """Define the arguments."""
+        parser.add_argument("action", choices=("list", "add", "remove", "clear"), help="what to do")
+        parser.add_argument("account", nargs="?", help="account id; required for add and remove")
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Does it, and prints what the schedule says now."""
+        """Change the schedule, and print it."""
         account = self._account(options["action"], options["account"])
         if options["action"] == "add" and account is not None:
             self._add(account)
@@ -35,7 +36,7 @@ class Command(BaseCommand):
                 raise CommandError(f"Account {account.account_id} is not on the schedule.", returncode=USAGE)
         elif options["action"] == "clear":
             removed = unschedule_account(account) if account is not None else clear_schedule()
-            self.stderr.write(f"{removed} entries were taken off the schedule.")
+            self.stderr.write(f"Removed schedule entries: {removed}.")
         entries = ScheduleEntry.open_entries()
         if account is not None:
             entries = entries.filter(account=account)
@@ -45,12 +46,9 @@ class Command(BaseCommand):
     def _account(action: str, account_id: str | None) -> Account | None:
         if account_id is None:
             if action in {"add", "remove"}:
-                raise CommandError(f"`schedule {action}` needs an account id.", returncode=USAGE)
+                raise CommandError(f"`schedule {action}` requires an account id.", returncode=USAGE)
             return None
-        account = Account.objects.select_related("strategy").filter(account_id=account_id).first()
-        if account is None:
-            raise CommandError(f"unknown_account: There is no account {account_id!r}.", returncode=USAGE)
-        return account
+        return find_account(account_id)
 
     @staticmethod
     def _add(account: Account) -> None:
@@ -68,7 +66,7 @@ class Command(BaseCommand):
         if not entries:
             self.stdout.write("Nothing is scheduled.")
         if not settings.SCHEDULER_ENABLED:
-            self.stderr.write("The scheduler is off (SCHEDULER_ENABLED=false): nothing of this starts.")
+            self.stderr.write("SCHEDULER_ENABLED is off. Only runs that a guard deferred start automatically.")
 
 
 def _as_json(entry: ScheduleEntry) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`manage.py tidy`: removes what is older than the installation keeps."""
+"""`manage.py tidy`: delete data older than the retention settings."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,16 +9,16 @@ from trading.journal.retention import delete_expired
 
 
 class Command(BaseCommand):
-    """Removes old rows."""
+    """Deletes old rows."""
 
-    help = "Removes runs, events, values, messages and prices older than KEEP_..._DAYS; nothing that is not settled."
+    help = "Delete runs, events, values, messages and prices older than KEEP_..._DAYS. Never deletes unfinished data."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The command line."""
-        parser.add_argument("--dry-run", action="store_true", help="remove nothing, say what would go now")
+        """Define the arguments."""
+        parser.add_argument("--dry-run", action="store_true", help="delete nothing, print what would be deleted")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Removes them, and says how many."""
-        removed = asdict(delete_expired(dry_run=options["dry_run"]))
-        words = ", ".join(f"{count} {kind}" for kind, count in removed.items())
-        self.stdout.write(f"{'Would remove' if options['dry_run'] else 'Removed'}: {words}.")
+        """Delete the rows, and print their number."""
+        deleted = asdict(delete_expired(dry_run=options["dry_run"]))
+        counts = ", ".join(f"{count} {kind}" for kind, count in deleted.items())
+        self.stdout.write(f"{'Would delete' if options['dry_run'] else 'Deleted'}: {counts}.")

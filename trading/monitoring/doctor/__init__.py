@@ -1,1 +1,1 @@
-"""What works, what does not, and what to do about it: one small check a file, listed in `registry`."""
+"""Check the installation and recommend what to do. The checks are grouped by subject and listed in `registry`."""

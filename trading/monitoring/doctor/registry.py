@@ -1,40 +1,40 @@
-"""Which checks there are. A new one is a module with `check()` and a line here."""
+"""The checks of `doctor`. To add one, write a function that yields findings, and add it to `CHECKS`."""
 
 import logging
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Sequence
 
 from trading.common.log_context import redact
+from trading.monitoring.doctor import broker, installation, processing, services
 from trading.monitoring.doctor.findings import Finding, problem
 
 logger = logging.getLogger("rebalancer.trading")
 
-CHECKS = {
-    "database": "trading.monitoring.doctor.database",
-    "site": "trading.monitoring.doctor.site",
-    "trading": "trading.monitoring.doctor.control",
-    "clock": "trading.monitoring.doctor.clock",
-    "queue": "trading.monitoring.doctor.queue",
-    "broker": "trading.monitoring.doctor.broker",
-    "allocations": "trading.monitoring.doctor.allocations",
-    "listener": "trading.monitoring.doctor.listener",
-    "notifications": "trading.monitoring.doctor.notifications",
-    "calendar": "trading.monitoring.doctor.calendar",
-    "schedule": "trading.monitoring.doctor.schedule",
+CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "database": installation.database,
+    "site": installation.site,
+    "trading": processing.trading,
+    "clock": installation.clock,
+    "queue": processing.queue,
+    "broker": broker.broker,
+    "allocations": services.allocations,
+    "listener": services.listener,
+    "notifications": services.notifications,
+    "calendar": installation.calendar,
+    "schedule": processing.schedule,
 }
-"""By name, in the order in which they are told: the earlier ones explain the later ones."""
+"""Checks by name, in the order of output: a problem of an earlier check explains those of later ones."""
 
 
 def examine(names: Sequence[str] = ()) -> list[Finding]:
-    """What the checks found; all of them when none is named. Each ends within a deadline of its own."""
+    """Run the named checks, or all of them, and return their findings. Each check has a deadline of its own."""
     return [finding for name in names or CHECKS for finding in _run(name)]
 
 
 def _run(name: str) -> list[Finding]:
-    check: Callable[[], list[Finding]] = import_module(CHECKS[name]).check
     try:
-        return check()
-    except Exception as error:  # the door of a check: the others still have something to say
-        logger.exception("The check %s broke", name)
-        words = redact(f"The check broke: {type(error).__name__}: {error}")
-        return [problem(name, words, "If the database is well, this is a bug: the log has the details.")]
+        findings = list(CHECKS[name]())
+    except Exception as error:  # entry point of a check: the others must still run
+        logger.exception("The check %s failed with an unexpected error", name)
+        message = redact(f"Unexpected error in this check: {type(error).__name__}: {error}")
+        findings = [problem(message, "If the database works, this is a bug. See the log.")]
+    return [finding if finding.check else finding.model_copy(update={"check": name}) for finding in findings]

@@ -1,16 +1,18 @@
-"""The books of the broker behind the gateway: they outlive every connection and every restart of the gateway."""
+"""The broker's records behind the gateway. They outlive every connection and every restart of the gateway."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
-LIVE = ("ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel")
+OPEN = ("ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel")
 COMMISSION_USD = Decimal("1.00")
 
 
 @dataclass
 class Instrument:
-    """A contract with its quote; a mark of None is the middle."""
+    """A contract and its quote. `own_mark` replaces the mid price as mark; the gateway omits a None volume or status."""
 
     con_id: int
     symbol: str
@@ -26,21 +28,23 @@ class Instrument:
     min_tick: Decimal = Decimal("0.01")
     market_rule: int = 26
     own_mark: Decimal | None = None
+    volume: int | None = None
+    halted: int | None = None
     time_zone: str = "US/Eastern"
     hours: str = "20261124:0400-20261124:2000;20261125:0400-20261125:2000"
 
     @property
-    def mark(self):
+    def mark(self) -> Decimal:
         return self.own_mark if self.own_mark is not None else (self.bid + self.ask) / 2
 
     @property
-    def contract(self):
-        """The eleven fields that describe it in most answers, after the contract's id."""
+    def contract(self) -> tuple[str, ...]:
+        """The fields that describe it in most messages, after the contract's id."""
         exchange = self.primary_exchange
         return (*self.head, exchange, self.currency, self.symbol, self.symbol)
 
     @property
-    def head(self):
+    def head(self) -> tuple[str, ...]:
         return (self.symbol, self.sec_type, self.expiry, self.strike, self.right, self.multiplier)
 
 
@@ -54,12 +58,12 @@ class Fill:
     at: datetime
     cumulative: Decimal
     average: Decimal
-    commission: Decimal = COMMISSION_USD
+    commission: Decimal | None = COMMISSION_USD
 
 
 @dataclass
-class BookedOrder:
-    """An order as the broker has it."""
+class GatewayOrder:
+    """An order at the broker."""
 
     client_id: int
     order_id: int
@@ -75,44 +79,44 @@ class BookedOrder:
     status: str = "PreSubmitted"
     fills: list[Fill] = field(default_factory=list)
     reason: str = ""
-    quiet: bool = False  # no word of it comes by itself
+    quiet: bool = False  # its messages are not sent
     no_status: bool = False
     twice: bool = False
     fill_share: Decimal | None = None
     held: bool = False
 
     @property
-    def filled(self):
+    def filled(self) -> Decimal:
         return sum((fill.quantity for fill in self.fills), Decimal(0))
 
     @property
-    def remaining(self):
+    def remaining(self) -> Decimal:
         return self.total - self.filled
 
     @property
-    def average(self):
+    def average(self) -> Decimal:
         value = sum((fill.quantity * fill.price for fill in self.fills), Decimal(0))
         return value / self.filled if self.fills else Decimal(0)
 
     @property
-    def is_live(self):
-        return self.status in LIVE
+    def is_open(self) -> bool:
+        return self.status in OPEN
 
     @property
-    def sign(self):
+    def sign(self) -> int:
         return 1 if self.action == "BUY" else -1
 
-    def fill_price(self):
-        """What it is filled at now; None while its limit is out of reach."""
+    def fill_price(self) -> Decimal | None:
+        """Return the current fill price; None while the limit is not reached."""
         price = self.instrument.ask if self.action == "BUY" else self.instrument.bid
-        if self.order_type == "MKT" or (price - self.limit) * self.sign <= 0:
+        if self.order_type == "MKT" or self.limit is None or (price - self.limit) * self.sign <= 0:
             return price
         return None
 
 
 @dataclass
-class BookedAccount:
-    """Cash and positions, and the worst that they have been."""
+class GatewayAccount:
+    """Cash and positions of an account, and the lowest cash that it had."""
 
     account_id: str
     cash: Decimal
@@ -122,38 +126,40 @@ class BookedAccount:
     base_currency: str = "USD"
     reported: dict[str, Decimal] | None = None  # values that lag behind; None while they are current
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.lowest_cash = self.cash
 
 
-class Book:
+class AccountRecords:
     """Accounts, instruments, orders and executions."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.instruments: dict[int, Instrument] = {}
-        self.accounts: dict[str, BookedAccount] = {}
-        self.orders: list[BookedOrder] = []
+        self.accounts: dict[str, GatewayAccount] = {}
+        self.orders: list[GatewayOrder] = []
         self.went_short: list[str] = []
         self._next_perm_id = 1_900_000_001
         self._next_execution = 1
 
-    def add_instrument(self, symbol, bid="99.99", ask="100.01", **fields):
+    def add_instrument(self, symbol: str, bid: str = "99.99", ask: str = "100.01", **fields: Any) -> Instrument:
         con_id = fields.pop("con_id", 700_000 + len(self.instruments))
         instrument = Instrument(con_id, symbol, Decimal(bid), Decimal(ask), **fields)
         self.instruments[con_id] = instrument
         return instrument
 
-    def add_account(self, account_id, cash="100000", positions=(), **fields):
-        account = BookedAccount(account_id, Decimal(cash), **fields)
-        for symbol, shares in dict(positions).items():
+    def add_account(
+        self, account_id: str, cash: str = "100000", positions: Mapping[str, Any] | None = None, **fields: Any
+    ) -> GatewayAccount:
+        account = GatewayAccount(account_id, Decimal(cash), **fields)
+        for symbol, shares in (positions or {}).items():
             instrument = self.stock(symbol)
             account.positions[instrument.con_id] = Decimal(shares)
             account.average_costs[instrument.con_id] = instrument.mark
         self.accounts[account_id] = account
         return account
 
-    def stock(self, symbol):
-        """The US stock of that symbol."""
+    def find_stock(self, symbol: str) -> Instrument | None:
+        """Return the US stock of that symbol, if there is one."""
         return next(
             (
                 one
@@ -163,14 +169,20 @@ class Book:
             None,
         )
 
-    def orders_with(self, ref):
+    def stock(self, symbol: str) -> Instrument:
+        """Return the US stock of that symbol."""
+        found = self.find_stock(symbol)
+        assert found is not None, symbol
+        return found
+
+    def orders_with(self, ref: str) -> list[GatewayOrder]:
         return [order for order in self.orders if order.ref == ref]
 
-    def shares(self, account_id, symbol):
+    def shares(self, account_id: str, symbol: str) -> Decimal:
         return self.accounts[account_id].positions.get(self.stock(symbol).con_id, Decimal(0))
 
-    def values(self, account_id):
-        """NetLiquidation, CashBalance and SettledCash, in the base currency, as they are now."""
+    def values(self, account_id: str) -> dict[str, Decimal]:
+        """Return the current NetLiquidation, CashBalance and SettledCash, in the base currency."""
         account = self.accounts[account_id]
         value = account.cash
         for con_id, quantity in account.positions.items():
@@ -179,17 +191,18 @@ class Book:
                 value += quantity * instrument.mark * Decimal(instrument.multiplier or 1)
         return {"NetLiquidation": value, "CashBalance": account.cash, "SettledCash": account.cash}
 
-    def reported_values(self, account_id):
+    def reported_values(self, account_id: str) -> dict[str, Decimal]:
         return self.accounts[account_id].reported or self.values(account_id)
 
-    def take(self, order):
+    def accept(self, order: GatewayOrder) -> GatewayOrder:
+        """Store an order under a new permanent id."""
         order.perm_id = self._next_perm_id
         self._next_perm_id += 1
         self.orders.append(order)
         return order
 
-    def fill(self, order, quantity, price):
-        """Fills so much of the order; cash may go below zero, as it does in a margin account."""
+    def fill(self, order: GatewayOrder, quantity: Decimal, price: Decimal) -> Fill:
+        """Fill a part of the order. Cash can become negative, as in a margin account."""
         account = self.accounts[order.account_id]
         con_id = order.instrument.con_id
         filled = order.filled + quantity
@@ -199,7 +212,7 @@ class Book:
         )
         self._next_execution += 1
         order.fills.append(fill)
-        account.cash -= order.sign * quantity * price + fill.commission
+        account.cash -= order.sign * quantity * price + COMMISSION_USD
         account.positions[con_id] = account.positions.get(con_id, Decimal(0)) + order.sign * quantity
         account.lowest_cash = min(account.lowest_cash, account.cash)
         if account.positions[con_id] < 0:

@@ -1,4 +1,4 @@
-"""The table of silent deafness: each row is found out and cured, and nothing that was published meanwhile is lost."""
+"""Stale connections: each fault is detected and recovered from, and no message published in the meantime is lost."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from trading.models import Notification
 
 pytestmark = ON_ONE_DATABASE
 
-ROWS = [
+FAULTS = [
     Fault.DROP,
     Fault.NORMAL_CLOSE,
     Fault.DISCONNECTED,
@@ -24,59 +24,58 @@ ROWS = [
 ]
 
 
-def live_again(ably, inbox, *ids):
-    """Publishes until a message comes that no history has: the channel is heard live."""
-    ids, unheard = list(ids), set()
+def assert_receives_live(ably, inbox, *ids):
+    """Publish until a message is received that no history has, which proves that the channel receives live messages."""
+    ids, live_only = list(ids), set()
 
-    def heard():
-        ids.append(
-            ably.publish("blend", '{"exec":"print-rebalance"}')
-        )  # one that history has, for the listener to miss
+    def received_live():
+        # One that history has, so that a stale connection is detected.
+        ids.append(ably.publish("blend", '{"exec":"print-rebalance"}'))
         (message_id,) = ably.publish_batch("blend", [{"data": REBALANCE}])
-        unheard.add(message_id)
-        ably.call(ably.store.channel("blend").frames.pop)  # history never has it
+        live_only.add(message_id)
+        ably.call(ably.store.channel("blend").frames.pop)  # removed from history
         try:
-            return eventually(lambda: unheard & {event.message_id for event in inbox()}, "Live", seconds=0.5)
+            return eventually(lambda: live_only & {event.message_id for event in inbox()}, "Live", seconds=0.5)
         except AssertionError:
             return False
 
-    eventually(heard, "Hearing a message live")
+    eventually(received_live, "Receiving a live message")
     eventually(lambda: set(ids) <= {event.message_id for event in inbox()}, "What history has")
     stored = [event.message_id for event in inbox()]
     assert len(stored) == len(set(stored))
 
 
-@pytest.mark.parametrize("fault", ROWS)
-def test_a_connection_that_lies_is_found_out_and_cured(ably, listening, inbox, fault):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_connection_after_a_fault_recovers_without_loss(ably, listening, inbox, fault):
     before = ably.publish("blend", REBALANCE)
     inbox(before)
-    ably.strike(fault)
+    ably.inject(fault)
     during = ably.publish("blend", REBALANCE)
     inbox(before, during)
-    live_again(ably, inbox, before, during)
+    assert_receives_live(ably, inbox, before, during)
 
 
-def test_a_stalled_service_is_left_and_found_again(ably, listening, inbox):
-    ably.strike(Fault.STALL)
+def test_connection_to_a_stalled_service_is_replaced(ably, listening, inbox):
+    ably.inject(Fault.STALL)
     during = ably.publish("blend", REBALANCE)
     eventually(lambda: listening.listener.status.rebuilds >= 1, "A new client")
     ably.set(stalled=False)
     inbox(during)
-    live_again(ably, inbox, during)
+    assert_receives_live(ably, inbox, during)
 
 
-def test_a_service_that_is_away_is_tried_until_it_is_back(ably, listening, inbox):
+def test_connection_to_an_unavailable_service_is_retried_until_it_responds(ably, listening, inbox):
     ably.set(refusing=True)
-    ably.strike(Fault.DROP)
+    ably.inject(Fault.DROP)
     during = ably.publish("blend", REBALANCE)
     eventually(lambda: listening.listener.status.rebuilds >= 2, "Several new clients")
     assert listening.listener.status.connection.since is not None
     ably.set(refusing=False)
     inbox(during)
-    listening.until_attached("blend").until("listening", "")
+    listening.until_attached("blend").until("listening")
 
 
-def test_an_attach_that_is_never_answered_is_asked_again(ably, blend, inbox):
+def test_channel_whose_attach_is_ignored_is_attached_by_a_new_client(ably, blend, inbox):
     ably.set(attach_ignored={"blend"})
     with Listening(ably) as listener:
         eventually(lambda: listener.listener.status.rebuilds >= 1, "A new client")
@@ -84,57 +83,57 @@ def test_an_attach_that_is_never_answered_is_asked_again(ably, blend, inbox):
         inbox(during)
         ably.set(attach_ignored=set())
         listener.until_attached("blend")
-        live_again(ably, inbox, during)
+        assert_receives_live(ably, inbox, during)
 
 
-def test_a_key_that_may_only_publish_is_loud_and_cured_by_the_right_key(ably, blend, inbox):
+def test_channel_with_publish_only_key_alerts_and_recovers_with_the_right_capability(ably, blend, inbox):
     ably.allow({"*": ("publish", "history")})
     with Listening(ably) as listener:
         listener.until("attached, but the key may not subscribe", "blend")
-        eventually(lambda: Notification.objects.filter(title="Ably refuses the channel blend").exists(), "The alarm")
+        eventually(lambda: Notification.objects.filter(title="Ably refuses the channel blend").exists(), "The alert")
         during = ably.publish("blend", REBALANCE)
         inbox(during)
         ably.allow({"*": ("subscribe", "history")})
         listener.until_attached("blend")
-        live_again(ably, inbox, during)
+        assert_receives_live(ably, inbox, during)
 
 
-def test_a_key_that_is_revoked_and_given_again(ably, listening, inbox):
+def test_connection_with_revoked_key_recovers_when_the_key_is_valid_again(ably, listening, inbox):
     ably.allow(None)
-    ably.strike(Fault.CONTINUITY_LOST)
-    listening.until("key refused", "")
+    ably.inject(Fault.CONTINUITY_LOST)
+    listening.until("key refused")
     ably.allow({"*": ("subscribe", "history")})
     during = ably.publish("blend", REBALANCE)
     inbox(during)
-    live_again(ably, inbox, during)
+    assert_receives_live(ably, inbox, during)
 
 
-def test_a_refused_history_is_loud_and_live_messages_still_come(ably, blend, inbox):
+def test_channel_with_refused_history_alerts_and_still_receives_live_messages(ably, blend, inbox):
     ably.allow({"*": ("subscribe",)})
     with Listening(ably) as listener:
         listener.until("attached", "blend")
-        eventually(lambda: Notification.objects.filter(title="Ably refuses the history of blend").exists(), "The alarm")
+        eventually(lambda: Notification.objects.filter(title="Ably refuses the history of blend").exists(), "The alert")
         inbox(ably.publish("blend", REBALANCE))
-        assert "40160" in listener.listener.status.of("blend").report("blend").problem
+        assert "40160" in listener.listener.status.channel("blend").report("blend").problem
         assert listener.listener.status.rebuilds == 0
 
 
-def test_history_that_fails_is_read_again_until_it_answers(ably, listening, inbox):
+def test_history_that_fails_is_read_again_until_it_responds(ably, listening, inbox):
     ably.set(rest_status=500)
-    (unheard,) = ably.publish_batch("blend", [{"data": REBALANCE}], live=False)
-    eventually(lambda: listening.listener.status.of("blend").history_problem, "Trouble with history")
+    (missed,) = ably.publish_batch("blend", [{"data": REBALANCE}], live=False)
+    eventually(lambda: listening.listener.status.channel("blend").history_problem, "A history problem")
     inbox(ably.publish("blend", REBALANCE))
     ably.set(rest_status=0)
-    eventually(lambda: unheard in {event.message_id for event in inbox()}, "The missed message")
+    eventually(lambda: missed in {event.message_id for event in inbox()}, "The missed message")
 
 
-def test_a_token_that_has_run_out_is_renewed(ably, listening, inbox):
+def test_history_with_an_expired_token_renews_it(ably, listening, inbox):
     ably.call(ably.store.tokens.clear)
-    (unheard,) = ably.publish_batch("blend", [{"data": REBALANCE}], live=False)
-    inbox(unheard)
+    (missed,) = ably.publish_batch("blend", [{"data": REBALANCE}], live=False)
+    inbox(missed)
 
 
-def test_a_poison_batch_spoils_only_the_poison(ably, listening, inbox):
+def test_batch_with_an_undecodable_message_rejects_only_that_message(ably, listening, inbox):
     good, bad, other = ably.publish_batch(
         "blend", [{"data": REBALANCE}, {"data": "{", "encoding": "json"}, {"data": '{"exec":"print-rebalance"}'}]
     )
@@ -143,27 +142,27 @@ def test_a_poison_batch_spoils_only_the_poison(ably, listening, inbox):
     assert listening.listener.status.rebuilds == 0
 
 
-def test_a_message_named_error_is_found_in_history(ably, listening, inbox):
-    (silent,) = ably.publish_batch("blend", [{"data": REBALANCE, "name": "error"}])
-    assert [event.state for event in inbox(silent)] == ["accepted"]
+def test_message_named_error_is_read_from_history(ably, listening, inbox):
+    (history_only,) = ably.publish_batch("blend", [{"data": REBALANCE, "name": "error"}])
+    assert [event.state for event in inbox(history_only)] == ["accepted"]
     assert listening.listener.status.rebuilds == 0
 
 
-def test_an_oversized_frame_does_not_hold_the_listener_in_a_loop(ably, listening, inbox):
+def test_oversized_frame_does_not_cause_repeated_reconnects(ably, listening, inbox):
     before = ably.publish("blend", REBALANCE)
     inbox(before)
     huge = ably.publish("blend", '{"exec":"rebalance","data":"' + "x" * 1_200_000 + '"}')
     inbox(before, huge)
-    live_again(ably, inbox, before, huge)
+    assert_receives_live(ably, inbox, before, huge)
     connects = ably.seen("connected")
-    live_again(ably, inbox, *(event.message_id for event in inbox()))
+    assert_receives_live(ably, inbox, *(event.message_id for event in inbox()))
     assert ably.seen("connected") == connects
 
 
-def test_the_waits_of_an_installation_cure_every_row_within_90_seconds():
-    """What the rows above prove with short waits holds for the real ones."""
+def test_default_timing_recovers_within_90_seconds():
+    """What the tests above prove with short waits holds for the default ones."""
     timing = Timing()
-    assert timing.watch + timing.ping + timing.bad + timing.back_off_first < 90
+    assert timing.watch + timing.ping + timing.unhealthy + timing.back_off_first < 90
     assert timing.reconcile + timing.grace + timing.back_off_first < 90
     assert timing.strategies + timing.request < 30
     assert timing.close + timing.drain < 4

@@ -1,4 +1,4 @@
-"""The broker's words in ours, and the ledger of orders: proof decides, in whatever order it comes."""
+"""Mapping of orders, the order tracker, and orders at the gateway."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -6,38 +6,38 @@ from decimal import Decimal
 
 import pytest
 from ib_async import CommissionReport, Order, OrderState
-from ib_async import Execution as WireExecution
+from ib_async import Execution as IBExecution
 
-from brokers.broker_types import ConnectionSettings, OrderStatus, OrderType
+from brokers.broker_types import OrderStatus, OrderType
 from brokers.exceptions import OrderOutcomeUnknown
 from brokers.ibkr import mapping
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.ibkr.order_tracker import OrderTracker
-from tests.brokers.ibkr.conftest import ACCOUNT
+from tests.brokers.ibkr.conftest import ACCOUNT, connection_settings
 
 NAN = float("nan")
 SPY = mapping.smart_stock("SPY", 1)
 
 
 @pytest.mark.parametrize(
-    ("wire", "ours"),
+    ("received", "price"),
     [(99.99, "99.99"), (-1, None), (0, None), (NAN, None), (float("inf"), None), (1.7976931348623157e308, None)],
 )
-def test_a_price_is_finite_and_above_zero_or_none(wire, ours):
-    assert mapping.price(wire) == (Decimal(ours) if ours else None)
+def test_price_not_finite_or_not_positive_is_none(received, price):
+    assert mapping.price(received) == (Decimal(price) if price else None)
 
 
 @pytest.mark.parametrize(
-    ("limit", "quantity", "on_grid"),
+    ("limit", "quantity", "rounded"),
     [("100.018", 1, "100.01"), ("100.012", -1, "100.02"), ("0.12345", 1, "0.1234"), ("100.01", -1, "100.01")],
 )
-def test_a_limit_is_put_on_the_tick_grid_and_never_worse_than_asked(limit, quantity, on_grid):
+def test_round_to_tick_never_worsens_the_limit(limit, quantity, rounded):
     steps = ((Decimal(0), Decimal("0.0001")), (Decimal(1), Decimal("0.01")))
-    assert mapping.on_grid(Decimal(limit), Decimal(quantity), steps) == Decimal(on_grid)
+    assert mapping.round_to_tick(Decimal(limit), Decimal(quantity), steps) == Decimal(rounded)
 
 
 @pytest.mark.parametrize(
-    ("word", "filled", "refused", "ended", "status"),
+    ("ib_status", "filled", "rejected", "ended", "status"),
     [
         ("", 0, False, False, OrderStatus.PENDING),
         ("PendingSubmit", 0, False, False, OrderStatus.PENDING),
@@ -53,21 +53,21 @@ def test_a_limit_is_put_on_the_tick_grid_and_never_worse_than_asked(limit, quant
         ("WhatIsThis", 0, False, False, OrderStatus.UNKNOWN),
     ],
 )
-def test_fills_come_first_then_proof_then_the_last_word(word, filled, refused, ended, status):
-    found = mapping.order_status(word, total=Decimal(10), filled=Decimal(filled), refused=refused, ended=ended)
+def test_order_status_prefers_fills_then_proof_then_last_status(ib_status, filled, rejected, ended, status):
+    found = mapping.order_status(ib_status, total=Decimal(10), filled=Decimal(filled), rejected=rejected, ended=ended)
     assert found is status
 
 
-def test_an_order_id_that_is_used_again_after_a_restart_is_another_order():
-    ledger = OrderTracker(7, lambda _: None)
-    old = ledger.sent(5, SPY, Order(action="SELL", totalQuantity=10, account=ACCOUNT, orderRef="old"))
-    ledger.on_status(5, 7, 1001, "Submitted", 0, 0)
-    ledger.on_open_order(
+def test_order_id_reused_after_restart_is_another_order():
+    tracker = OrderTracker(7, lambda _: None)
+    old = tracker.add_submitted(5, SPY, Order(action="SELL", totalQuantity=10, account=ACCOUNT, orderRef="old"))
+    tracker.on_status(5, 7, 1001, "Submitted", 0, 0)
+    tracker.on_open_order(
         SPY,
         Order(orderId=5, clientId=7, permId=1002, action="BUY", totalQuantity=3, account=ACCOUNT, orderRef="new"),
         OrderState(status="Submitted"),
     )
-    fill = WireExecution(
+    fill = IBExecution(
         execId="0001.02.01.01",
         time=datetime.now(UTC),
         acctNumber=ACCOUNT,
@@ -79,17 +79,14 @@ def test_an_order_id_that_is_used_again_after_a_restart_is_another_order():
         orderId=5,
         orderRef="new",
     )
-    ledger.on_execution(SPY, fill)
-    ledger.on_commission(CommissionReport(execId="0001.02.01.01", commission=1.0, currency="USD"))
-    new = ledger.with_client_order_id(ACCOUNT, "new")
+    tracker.on_execution(SPY, fill)
+    tracker.on_commission(CommissionReport(execId="0001.02.01.01", commission=1.0, currency="USD"))
+    new = tracker.find_by_client_order_id(ACCOUNT, "new")
     assert (old.filled, new.filled, new.status, new.lacks_commission) == (0, 3, OrderStatus.FILLED, False)
 
 
 def connector(gateway, **fields):
-    settings = ConnectionSettings(
-        environment="paper", client_id=7, account_ids=(ACCOUNT,), port=gateway.port, request_timeout_seconds=5
-    )
-    return InteractiveBrokers(settings, **fields)
+    return InteractiveBrokers(connection_settings(gateway, client_id=7, request_timeout_seconds=5), **fields)
 
 
 def buy(client, number):
@@ -98,7 +95,7 @@ def buy(client, number):
     )
 
 
-def test_a_disconnect_waits_for_what_was_sent_though_a_second_takes_forty_five_orders(gateway):
+def test_disconnect_waits_for_acknowledgement_of_submitted_orders(gateway):
     async def flood():
         client = connector(gateway)
         await client.connect()
@@ -109,20 +106,22 @@ def test_a_disconnect_waits_for_what_was_sent_though_a_second_takes_forty_five_o
         return await asyncio.gather(*orders, return_exceptions=True)
 
     results = asyncio.run(flood())
-    assert not [one for one in results if isinstance(one, OrderOutcomeUnknown)], "one was sent and not waited for"
+    assert not [one for one in results if isinstance(one, OrderOutcomeUnknown)], (
+        "an order was submitted and not waited for"
+    )
     known = sorted(one.client_order_id for one in results if not isinstance(one, Exception))
-    assert known == sorted(order.ref for order in gateway.book.orders)
+    assert known == sorted(order.ref for order in gateway.records.orders)
     assert len(known) >= 40
 
 
-def test_an_id_that_was_sent_is_never_sent_again_over_the_same_link(gateway):
+def test_client_order_id_is_submitted_once_per_connection(gateway):
     async def twice():
         client = connector(gateway)
         await client.connect()
         await buy(client, 1)
-        with pytest.raises(OrderOutcomeUnknown, match="sent before"):
+        with pytest.raises(OrderOutcomeUnknown, match="submitted before"):
             await buy(client, 1)
         await client.disconnect()
 
     asyncio.run(twice())
-    assert len(gateway.book.orders_with("many-1")) == 1
+    assert len(gateway.records.orders_with("many-1")) == 1

@@ -5,8 +5,8 @@ import struct
 from decimal import Decimal
 
 
-def text(value):
-    """A field as the protocol writes it."""
+def text(value: object) -> str:
+    """Return a field in the format of the protocol."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -16,26 +16,26 @@ def text(value):
     return str(value)
 
 
-def frame(*fields):
-    """One message, ready for the socket."""
+def frame(*fields: object) -> bytes:
+    """Return one message for the socket."""
     body = "".join(f"{text(field)}\0" for field in fields).encode()
     return struct.pack(">I", len(body)) + body
 
 
-async def read_fields(reader: asyncio.StreamReader):
-    """The fields of the next message."""
+async def read_fields(reader: asyncio.StreamReader) -> list[str]:
+    """Read the fields of the next message."""
     (length,) = struct.unpack(">I", await reader.readexactly(4))
     body = (await reader.readexactly(length)).decode()
     return body.split("\0")[:-1]
 
 
-async def read_greeting(reader: asyncio.StreamReader):
-    """The options of the client's first words; before them is the range of versions that it speaks."""
+async def read_greeting(reader: asyncio.StreamReader) -> str:
+    """Read the client's first message, and return the options after its range of versions."""
     if await reader.readexactly(4) != b"API\0":
-        raise ConnectionError("This is no API client.")
+        raise ConnectionError("The first message is not one of an API client.")
     (length,) = struct.unpack(">I", await reader.readexactly(4))
     versions, _, options = (await reader.readexactly(length)).decode().removeprefix("v").partition(" ")
     lowest, highest = versions.split("..")
     if int(lowest) > int(highest):
-        raise ConnectionError(f"No version is between {lowest} and {highest}.")
+        raise ConnectionError(f"There is no version between {lowest} and {highest}.")
     return options

@@ -1,4 +1,4 @@
-"""The pure parts: reading messages, judging a link, knowing how far history reaches."""
+"""Units without a service: message conversion, offsets, missed messages, watchdog, closing a client."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,11 @@ from ably.types.message import Message
 
 from tests.trading.listener.conftest import REBALANCE
 from trading.listener import clients
-from trading.listener.catch_up import CaughtUp, missed
+from trading.listener.catch_up import CaughtUp, missed_messages
 from trading.listener.config import Timing
 from trading.listener.messages import from_history, from_live
 from trading.listener.offsets import reach_and_gap
-from trading.listener.watchdog import FLAPS, Observation, Watch
+from trading.listener.watchdog import MAX_RECONNECTS, Observation, Watchdog
 from trading.models import ChannelPosition
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
@@ -38,7 +38,7 @@ def ago(**fields):
         ({"data": [1]}, [1]),
     ],
 )
-def test_a_readable_message_reads_the_same_by_both_ways(item, payload):
+def test_message_live_and_from_history_converts_to_the_same_value(item, payload):
     received = from_history("blend", HEAD | item)
     assert received.payload == payload and received.is_readable
     assert (received.message_id, received.serial, received.published_at.year) == ("c:1:0", "0001@a:0", 2026)
@@ -49,7 +49,7 @@ def test_a_readable_message_reads_the_same_by_both_ways(item, payload):
     "item",
     [
         {"data": "x", "encoding": "cipher+aes-256-cbc"},
-        {"data": "x", "encoding": "unheard"},
+        {"data": "x", "encoding": "unknown"},
         {"data": "/v8=", "encoding": "base64"},
         {"data": "{", "encoding": "json"},
         {"data": None, "encoding": "json"},
@@ -67,7 +67,7 @@ def test_a_readable_message_reads_the_same_by_both_ways(item, payload):
         {"data": REBALANCE, "extras": "text", "version": 3},
     ],
 )
-def test_an_unreadable_item_is_kept_under_an_id_and_never_acted_on(item):
+def test_undecodable_item_becomes_unreadable_with_a_stable_id(item):
     received = from_history("blend", HEAD | item)
     assert not received.is_readable and received.payload.why and received.message_id
     assert from_history("blend", HEAD | item).message_id == received.message_id
@@ -75,7 +75,7 @@ def test_an_unreadable_item_is_kept_under_an_id_and_never_acted_on(item):
 
 
 @pytest.mark.parametrize("item", [None, 3, "text", [], True])
-def test_what_is_no_item_is_kept_too(item):
+def test_item_that_is_no_object_becomes_unreadable_with_a_derived_id(item):
     received = from_history("blend", item)
     assert not received.is_readable and received.message_id.startswith("no-id-")
 
@@ -83,37 +83,37 @@ def test_what_is_no_item_is_kept_too(item):
 @pytest.mark.parametrize(
     ("caught_up_to", "known_reach", "oldest", "newest_stored", "reach", "gap"),
     [
-        # away for less than is always kept
+        # stopped for less than the minimum retention
         (ago(seconds=90), 120, None, None, timedelta(minutes=2), None),
-        # the oldest message that is kept is older than where it left
+        # the oldest stored message is older than the offset
         (ago(hours=5), 120, ago(hours=6), None, timedelta(hours=6), None),
-        # ... or younger: nobody knows
+        # ... or newer: messages may be lost
         (ago(hours=5), 120, ago(hours=4), None, timedelta(hours=4), (ago(hours=5), ago(hours=4))),
-        # nothing is kept at all
+        # history is empty
         (ago(hours=5), 120, None, None, timedelta(minutes=2), (ago(hours=5), ago(minutes=2))),
-        # it reached far enough once, and nothing says otherwise
+        # history is known to reach far enough
         (ago(hours=5), 86_400, None, None, timedelta(days=1), None),
         (ago(hours=5), 86_400, ago(hours=1), ago(days=2), timedelta(days=1), None),
-        # a message that is to be there is gone: it does not reach so far any more
+        # a message that should be there is gone: the retention was reduced
         (ago(hours=5), 86_400, None, ago(hours=6), timedelta(minutes=2), (ago(hours=5), ago(minutes=2))),
         (ago(hours=5), 86_400, ago(hours=1), ago(hours=6), timedelta(hours=1), (ago(hours=5), ago(hours=1))),
     ],
 )
-def test_how_far_history_reaches_and_what_may_be_lost(caught_up_to, known_reach, oldest, newest_stored, reach, gap):
-    position = ChannelPosition(
+def test_reach_and_gap_by_offset_and_history(caught_up_to, known_reach, oldest, newest_stored, reach, gap):
+    offset = ChannelPosition(
         channel="blend", known_from=ago(days=9), caught_up_to=caught_up_to, history_reach_seconds=known_reach
     )
-    found, lost = reach_and_gap(position, oldest, newest_stored, NOW)
+    found, lost = reach_and_gap(offset, oldest, newest_stored, NOW)
     assert (found, lost and (lost.since, lost.until)) == (reach, gap)
 
 
-WELL = Observation("connected")
+HEALTHY = Observation("connected")
 
 
 @pytest.mark.parametrize(
-    ("seen", "after", "rebuilds"),
+    ("observed", "after", "rebuild"),
     [
-        (WELL, 10_000, False),
+        (HEALTHY, 10_000, False),
         (Observation("connecting"), 59, False),
         (Observation("connecting"), 60, True),
         (Observation("disconnected"), 60, True),
@@ -124,57 +124,51 @@ WELL = Observation("connected")
         (Observation("connected", ping_problem="no answer"), 59, False),
         (Observation("connected", ping_problem="no answer"), 60, True),
         (Observation("connected", unattached=("blend",)), 60, True),
-        (Observation("connected", stale=("blend",)), 60, True),
-        (Observation("connected", reconnects=FLAPS), 10_000, False),
-        (Observation("connected", reconnects=FLAPS + 1), 0, True),
-        (Observation("connected", deaf="blend was not heard"), 0, True),
+        (Observation("connected", behind=("blend",)), 60, True),
+        (Observation("connected", reconnects=MAX_RECONNECTS), 10_000, False),
+        (Observation("connected", reconnects=MAX_RECONNECTS + 1), 0, True),
+        (Observation("connected", stale_reason="blend missed a message"), 0, True),
     ],
 )
-def test_the_watchdog(seen, after, rebuilds):
-    watch = Watch(Timing())
-    watch.judge(seen, 0.0)
-    verdict = watch.judge(seen, float(after))
-    assert verdict.rebuild is rebuilds
-    assert verdict.is_healthy is (seen in {WELL, Observation("connected", reconnects=FLAPS)})
+def test_watchdog_after_a_time_in_one_state_requests_a_rebuild(observed, after, rebuild):
+    watchdog = Watchdog(Timing())
+    watchdog.evaluate(observed, 0.0)
+    verdict = watchdog.evaluate(observed, float(after))
+    assert verdict.rebuild is rebuild
+    assert verdict.is_healthy is (observed in {HEALTHY, Observation("connected", reconnects=MAX_RECONNECTS)})
 
 
-def test_what_was_well_in_between_begins_anew():
-    watch = Watch(Timing())
+def test_watchdog_after_a_healthy_observation_restarts_the_time():
+    watchdog = Watchdog(Timing())
     bad = Observation("connected", ping_problem="no answer")
-    assert [
-        watch.judge(*look).rebuild for look in ((bad, 0.0), (WELL, 50.0), (bad, 55.0), (bad, 110.0), (bad, 115.0))
-    ] == [
-        False,
-        False,
-        False,
-        False,
-        True,
-    ]
+    sequence = ((bad, 0.0), (HEALTHY, 50.0), (bad, 55.0), (bad, 110.0), (bad, 115.0))
+    verdicts = [watchdog.evaluate(observed, now).rebuild for observed, now in sequence]
+    assert verdicts == [False, False, False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("fields", "heard", "is_missed"),
+    ("fields", "received", "is_missed"),
     [
         ({}, (), True),
-        ({}, ("f:1:0",), False),  # it is in the queue
-        ({"age": 3600}, (), False),  # from before the attach
-        ({"age": 1}, (), False),  # it may still come
-        ({"name": "error"}, (), False),  # no listener of the SDK gets these
+        ({}, ("f:1:0",), False),  # in the queue
+        ({"age": 3600}, (), False),  # published before the attach
+        ({"age": 1}, (), False),  # may still be received
+        ({"name": "error"}, (), False),  # not delivered by the SDK
     ],
 )
-def test_what_only_history_has_was_missed(fields, heard, is_missed):
+def test_missed_messages_by_age_and_receipt(fields, received, is_missed):
     def item(message_id, **more):
         age = timedelta(seconds=fields.get("age", 60))
         milliseconds = int((NOW - age).timestamp() * 1000)
         return from_history("blend", {"id": message_id, "timestamp": milliseconds, "data": REBALANCE, **more})
 
     found = CaughtUp(NOW, (item("f:1:0", name=fields.get("name")),))
-    assert bool(missed(found, heard, ago(minutes=10), timedelta(seconds=10))) is is_missed
-    spoilt = CaughtUp(NOW, (item("f:1:0"), item("f:1:1", encoding="unheard")))
-    assert not missed(spoilt, (), ago(minutes=10), timedelta(seconds=10))
+    assert bool(missed_messages(found, received, ago(minutes=10), timedelta(seconds=10))) is is_missed
+    undecodable = CaughtUp(NOW, (item("f:1:0"), item("f:1:1", encoding="unknown")))
+    assert not missed_messages(undecodable, (), ago(minutes=10), timedelta(seconds=10))
 
 
-def test_a_client_that_swallows_its_cancellation_is_left_behind_when_it_does_not_close():
+def test_close_of_a_client_that_swallows_its_cancellation_ends_in_time():
     class Stubborn:
         swallowed = 0
 

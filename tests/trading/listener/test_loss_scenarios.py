@@ -1,4 +1,4 @@
-"""What the system that this one follows has lost, case by case."""
+"""Situations in which the predecessor of this system lost events, one by one."""
 
 from datetime import timedelta
 
@@ -16,19 +16,19 @@ from trading.schedule.sweeper import record_heartbeat
 PREVIEW = '{"exec":"print-rebalance"}'
 
 
-def test_three_events_in_a_burst_are_all_stored(ably, listening, inbox):
+def test_burst_of_three_events_stores_all(ably, listening, inbox):
     ids = ably.publish_batch("blend", [{"data": REBALANCE}] * 3)
     events = inbox(*ids)
     assert [event.runs.get().state for event in events] == ["superseded", "superseded", "queued"]
 
 
-def test_a_live_rebalance_right_behind_a_preview_is_carried_out(ably, listening, inbox):
+def test_rebalance_between_two_previews_is_queued(ably, listening, inbox):
     inbox(*ably.publish_batch("blend", [{"data": PREVIEW}, {"data": REBALANCE}, {"data": PREVIEW}]))
     queued = RebalanceRun.objects.filter(state="queued")
     assert sorted(queued.values_list("mode", flat=True)) == ["execute", "preview"]
 
 
-def test_what_was_published_while_it_was_down_is_found(ably, blend, inbox):
+def test_events_published_while_the_listener_is_stopped_are_received(ably, blend, inbox):
     with Listening(ably) as listener:
         listener.until_attached("blend")
         first = ably.publish("blend", REBALANCE)
@@ -38,20 +38,20 @@ def test_what_was_published_while_it_was_down_is_found(ably, blend, inbox):
         inbox(*ids)
 
 
-def test_what_was_published_while_it_was_away_for_long_is_found(ably, listening, inbox):
-    ably.strike(Fault.CONTINUITY_LOST)
+def test_events_published_during_a_connection_loss_are_received(ably, listening, inbox):
+    ably.inject(Fault.CONTINUITY_LOST)
     ids = ably.publish_batch("blend", [{"data": REBALANCE}] * 5, live=False)
     inbox(*ids)
 
 
-def test_a_duplicate_id_runs_once(ably, listening, inbox):
+def test_duplicate_message_id_creates_one_run(ably, listening, inbox):
     (message_id,) = ably.publish_batch("blend", [{"data": REBALANCE}], times=4)
     last = ably.publish("blend", PREVIEW)
     event, _ = inbox(message_id, last)
     assert (event.duplicates, event.runs.count()) == (3, 1)
 
 
-def test_an_account_id_is_heeded(ably, listening, inbox, blend):
+def test_event_with_account_id_runs_that_account_only(ably, listening, inbox, blend):
     simulated_account("U2", {}, strategy=blend, policy=policy())
     message_id = ably.publish("blend", '{"exec":"rebalance","account_id":"U2"}')
     (event,) = inbox(message_id)
@@ -59,22 +59,22 @@ def test_an_account_id_is_heeded(ably, listening, inbox, blend):
 
 
 @pytest.mark.parametrize(("key", "code"), [("app.key:wrong", "40101"), ("nonsense", "form of a key")])
-def test_a_wrong_key_is_loud_and_specific_and_tried_again_and_nothing_hangs(ably, blend, inbox, key, code):
+def test_invalid_key_alerts_once_with_the_reason_and_is_retried(ably, blend, inbox, key, code):
     with Listening(ably, key=key) as listener:
-        trouble = listener.until("key refused", "")
-        assert code in trouble.problem and "wrong" not in trouble.problem
-        eventually(lambda: Notification.objects.filter(title="Ably refuses the key").exists(), "The alarm")
-        eventually(lambda: listener.listener.status.rebuilds >= 2, "Another try")
+        health = listener.until("key refused")
+        assert code in health.problem and "wrong" not in health.problem
+        eventually(lambda: Notification.objects.filter(title="Ably refuses the key").exists(), "The alert")
+        eventually(lambda: listener.listener.status.rebuilds >= 2, "Another attempt")
         assert Notification.objects.count() == 1
         eventually(lambda: heartbeat()["state"] == "key refused", "The heartbeat")
 
 
-def test_a_denied_channel_does_not_take_the_others_along(ably, listening, inbox, blend):
+def test_denied_channel_does_not_affect_the_others(ably, listening, inbox, blend):
     ably.allow({"*": ("subscribe", "history"), "secret": ()})
     simulated_account("U2", {}, strategy=strategy("secret", {"SPY": "1"}), policy=policy())
-    trouble = listening.until("denied", "secret")
-    assert "40160" in trouble.problem
-    eventually(lambda: Notification.objects.filter(title="Ably refuses the channel secret").exists(), "The alarm")
+    health = listening.until("denied", "secret")
+    assert "40160" in health.problem
+    eventually(lambda: Notification.objects.filter(title="Ably refuses the channel secret").exists(), "The alert")
     seen = ably.seen("denied")
     ably.wait_for("denied", seen + 2)  # it is tried again, on the same connection
     inbox(ably.publish("blend", REBALANCE))
@@ -86,12 +86,12 @@ def test_a_denied_channel_does_not_take_the_others_along(ably, listening, inbox,
 
 
 @pytest.mark.parametrize("fault", [Fault.DISCONNECTED_WITHOUT_ERROR, Fault.STALL])
-def test_while_it_is_deaf_its_status_says_so(ably, blend, fault):
-    with Listening(ably, QUICK.model_copy(update={"bad": 60, "reconcile": 60})) as listener:
-        listener.until_attached("blend").until("listening", "")
-        ably.strike(fault)
-        eventually(lambda: heartbeat()["problem"] and heartbeat()["trouble_since"], "The heartbeat's word of it")
-        assert heartbeat()["state"] == "connected"  # which is what the SDK says
+def test_heartbeat_of_a_stale_connection_reports_the_problem(ably, blend, fault):
+    with Listening(ably, QUICK.model_copy(update={"unhealthy": 60, "reconcile": 60})) as listener:
+        listener.until_attached("blend").until("listening")
+        ably.inject(fault)
+        eventually(lambda: heartbeat()["problem"] and heartbeat()["problem_since"], "The problem in the heartbeat")
+        assert heartbeat()["state"] == "connected"  # as the SDK reports
         ably.set(stalled=False)
 
 
@@ -100,27 +100,27 @@ def a_worker(transactional_db):
     record_heartbeat("worker:test:1", "worker")
 
 
-def test_the_health_check_passes_only_while_it_hears(ably, blend, a_worker, client, settings):
+def test_healthz_is_ok_only_while_events_are_received(ably, blend, a_worker, client, settings):
     settings.REALTIME_API_KEY = type(settings.REALTIME_API_KEY)("app.key:secret")
 
     def health():
         answer = client.get("/healthz")
         return answer.status_code, answer.json()["listener"]
 
-    assert health() == (503, "no sign of life")
+    assert health() == (503, "no heartbeat")
     with Listening(ably) as listener:
-        listener.until_attached("blend").until("listening", "")
+        listener.until_attached("blend").until("listening")
         eventually(lambda: health() == (200, "ok"), "A healthy listener")
         ably.allow({"*": ("publish", "history")})
-        ably.strike(Fault.CONTINUITY_LOST)
-        eventually(lambda: any(one["trouble_since"] for one in heartbeat()["channels"]), "The trouble")
+        ably.inject(Fault.CONTINUITY_LOST)
+        eventually(lambda: any(one["problem_since"] for one in heartbeat()["channels"]), "The problem")
     row = ProcessHeartbeat.objects.get(kind="listener")
     since = (timezone.now() - timedelta(minutes=2)).isoformat()
-    deaf = [one | {"trouble_since": since} for one in row.details["channels"]]
+    unhealthy = [one | {"problem_since": since} for one in row.details["channels"]]
     record_heartbeat(
-        row.name, "listener", **row.details | {"state": "listening", "trouble_since": None, "channels": deaf}
+        row.name, "listener", **row.details | {"state": "listening", "problem_since": None, "channels": unhealthy}
     )
-    assert health() == (503, f"{len(deaf)} of {len(deaf)} channels not heard")
+    assert health() == (503, f"{len(unhealthy)} of {len(unhealthy)} channels unhealthy")
     ProcessHeartbeat.objects.filter(pk=row.pk).update(at=timezone.now() - timedelta(seconds=31))
-    assert health() == (503, "no sign of life")
+    assert health() == (503, "no heartbeat")
     assert client.get(reverse("admin:login")).status_code == 200

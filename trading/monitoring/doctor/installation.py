@@ -1,0 +1,108 @@
+"""Checks of the installation itself: database and disk, site security, clock, exchange calendar."""
+
+import shutil
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from brokers.exchange_calendar import NEW_YORK
+from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
+from trading.market_calendar import market_calendar
+from trading.models import ProcessHeartbeat
+from trading.monitoring.doctor.findings import Finding, ok, problem
+
+MIN_FREE_BYTES = 500_000_000
+TIME_FORMAT = "%a %d %b %Y %H:%M"
+
+
+def database() -> Iterator[Finding]:
+    """Check that the database responds, is migrated and accepts writes, and that the disk of `VAR_DIR` has space."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        yield problem(f"The database cannot be reached: {error}", "Start it, or correct DATABASE_URL.")
+        return
+    executor = MigrationExecutor(connection)
+    if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        yield problem(f"Unapplied migrations: {len(missing)}.", "Run `manage.py migrate`.")
+        return
+    yield _writes()
+    yield _disk_space()
+
+
+def _writes() -> Finding:
+    try:
+        with transaction.atomic():
+            ProcessHeartbeat.objects.create(name="doctor", kind="doctor", at=timezone.now())
+            transaction.set_rollback(True)
+    except DatabaseError as error:
+        to_do = "Check for a full disk, a read-only file system, or a database user without write permission."
+        return problem(f"The database rejects writes: {error}", to_do)
+    return ok(f"{connection.display_name} responds, is migrated and accepts writes.")
+
+
+def _disk_space() -> Finding:
+    free = shutil.disk_usage(settings.VAR_DIR).free
+    message = f"{free / 1e9:.1f} GB free in {settings.VAR_DIR}."
+    if free < MIN_FREE_BYTES:
+        return problem(message, "Free disk space. On a full disk no order can be stored, and none is submitted.")
+    return ok(message)
+
+
+def site() -> Iterator[Finding]:
+    """Check debug mode, https, and superusers without two-factor authentication."""
+    if settings.DEBUG:
+        yield problem("DEBUG is on: error pages show source code.", "Set DEBUG=false and restart.")
+    else:
+        yield ok("DEBUG is off.")
+    yield _https()
+    yield _two_factor()
+
+
+def _https() -> Finding:
+    if not settings.SECURE_SSL_REDIRECT and settings.ALLOW_LIVE_TRADING and "*" in settings.ALLOWED_HOSTS:
+        message = "The site accepts any host name over plain http, and live trading is allowed."
+        return problem(message, "Set ALLOWED_HOSTS to the site's name, and HTTPS=true behind a proxy with TLS.")
+    scheme = "https only" if settings.SECURE_SSL_REDIRECT else "plain http"
+    return ok(f"The site accepts the hosts {', '.join(settings.ALLOWED_HOSTS)} over {scheme}.")
+
+
+def _two_factor() -> Finding:
+    with_device = TOTPDevice.objects.filter(confirmed=True).values("user")
+    without = User.objects.filter(is_active=True, is_superuser=True).exclude(pk__in=with_device).count()
+    message = f"Superusers without two-factor authentication (2FA): {without}."
+    if without and settings.ALLOW_LIVE_TRADING:
+        to_do = "Set it up in the user menu. ONE_TIME_CODES_REQUIRED_FOR=live requires it."
+        return problem(f"{message} Live trading is allowed.", to_do)
+    return ok(message)
+
+
+def clock() -> Iterator[Finding]:
+    """Compare the clock of this host with that of the database."""
+    skew = skew_seconds()
+    if skew is None:
+        yield problem("There is no policy.", "Run `manage.py migrate`, and mark one policy as the default.")
+        return
+    message = f"The clocks of this host and of the database differ by {skew:.1f} s."
+    if skew > MAX_SKEW_SECONDS:
+        yield problem(message, "Synchronize the clocks of all hosts by NTP. Sessions and leases depend on them.")
+    else:
+        yield ok(message)
+
+
+def calendar() -> Iterator[Finding]:
+    """Check that the exchange calendar can be used, and show the current or next session."""
+    try:
+        session = market_calendar().session_of(timezone.now())
+    except Exception as error:  # noqa: BLE001 - the library raises any exception for an unknown calendar
+        message = f"The calendar {settings.MARKET_CALENDAR!r} cannot be used: {error}"
+        yield problem(message, "Set MARKET_CALENDAR to a code of exchange-calendars, such as XNYS.")
+        return
+    opens, closes = (time.astimezone(NEW_YORK).strftime(TIME_FORMAT) for time in (session.opens_at, session.closes_at))
+    which = "current" if session.opens_at <= timezone.now() else "next"
+    yield ok(f"{settings.MARKET_CALENDAR}: {which} session {opens} to {closes} New York time.")

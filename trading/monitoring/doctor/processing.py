@@ -1,0 +1,87 @@
+"""Checks of what runs are executed from: trading switches, queue and workers, schedule."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.utils import timezone
+from django_q.models import Schedule
+
+from accounts.models import Account
+from brokers.exchange_calendar import NEW_YORK
+from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState, TradingControl
+from trading.monitoring.doctor.findings import Finding, off, ok, problem
+from trading.monitoring.status import overview, queue_health
+from trading.queue.schedules import SCHEDULES
+from trading.schedule.market_open import ON_TIME
+
+MAX_QUEUED_TASKS = 500
+MAX_NAMED_ENTRIES = 5
+
+
+def trading() -> Iterator[Finding]:
+    """Show the kill switches, and the two switches of live trading."""
+    yield _mode()
+    control = TradingControl.objects.filter(trading_paused=True).first()
+    if control is not None:
+        reason = f": {control.reason}" if control.reason else ""
+        yield off(f"Trading is paused for all accounts{reason}. `manage.py resume` resumes it.")
+    if paused := Account.objects.filter(trading_paused=True).order_by("account_id"):
+        yield off(f"Trading is paused for {', '.join(account.account_id for account in paused)}.")
+
+
+def _mode() -> Finding:
+    enabled = Account.objects.filter(type=settings.TRADING_MODE, enabled=True)
+    message = f"TRADING_MODE={settings.TRADING_MODE}. Enabled accounts: {enabled.count()}"
+    if settings.TRADING_MODE == "paper":
+        return ok(f"{message}. Live accounts can only be previewed.")
+    if not settings.ALLOW_LIVE_TRADING:
+        return off(f"{message}. ALLOW_LIVE_TRADING is off: they can only be previewed.")
+    return ok(f"{message}, armed: {enabled.filter(live_armed=True).count()}.")
+
+
+def queue() -> Iterator[Finding]:
+    """Check the workers, the number of queued tasks, and the queue's schedules."""
+    queued = queue_health().tasks
+    tasks = f"Queued tasks: {queued}."
+    if not overview().workers_alive:
+        to_do = "Start `manage.py qworker` under a supervisor that restarts it."
+        yield problem(f"No worker is running (no recent heartbeat). {tasks}", to_do)
+    elif queued > MAX_QUEUED_TASKS:
+        yield problem(f"The queue is long. {tasks}", "Start more workers, and check their log.")
+    else:
+        yield ok(f"Workers are running. {tasks}")
+    names = set(Schedule.objects.values_list("name", flat=True))
+    if names != set(SCHEDULES):
+        message = f"The queue's schedules are {', '.join(sorted(names)) or 'none'}, not {', '.join(sorted(SCHEDULES))}."
+        yield problem(message, "Run `manage.py migrate`, which restores them.")
+    else:
+        yield ok("The queue's schedules are complete.")
+
+
+def schedule() -> Iterator[Finding]:
+    """Check for overdue accounts, and for failed entries without a follow-up."""
+    overdue = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__lt=timezone.now() - ON_TIME)
+    if not settings.SCHEDULER_ENABLED:
+        overdue = overdue.filter(origin=ScheduleOrigin.DEFERRED)
+    if entries := list(overdue.select_related("account")):
+        to_do = "Workers start scheduled runs: check that `manage.py qworker` is running, and read its log."
+        yield problem(f"Overdue and not started: {_names(entries)}.", to_do)
+    else:
+        yield ok("No scheduled run is overdue.")
+    failed = ScheduleEntry.open_entries().filter(state__in=(ScheduleState.FAILED, ScheduleState.MISSED))
+    if entries := list(failed):
+        to_do = "Check the run. Then `manage.py schedule add` the account again, or `schedule remove` it."
+        yield problem(f"Failed, and not tried again automatically: {_names(entries)}.", to_do)
+    else:
+        yield ok("No failed schedule entry needs an operator.")
+    if not settings.SCHEDULER_ENABLED:
+        yield off("SCHEDULER_ENABLED is off: only runs that a guard deferred start automatically.")
+
+
+def _names(entries: list[ScheduleEntry]) -> str:
+    named = [
+        f"{entry.account.account_id} of {entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+        for entry in entries[:MAX_NAMED_ENTRIES]
+    ]
+    more = f" and {len(entries) - MAX_NAMED_ENTRIES} more" if len(entries) > MAX_NAMED_ENTRIES else ""
+    return f"{', '.join(named)}{more}"
