@@ -71,16 +71,7 @@ class AccountAdmin(SimpleHistoryAdmin):
     """Admin of accounts."""
 
     form = AccountForm
-    list_display = (
-        "account_id",
-        "name",
-        "type",
-        "broker",
-        "strategy",
-        "enabled",
-        "trading_paused",
-        "live_armed",
-    )
+    list_display = ("account_id", "name", "type", "broker", "strategy", "enabled", "trading_paused", "live_armed")
     list_filter = ("type", "broker", "enabled", "trading_paused", "strategy")
     search_fields = ("account_id", "name", "strategy__name")
     list_select_related = ("strategy",)
@@ -246,13 +237,7 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
     """Admin of policies."""
 
     form = RebalancePolicyForm
-    list_display = (
-        "name",
-        "is_default",
-        "allocation_threshold_percent",
-        "minimum_cash_reserve_usd",
-        "order_tif",
-    )
+    list_display = ("name", "is_default", "allocation_threshold_percent", "minimum_cash_reserve_usd", "order_tif")
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "is_default")}),
@@ -277,15 +262,7 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
 class BrokerConnectionAdmin(admin.ModelAdmin[BrokerConnection]):
     """Read-only list of connection slots, which are created and assigned automatically."""
 
-    list_display = (
-        "__str__",
-        "broker",
-        "environment",
-        "client_id",
-        "lease_owner",
-        "lease_until",
-        "in_use_since",
-    )
+    list_display = ("__str__", "broker", "environment", "client_id", "lease_owner", "lease_until", "in_use_since")
     list_filter = ("broker", "environment")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

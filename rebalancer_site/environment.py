@@ -126,8 +126,7 @@ class Environment(BaseSettings):
         (), description="Trusted origins for forms behind a proxy."
     )
     https: bool | None = Field(
-        None,
-        description="Serve the site over https only. Default: on, unless `ALLOWED_HOSTS` names this machine only.",
+        None, description="Serve the site over https only. Default: on, unless `ALLOWED_HOSTS` names this machine only."
     )
     proxy_count: int = Field(0, ge=0, le=5, description="Number of trusted reverse proxies in front of the site.")
     one_time_codes_required_for: Literal["nothing", "live", "execute"] = Field(

@@ -19,16 +19,8 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": formatters,
-        "filters": {
-            "context": {"()": "trading.common.log_context.RunContextFilter"},
-        },
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "formatter": form,
-                "filters": ["context"],
-            }
-        },
+        "filters": {"context": {"()": "trading.common.log_context.RunContextFilter"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form, "filters": ["context"]}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # At level INFO these log the key in a websocket URL, or one line per request.

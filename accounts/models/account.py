@@ -91,10 +91,7 @@ class Account(models.Model):
     )
     trade_guard = models.CharField(max_length=16, choices=TradeGuard, default=TradeGuard.ONCE_PER_SESSION)
     connection = models.ForeignKey(
-        "accounts.BrokerConnection",
-        editable=False,
-        on_delete=models.PROTECT,
-        related_name="accounts",
+        "accounts.BrokerConnection", editable=False, on_delete=models.PROTECT, related_name="accounts"
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

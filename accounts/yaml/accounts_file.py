@@ -178,11 +178,7 @@ def export_accounts() -> str:
         Account.objects.with_followed_strategy().select_related("replacement_set", "policy").order_by("account_id")
     )
     for account in accounts:
-        row: dict[str, Any] = {
-            "account_id": account.account_id,
-            "type": account.type,
-            "enabled": account.enabled,
-        }
+        row: dict[str, Any] = {"account_id": account.account_id, "type": account.type, "enabled": account.enabled}
         if account.followed_strategy:
             row["strategy_name"] = account.followed_strategy.name
         if account.replacement_set:
@@ -193,12 +189,7 @@ def export_accounts() -> str:
             row["trade_guard"] = account.trade_guard
         row |= {
             field: getattr(account, field)
-            for field, default in (
-                ("broker", "ibkr"),
-                ("name", ""),
-                ("live_armed", False),
-                ("trading_paused", False),
-            )
+            for field, default in (("broker", "ibkr"), ("name", ""), ("live_armed", False), ("trading_paused", False))
             if getattr(account, field) != default
         }
         if account.policy:

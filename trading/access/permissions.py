@@ -14,6 +14,5 @@ def check_permissions(user: User, *permissions: str, action: str) -> None:
     for permission in permissions:
         if not user.has_perm(permission):
             raise Refused(
-                "not_permitted",
-                f"You do not have permission to {action} ({permission}). Contact an administrator.",
+                "not_permitted", f"You do not have permission to {action} ({permission}). Contact an administrator."
             )
