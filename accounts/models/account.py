@@ -41,8 +41,6 @@ class Account(models.Model):
     """
 
     class Type(models.TextChoices):
-        """Paper account or live account."""
-
         PAPER = "paper", "Paper"
         LIVE = "live", "Live"
 

@@ -16,14 +16,10 @@ class Strategy(models.Model):
     """A set of targets. Its name is also the Ably channel of its events."""
 
     class Source(models.TextChoices):
-        """Source of the targets."""
-
         API = "api", "Allocations service"
         STATIC = "static", "Static (entered here)"
 
     class LateEventPolicy(models.TextChoices):
-        """Treatment of a late event."""
-
         PREVIEW = "preview", "Preview only"
         RUN = "run", "Run anyway"
         SKIP = "skip", "Skip"
