@@ -1,5 +1,3 @@
-"""Admin pages of accounts, strategies, replacement sets, policies and connection slots."""
-
 from decimal import Decimal
 from typing import Any
 

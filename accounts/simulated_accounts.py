@@ -1,5 +1,3 @@
-"""Creation of the simulated account records that accounts of the simulated broker need."""
-
 from django.conf import settings
 
 from accounts.models import Account

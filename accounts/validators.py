@@ -1,5 +1,3 @@
-"""Validators for names, account ids and symbols."""
-
 from django.core.validators import RegexValidator
 
 STRATEGY_NAME = RegexValidator(

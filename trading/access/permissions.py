@@ -1,5 +1,3 @@
-"""Checks of the permissions of a user."""
-
 from django.contrib.auth.models import User
 
 from trading.errors import Refused

@@ -43,13 +43,11 @@ ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMI
 
 def sync_roles() -> None:
     """Set the permissions of the groups to those of this file; called after each migration."""
-    for label in ("accounts", "trading", "auth"):
+    labels = ("accounts", "trading", "auth")
+    for label in labels:
         create_permissions(apps.get_app_config(label), verbosity=0)
-    known = dict(
-        Permission.objects.filter(content_type__app_label__in=("accounts", "trading", "auth")).values_list(
-            "codename", "pk"
-        )
-    )
+    permissions = Permission.objects.filter(content_type__app_label__in=labels)
+    known = dict(permissions.values_list("codename", "pk"))
     for name, codenames in ROLES.items():
         group, _ = Group.objects.get_or_create(name=name)
         group.permissions.set(known[codename] for codename in codenames)

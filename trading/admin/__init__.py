@@ -1,5 +1,3 @@
-"""Admin of events, runs, orders and notifications (read-only) and of the kill switch."""
-
 from typing import Any
 
 from django.contrib import admin

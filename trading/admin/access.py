@@ -1,5 +1,3 @@
-"""Admin of API tokens and the audit trail."""
-
 from datetime import timedelta
 from typing import Any
 

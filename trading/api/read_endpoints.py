@@ -1,5 +1,3 @@
-"""Read endpoints: accounts, strategies, runs and events."""
-
 from typing import TypeVar
 
 from django.db.models import Model, OuterRef, QuerySet, Subquery

@@ -1,5 +1,3 @@
-"""Write endpoints: previews, execution of their plans, stopping a run, and events."""
-
 from django.http import HttpRequest
 from ninja import Status
 

@@ -38,18 +38,18 @@ def values_of(accounts: Sequence[int], days: int) -> dict[int, Points]:
     return found
 
 
-def total_values(days: int = YEAR_DAYS) -> Points:
+def total_values() -> Points:
     """Return the daily total value of all accounts, oldest first; today's is current."""
     today = timezone.localdate()
-    rows = TotalValue.objects.filter(day__gte=today - timedelta(days=days), day__lt=today).order_by("day")
+    rows = TotalValue.objects.filter(day__gte=today - timedelta(days=YEAR_DAYS), day__lt=today).order_by("day")
     now = AccountStanding.objects.filter(account__enabled=True).aggregate(value=Sum("total_value_usd"))["value"]
     return [*rows.values_list("day", "total_value_usd"), *([(today, now)] if now is not None else [])]
 
 
-def rebalance_days(account: Account | None = None, days: int = YEAR_DAYS) -> list[date]:
+def rebalance_days(account: Account | None = None) -> list[date]:
     """Return the days on which a rebalance of the account, or of any account, completed."""
     runs = RebalanceRun.objects.filter(
-        state=RunState.COMPLETED, mode=RunMode.EXECUTE, finished_at__gte=timezone.now() - timedelta(days=days)
+        state=RunState.COMPLETED, mode=RunMode.EXECUTE, finished_at__gte=timezone.now() - timedelta(days=YEAR_DAYS)
     )
     if account is not None:
         runs = runs.filter(account=account)
@@ -57,10 +57,10 @@ def rebalance_days(account: Account | None = None, days: int = YEAR_DAYS) -> lis
     return [timezone.localdate(instant) for instant in finished if instant is not None]
 
 
-def change_percent(points: Points, days: int = MONTH_DAYS) -> Decimal | None:
-    """Return the change of the value over the last days in percent; None without an older value."""
+def change_percent(points: Points) -> Decimal | None:
+    """Return the change of the value over the last 30 days in percent; None without an older value."""
     if len(points) < 2:
         return None
-    since = points[-1][0] - timedelta(days=days)
+    since = points[-1][0] - timedelta(days=MONTH_DAYS)
     before = next((value for day, value in points if day >= since), None)
     return (points[-1][1] / before - 1) * 100 if before else None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 
 from django.core.paginator import Paginator
 from django.db.models import Count
@@ -20,6 +21,7 @@ from trading.pages.strategy_pages import targets_of
 
 VIEW_SET = "accounts.view_replacementset"
 A_PAGE = 50
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,12 @@ def _effects(found: ReplacementSet) -> list[Effect]:
         .prefetch_related("strategy__targets")
         .order_by("strategy__name", "account_id")
     )
-    users: dict[int, list[Account]] = {}
-    for account in accounts:
-        if account.strategy is not None:
-            users.setdefault(account.strategy.pk, []).append(account)
     rules = replacement_rules(found)
-    return [_effect(rules, of_one) for of_one in users.values()]
+    users = groupby(accounts, lambda account: account.strategy)
+    return [_effect(strategy, list(of_one), rules) for strategy, of_one in users if strategy is not None]
 
 
-def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effect:
-    strategy = accounts[0].strategy
-    if strategy is None:
-        raise AssertionError  # the query excludes accounts without a strategy
+def _effect(strategy: Strategy, accounts: list[Account], rules: tuple[ReplacementRule, ...]) -> Effect:
     shown = targets_of(strategy)["targets"]
     items = [AllocationItem(symbol=target["symbol"], weight=target["percent"] / 100) for target in shown]
     try:
@@ -97,14 +93,7 @@ def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effe
         return Effect(strategy, accounts, [], refusal.message, is_known=bool(items))
     before = {item.symbol: item.weight * 100 for item in items}
     after = {item.symbol: item.weight * 100 for item in result.items}
-    symbols = sorted(before.keys() | after.keys(), key=lambda symbol: (-before.get(symbol, Decimal(0)), symbol))
-    changes = [
-        Change(
-            symbol,
-            before.get(symbol, Decimal(0)),
-            after.get(symbol, Decimal(0)),
-            after.get(symbol, Decimal(0)) - before.get(symbol, Decimal(0)),
-        )
-        for symbol in symbols
-    ]
+    weights = {name: (before.get(name, ZERO), after.get(name, ZERO)) for name in before.keys() | after.keys()}
+    changes = [Change(symbol, was, becomes, becomes - was) for symbol, (was, becomes) in weights.items()]
+    changes.sort(key=lambda change: (-change.before, change.symbol))
     return Effect(strategy, accounts, changes, "", is_known=bool(items))

@@ -1,5 +1,3 @@
-"""The pages of strategies: targets, accounts and events."""
-
 from decimal import Decimal
 from typing import Any
 
@@ -62,7 +60,9 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
         "may_change": request.user.has_perm(CHANGE_STRATEGY),
         "may_fetch": found.source == Strategy.Source.API,
     }
-    return render_page(request, "trading/strategy.html", context, found.display_name, ("Strategies", _list()))
+    return render_page(
+        request, "trading/strategy.html", context, found.display_name, ("Strategies", reverse("trading:strategies"))
+    )
 
 
 @require_POST
@@ -90,20 +90,11 @@ def targets_of(strategy: Strategy) -> dict[str, Any]:
     widest = max([Decimal("0.01"), *(weight for _, weight in pairs)])
     return {
         "targets": [
-            {
-                "symbol": symbol,
-                "percent": weight * 100,
-                "colour": colour(index),
-                "width": geometry(weight / widest * WIDTH),
-            }
-            for index, (symbol, weight) in enumerate(pairs)
+            {"symbol": name, "percent": part * 100, "colour": colour(index), "width": geometry(part / widest * WIDTH)}
+            for index, (name, part) in enumerate(pairs)
         ],
         "total": total,
         "cash": max(WHOLE - total, Decimal(0)),
         "too_much": max(total - WHOLE, Decimal(0)),
         "published": published,
     }
-
-
-def _list() -> str:
-    return reverse("trading:strategies")
