@@ -118,7 +118,12 @@ class RebalancePolicy(models.Model):
     )
 
     normalization_trigger_threshold = _number(
-        "normalization threshold (fraction)", "0.0001", 0, 1, "Other weights are scaled if the sum is off by more.", 8
+        "normalization threshold (fraction)",
+        "0.0001",
+        0,
+        1,
+        "The other weights are scaled if the sum is off by more.",
+        8,
     )
     normalization_failure_threshold = _number(
         "failure threshold (fraction)", "0.01", 0, 1, "If the sum is still off by more, the run is refused.", 8

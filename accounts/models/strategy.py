@@ -25,8 +25,6 @@ class Strategy(models.Model):
         SKIP = "skip", "Skip"
 
     class Cadence(models.TextChoices):
-        """Interval at which the accounts are rebalanced, on the first session of the period."""
-
         NONE = "none", "None"
         WEEKLY = "weekly", "First session of each week"
         MONTHLY = "monthly", "First session of each month"

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 Content = TypeVar("Content")
 
 MAX_BYTES = 5_000_000
-STANDARD_INPUT = Path("-")
 
 
 class ImportRefused(Exception):  # noqa: N818 - a refusal with a list of problems
@@ -75,7 +74,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         # A container receives the file on standard input.
-        with sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb") as file:
+        with sys.stdin.buffer if path == Path("-") else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])

@@ -1,5 +1,3 @@
-"""API tokens: create, find by digest, count requests, revoke."""
-
 import hashlib
 import secrets
 from collections.abc import Iterable

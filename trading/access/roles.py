@@ -4,16 +4,9 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
-CONFIGURATION_MODELS = (
-    "account",
-    "strategy",
-    "targetallocation",
-    "replacementset",
-    "replacementrule",
-    "rebalancepolicy",
-)
+CONFIGURED = ("account", "strategy", "targetallocation", "replacementset", "replacementrule", "rebalancepolicy")
 VIEWED_MODELS = (
-    *CONFIGURATION_MODELS,
+    *CONFIGURED,
     "brokerconnection",
     "rebalancerun",
     "order",
@@ -32,7 +25,7 @@ OPERATOR = VIEWER | OWN_TOKENS | {"preview_account", "add_tradingcontrol", "chan
 TRADER = OPERATOR | {"execute_account", "execute_live_account", "resolve_order"}
 ADMIN = (
     TRADER
-    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURATION_MODELS}
+    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
     | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
     | {"view_auditentry"}

@@ -50,7 +50,6 @@ class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
     """Fills of an order, read-only."""
 
     model = Fill
-    extra = 0
 
 
 @admin.register(Order)
@@ -69,7 +68,6 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
     """Orders of a run."""
 
     model = Order
-    extra = 0
     fields = ("symbol", "quantity", "limit_price_usd", "state", "filled_quantity", "average_price_usd", "message")
 
 

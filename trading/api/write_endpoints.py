@@ -20,16 +20,13 @@ from trading.models.run_documents import ExecCommand, RebalanceResult
 from trading.serializers import rebalance_result
 
 QUEUED = {202: RebalanceResult, **ERRORS, **CONFLICT}
+RECEIVED = {200: EventLine, 202: EventLine, **ERRORS, **CONFLICT}
+PREVIEWS = Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION)
+SUBMITS = Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION)
 EXECUTES = Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION)
 
 
-@router.post(
-    "/accounts/{account_id}/preview",
-    auth=Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION),
-    response=QUEUED,
-    operation_id="preview",
-    tags=["runs"],
-)
+@router.post("/accounts/{account_id}/preview", auth=PREVIEWS, response=QUEUED, operation_id="preview", tags=["runs"])
 def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
     """Queue a preview. Poll its run until it is finished."""
     account = find_or_404(Account.objects.select_related("strategy"), "unknown_account", account_id=account_id)
@@ -58,13 +55,7 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
     return Status(202, rebalance_result(run))
 
 
-@router.post(
-    "/events",
-    auth=Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION),
-    response={200: EventLine, 202: EventLine, **ERRORS, **CONFLICT},
-    operation_id="submit_event",
-    tags=["events"],
-)
+@router.post("/events", auth=SUBMITS, response=RECEIVED, operation_id="submit_event", tags=["events"])
 def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
     token = bearer_of(request)

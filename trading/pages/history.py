@@ -23,15 +23,10 @@ Points = list[tuple[date, Decimal]]
 def values_of(accounts: Sequence[int], days: int) -> dict[int, Points]:
     """Return the daily values of each account, oldest first."""
     since = timezone.now() - timedelta(days=days)
-    newest = (
-        AccountValue.objects.filter(account_id__in=accounts, at__gte=since)
-        .annotate(day=TruncDate("at"))
-        .values("account_id", "day")
-        .annotate(newest=Max("pk"))
-        .order_by()
-        .values_list("newest", flat=True)
-    )
-    rows = AccountValue.objects.filter(pk__in=newest).annotate(day=TruncDate("at")).order_by("at")
+    by_day = AccountValue.objects.annotate(day=TruncDate("at"))
+    days_of_accounts = by_day.filter(account_id__in=accounts, at__gte=since).values("account_id", "day").order_by()
+    newest = days_of_accounts.annotate(newest=Max("pk")).values_list("newest", flat=True)
+    rows = by_day.filter(pk__in=newest).order_by("at")
     found: dict[int, Points] = defaultdict(list)
     for account_id, day, value in rows.values_list("account_id", "day", "total_value_usd"):
         found[account_id].append((day, value))

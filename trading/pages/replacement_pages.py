@@ -1,5 +1,3 @@
-"""The pages of replacement sets, with the effect of each set on strategies."""
-
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -15,11 +13,10 @@ from accounts.models import Account, ReplacementSet, Strategy
 from accounts.policies import resolve_policy
 from accounts.replacements import find_cycle, replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
-from trading.pages.layout import render_page
+from trading.pages.layout import VIEW_SETS, render_page
 from trading.pages.permissions import require_permission
 from trading.pages.strategy_pages import targets_of
 
-VIEW_SET = "accounts.view_replacementset"
 A_PAGE = 50
 ZERO = Decimal(0)
 
@@ -46,7 +43,7 @@ class Effect:
 
 
 @require_GET
-@require_permission(VIEW_SET)
+@require_permission(VIEW_SETS)
 def replacement_sets(request: HttpRequest) -> HttpResponse:
     """Return the list of replacement sets."""
     found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
@@ -56,7 +53,7 @@ def replacement_sets(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@require_permission(VIEW_SET)
+@require_permission(VIEW_SETS)
 def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
     """Return the page of a replacement set."""
     found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)

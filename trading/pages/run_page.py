@@ -140,17 +140,16 @@ def _version(run: RebalanceRun) -> str:
 def execute(request: HttpRequest, run_id: str) -> HttpResponse:
     """Execute a preview: submit exactly the orders that the user saw."""
     try:
-        execution = execute_preview(
+        run_id = execute_preview(
             find_run(run_id),
             user_of(request),
             plan_hash=request.POST.get("digest", ""),
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
-        )
+        ).run_id
     except (Refused, EventRejected) as refusal:
         messages.error(request, refusal.message)
-        return redirect("trading:run", run_id=run_id)
-    return redirect("trading:run", run_id=execution.run_id)
+    return redirect("trading:run", run_id=run_id)
 
 
 @require_POST

@@ -14,10 +14,9 @@ from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
-from trading.pages.layout import render_page, user_of
+from trading.pages.layout import VIEW_STRATEGIES, render_page, user_of
 from trading.pages.permissions import require_permission
 
-VIEW_STRATEGY = "accounts.view_strategy"
 CHANGE_STRATEGY = "accounts.change_strategy"
 A_PAGE = 24
 FOLLOWERS_SHOWN = 50
@@ -25,7 +24,7 @@ WHOLE = Decimal(100)
 
 
 @require_GET
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def strategies(request: HttpRequest) -> HttpResponse:
     """Return the list of strategies."""
     newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
@@ -46,7 +45,7 @@ def strategies(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
     """Return the page of a strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
@@ -66,7 +65,7 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_POST
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def fetch(request: HttpRequest, name: str) -> HttpResponse:
     """Fetch the targets of a strategy from the allocations service."""
     found = get_object_or_404(Strategy, name=name)
