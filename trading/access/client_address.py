@@ -8,6 +8,7 @@ def client_address(request: HttpRequest) -> str:
     Entries of `X-Forwarded-For` further to the left are set by the client and never trusted.
     """
     forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-    if 0 < settings.PROXY_COUNT <= len(forwarded):
-        return forwarded[-settings.PROXY_COUNT]
+    count: int = settings.PROXY_COUNT
+    if 0 < count <= len(forwarded):
+        return forwarded[-count]
     return str(request.META.get("REMOTE_ADDR") or "")
