@@ -39,6 +39,7 @@ check: setup  ## Check format, lint, types, layers, spelling, migrations, vulner
 	$(BIN)/djlint --quiet --check templates
 	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/codespell
+	$(BIN)/python tools/check_wording.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 	$(BIN)/python tools/audit.py

@@ -9,12 +9,11 @@ from trading.engine import open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
-from trading.journal.claims import has_ready_runs
 from trading.journal.leases import has_live_lease
 from trading.notify import deliver
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
-from trading.queue.wake import wake_outbox, wake_slot
+from trading.queue.wake import wake_outbox
 from trading.schedule import sweeper
 from trading.schedule.readiness import probe_slot
 
@@ -33,11 +32,8 @@ def record_values() -> int:
 
 
 def value_accounts(connection_id: int) -> int:
-    """Store the values of a slot's accounts, then wake the slot if runs wait for it."""
-    stored = value_slot(connection_id)
-    if has_ready_runs(connection_id):
-        wake_slot(connection_id)
-    return stored
+    """Read the values of the slot's accounts that are due."""
+    return value_slot(connection_id)
 
 
 def sweep() -> int:

@@ -167,7 +167,7 @@ def test_a_viewer_may_look_and_not_send(site, open_page):
     page = open_page("viewer")
     page.click("button[aria-label='Preview Taxable']")
     page.wait_for_selector(".rb-confirm")
-    assert "You may preview this account, but not trade it" in page.inner_text(".rb-confirm")
+    assert "accounts.execute_account" in page.inner_text(".rb-confirm")
     assert page.locator("#submit-orders").count() == 0
 
 

@@ -1,4 +1,4 @@
-"""Installations to break."""
+"""Fixtures of the fault tests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +13,7 @@ QUICK = {"LEASE_TTL_SECONDS": "1", "ORDER_SETTLE_SECONDS": "0.2", "SWEEP_SECONDS
 
 @pytest.fixture(scope="module")
 def new_rig(new_installation):  # noqa: F811 - the fixture above
-    """Makes installations with short leases, ready to be broken."""
+    """Return a function that makes rigs with short leases."""
 
     def make(**environment):
         return Rig(new_installation(**(QUICK | environment)))
@@ -23,12 +23,12 @@ def new_rig(new_installation):  # noqa: F811 - the fixture above
 
 @pytest.fixture(scope="module")
 def channel():
-    """A notification server on loopback; what it took."""
-    taken = []
+    """A notification server on loopback: its URL and the messages that it has received."""
+    received = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            taken.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            received.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -40,6 +40,6 @@ def channel():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", taken
+    yield f"http://127.0.0.1:{server.server_address[1]}", received
     server.shutdown()
     server.server_close()

@@ -35,11 +35,11 @@ MATRIX = (
         "kill -9 at every step",
         "each client order id exists once at the broker; the run ends; the audit trail is complete",
         (
-            f"{KILL}::test_a_worker_that_is_killed_at_a_step_leaves_a_run_that_another_ends",
-            f"{KILL}::test_an_event_whose_receiver_is_killed_is_taken_in_once_when_it_comes_again",
-            f"{KILL}::test_every_step_is_a_point_that_is_killed_somewhere_here",
+            f"{KILL}::test_worker_killed_at_a_step_leaves_a_run_that_another_completes",
+            f"{KILL}::test_event_whose_receiver_is_killed_is_stored_once_when_redelivered",
+            f"{KILL}::test_every_fail_point_is_reached_and_tested",
             f"{EVENTS}::test_a_run_whose_worker_is_killed_is_taken_up_again_and_nothing_is_sent_twice",
-            "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
+            "tests/faults/test_soak.py::test_soak_leaves_broker_records_and_journal_in_agreement",
         ),
     ),
     Row(
@@ -54,10 +54,10 @@ MATRIX = (
         "socket dropped before the write, after it, after the acknowledgement",
         "the order is adopted, or planned again once proven lost",
         (
-            f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
-            f"{RUNS}::test_an_order_that_is_proven_lost_is_planned_anew_under_another_id",
-            f"{ENGINE}::test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys",
-            f"{IBKR}::test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes",
+            f"{RUNS}::test_order_accepted_without_acknowledgement_is_found_and_not_resent",
+            f"{RUNS}::test_order_marked_lost_is_planned_again_under_another_id",
+            f"{ENGINE}::test_run_that_has_sold_waits_for_an_unreachable_broker_and_then_buys",
+            f"{IBKR}::test_order_without_acknowledgement_is_found_or_marked_lost_and_the_run_completes",
         ),
     ),
     Row(
@@ -65,10 +65,10 @@ MATRIX = (
         "the acknowledgement never arrives",
         "the order is found, or sent once more under a new id when proven lost; never two open orders",
         (
-            f"{RUNS}::test_an_order_that_was_taken_without_a_word_is_found_and_never_sent_again",
-            f"{IBKR}::test_an_order_that_goes_astray_is_found_or_proven_lost_and_the_run_completes",
-            f"{ENGINE}::test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next",
-            f"{ENGINE}::test_what_ended_runs_left_behind_is_settled_by_itself",
+            f"{RUNS}::test_order_accepted_without_acknowledgement_is_found_and_not_resent",
+            f"{IBKR}::test_order_without_acknowledgement_is_found_or_marked_lost_and_the_run_completes",
+            f"{ENGINE}::test_open_order_of_an_earlier_run_is_looked_up_before_the_next",
+            f"{ENGINE}::test_open_orders_of_ended_runs_are_resolved_by_the_task",
         ),
     ),
     Row(
@@ -76,10 +76,10 @@ MATRIX = (
         "a partial fill, then no further updates",
         "the rest is cancelled at the deadline and the cancel confirmed; buys are reduced to the available cash; reported",
         (
-            f"{RUNS}::test_a_partial_fill_is_cancelled_at_the_deadline_and_reported",
-            f"{RUNS}::test_buys_are_cut_to_the_cash_that_partial_sells_brought",
-            f"{RUNS}::test_a_cancel_that_is_not_confirmed_leaves_an_unknown_order_and_asks_for_attention",
-            f"{IBKR}::test_a_partial_fill_is_cancelled_at_its_deadline_and_buys_are_cut_to_the_cash",
+            f"{RUNS}::test_partial_fill_at_the_deadline_is_cancelled_and_reported",
+            f"{RUNS}::test_buys_after_partial_sells_are_reduced_to_the_cash",
+            f"{RUNS}::test_cancel_without_confirmation_leaves_an_unknown_order_and_needs_attention",
+            f"{IBKR}::test_partial_fill_at_its_deadline_is_cancelled_and_buys_are_reduced_to_the_cash",
         ),
     ),
     Row(
@@ -87,10 +87,10 @@ MATRIX = (
         "rejections: 201, 200, permission, margin",
         "the broker's message is shown; the other orders continue; no retry",
         (
-            f"{RUNS}::test_a_rejected_order_is_told_in_the_brokers_words_and_the_others_go_on",
-            f"{RUNS}::test_when_every_order_is_rejected_the_run_has_failed",
-            f"{IBKR}::test_a_rejection_is_told_in_the_brokers_words_and_the_others_go_on",
-            f"{IBKR}::test_an_error_that_refuses_the_order_ends_it_at_once",
+            f"{RUNS}::test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue",
+            f"{RUNS}::test_run_with_every_order_rejected_fails",
+            f"{IBKR}::test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue",
+            f"{IBKR}::test_order_refused_by_an_error_code_is_rejected_at_once",
         ),
     ),
     Row(
@@ -99,7 +99,7 @@ MATRIX = (
         "quantities equal the broker's; the filled quantity never decreases",
         (
             f"{JOURNAL}::test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities",
-            f"{RUNS}::test_updates_that_come_twice_or_never_change_nothing",
+            f"{RUNS}::test_updates_duplicated_or_lost_do_not_change_the_result",
         ),
     ),
     Row(
@@ -107,18 +107,18 @@ MATRIX = (
         "order ids rolled back and reused",
         "orders are matched by client order id",
         # The gateway restarts its order ids at 1.
-        (f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",),
+        (f"{IBKR}::test_gateway_restart_during_a_run_loses_no_order_and_repeats_none",),
     ),
     Row(
         9,
         "1100 and 1102, nightly restart, 326",
         "the run waits, executions are read again; needs attention after 5 minutes",
         (
-            f"{ENGINE}::test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person",
-            f"{IBKR}::test_a_restart_in_mid_run_loses_nothing_and_sends_nothing_twice",
-            f"{IBKR}::test_a_gateway_that_is_cut_off_for_a_moment_is_waited_for",
-            f"{IBKR}::test_a_gateway_that_stays_cut_off_leaves_the_run_waiting_and_then_to_a_person",
-            f"{IBKR}::test_a_client_id_that_is_taken_is_waited_for_and_then_needs_a_person",
+            f"{ENGINE}::test_run_whose_client_id_is_in_use_waits_and_then_needs_attention",
+            f"{IBKR}::test_gateway_restart_during_a_run_loses_no_order_and_repeats_none",
+            f"{IBKR}::test_gateway_offline_during_a_run_is_waited_for",
+            f"{IBKR}::test_gateway_that_stays_offline_makes_the_run_wait_and_then_need_attention",
+            f"{IBKR}::test_client_id_in_use_makes_the_run_wait_and_then_need_attention",
         ),
     ),
     Row(
@@ -126,9 +126,9 @@ MATRIX = (
         "quotes: NaN, -1, zero, stale, crossed",
         "no order for that symbol",
         (
-            f"{RUNS}::test_a_symbol_without_a_good_quote_is_not_traded",
-            f"{RUNS}::test_too_much_without_a_quote_is_refused",
-            f"{IBKR}::test_a_symbol_without_a_live_two_sided_quote_is_not_traded",
+            f"{RUNS}::test_symbol_without_a_valid_quote_is_not_traded",
+            f"{RUNS}::test_plan_with_too_large_a_share_without_quotes_is_refused",
+            f"{IBKR}::test_symbol_without_a_live_two_sided_quote_is_not_traded",
         ),
     ),
     Row(
@@ -136,11 +136,11 @@ MATRIX = (
         "allocations: 500, slow, huge, HTML, redirect",
         "bounded retries; no order",
         (
-            f"{TARGETS}::test_a_server_error_that_passes_is_tried_again",
-            f"{TARGETS}::test_what_the_service_refuses_is_not_tried_again",
-            f"{TARGETS}::test_an_answer_that_is_far_too_large_is_cut_off",
-            f"{TARGETS}::test_a_service_that_does_not_answer_ends_at_the_deadline",
-            f"{TARGETS}::test_a_redirect_is_not_followed",
+            f"{TARGETS}::test_fetch_after_a_server_error_is_retried",
+            f"{TARGETS}::test_fetch_refused_by_the_service_is_not_retried",
+            f"{TARGETS}::test_fetch_of_a_too_large_response_is_aborted",
+            f"{TARGETS}::test_fetch_without_a_response_ends_at_its_timeout",
+            f"{TARGETS}::test_fetch_does_not_follow_a_redirect",
             f"{EVENTS}::test_targets_that_cannot_be_used_trade_nothing_and_say_why",
         ),
     ),
@@ -149,7 +149,7 @@ MATRIX = (
         "targets: sum, negative, NaN, duplicate, unknown symbol, empty",
         "all targets refused, with the reason",
         (
-            f"{TARGETS}::test_an_answer_that_nobody_can_have_meant_is_refused_whole",
+            f"{TARGETS}::test_fetch_of_an_invalid_response_is_refused_entirely",
             f"{EVENTS}::test_targets_that_cannot_be_used_trade_nothing_and_say_why",
         ),
     ),
@@ -178,7 +178,7 @@ MATRIX = (
         "a burst of 1,000 events",
         "at most one running and one queued run; the last event wins",
         (
-            f"{ENGINE}::test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins",
+            f"{ENGINE}::test_burst_of_events_leaves_one_running_and_the_newest_queued",
             "tests/trading/listener/test_burst.py::test_burst_is_stored_completely_while_pages_respond",
         ),
     ),
@@ -187,27 +187,27 @@ MATRIX = (
         "database restart, connections closed during a run",
         "no order without a committed row; continues within 60 s",
         (
-            f"{PROCESSES}::test_connections_that_end_in_mid_run_stop_nothing_for_long",
-            f"{PROCESSES}::test_a_database_server_that_crashes_and_comes_back_in_mid_run",
+            f"{PROCESSES}::test_database_connections_ended_during_a_run_do_not_stop_it",
+            f"{PROCESSES}::test_database_server_crash_during_a_run_does_not_stop_it",
         ),
     ),
     Row(
         17,
         "database unavailable between acknowledgement and commit",
         "the order is adopted later",
-        (f"{PROCESSES}::test_a_database_that_is_away_between_acknowledgement_and_commit",),
+        (f"{PROCESSES}::test_database_outage_between_acknowledgement_and_commit_loses_no_order",),
     ),
     Row(
         18,
         "two clusters claim the same run",
         "one owner",
         (
-            f"{PROCESSES}::test_two_clusters_race_for_one_schedule_and_each_account_starts_once",
+            f"{PROCESSES}::test_two_clusters_with_one_schedule_start_each_account_once",
             f"{JOURNAL}::test_a_newer_event_does_not_supersede_a_run_that_is_being_claimed",
             f"{JOURNAL}::test_claim_runs_skips_a_run_that_is_being_superseded",
             f"{JOURNAL}::test_claim_lease_of_a_free_slot_increments_the_epoch_and_excludes_others",
             f"{JOURNAL}::test_a_second_executing_run_of_an_account_violates_a_constraint",
-            "tests/faults/test_soak.py::test_after_events_faults_and_kills_the_brokers_books_and_the_journal_agree",
+            "tests/faults/test_soak.py::test_soak_leaves_broker_records_and_journal_in_agreement",
         ),
     ),
     Row(
@@ -215,7 +215,7 @@ MATRIX = (
         "a process paused beyond its lease",
         "fenced: it sends nothing when it resumes",
         (
-            f"{KILL}::test_a_worker_that_is_paused_beyond_its_lease_sends_nothing_when_it_wakes",
+            f"{KILL}::test_worker_paused_beyond_its_lease_sends_nothing_when_it_resumes",
             f"{JOURNAL}::test_writes_under_an_expired_lease_are_rejected_after_another_claim",
         ),
     ),
@@ -224,8 +224,8 @@ MATRIX = (
         "a run that always kills its worker",
         "needs attention after 5 leases; other accounts are not affected",
         (
-            f"{KILL}::test_a_run_that_always_kills_its_worker_is_given_up_and_takes_no_other_along",
-            f"{ENGINE}::test_dying_after_each_send_is_no_progress",
+            f"{KILL}::test_run_that_always_kills_its_worker_needs_attention_and_affects_no_other",
+            f"{ENGINE}::test_worker_that_dies_after_each_send_makes_no_progress",
         ),
     ),
     Row(
@@ -233,9 +233,9 @@ MATRIX = (
         "clock skew between hosts",
         "no lease is taken early; an alarm is raised",
         (
-            f"{ENGINE}::test_a_host_whose_clock_is_wrong_steals_no_lease",
-            f"{ENGINE}::test_clocks_that_differ_raise_an_alarm_once",
-            f"{ENGINE}::test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead",
+            f"{ENGINE}::test_host_with_a_wrong_clock_cannot_claim_a_live_lease",
+            f"{ENGINE}::test_clock_difference_notifies_once",
+            f"{ENGINE}::test_order_age_ignores_the_clock_of_the_host",
         ),
     ),
     Row(
@@ -254,13 +254,13 @@ MATRIX = (
         23,
         "SIGTERM during a run",
         "released; resumed by another worker at once; nothing sent twice",
-        (f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",),
+        (f"{PROCESSES}::test_worker_stopped_during_a_run_hands_it_over_and_another_resumes_it",),
     ),
     Row(
         24,
         "disk full",
         "fails before sending; continues when space is available",
-        (f"{ENGINE}::test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room",),
+        (f"{ENGINE}::test_full_disk_stops_the_run_before_an_order_is_sent_and_it_resumes_later",),
         "PostgreSQL: a small disk requires permissions on the host; the alarm is a missing worker heartbeat",
     ),
     Row(
@@ -269,7 +269,7 @@ MATRIX = (
         "the trade guard is checked again right before the sells",
         (
             f"{GUARDS}::test_trade_guard_after_a_rebalance_blocks_until_the_next_session_opens",
-            f"{RUNS}::test_a_second_execution_in_a_session_is_deferred_to_the_next",
+            f"{RUNS}::test_second_execution_in_a_session_is_deferred_to_the_next",
             "tests/trading/guards/test_trade_guard.py::test_pdt_counts_manual_day_trades_and_defers_the_fourth",
         ),
     ),
@@ -278,8 +278,8 @@ MATRIX = (
         "a manual trade or transfer during a run",
         "planned again, or needs attention",
         (
-            f"{ENGINE}::test_a_trade_by_hand_during_a_run_needs_a_person",
-            f"{RUNS}::test_shares_that_were_sold_by_hand_while_the_plan_was_made_are_not_sold_again",
+            f"{ENGINE}::test_manual_trade_during_a_run_needs_attention",
+            f"{RUNS}::test_shares_sold_manually_during_planning_are_not_sold_again",
             f"{RUNS}::test_open_orders_are_cancelled_before_the_first_order",
         ),
     ),
@@ -288,8 +288,8 @@ MATRIX = (
         "live endpoint with paper configuration, and the reverse",
         "refuses to connect",
         (
-            f"{IBKR}::test_a_live_account_behind_a_paper_gateway_is_not_even_connected",
-            f"{IBKR}::test_a_gateway_that_cannot_be_trusted_sends_nothing_and_says_why",
+            f"{IBKR}::test_live_account_at_a_paper_gateway_is_refused_before_connecting",
+            f"{IBKR}::test_gateway_with_unusable_data_fails_the_run_by_code",
             f"{GUARDS}::test_live_account_needs_setting_and_arming",
         ),
     ),
@@ -298,8 +298,8 @@ MATRIX = (
         "SECRET_KEY rotated, deployment during a run",
         "no run is lost",
         (
-            f"{PROCESSES}::test_a_secret_key_that_is_rotated_loses_no_run",
-            f"{PROCESSES}::test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once",
+            f"{PROCESSES}::test_rotated_secret_key_loses_no_run",
+            f"{PROCESSES}::test_worker_stopped_during_a_run_hands_it_over_and_another_resumes_it",
         ),
     ),
     Row(

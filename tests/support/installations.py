@@ -1,4 +1,4 @@
-"""A database for each installation: a file of SQLite, or a database of a PostgreSQL server; migrated once, copied."""
+"""Fixtures that make installations. Each gets a copy of one migrated database, on SQLite or PostgreSQL."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from tests.support.installation import Installation
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
-    """Makes the database URL of a copy of a migrated database: migrating takes seconds."""
+    """Return a function that copies a migrated database and returns its URL: migrations take seconds."""
     directory = tmp_path_factory.mktemp("template")
     if os.environ.get("TEST_DATABASE") == "postgres":
         from tests.support.postgres import new_database
@@ -31,7 +31,7 @@ def migrated(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def new_installation(tmp_path_factory, migrated):
-    """Makes installations; ends their processes when the module is done."""
+    """Return a function that makes installations. Their processes end with the module."""
     made = []
 
     def make(**environment):

@@ -1,10 +1,11 @@
-"""Rows in a line."""
+"""Create accounts, strategies, policies and runs in one line each."""
 
 import uuid
 from decimal import Decimal
 
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
+from trading.common.timings import DEFAULT_TIMINGS, Timings
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import request_run
 from trading.models import EventSource
@@ -18,13 +19,19 @@ CHEAP = {
 }
 
 
+QUICK_TIMINGS = Timings(
+    reconnect_delay_seconds=0.01, cancel_seconds=0.3, order_silence_seconds=0.2, positions_seconds=0.1
+)
+"""Short waits for runs that have to reach a deadline."""
+
+
 def policy(name="cheap", **fields):
-    """A policy without a reserve and with small commissions."""
+    """Create a policy without a cash reserve and with small commissions."""
     return RebalancePolicy.objects.update_or_create(name=name, defaults=CHEAP | fields)[0]
 
 
 def strategy(name, targets=(), **fields):
-    """A static strategy with targets, or one of the allocations service without."""
+    """Create a static strategy with targets, or one of the allocations service without."""
     source = Strategy.Source.STATIC if targets else Strategy.Source.API
     found, _ = Strategy.objects.get_or_create(name=name, defaults={"source": source} | fields)
     for symbol, weight in dict(targets).items():
@@ -33,7 +40,7 @@ def strategy(name, targets=(), **fields):
 
 
 def simulated_account(account_id, targets, **fields):
-    """An account of the simulated broker that follows a strategy of its own."""
+    """Create an account of the simulated broker with its own strategy."""
     fields.setdefault("strategy", strategy(f"strategy-of-{account_id.lower()}", targets))
     if "policy" not in fields:
         fields["policy"] = policy()
@@ -43,25 +50,29 @@ def simulated_account(account_id, targets, **fields):
 
 
 def queue(account, command=ExecCommand.REBALANCE, **fields):
-    """A queued run of the account."""
+    """Queue a run of the account."""
     fields.setdefault("source", EventSource.COMMAND)
     return request_run(account, command, message_id=str(uuid.uuid4()), **fields)
 
 
-def carry_out(account, command=ExecCommand.REBALANCE, **fields):
-    """A run of the account, queued and carried out in this process."""
-    run = queue(account, command, **fields)
-    work_slot(run.connection_id)
+def carry_out(account, command=ExecCommand.REBALANCE, *, timings=DEFAULT_TIMINGS, **fields):
+    """Queue a run of the account, execute it in this process and return it."""
+    return work_run(queue(account, command, **fields), timings)
+
+
+def work_run(run, timings=DEFAULT_TIMINGS):
+    """Work the slot of a run once in this process, as a worker does, and return the run."""
+    work_slot(run.connection_id, timings)
     run.refresh_from_db()
     return run
 
 
 def held(account_id):
-    """What the broker's books say: shares by symbol."""
+    """Return the shares by symbol in the simulated broker's records."""
     positions = SimulatedAccount.objects.get(account_id=account_id).positions.all()
     return {position.symbol: position.quantity for position in positions}
 
 
 def cash(account_id):
-    """What the broker's books say: cash in USD."""
+    """Return the cash in the simulated broker's records, in USD."""
     return SimulatedAccount.objects.get(account_id=account_id).cash_usd

@@ -14,7 +14,6 @@ VIEWED_MODELS = (
     "strategyevent",
     "executedsession",
     "notification",
-    "delivery",
     "processheartbeat",
     "tradingcontrol",
 )
@@ -28,7 +27,7 @@ ADMIN = (
     | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
     | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
-    | {"view_auditentry"}
+    | {"view_delivery", "view_auditentry"}
 )
 ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}
 """Groups: view; preview and pause; submit orders; configure and assign groups."""

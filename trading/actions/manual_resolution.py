@@ -19,7 +19,7 @@ from trading.access.audit import note
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
-from trading.engine.open_order_recovery import slot_lease
+from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import IllegalTransition, LeaseLost, Refused
 from trading.journal import manual
 from trading.journal.leases import Lease

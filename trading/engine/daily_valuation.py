@@ -1,9 +1,7 @@
-"""The daily look at every account, so that the history of values has no holes on days without a run."""
+"""Read the value of every account once after each close, so that its history includes days without a run."""
 
 import asyncio
 import logging
-import os
-import socket
 from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
@@ -14,20 +12,24 @@ from django.utils import timezone
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
+from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
+from trading.engine.lease_heartbeat import slot_lease
 from trading.journal.account_status import store_total, store_value
-from trading.journal.leases import Lease, claim_lease, release_lease, renew_lease
+from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.queue.wake import wake_valuation
 
 logger = logging.getLogger("rebalancer.trading")
 
+LONGEST_CLOSURE = timedelta(days=14)
+"""Time before now in which the latest close is searched."""
+
 
 def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
-    """The latest end of a session that has passed; at most a fortnight is looked back over."""
-    day = timezone.localdate(now) - timedelta(days=14)
-    session = calendar.session_after(day)
+    """Return the latest close of a session that has ended."""
+    session = calendar.session_after(timezone.localdate(now) - LONGEST_CLOSURE)
     closed = session.opens_at
     while session.closes_at <= now:
         closed = session.closes_at
@@ -35,19 +37,19 @@ def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
     return closed
 
 
-def unseen(since: datetime) -> QuerySet[Account]:
-    """Enabled accounts of this environment whose value was last read before an instant, or never."""
-    never_since = Q(standing__isnull=True) | Q(standing__seen_at__lt=since)
-    return Account.objects.filter(never_since, enabled=True, type=settings.TRADING_MODE)
+def due_accounts(since: datetime) -> QuerySet[Account]:
+    """Return enabled accounts of this environment whose value was last read before an instant, or never."""
+    not_read_since = Q(standing__isnull=True) | Q(standing__seen_at__lt=since)
+    return Account.objects.filter(not_read_since, enabled=True, type=settings.TRADING_MODE)
 
 
 def wake_due_slots(now: datetime) -> int:
-    """Leaves a hint for each slot with accounts that nobody has looked at since the latest close.
+    """Queue a valuation for each slot with accounts whose value was not read since the latest close.
 
     Returns:
-        How many slots were woken.
+        The number of slots.
     """
-    due = unseen(last_close(market_calendar(), now)).values_list("connection_id", flat=True)
+    due = due_accounts(last_close(market_calendar(), now)).values_list("connection_id", flat=True)
     slots = sorted(set(due))
     for connection_id in slots:
         wake_valuation(connection_id)
@@ -56,51 +58,47 @@ def wake_due_slots(now: datetime) -> int:
 
 
 def value_slot(connection_id: int) -> int:
-    """Reads the value of the slot's accounts that are due; a slot that is at work is left to its runs.
+    """Read the values of the slot's accounts that are due. A slot that is in use is left to its runs.
 
     Returns:
-        How many values were kept.
+        The number of values stored.
     """
-    return asyncio.run(_value_slot(connection_id))
-
-
-async def _value_slot(connection_id: int) -> int:
     try:
-        lease = await sync_to_async(claim_lease)(connection_id, f"{socket.gethostname()}:{os.getpid()}:values")
-        if lease is None:
+        with slot_lease(connection_id, "values") as lease:
+            return asyncio.run(_read_values(lease))
+    except BlockingIOError:
+        return 0
+    except BrokerError as error:
+        logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)
+        return 0
+
+
+async def _read_values(lease: Lease) -> int:
+    try:
+        since = last_close(market_calendar(), timezone.now())
+        due = due_accounts(since).filter(connection_id=lease.connection_id).select_related("policy")
+        accounts = [account async for account in due.order_by("account_id")]
+        if not accounts:
             return 0
+        policy = await sync_to_async(resolve_policy)(accounts[0])
+        client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
+        await client.connect()
         try:
-            return await _read_values(lease)
-        except BrokerError as error:
-            logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)
-            return 0
+            stored = [await _read_value(client, lease, account) for account in accounts]
         finally:
-            await sync_to_async(release_lease)(lease)
+            await client.disconnect()
+        await sync_to_async(store_total)()
+        return sum(stored)
     finally:
         await sync_to_async(connections.close_all)()
 
 
-async def _read_values(lease: Lease) -> int:
-    since = last_close(market_calendar(), timezone.now())
-    due = unseen(since).filter(connection_id=lease.connection_id).select_related("policy").order_by("account_id")
-    accounts = [account async for account in due]
-    if not accounts:
-        return 0
-    policy = await sync_to_async(resolve_policy)(accounts[0])
-    client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
-    lease_heartbeat = 0
-    await client.connect()
+async def _read_value(client: BrokerClient, lease: Lease, account: Account) -> bool:
+    await sync_to_async(renew_lease)(lease)
     try:
-        for account in accounts:
-            await sync_to_async(renew_lease)(lease)
-            try:
-                snapshot = await client.get_account_snapshot(account.account_id)
-            except BrokerError as error:  # the others' values are good all the same
-                logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
-                continue
-            await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
-            lease_heartbeat += 1
-    finally:
-        await client.disconnect()
-    await sync_to_async(store_total)()
-    return lease_heartbeat
+        snapshot = await client.get_account_snapshot(account.account_id)
+    except BrokerError as error:  # the values of the other accounts are still read
+        logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
+        return False
+    await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+    return True

@@ -1,9 +1,11 @@
-"""Keeps a slot's lease alive while something is done under it."""
+"""Hold a slot's lease, and renew it while work is done under it."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -11,19 +13,39 @@ from django.db import DatabaseError
 
 from trading.errors import LeaseLost
 from trading.journal import leases
+from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
+from trading.queue.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
 
+@contextmanager
+def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
+    """Hold the slot's lease until the end of the block. Then wake a worker if runs are waiting for the slot.
+
+    Raises:
+        BlockingIOError: another process uses the slot; try again in a moment.
+    """
+    lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
+    if lease is None:
+        raise BlockingIOError("Another process uses the connection slot. Try again in a moment.")
+    try:
+        yield lease
+    finally:
+        leases.release_lease(lease)
+        if has_ready_runs(connection_id):  # queued while this process had the lease
+            wake_slot(connection_id)
+
+
 @asynccontextmanager
 async def lease_heartbeat(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
-    """Renews the lease until the end of the block.
+    """Renew the lease until the end of the block.
 
     Yields:
-        The heartbeat: it ends only by raising `LeaseLost`. Wait for it beside the work.
+        The heartbeat task. It ends only by raising `LeaseLost`: wait for it together with the work.
     """
-    heartbeat = asyncio.create_task(_keep(lease), name="lease")
+    heartbeat = asyncio.create_task(_renew_until_lost(lease), name="lease heartbeat")
     try:
         yield heartbeat
     finally:
@@ -31,16 +53,16 @@ async def lease_heartbeat(lease: Lease) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.gather(heartbeat, return_exceptions=True)
 
 
-async def _keep(lease: Lease) -> None:
-    """Renews the lease; a database that is away for longer than it lives loses it."""
+async def _renew_until_lost(lease: Lease) -> None:
+    """Renew the lease at a quarter of its lifetime. It is lost if the database is unreachable for longer than that."""
     loop = asyncio.get_running_loop()
-    good_until = loop.time() + settings.LEASE_TTL_SECONDS
+    valid_until = loop.time() + settings.LEASE_TTL_SECONDS
     while True:
         await asyncio.sleep(settings.LEASE_TTL_SECONDS / 4)
         try:
             await sync_to_async(leases.renew_lease)(lease)
-            good_until = loop.time() + settings.LEASE_TTL_SECONDS
+            valid_until = loop.time() + settings.LEASE_TTL_SECONDS
         except DatabaseError:
             logger.exception("The lease of slot %s could not be renewed", lease.connection_id)
-            if loop.time() > good_until:
+            if loop.time() > valid_until:
                 raise LeaseLost from None

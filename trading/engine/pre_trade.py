@@ -1,126 +1,186 @@
-"""What has to be out of the way before the first order: orders left behind, open ones, positions that have moved."""
+"""Checks and preparations before the first order: guards, orders of earlier runs, open orders, changed positions."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from brokers.base import BrokerClient
 from brokers.broker_types import OpenOrder
 from brokers.exceptions import OrderExecutionError
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
+from trading.common.timings import Timings
 from trading.errors import AccountChanged, NeedsAttention, RunFailed
+from trading.guards.account import check_guards, enforce
+from trading.guards.plan import PlanChecks
+from trading.guards.trade_guard import needs_executions, window_start
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
+from trading.market_calendar import MarketCalendar
 from trading.models import OrderState
+from trading.models.run_documents import GuardResult
 from trading.orders.execution import OrderPhase
 from trading.orders.reconciliation import Reconciler
 from trading.orders.update_router import OrderUpdateRouter
-from trading.planning.account_state import held_shares, shares_of
+from trading.planning.account_state import held_shares
 from trading.planning.proposal import Proposal
 from trading.planning.run_context import RunContext
 
 logger = logging.getLogger("rebalancer.trading")
 
+OPEN_ORDERS_POLL_SECONDS = 0.2
+"""Interval between two reads of the open orders, in seconds: brokers send no updates for orders of other clients."""
 
+
+@dataclass(frozen=True)
 class PreTradeSteps:
-    """The loose ends of one run's account."""
+    """The checks and preparations of one run."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        client: BrokerClient,
-        desk: OrderUpdateRouter,
-        journal: RunJournal,
-        reconciler: Reconciler,
-        phase: OrderPhase,
-    ) -> None:
-        self._ticket = context
-        self._client = client
-        self._desk = desk
-        self._journal = journal
-        self._reconciler = reconciler
-        self._phase = phase
+    context: RunContext
+    client: BrokerClient
+    updates: OrderUpdateRouter
+    journal: RunJournal
+    calendar: MarketCalendar
+    plan_checks: PlanChecks
+    reconciler: Reconciler
+    phase: OrderPhase
+    timings: Timings
 
-    async def resolve_sent_orders(self, before: PriorState) -> None:
-        """After a crash or a dropped link: every order of the run is brought to its end before anything else.
+    async def resolve_sent_orders(self, prior: PriorState) -> None:
+        """Resolve every order that an interrupted attempt of the run has sent, and read its missing fills.
 
-        Of those that have ended, fills and commissions that were not told any more are asked for.
-        Orders that earlier runs of the account have left behind are looked for too; the guards judge what is left.
+        Orders that earlier runs of the account left open are looked up too. The guards judge those that stay open.
+
+        Raises:
+            NeedsAttention: the status of an order of this run stays unknown.
         """
-        for order in before.orders:
+        for order in prior.orders:
             if order.state == OrderState.PLANNED:
-                await self._journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
-        unsettled = [order for order in before.orders if order.submitted_at and not order.is_resolved]
-        refuse_unknown(await run_concurrently(*(self._settle(order) for order in unsettled)))
-        incomplete = [order for order in before.orders if order.is_resolved and not order.fills_complete]
-        await run_concurrently(*(self._phase.asked(order) for order in incomplete))
-        await run_concurrently(*(self._reconciler.settle(order) for order in before.orphaned_orders))
-        reached(FailPoint.ORDERS_RESOLVED, self._ticket.account_id)
+                await self.journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
+        open_orders = [order for order in prior.orders if order.submitted_at and not order.is_resolved]
+        refuse_unknown(await run_concurrently(*(self._resolve(order) for order in open_orders)))
+        incomplete = [order for order in prior.orders if order.is_resolved and not order.fills_complete]
+        await run_concurrently(*(self.phase.look_up(order) for order in incomplete))
+        await run_concurrently(*(self.reconciler.resolve(order) for order in prior.orphaned_orders))
+        reached(FailPoint.ORDERS_RESOLVED, self.context.account_id)
 
-    async def _settle(self, order: OrderView) -> OrderView:
-        self._desk.watch(order.client_order_id)
-        settled = await self._reconciler.settle(order)
-        if not settled.is_resolved and settled.state != OrderState.UNKNOWN:
-            settled = await self._phase.cancel_and_confirm(settled, "left by an interrupted run")
-        return settled
+    async def _resolve(self, order: OrderView) -> OrderView:
+        self.updates.watch(order.client_order_id)
+        order = await self.reconciler.resolve(order)
+        if not order.is_resolved and order.state != OrderState.UNKNOWN:
+            order = await self.phase.cancel_and_confirm(order, "left by an interrupted run")
+        return order
 
-    async def clear_open_orders(self, proposal: Proposal) -> None:
-        """Cancels every open order of the account and waits until none is left."""
-        if not proposal.open_orders:
-            return
-        account_id = self._ticket.account_id
+    async def check_guards(self) -> list[GuardResult]:
+        """Read the account's executions if its trade guard counts them, and check the guards that need no plan.
+
+        Raises:
+            BrokerError: the executions cannot be read, so that no order may be sent.
+        """
+        if needs_executions(self.context.policy.trade_guard):
+            since = await sync_to_async(window_start)(timezone.now(), self.calendar)
+            executions = await self.client.get_executions(self.context.account_id, since=since)
+            await self.journal.store_executions(self.context.account_pk, executions, self.calendar)
+        return await sync_to_async(check_guards)(
+            self.context.account_pk, self.context.pk, self.context.policy, timezone.now(), self.calendar
+        )
+
+    async def check_plan_and_open_orders(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
+        """Check the plan and read the account's open orders."""
+        return await run_concurrently(
+            self.plan_checks.check(proposal), self.client.get_open_orders(self.context.account_id)
+        )
+
+    async def check_plan_and_account(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
+        """Check the plan and, while the broker answers, that the account is still the one that was planned for."""
+        if not proposal.result.trades:
+            return await self.check_plan_and_open_orders(proposal)
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        plan_guards, open_orders = await run_concurrently(
+            self.plan_checks.check(proposal), self.recheck_account(proposal)
+        )
+        if loop.time() - started_at > self.timings.recheck_age_seconds:
+            open_orders = await self.recheck_account(proposal)
+        return plan_guards, open_orders
+
+    async def recheck_account(self, proposal: Proposal) -> Sequence[OpenOrder]:
+        """Read positions, executions and open orders again and check the guards, right before the first order.
+
+        Returns:
+            The open orders, which must be cancelled first.
+
+        Raises:
+            AccountChanged: positions have changed since the account was read.
+            Refused: a guard refuses the run.
+        """
+        open_orders, guards = await run_concurrently(
+            self._open_orders_if_positions_unchanged(proposal), self._recheck_guards(proposal)
+        )
+        enforce(guards, self.context.source)
+        return open_orders
+
+    async def _recheck_guards(self, proposal: Proposal) -> list[GuardResult]:
+        guards = await self.check_guards()  # it stores the executions that the trade guard counts
+        return [*guards, await self.plan_checks.trade_guard(proposal)]
+
+    async def _open_orders_if_positions_unchanged(self, proposal: Proposal) -> Sequence[OpenOrder]:
+        # With open orders the positions may have changed: an order that is filled in small parts changes them as long
+        # as it is open, and no plan would ever match. It is cancelled first; then everything is read again.
+        open_orders = await self.client.get_open_orders(self.context.account_id)
+        positions = await self.client.get_positions(self.context.account_id)
+        if not open_orders and held_shares(positions) != held_shares(proposal.snapshot.positions):
+            raise AccountChanged("The account's positions have changed since it was read.")
+        return open_orders
+
+    async def cancel_open_orders(self, proposal: Proposal) -> None:
+        """Cancel every open order of the account and wait until none is left.
+
+        Raises:
+            RunFailed: an order is still open after the request timeout.
+        """
+        account_id = self.context.account_id
         for order in proposal.open_orders:
-            await self._journal.check_lease()
+            await self.journal.check_lease()
             try:
-                await self._client.cancel_order(account_id, order.order_id)
+                await self.client.cancel_order(account_id, order.order_id)
             except OrderExecutionError as error:
-                logger.warning("Cancel of open order %s was not taken: %s", order.order_id, error.message)
+                logger.warning("Cancel request for open order %s was not accepted: %s", order.order_id, error.message)
         reached(FailPoint.OPEN_ORDERS_CANCELLED, account_id)
         if left := await self._open_orders_left():
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
-        await self._journal.add_timeline_entry(
+        await self.journal.add_timeline_entry(
             "open_orders_cancelled", f"Cancelled {len(proposal.open_orders)} open orders."
         )
 
-    async def _open_orders_left(self) -> list[OpenOrder]:
-        left = await self._client.get_open_orders(self._ticket.account_id)
+    async def _open_orders_left(self) -> Sequence[OpenOrder]:
+        left = await self.client.get_open_orders(self.context.account_id)
         try:
-            async with asyncio.timeout(float(self._ticket.policy.request_timeout_seconds)):
+            async with asyncio.timeout(float(self.context.policy.request_timeout_seconds)):
                 while left:
-                    await asyncio.sleep(0.2)  # orders of others push nothing to us
-                    left = await self._client.get_open_orders(self._ticket.account_id)
+                    await asyncio.sleep(OPEN_ORDERS_POLL_SECONDS)
+                    left = await self.client.get_open_orders(self.context.account_id)
         except TimeoutError:
             pass
         return left
 
-    async def open_orders_if_nothing_has_moved(self, proposal: Proposal) -> list[OpenOrder]:
-        """The open orders; then positions are read again: what was traded since the snapshot must not be sold twice.
-
-        Beside open orders they may have moved: one that is filled bit by bit moves them for as long as it is open, and
-        every plan would come too late. It is cancelled first; then everything is read once more.
-
-        Raises:
-            AccountChanged: positions have changed since the account was read, and no order is open.
-        """
-        open_orders = await self._client.get_open_orders(self._ticket.account_id)
-        now = await self._client.get_positions(self._ticket.account_id)
-        if not open_orders and shares_of(now) != held_shares(proposal.snapshot):
-            raise AccountChanged("The account's positions have changed since it was read.")
-        return list(open_orders)
-
 
 def refuse_unknown(orders: Sequence[OrderView]) -> None:
-    """Leaves the run to a person where the fate of an order is not known.
+    """Check that every order is resolved.
 
     Raises:
-        NeedsAttention: with the orders and what is known of them.
+        NeedsAttention: names the others with their messages.
     """
     unknown = [order for order in orders if not order.is_resolved]
     if unknown:
-        words = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
+        details = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
         raise NeedsAttention(
-            "orders_unknown", f"The fate of these orders is not known, and they are never sent again: {words}"
+            "orders_unknown",
+            f"Order status unknown. These orders will not be resent; resolve them on the run page: {details}",
         )

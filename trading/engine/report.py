@@ -1,18 +1,54 @@
-"""What came of a run: weights before and after, fills against the quotes of the decision, what is left open."""
+"""The report of a run: weights before and after, commissions, and orders that were not filled as planned."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
 from calculator import TradeCalculationResult
 from calculator.projection import CASH, residual_drift
+from trading.errors import NeedsAttention
 from trading.journal.orders import OrderView
 from trading.models import OrderState
 from trading.models.run_documents import RunWarning
 from trading.planning.account_state import held_shares
 
 PLACES = Decimal("0.00000001")
+POSITIONS_POLL_SECONDS = 0.5
+"""Interval between two account snapshots, in seconds: brokers send positions late, and nothing announces them."""
+
+
+async def snapshot_after(
+    client: BrokerClient,
+    account_id: str,
+    before: AccountSnapshot,
+    orders: Sequence[OrderView],
+    timeout_seconds: float,
+) -> AccountSnapshot:
+    """Return the account as soon as its positions include the fills of the orders.
+
+    Raises:
+        NeedsAttention: the positions do not match the fills within the timeout.
+    """
+    expected = held_shares(before.positions)
+    for order in orders:
+        expected[order.symbol] = expected.get(order.symbol, Decimal(0)) + order.filled_quantity
+    expected = {symbol: quantity for symbol, quantity in expected.items() if quantity}
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_seconds
+    while True:
+        after = await client.get_account_snapshot(account_id)
+        if held_shares(after.positions) == expected:
+            return after
+        if loop.time() > deadline:
+            raise NeedsAttention(
+                "positions_disagree",
+                "The broker's positions do not match the fills: another client traded, or a fill is missing. "
+                "Check the account, then preview it again.",
+            )
+        await asyncio.sleep(POSITIONS_POLL_SECONDS)
 
 
 def make_report(
@@ -20,7 +56,7 @@ def make_report(
     after: AccountSnapshot,
     orders: Sequence[OrderView],
 ) -> tuple[dict[str, Any], list[RunWarning]]:
-    """The report of a run as it is stored, and warnings about orders that did not do what was planned."""
+    """Return the report as it is stored, and warnings about orders that were not filled as planned."""
     weights = weights_of(after)
     report = {
         "weights_after": {symbol: f"{weight:f}" for symbol, weight in weights.items()},
@@ -34,14 +70,14 @@ def make_report(
 
 
 def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
-    """Weight of each symbol and of cash in the account's value; without value there are none."""
+    """Return the weight of each symbol and of cash in the account's value; none if it has no value."""
     total = snapshot.total_value_usd
     if total <= 0:
         return {}
     marks = {position.symbol: position.market_price for position in snapshot.positions if position.is_us_stock}
     weights = {
         symbol: (quantity * (marks[symbol] or Decimal(0)) / total).quantize(PLACES)
-        for symbol, quantity in sorted(held_shares(snapshot).items())
+        for symbol, quantity in sorted(held_shares(snapshot.positions).items())
     }
     weights[CASH] = (snapshot.cash_usd / total).quantize(PLACES)
     return weights
@@ -49,14 +85,12 @@ def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:
 
 def _warnings(orders: Sequence[OrderView]) -> Iterable[RunWarning]:
     for order in orders:
-        shares = f"{abs(order.quantity):f}".rstrip("0").rstrip(".")
-        what = f"{'SELL' if order.quantity < 0 else 'BUY'} {shares} {order.symbol}"
         if order.state == OrderState.REJECTED:
-            yield RunWarning(code="order_rejected", message=f"{what} was refused by the broker: {order.message}")
+            yield RunWarning(code="order_rejected", message=f"{order} was rejected by the broker: {order.message}")
         elif order.submitted_at is None and order.state == OrderState.CANCELLED:
-            yield RunWarning(code="order_not_sent", message=f"{what}: {order.message}")
+            yield RunWarning(code="order_not_sent", message=f"{order}: {order.message}")
         elif order.submitted_at is not None and order.remaining:
-            filled = f"{abs(order.filled_quantity):f}".rstrip("0").rstrip(".") or "0"
+            filled = f"{abs(order.filled_quantity).normalize():f}"
             yield RunWarning(
-                code="order_not_filled", message=f"{what}: {filled} filled before its end ({order.state})."
+                code="order_not_filled", message=f"{order}: {filled} shares filled, the rest {order.state}."
             )

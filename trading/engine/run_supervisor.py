@@ -1,4 +1,4 @@
-"""The door of a run: carries it out over the slot's link, and whatever happens to it is recorded and stays its own."""
+"""Execute one run: retry where that is safe, record its outcome, and keep its errors from the other runs."""
 
 import asyncio
 import logging
@@ -17,15 +17,15 @@ from brokers.exceptions import (
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
+from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
-from trading.engine.rebalance import Rebalancer, SlotResources
+from trading.engine.rebalance import Rebalancer
 from trading.error_codes import Stage
 from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
 from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease
-from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar
@@ -36,122 +36,110 @@ from trading.planning.run_context import RunContext, make_run_context
 logger = logging.getLogger("rebalancer.trading")
 
 ATTEMPTS = 3
-BACK_OFF_SECONDS = 1.0
-PATIENCE_SECONDS = 300
-"""For so long a run that has sent orders, or whose client id is taken, waits for the broker; then a person looks."""
 
 
 class RunSupervisor:
-    """Carries out the runs of one lease."""
+    """Executes the runs of one lease."""
 
-    def __init__(self, lease: Lease, link: SlotConnection, calendar: MarketCalendar) -> None:
+    def __init__(self, lease: Lease, connection: SlotConnection, calendar: MarketCalendar, timings: Timings) -> None:
         self._lease = lease
-        self._scribe = BatchWriter(lease)
+        self._writer = BatchWriter(lease)
         self._calendar = calendar
-        self._link = link
+        self._connection = connection
+        self._timings = timings
         self._places: asyncio.Semaphore | None = None
-        self.broker_is_away = False
+        self.broker_is_unreachable = False
 
-    async def carry_out(self, run: RebalanceRun) -> None:
-        """Carries out one run and records how it ended.
+    async def execute(self, run: RebalanceRun) -> None:
+        """Execute one run and record its outcome.
 
         Raises:
             LeaseLost: another process has the slot.
-            DatabaseError: nothing can be recorded now; the run is taken up again under a later lease.
+            DatabaseError: nothing can be recorded now; the run is resumed under a later lease.
         """
-        journal = RunJournal(self._scribe, run.pk)
+        journal = RunJournal(self._writer, run.pk)
         with log_context(run.account.account_id, run.strategy_name, run.run_id):
             logger.info("%s %s started", run.get_mode_display(), run.run_id)
             reached(FailPoint.RUN_STARTED, run.account.account_id)
             try:
-                await self._attempts(run, journal)
+                context = await sync_to_async(make_run_context)(run)
+                if self._places is None:
+                    self._places = asyncio.Semaphore(context.policy.max_concurrent_accounts)
+                async with self._places:
+                    await self._attempt(context, run.event_id, journal)
             except (LeaseLost, OperationalError, InterfaceError):
                 raise
             except Refused as refusal:
-                await self._refuse(journal, refusal)
-            except NeedsAttention as trouble:
-                await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, trouble.message)
-            except BrokerConnectionError as trouble:
-                await self._come_back_or_fail(journal, trouble)
-            except (RunFailed, BrokerError) as failure:
-                await self._fail(journal, failure.code, failure.message)
-            except Exception:  # the door of the run: recorded, and the other accounts go on
-                logger.exception("Run %s broke", run.run_id)
-                await self._fail(
-                    journal,
-                    "internal_error",
-                    "Unexpected error; see the log.",
-                )
+                await self._refuse_or_defer(journal, refusal)
+            except NeedsAttention as error:
+                await self._end(journal, RunState.NEEDS_ATTENTION, error.code, error.message)
+            except BrokerConnectionError as error:
+                await self._retry_or_fail(journal, error)
+            except (RunFailed, BrokerError) as error:
+                await self._fail(journal, error.code, error.message)
+            except Exception:  # recorded, so that the other accounts' runs continue
+                logger.exception("Run %s failed with an unexpected error", run.run_id)
+                await self._fail(journal, "internal_error", "Unexpected error; see the log.")
 
-    async def _attempts(self, run: RebalanceRun, journal: RunJournal) -> None:
-        """Carries the run out; plans again where that is safe, and connects again where the link broke."""
-        context = await sync_to_async(make_run_context)(run)
-        if self._places is None:
-            self._places = asyncio.Semaphore(context.policy.max_concurrent_accounts)
-        async with self._places:
-            await self._attempts_of(context, run, journal)
-
-    async def _attempts_of(self, context: RunContext, run: RebalanceRun, journal: RunJournal) -> None:
+    async def _attempt(self, context: RunContext, event_id: int, journal: RunJournal) -> None:
+        """Execute the run. Plan again if the account has changed, and reconnect if the connection is lost."""
         await journal.record(policy=context.policy.model_dump(mode="json"))
         if context.executes:
             await self._refuse_before_connecting(context)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                link, before = await self._link_and_beforehand(context, run.event_id, journal)
-                await Rebalancer(context, link, journal, self._calendar, before).carry_out()
+                resources, prior = await run_concurrently(
+                    self._connection.acquire(context, event_id), self._read_meanwhile(context, event_id, journal)
+                )
+                await Rebalancer(context, resources, journal, self._calendar, prior, self._timings).run()
             except AccountChanged as change:
                 await journal.add_timeline_entry("account_changed", f"{change.message} Planning again.", "warning")
-                self._link.forget_quotes(run.event_id)
-            except ClientIdInUse as taken:
-                await self._wait_for_client_id(journal, taken)
+                self._connection.discard_quotes(event_id)
+            except ClientIdInUse as error:
+                await self._wait_for_client_id(journal, error)
                 return
-            except BrokerConnectionError as trouble:
-                await self._link.drop()
-                self._link.forget_quotes(run.event_id)  # of a link that holds they may be what failed
-                if attempt == ATTEMPTS or isinstance(trouble, (AccountNotManaged, WrongEnvironment)):
-                    raise  # the latter two do not pass by themselves
-                await journal.add_timeline_entry("connection_lost", f"{trouble.message} Connecting again.", "warning")
-                await asyncio.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
+            except BrokerConnectionError as error:
+                await self._connection.close_if_broken()
+                self._connection.discard_quotes(event_id)  # the connection may work, and only the quotes have failed
+                if attempt == ATTEMPTS or isinstance(error, (AccountNotManaged, WrongEnvironment)):
+                    raise  # a reconnection cannot fix the latter two
+                await journal.add_timeline_entry("connection_lost", f"{error.message} Reconnecting.", "warning")
+                await asyncio.sleep(self._timings.reconnect_delay_seconds * 2 ** (attempt - 1))
             else:
                 return
         raise RunFailed(
-            "account_changed", "The account kept changing while it was planned. No order of this run is open."
+            "account_changed", "The account changed in every attempt to plan. No order of this run is open."
         )
 
-    async def _link_and_beforehand(
-        self, context: RunContext, event_id: int, journal: RunJournal
-    ) -> tuple[SlotResources, PriorState]:
-        """The open link; what needs no link is asked for while it is being opened."""
-        return await run_concurrently(self._link.ready(context, event_id), self._meanwhile(context, event_id, journal))
-
-    async def _meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
+    async def _read_meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
+        """Request the targets and read the prior state while the connection is opened."""
         if context.strategy is not None:
-            self._link.targets(context, event_id).ask_for(context.strategy)
+            self._connection.targets(context, event_id).prefetch(context.strategy)
         return await journal.read_prior_state(context.account_pk)
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
-        """What can be said without the broker is said at once, also while the broker is away."""
+        """Enforce the guards that need no broker, so that they refuse a run also while the broker is unreachable."""
         results = await sync_to_async(self._guards_before_connecting)(context)
         enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
 
     def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
         if runs.has_sent_orders(context.pk):
-            return []  # what was sent has to be settled first, whatever the guards say
+            return []  # its orders must be resolved first, whatever the guards report
         return check_guards(context.account_pk, context.pk, context.policy, timezone.now(), self._calendar)
 
-    async def _wait_for_client_id(self, journal: RunJournal, taken: ClientIdInUse) -> None:
-        """Lets go and comes back later with the same client id, for only it sees the slot's open orders."""
-        self.broker_is_away = True
+    async def _wait_for_client_id(self, journal: RunJournal, error: ClientIdInUse) -> None:
+        """Release the run and retry later with the same client id: only that id sees the slot's open orders."""
+        self.broker_is_unreachable = True
         seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
-        if seconds > PATIENCE_SECONDS:
-            raise NeedsAttention("client_id_in_use", f"{taken.message} It has been so for {seconds:.0f} seconds.")
+        if seconds > self._timings.broker_wait_seconds:
+            raise NeedsAttention("client_id_in_use", f"{error.message} It has been in use for {seconds:.0f} seconds.")
         await journal.release()
-        logger.warning("Slot %s: %s Coming back later.", self._lease.connection_id, taken.message)
+        logger.warning("Slot %s: %s Retrying later.", self._lease.connection_id, error.message)
 
-    async def _refuse(self, journal: RunJournal, refusal: Refused) -> None:
-        """Refused or put aside, if nothing was sent; a run that was cut in half is for a person to judge."""
+    async def _refuse_or_defer(self, journal: RunJournal, refusal: Refused) -> None:
+        """Refuse or defer a run that has sent nothing. A user decides about one that was interrupted half-way."""
         if any(order.submitted_at for order in await journal.orders()):
-            message = f"{refusal.message} Some orders of this run had been sent before. Preview the account anew."
+            message = f"{refusal.message} Some orders of this run were already sent. Preview the account again."
             await self._end(journal, RunState.NEEDS_ATTENTION, refusal.code, message)
         elif isinstance(refusal, Deferred):
             logger.warning("Run deferred: %s", refusal.message)
@@ -159,31 +147,30 @@ class RunSupervisor:
         else:
             await self._end(journal, RunState.REFUSED, refusal.code, refusal.message)
 
-    async def _come_back_or_fail(self, journal: RunJournal, trouble: BrokerConnectionError) -> None:
-        """A run that has sent orders is never left half done for a broker that is away for a moment: it waits."""
+    async def _retry_or_fail(self, journal: RunJournal, error: BrokerConnectionError) -> None:
+        """Release a run that has sent orders, so that a short broker outage does not leave it half done."""
         if not any(order.submitted_at for order in await journal.orders()):
-            await self._fail(journal, trouble.code, trouble.message)
+            await self._fail(journal, error.code, error.message)
             return
-        self.broker_is_away = True
+        self.broker_is_unreachable = True
         seconds = await journal.release()
-        if seconds > PATIENCE_SECONDS:
-            message = f"{trouble.message} Orders of this run were sent, and the broker is away for {seconds:.0f} s."
-            await self._end(journal, RunState.NEEDS_ATTENTION, trouble.code, message)
+        if seconds > self._timings.broker_wait_seconds:
+            message = (
+                f"{error.message} The broker has been unreachable for {seconds:.0f} s, and this run has sent orders."
+            )
+            await self._end(journal, RunState.NEEDS_ATTENTION, error.code, message)
             return
         await journal.add_timeline_entry(
-            "connection_lost", f"{trouble.message} Orders were sent before: the run is taken up again.", "error"
+            "connection_lost", f"{error.message} This run has sent orders and will be resumed.", "error"
         )
 
-    @staticmethod
-    async def _in_the_air(journal: RunJournal) -> list[OrderView]:
-        return [order for order in await journal.orders() if order.submitted_at and not order.is_resolved]
-
     async def _fail(self, journal: RunJournal, code: str, message: str) -> None:
-        """Failed, if nothing of the run may be alive at the broker; else a person has to look."""
-        if unsettled := await self._in_the_air(journal):
-            symbols = ", ".join(order.symbol for order in unsettled)
-            message = f"{message} The fate of these orders is not known: {symbols}."
-        await self._end(journal, RunState.NEEDS_ATTENTION if unsettled else RunState.FAILED, code, message)
+        """Fail the run. If it may have open orders, it needs attention instead."""
+        orders = [order for order in await journal.orders() if order.submitted_at and not order.is_resolved]
+        if orders:
+            symbols = ", ".join(order.symbol for order in orders)
+            message = f"{message} The status of these orders is unknown: {symbols}."
+        await self._end(journal, RunState.NEEDS_ATTENTION if orders else RunState.FAILED, code, message)
 
     @staticmethod
     async def _end(journal: RunJournal, state: RunState, code: str, message: str) -> None:

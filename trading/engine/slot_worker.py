@@ -1,4 +1,4 @@
-"""Works a connection slot: one lease, one link, all its queued runs at once, until nothing is left to do."""
+"""Work a connection slot: one lease, one connection, all its queued runs concurrently, until none is left."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
+from trading.common.timings import DEFAULT_TIMINGS, Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat
 from trading.engine.run_supervisor import RunSupervisor
@@ -27,70 +28,67 @@ from trading.queue.wake import wake_slot
 
 logger = logging.getLogger("rebalancer.trading")
 
-TAKE_UP_SECONDS = 60.0
-"""For so long a worker takes up new runs; then it leaves them to the next wake-up, to end within its task's time."""
-LOOK_AGAIN_SECONDS = 1.0
 
+def work_slot(connection_id: int, timings: Timings = DEFAULT_TIMINGS) -> bool:
+    """Execute the runs that wait for the slot, unless another process is doing so.
 
-def work_slot(connection_id: int) -> bool:
-    """Carries out what waits for the slot, unless another process is doing so.
-
-    When this process is told to stop, it sends no more orders, waits until those that it has sent are acknowledged
-    and recorded, lets go of the slot, and leaves its runs to another worker.
+    When this process must stop, it sends no more orders, waits until those that it has sent are acknowledged and
+    recorded, releases the slot, and leaves its runs to another worker.
 
     Returns:
         Whether this process had the lease at all.
     """
-    had_it, ends_now = asyncio.run(_work_slot(connection_id))
-    if ends_now:
-        signal.raise_signal(signal.SIGTERM)  # now that nothing is held, it ends as it was told to
-    return had_it
+    had_lease, stop_now = asyncio.run(_work_slot(connection_id, timings))
+    if stop_now:
+        signal.raise_signal(signal.SIGTERM)  # the lease is released: the process may now end as requested
+    return had_lease
 
 
-async def _work_slot(connection_id: int) -> tuple[bool, bool]:
-    told = shutdown.watch()
-    shift = _Shift(connection_id, told.event)
+async def _work_slot(connection_id: int, timings: Timings) -> tuple[bool, bool]:
+    stop = shutdown.watch()
+    loop = _LeaseLoop(connection_id, timings, stop.event)
     try:
-        await shift.work()
+        await loop.run()
     except LeaseLost:
-        logger.warning("Slot %s: another process has taken over", connection_id)
+        logger.warning("Slot %s: another process has claimed it", connection_id)
     except (OperationalError, InterfaceError):
-        logger.exception("Slot %s: the database failed; what is going on is taken up again", connection_id)
-        # This connection may be dead while the next one works: lets go rather than let the lease run out.
+        logger.exception("Slot %s: database error; its runs will be resumed", connection_id)
+        # Only this connection may be dead. Release the lease over a new one rather than let it expire.
         await sync_to_async(connections.close_all)()
         with suppress(DatabaseError):
-            await shift.release()
+            await loop.release()
     finally:
         await sync_to_async(connections.close_all)()
-    return shift.had_it, told.by_signal
+    return loop.had_lease, stop.by_signal
 
 
-class _Shift:
-    """One wake-up's work on a slot: as many leases as it takes."""
+class _LeaseLoop:
+    """Works a slot for one wake-up, under as many leases as are needed."""
 
-    def __init__(self, connection_id: int, told_to_stop: asyncio.Event) -> None:
+    def __init__(self, connection_id: int, timings: Timings, stop: asyncio.Event) -> None:
         self._connection_id = connection_id
-        self._told_to_stop = told_to_stop
+        self._timings = timings
+        self._stop = stop
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._lease: Lease | None = None
-        self.had_it = False
+        self.had_lease = False
 
-    async def work(self) -> None:
-        until = asyncio.get_running_loop().time() + TAKE_UP_SECONDS
-        while not self._told_to_stop.is_set():
+    async def run(self) -> None:
+        claim_until = asyncio.get_running_loop().time() + self._timings.claim_window_seconds
+        while not self._stop.is_set():
             self._lease = await sync_to_async(leases.claim_lease)(self._connection_id, self._owner)
             if self._lease is None:
                 return
-            self.had_it = True
+            self.had_lease = True
             reached(FailPoint.LEASE_CLAIMED)
-            worker = SlotWorker(self._lease, market_calendar(), until, self._told_to_stop)
+            worker = SlotWorker(self._lease, market_calendar(), self._timings, claim_until, self._stop)
             await worker.work()
             await sync_to_async(leases.release_lease)(self._lease)
             reached(FailPoint.LEASE_RELEASED)
-            # A run that was queued between our last look and the release found the lease taken.
-            if not worker.may_go_on or not await sync_to_async(claims.has_ready_runs)(self._connection_id):
+            # A run that was queued between the last claim and the release found the slot in use.
+            if not worker.may_continue or not await sync_to_async(claims.has_ready_runs)(self._connection_id):
                 return
-            if asyncio.get_running_loop().time() > until:
+            if asyncio.get_running_loop().time() > claim_until:
                 break
         await sync_to_async(wake_slot)(self._connection_id)
 
@@ -101,73 +99,76 @@ class _Shift:
 
 
 class SlotWorker:
-    """Everything that happens under one lease."""
+    """Executes the slot's runs under one lease."""
 
     def __init__(
-        self, lease: Lease, calendar: MarketCalendar, take_up_until: float, told_to_stop: asyncio.Event
+        self, lease: Lease, calendar: MarketCalendar, timings: Timings, claim_until: float, stop: asyncio.Event
     ) -> None:
         self._lease = lease
-        self._take_up_until = take_up_until
-        self._told_to_stop = told_to_stop
-        self._link = SlotConnection(lease)
         self._calendar = calendar
-        self._door = RunSupervisor(lease, self._link, calendar)
+        self._timings = timings
+        self._claim_until = claim_until
+        self._stop = stop
+        self._connection = SlotConnection(lease, timings)
+        self._supervisor = RunSupervisor(lease, self._connection, calendar, timings)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._alone = False
+        self._has_suspect = False
 
     @property
-    def may_go_on(self) -> bool:
-        """Whether another lease right after this one makes sense."""
-        return not self._door.broker_is_away
+    def may_continue(self) -> bool:
+        """Whether another lease right after this one can make progress."""
+        return not self._supervisor.broker_is_unreachable
 
     async def work(self) -> None:
-        """Takes up runs and carries them out, concurrently, until none is left or this process is told to stop.
+        """Claim runs and execute them concurrently until none is left or this process must stop.
 
         Raises:
-            LeaseLost: another process goes on; nothing more was done after that was known.
-            DatabaseError: the database failed; what the runs have done stands in the rows and at the broker.
+            LeaseLost: another process has claimed the slot; no effect followed after that was known.
+            DatabaseError: the database failed; the rows and the broker show what the runs have done.
         """
         async with lease_heartbeat(self._lease) as heartbeat:
-            told = asyncio.create_task(self._told_to_stop.wait(), name="told to stop")
+            stopping = asyncio.create_task(self._stop.wait(), name="stop request")
             try:
-                while not self._told_to_stop.is_set():
-                    await self._take_up()
+                while not self._stop.is_set():
+                    await self._claim()
                     if not self._tasks:
                         return
-                    await self._first_of(heartbeat, told)
-                await self._hand_over(heartbeat)
+                    await self._wait_for_any(heartbeat, stopping)
+                await self._leave_runs(heartbeat)
             finally:
-                await _cancel({*self._tasks, told})
-                await self._link.close()
+                await _cancel({*self._tasks, stopping})
+                await self._connection.close()
 
-    async def _take_up(self) -> None:
-        if self._alone and self._tasks:
+    async def _claim(self) -> None:
+        """Claim the runs that are ready. Nothing is claimed while a suspect run, which runs alone, is in progress."""
+        if (self._has_suspect and self._tasks) or asyncio.get_running_loop().time() >= self._claim_until:
             return
-        if asyncio.get_running_loop().time() < self._take_up_until:
-            taken = await sync_to_async(claims.claim_runs)(self._lease, busy=bool(self._tasks))
-            self._alone = any(claims.must_run_alone(run) for run in taken)
-            if taken:
-                # Reading a calendar takes a process seconds, once: not in the one thread of the database's statements,
-                # where the lease could not be renewed meanwhile.
-                await asyncio.to_thread(self._calendar.session_of, timezone.now())
-            for run in taken:
-                self._tasks.add(asyncio.create_task(self._door.carry_out(run), name=f"run {run.run_id}"))
+        claimed = await sync_to_async(claims.claim_runs)(self._lease, busy=bool(self._tasks))
+        self._has_suspect = any(claims.must_run_alone(run) for run in claimed)
+        if claimed:
+            # The first use of a calendar takes seconds. In the thread of the database's statements it would keep the
+            # lease from being renewed.
+            await asyncio.to_thread(self._calendar.session_of, timezone.now())
+        for run in claimed:
+            self._tasks.add(asyncio.create_task(self._supervisor.execute(run), name=f"run {run.run_id}"))
 
-    async def _first_of(self, *others: asyncio.Task[Any]) -> None:
+    async def _wait_for_any(self, *others: asyncio.Task[Any]) -> None:
         done, _ = await asyncio.wait(
-            {*self._tasks, *others}, timeout=LOOK_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            {*self._tasks, *others},
+            timeout=self._timings.claim_interval_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         self._tasks -= done
         for task in done:
-            task.result()  # raises LeaseLost, and whatever no run could record
+            task.result()  # raises LeaseLost, or an error that no run could record
 
-    async def _hand_over(self, heartbeat: asyncio.Task[None]) -> None:
-        """Interrupts the runs; an order that is being sent is waited for, under the lease."""
+    async def _leave_runs(self, heartbeat: asyncio.Task[None]) -> None:
+        """Cancel the runs and leave them to another worker. An order that is being sent is completed first."""
         await _cancel(self._tasks)
         if heartbeat.done():
             heartbeat.result()
         for pk in await sync_to_async(claims.release_runs)(self._lease):
-            logger.warning("Slot %s: told to stop; run %s is left to another worker", self._lease.connection_id, pk)
+            logger.warning("Slot %s: stopping; run %s is left to another worker", self._lease.connection_id, pk)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -29,7 +29,7 @@ def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) ->
 
 
 def _objections(context: RunContext, proposal: Proposal, *, targets_are_old: bool) -> list[str]:
-    limit, held = context.policy.auto_approve_turnover_percent, held_shares(proposal.snapshot)
+    limit, held = context.policy.auto_approve_turnover_percent, held_shares(proposal.snapshot.positions)
     found = []
     if limit is not None and proposal.result.turnover_percent >= limit:
         found.append(f"the turnover is not below {limit.normalize():f} %")

@@ -23,8 +23,6 @@ from trading.journal.orders import OrderView
 P = ParamSpec("P")
 T = TypeVar("T")
 
-COALESCING_SECONDS = 0.002
-"""Wait before a transaction that holds only order updates, in seconds: a broker sends several updates at once."""
 SHARED_ERRORS = (LeaseLost, OperationalError, InterfaceError)
 """Errors of the transaction and not of one write: every write in it fails with the error, and none is retried."""
 LEASE_CHECK_TIMEOUT_SECONDS = 15.0
@@ -106,8 +104,6 @@ class BatchWriter:
 
     async def _write_all(self) -> None:
         while self._writes or self._updates:
-            if not self._writes:
-                await asyncio.sleep(COALESCING_SECONDS)
             writes, self._writes = self._writes, []
             pending, self._updates = self._updates, {}
             if pending:

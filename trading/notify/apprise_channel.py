@@ -1,7 +1,5 @@
 """Channels that Apprise serves, ntfy included."""
 
-from dataclasses import dataclass
-
 import apprise
 from django.contrib.auth.models import User
 
@@ -18,26 +16,14 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class ChannelStatus:
-    """A channel as a page may show it, without secrets."""
-
-    name: str
-    service: str
-    address: str
-    is_known: bool
-
-
-def channel_statuses() -> list[ChannelStatus]:
-    """Return the configured channels and whether Apprise supports their URLs."""
-    return [_status(channel.name, channel.url, channel.masked_url) for channel in channels()]
-
-
-def _status(name: str, url: str, masked_url: str) -> ChannelStatus:
-    service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    if service is None:
-        return ChannelStatus(name, "Unknown", "a URL that Apprise does not support", is_known=False)
-    return ChannelStatus(name, str(service.service_name), masked_url, is_known=True)
+def channel_rows() -> list[dict[str, str]]:
+    """Return the configured channels without secrets. Service and address are empty if Apprise rejects the URL."""
+    rows = []
+    for channel in channels():
+        service = apprise.Apprise.instantiate(channel.url, suppress_exceptions=True)
+        found = {"service": str(service.service_name), "address": channel.masked_url} if service else {}
+        rows.append({"name": channel.name, "service": "", "address": "", **found})
+    return rows
 
 
 def send(message: Notification, url: str) -> str:

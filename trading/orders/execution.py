@@ -1,4 +1,4 @@
-"""Orders, from the committed row to proof of their end. No order is sent twice, none is left alive unseen."""
+"""Send orders and follow them to a final state. No order is sent twice, and none stays open unnoticed."""
 
 import asyncio
 import logging
@@ -9,10 +9,8 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.broker_types import Execution, OrderResult, OrderUpdate
 from brokers.exceptions import (
     BrokerAPIError,
-    BrokerConnectionError,
     BrokerError,
     CapabilityMissing,
     OrderExecutionError,
@@ -21,6 +19,7 @@ from brokers.exceptions import (
 from brokers.exchange_calendar import Session
 from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
+from trading.common.timings import Timings
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
@@ -29,104 +28,75 @@ from trading.orders.update_router import OrderUpdateRouter
 
 logger = logging.getLogger("rebalancer.trading")
 
-AT_ONCE_SECONDS = 0.3
-"""For so long a fill may take to be written together with the acknowledgement of its order."""
-QUIET_SECONDS = 10.0  # after so long without a word of an order we ask: a status may never come by itself
-
 
 @dataclass(frozen=True)
-class Deadlines:
-    """How long each wait may take, in seconds."""
-
-    order: float
-    cancel: float
-    fills: float = 5.0
-
-
-def _brings_an_end(word: OrderUpdate) -> bool:
-    return isinstance(word, Execution) or word.status.is_terminal
-
-
 class OrderPhase:
-    """Sends the orders of one phase, all at once, and follows each to its end."""
+    """Sends the orders of one phase concurrently and follows each to a final state."""
 
-    def __init__(
-        self,
-        *,
-        client: BrokerClient,
-        desk: OrderUpdateRouter,
-        journal: RunJournal,
-        reconciler: Reconciler,
-        account_id: str,
-        session_of: Callable[[datetime], Session],
-        deadlines: Deadlines,
-    ) -> None:
-        self._client = client
-        self._desk = desk
-        self._journal = journal
-        self._reconciler = reconciler
-        self._account_id = account_id
-        self._session_of = session_of
-        self._deadlines = deadlines
+    client: BrokerClient
+    updates: OrderUpdateRouter
+    journal: RunJournal
+    reconciler: Reconciler
+    account_id: str
+    session_of: Callable[[datetime], Session]
+    order_timeout_seconds: float
+    timings: Timings
 
-    async def carry_out(self, orders: Sequence[OrderView]) -> list[OrderView]:
-        """Sends the orders and waits for the end of each; one that fails does not stop the others.
+    async def execute(self, orders: Sequence[OrderView]) -> list[OrderView]:
+        """Send the orders and wait until each is resolved. One that fails does not stop the others.
 
         Returns:
-            The orders as they ended, in the order given; some may be `unknown`.
+            The orders in their final state, in the order given. Some may be `unknown`.
 
         Raises:
-            BrokerConnectionError: the link is gone; the rows say which orders have to be reconciled.
-            LeaseLost: another process goes on.
+            BrokerConnectionError: the connection is lost. The rows show which orders have to be reconciled.
+            LeaseLost: another process has claimed the slot.
         """
-        if why := await self._why_not():
-            return [await self._journal.mark(order, OrderState.CANCELLED, f"Not sent: {why}") for order in orders]
+        if reason := await self._reason_not_to_send():
+            return [await self.journal.mark(order, OrderState.CANCELLED, f"Not sent: {reason}") for order in orders]
         for order in orders:
-            self._desk.watch(order.client_order_id)
-        # One transaction for all of them; it stands before the first is sent.
-        day = self._session_of(timezone.now()).day
-        submitting = asyncio.create_task(self._journal.mark_submitting(orders, day), name="submitting")
-        ended = await asyncio.gather(
-            *(self._follow(number, submitting) for number in range(len(orders))), return_exceptions=True
+            self.updates.watch(order.client_order_id)
+        # One transaction marks all orders as submitting; it is committed before the first is sent.
+        day = self.session_of(timezone.now()).day
+        submitting = asyncio.create_task(self.journal.mark_submitting(orders, day), name="submitting")
+        outcomes = await asyncio.gather(
+            *(self._send_and_follow(number, submitting) for number in range(len(orders))), return_exceptions=True
         )
-        done: list[OrderView] = []
-        for outcome in ended:
+        resolved: list[OrderView] = []
+        for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-            done.append(outcome)
-        return done
+            resolved.append(outcome)
+        return resolved
 
-    async def _why_not(self) -> str:
-        """Asked for each phase: the sells before it may have taken until after the close."""
-        if await self._journal.stop_requested():
-            return "a person stopped it."
+    async def _reason_not_to_send(self) -> str:
+        # Checked for each phase: sells can take until after the close.
+        if await self.journal.stop_requested():
+            return "a user stopped the run."
         now = timezone.now()
-        return "" if self._session_of(now).is_open_at(now) else "the session has closed."
+        return "" if self.session_of(now).is_open_at(now) else "the session has closed."
 
-    async def _follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
+    async def _send_and_follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
         order = await run_to_completion(self._submit(number, submitting))
         if order.state == OrderState.UNKNOWN:
-            order = await self._reconciler.settle(order)
-        if order.state in OrderState.open_states() and order.state != OrderState.UNKNOWN:
-            order = await self._until_settled(order, self._deadlines.order)
+            order = await self.reconciler.resolve(order)
+        if not order.is_resolved and order.state != OrderState.UNKNOWN:
+            order = await self._follow(order, self.order_timeout_seconds)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
             order = await self.cancel_and_confirm(order)
-        order = await self._with_all_fills(order)
-        reached(FailPoint.ORDER_ENDED, self._account_id)
+        order = await self._wait_for_fills(order)
+        reached(FailPoint.ORDER_ENDED, self.account_id)
         return order
 
     async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
-        """From the committed row to the broker's first word, recorded."""
+        """Send a committed order and store the broker's first answer."""
         order = (await submitting)[number]
-        # Asked after the commit: a process that was paused before it finds out here that another has gone on.
-        await self._journal.check_lease()
-        reached(FailPoint.BEFORE_SEND, self._account_id)
-        return await self._send(order)
-
-    async def _send(self, order: OrderView) -> OrderView:
+        # Checked after the commit: a process that was paused before it learns here that it has lost the slot.
+        await self.journal.check_lease()
+        reached(FailPoint.BEFORE_SEND, self.account_id)
         try:
-            result = await self._client.place_order(
-                self._account_id,
+            result = await self.client.place_order(
+                self.account_id,
                 order.symbol,
                 order.quantity,
                 order.order_type,
@@ -135,81 +105,67 @@ class OrderPhase:
                 time_in_force=order.time_in_force,
             )
         except (OrderRejected, CapabilityMissing) as error:
-            logger.warning("Order %s of %s was refused: %s", order.client_order_id, order.symbol, error.message)
-            return await self._journal.mark(order, OrderState.REJECTED, error.message)
+            logger.warning("Order %s (%s) was rejected: %s", order.client_order_id, order.symbol, error.message)
+            return await self.journal.mark(order, OrderState.REJECTED, error.message)
         except BrokerError as error:
-            # Whatever else went wrong, the order may exist.
-            logger.warning("Order %s of %s: fate unknown: %s", order.client_order_id, order.symbol, error.message)
-            return await self._journal.mark(order, OrderState.UNKNOWN, error.message)
-        reached(FailPoint.SENT, self._account_id)
-        order = await self._hear_first_words(order, result)
-        reached(FailPoint.ACKNOWLEDGED, self._account_id)
+            # After any other error the order may exist at the broker.
+            logger.warning("Order %s (%s): status unknown: %s", order.client_order_id, order.symbol, error.message)
+            return await self.journal.mark(order, OrderState.UNKNOWN, error.message)
+        reached(FailPoint.SENT, self.account_id)
+        order = await self.journal.apply(order, result)
+        reached(FailPoint.ACKNOWLEDGED, self.account_id)
         return order
 
-    async def _hear_first_words(self, order: OrderView, result: OrderResult) -> OrderView:
-        """The broker's first word, recorded together with the fill that mostly follows at once."""
-        said: list[OrderUpdate] = [result]
-        try:
-            async with asyncio.timeout(AT_ONCE_SECONDS):
-                while not any(_brings_an_end(word) for word in said):
-                    said += await self._desk.next_updates(order.client_order_id)
-        except TimeoutError:
-            pass
-        except BrokerConnectionError:
-            await self._journal.apply(order, *said)
-            raise
-        return await self._journal.apply(order, *said)
-
-    async def _until_settled(self, order: OrderView, seconds: float) -> OrderView:
-        """Follows the order's updates until its end or the deadline, whichever is first."""
+    async def _follow(self, order: OrderView, timeout_seconds: float) -> OrderView:
+        """Apply the order's updates until it is resolved or the time is over."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        deadline = loop.time() + timeout_seconds
         while not order.is_resolved and (left := deadline - loop.time()) > 0:
             try:
-                async with asyncio.timeout(min(left, QUIET_SECONDS)):
-                    updates = await self._desk.next_updates(order.client_order_id)
+                async with asyncio.timeout(min(left, self.timings.order_silence_seconds)):
+                    updates = await self.updates.next_updates(order.client_order_id)
             except TimeoutError:
-                order = await self.asked(order)
+                order = await self.look_up(order)
             else:
-                order = await self._journal.apply(order, *updates)
+                order = await self.journal.apply(order, *updates)
         return order
 
-    async def cancel_and_confirm(self, order: OrderView, why: str = "not filled in time") -> OrderView:
-        """Cancels what is left of an order and waits for proof of its end; without it, it is `unknown`."""
-        await self._journal.add_timeline_entry(
-            "deadline", f"{order.symbol}: {why}; cancelling what is left.", "warning"
+    async def cancel_and_confirm(self, order: OrderView, reason: str = "not filled in time") -> OrderView:
+        """Cancel the open part of an order and wait for confirmation. Without it, the order is `unknown`."""
+        await self.journal.add_timeline_entry(
+            "deadline", f"{order.symbol}: {reason}. Cancelling the open quantity.", "warning"
         )
         try:
-            await self._client.cancel_order(self._account_id, order.broker_order_id)
+            await self.client.cancel_order(self.account_id, order.broker_order_id)
         except (OrderExecutionError, BrokerAPIError) as error:
-            logger.warning("Cancel of %s was not taken: %s", order.client_order_id, error.message)
-        reached(FailPoint.CANCEL_REQUESTED, self._account_id)
-        order = await self._until_settled(order, self._deadlines.cancel)
+            logger.warning("Cancel request for %s was not accepted: %s", order.client_order_id, error.message)
+        reached(FailPoint.CANCEL_REQUESTED, self.account_id)
+        order = await self._follow(order, self.timings.cancel_seconds)
         if not order.is_resolved:
-            order = await self.asked(order)
+            order = await self.look_up(order)
         if not order.is_resolved:
-            order = await self._journal.mark(
-                order, OrderState.UNKNOWN, "The broker did not confirm the cancel: the order may be alive."
+            order = await self.journal.mark(
+                order, OrderState.UNKNOWN, "The broker did not confirm the cancellation. The order may be open."
             )
         return order
 
-    async def _with_all_fills(self, order: OrderView) -> OrderView:
-        """Waits a little for executions and commissions that come after the status; then asks for them."""
+    async def _wait_for_fills(self, order: OrderView) -> OrderView:
+        """Wait for executions and commissions that arrive after the final status; then look them up."""
         if order.fills_complete or order.state == OrderState.UNKNOWN:
             return order
         try:
-            async with asyncio.timeout(self._deadlines.fills):
+            async with asyncio.timeout(self.timings.fills_seconds):
                 while not order.fills_complete:
-                    updates = await self._desk.next_updates(order.client_order_id)
-                    order = await self._journal.apply(order, *updates)
+                    updates = await self.updates.next_updates(order.client_order_id)
+                    order = await self.journal.apply(order, *updates)
         except TimeoutError:
-            order = await self.asked(order)
+            order = await self.look_up(order)
         return order
 
-    async def asked(self, order: OrderView) -> OrderView:
-        """The order as the broker's records have it; a look-up that fails proves nothing, and nothing ends by it."""
+    async def look_up(self, order: OrderView) -> OrderView:
+        """Return the order as in the broker's records, or unchanged if the lookup fails, which proves nothing."""
         try:
-            return await self._reconciler.refresh(order)
+            return await self.reconciler.refresh(order)
         except BrokerAPIError as error:
             logger.warning("Order %s could not be looked up: %s", order.client_order_id, error.message)
             return order

@@ -1,7 +1,8 @@
-"""Hands every update of the broker to the order that it is about."""
+"""Route each order update of the broker to the order that it belongs to."""
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 
 from brokers.base import BrokerClient
 from brokers.broker_types import OrderUpdate
@@ -9,81 +10,81 @@ from brokers.exceptions import BrokerConnectionError
 
 logger = logging.getLogger("rebalancer.trading")
 
-BREATH_SECONDS = 0.002
-"""A broker tells of a fill in several words, one right after the other: so long the others have time to come."""
+BATCH_SECONDS = 0.002
+"""Wait for updates that follow the first at once, in seconds: brokers report a fill in several messages."""
 
 
-class _Box:
-    """What has come of one order and was not taken yet."""
+@dataclass
+class _Inbox:
+    """Updates of one order that were not taken yet."""
 
-    def __init__(self) -> None:
-        self.updates: list[OrderUpdate] = []
-        self.has_news = asyncio.Event()
+    updates: list[OrderUpdate] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class OrderUpdateRouter:
-    """One per connection: reads its stream of updates, for all accounts of the slot."""
+    """Reads the stream of updates of one connection, for all accounts of its slot."""
 
     def __init__(self, client: BrokerClient) -> None:
         self._client = client
-        self._boxes: dict[str, _Box] = {}
-        self._broken: BrokerConnectionError | None = None
+        self._inboxes: dict[str, _Inbox] = {}
+        self._error: BrokerConnectionError | None = None
         self._reader: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Starts reading."""
+        """Start reading."""
         self._reader = asyncio.create_task(self._read(), name="order updates")
 
     async def close(self) -> None:
-        """Stops reading."""
+        """Stop reading."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
     @property
     def is_broken(self) -> bool:
-        """Whether updates have stopped coming."""
-        return self._broken is not None
+        """Whether the stream of updates has ended."""
+        return self._error is not None
 
     def watch(self, client_order_id: str) -> None:
-        """Keeps the updates of an order from now on, until they are asked for."""
-        self._boxes.setdefault(client_order_id, _Box())
+        """Collect the updates of an order from now on."""
+        self._inboxes.setdefault(client_order_id, _Inbox())
 
     async def next_updates(self, client_order_id: str) -> list[OrderUpdate]:
-        """The next update of an order that is watched, and those that have come with it, in their order.
+        """Wait for the next updates of a watched order and return them, oldest first.
 
-        Who gives up waiting has taken nothing.
+        A caller that is cancelled while it waits has taken nothing.
 
         Raises:
-            BrokerConnectionError: the link is gone, and all that came before has been told; what happened since is
-                found by reconciling.
+            BrokerConnectionError: the connection is lost and all updates before that were returned. Reconcile the
+                order to find what happened since.
         """
-        box = self._boxes[client_order_id]
-        while self._broken is None:
-            await box.has_news.wait()
-            await asyncio.sleep(BREATH_SECONDS)
-            if box.updates:
+        inbox = self._inboxes[client_order_id]
+        while self._error is None:
+            await inbox.changed.wait()
+            await asyncio.sleep(BATCH_SECONDS)
+            if inbox.updates:
                 break
-        updates, box.updates = box.updates, []
-        box.has_news.clear()
-        if self._broken is not None and not updates:
-            raise self._broken
+        updates, inbox.updates = inbox.updates, []
+        inbox.changed.clear()
+        if self._error is not None and not updates:
+            raise self._error
         return updates
 
     async def _read(self) -> None:
         try:
             async for update in self._client.order_updates():
-                if (box := self._boxes.get(update.client_order_id)) is not None:
-                    box.updates.append(update)
-                    box.has_news.set()
-            self._break(BrokerConnectionError("The broker's stream of order updates has ended."))
+                if (inbox := self._inboxes.get(update.client_order_id)) is not None:
+                    inbox.updates.append(update)
+                    inbox.changed.set()
+            self._fail(BrokerConnectionError("The broker's stream of order updates has ended."))
         except BrokerConnectionError as error:
-            self._break(error)
-        except Exception as error:  # the door of the stream: whatever it is, nobody must wait for ever
-            logger.exception("The stream of order updates broke")
-            self._break(BrokerConnectionError(f"The stream of order updates broke: {type(error).__name__}."))
+            self._fail(error)
+        except Exception as error:  # whatever the error is, no run may wait for ever
+            logger.exception("The stream of order updates failed")
+            self._fail(BrokerConnectionError(f"The stream of order updates failed: {type(error).__name__}."))
 
-    def _break(self, error: BrokerConnectionError) -> None:
-        self._broken = error
-        for box in self._boxes.values():
-            box.has_news.set()
+    def _fail(self, error: BrokerConnectionError) -> None:
+        self._error = error
+        for inbox in self._inboxes.values():
+            inbox.changed.set()

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from trading.errors import Refused
 from trading.models import Delivery, DeliveryState, Notification, without_documents
-from trading.notify.apprise_channel import TEST_PERMISSION, channel_statuses, send_test
+from trading.notify.apprise_channel import TEST_PERMISSION, channel_rows, send_test
 from trading.pages.layout import render_page, user_of
 from trading.pages.pagination import cursor_page
 from trading.pages.permissions import require_permission
@@ -23,7 +23,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
     """Show the channels, which events cause a message, and the messages with their deliveries."""
     sent = Notification.objects.select_related("run").prefetch_related("deliveries")
     context = {
-        "channels": channel_statuses(),
+        "channels": channel_rows(),
         "linked": bool(settings.SITE_URL),
         "values_included": settings.USER_NOTIFICATIONS_INCLUDE_VALUES,
         "page": cursor_page(without_documents(sent, "run__"), request, PAGE_SIZE),

@@ -1,4 +1,4 @@
-"""A broker's snapshot in the calculator's words."""
+"""Convert a broker's account snapshot to the calculator's account state."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -8,7 +8,7 @@ from calculator import AccountState, Position
 
 
 def account_state(snapshot: AccountSnapshot) -> AccountState:
-    """The account as the calculator wants it: what is not a US stock is carried under its contract."""
+    """Return the account for the calculator. Positions other than US stocks are marked as not tradable."""
     return AccountState(
         total_value_usd=snapshot.total_value_usd,
         cash_usd=snapshot.cash_usd,
@@ -26,13 +26,8 @@ def account_state(snapshot: AccountSnapshot) -> AccountState:
     )
 
 
-def held_shares(snapshot: AccountSnapshot) -> dict[str, Decimal]:
-    """Signed shares by symbol, of US stocks and ETFs only."""
-    return shares_of(snapshot.positions)
-
-
-def shares_of(positions: Iterable[AccountPosition]) -> dict[str, Decimal]:
-    """Signed shares by symbol, of the US stocks and ETFs among the positions."""
+def held_shares(positions: Iterable[AccountPosition]) -> dict[str, Decimal]:
+    """Return signed shares by symbol, of the US stocks and ETFs among the positions."""
     held: dict[str, Decimal] = {}
     for position in positions:
         if position.is_us_stock and position.quantity:

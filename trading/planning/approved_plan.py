@@ -1,10 +1,9 @@
-"""Executing what a person approved: that plan, or nothing."""
+"""Execute exactly the plan that a user approved, or refuse."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from accounts.policies import FrozenPolicy
 from brokers.broker_types import AccountSnapshot
 from calculator import Quote, TradeCalculationResult
 from trading.errors import NeedsAttention, Refused
@@ -18,53 +17,54 @@ NEW_PREVIEW = "Nothing was sent. Make a new preview."
 
 
 def match_approved(
-    approved: ApprovedPlan, fresh: Proposal, sent: Sequence[OrderView], policy: FrozenPolicy
+    approved: ApprovedPlan, current: Proposal, sent: Sequence[OrderView], max_price_move_percent: Decimal
 ) -> Proposal:
-    """The approved plan in place of a fresh one, if the world is still the one it was made for.
+    """Return the approved plan in place of the current one, if the account, targets and quotes still match it.
 
     Args:
-        approved: what the person saw.
-        fresh: targets, account, quotes and plan as they are now.
-        sent: orders of an earlier attempt at this run.
-        policy: how far quotes may have moved.
+        approved: the plan that the user approved.
+        current: targets, account, quotes and plan as they are now.
+        sent: orders of an earlier attempt of this run.
+        max_price_move_percent: maximum change of a quote since the preview.
 
     Raises:
-        Refused: targets, positions or quotes have moved; nothing was sent.
-        NeedsAttention: some of the plan was sent before the run was interrupted; a person decides about the rest.
+        Refused: targets, positions or quotes have changed; nothing was sent.
+        NeedsAttention: the run was interrupted after some orders had filled; a user decides about the rest.
     """
     if any(order.filled_quantity for order in sent):
         raise NeedsAttention(
             "preview_moved",
             "The run was interrupted after some orders of the approved plan had filled. Preview the account again "
-            "to see what is left to do.",
+            "to see the remaining trades.",
         )
     result = TradeCalculationResult.model_validate(approved.result)
     if result.plan.digest != approved.digest:
-        raise Refused("plan_hash_mismatch", f"The stored plan is not the one that was approved. {NEW_PREVIEW}")
-    if approved.targets != as_json(fresh.targets):
+        raise Refused("plan_hash_mismatch", f"The stored plan is not the approved one. {NEW_PREVIEW}")
+    if approved.targets != as_json(current.targets):
         raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
-    if held_shares(AccountSnapshot.model_validate(approved.snapshot)) != held_shares(fresh.snapshot):
+    if held_shares(AccountSnapshot.model_validate(approved.snapshot).positions) != held_shares(
+        current.snapshot.positions
+    ):
         raise Refused("preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}")
-    then = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
-    _check_quotes(result, then, {quote.symbol: quote for quote in fresh.quotes}, policy)
-    return replace(fresh, result=result, quotes=tuple(then.values()))
-
-
-def _check_quotes(
-    result: TradeCalculationResult, then: dict[str, Quote], now: dict[str, Quote], policy: FrozenPolicy
-) -> None:
-    limit = policy.max_price_move_percent
+    previewed = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
+    quotes = current.quotes_by_symbol
     for trade in result.trades:
-        if trade.symbol not in now:
-            raise Refused("preview_moved", f"There is no good quote of {trade.symbol} any more. {NEW_PREVIEW}")
-        before, after = _mid(then[trade.symbol]), _mid(now[trade.symbol])
-        moved_percent = abs(after - before) / before * 100
-        if moved_percent > limit:
-            raise Refused(
-                "preview_moved",
-                f"{trade.symbol} has moved by {moved_percent:.2f} % since the preview; "
-                f"{limit.normalize():f} % are allowed. {NEW_PREVIEW}",
-            )
+        _check_quote(previewed[trade.symbol], quotes.get(trade.symbol), max_price_move_percent)
+    return replace(current, result=result, quotes=tuple(previewed.values()))
+
+
+def _check_quote(previewed: Quote, current: Quote | None, max_price_move_percent: Decimal) -> None:
+    symbol = previewed.symbol
+    if current is None:
+        raise Refused("preview_moved", f"There is no valid quote for {symbol} any more. {NEW_PREVIEW}")
+    before, after = _mid(previewed), _mid(current)
+    moved_percent = abs(after - before) / before * 100
+    if moved_percent > max_price_move_percent:
+        raise Refused(
+            "preview_moved",
+            f"{symbol} has moved by {moved_percent:.2f} % since the preview; the policy allows "
+            f"{max_price_move_percent.normalize():f} %. {NEW_PREVIEW}",
+        )
 
 
 def _mid(quote: Quote) -> Decimal:

@@ -1,4 +1,4 @@
-"""What a plan is made from: targets, the account, and quotes."""
+"""Read what a plan is made from: targets, the account, and quotes."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,97 +11,105 @@ from calculator import AllocationItem, CalculationRefused, apply_replacements
 from trading.common.concurrency import run_concurrently
 from trading.errors import Refused
 from trading.journal.run_journal import RunJournal
+from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import RunStep
-from trading.planning.account_state import held_shares, shares_of
+from trading.planning.account_state import held_shares
 from trading.planning.allocations import as_json
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
 
-ACCOUNT_SECONDS = 2.0
-"""An account that was read longer ago is read again before it is planned: cash may have come or gone."""
-
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What a plan is made from; `symbols` are those whose quotes were asked for."""
+    """What a plan is made from.
+
+    Attributes:
+        symbols: symbols of the targets and of the account's US stocks, sorted.
+        closed: those whose exchange is closed now.
+        instruments: description of each symbol, as stored on the run.
+    """
 
     targets: tuple[AllocationItem, ...]
     snapshot: AccountSnapshot
     symbols: tuple[str, ...]
     prices: Mapping[str, ContractPrice]
+    closed: Collection[str]
     instruments: Mapping[str, dict[str, str]]
 
 
+@dataclass(frozen=True)
 class PlanInputsReader:
-    """Looks on behalf of one run."""
+    """Reads the inputs of one run's plan."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        client: BrokerClient,
-        journal: RunJournal,
-        targets: SharedTargets,
-        quotes: SharedQuotes,
-        held_before: Collection[str],
-    ) -> None:
-        self._ticket = context
-        self._client = client
-        self._journal = journal
-        self._targets = targets
-        self._quotes = quotes
-        self._held_before = held_before
+    context: RunContext
+    client: BrokerClient
+    journal: RunJournal
+    calendar: MarketCalendar
+    targets: SharedTargets
+    quotes: SharedQuotes
+    previously_held: Collection[str]
+    account_age_seconds: float
 
-    async def see(self) -> PlanInputs:
-        """Targets, the account and quotes: asked for at once, as far as one does not need another."""
+    async def read(self) -> PlanInputs:
+        """Read targets, account and quotes, concurrently where they do not depend on each other.
+
+        Raises:
+            Refused: the account has no strategy, or its targets cannot be traded.
+            RunFailed: the targets cannot be read.
+            BrokerError: the broker cannot report the account or any quote.
+        """
         targets, snapshot, _ = await run_concurrently(
-            self._targets_to_plan(), self._account(), self._ask_for_quotes_of_what_is_held()
+            self._read_targets(), self._read_account(), self._prefetch_quotes_of_positions()
         )
-        if (timezone.now() - snapshot.as_of).total_seconds() > ACCOUNT_SECONDS:
-            snapshot = await self._account()  # the targets were long in coming
-        symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot))))
-        prices, names = await run_concurrently(self._quotes.of(symbols), self._client.describe(symbols))
-        return PlanInputs(
-            targets, snapshot, symbols, prices, {symbol: name.model_dump() for symbol, name in names.items()}
-        )
+        if (timezone.now() - snapshot.as_of).total_seconds() > self.account_age_seconds:
+            snapshot = await self._read_account()  # the targets took long
+        symbols = tuple(sorted({item.symbol for item in targets} | set(held_shares(snapshot.positions))))
+        prices, names = await run_concurrently(self.quotes.of(symbols), self.client.describe(symbols))
+        # A rehearsal calendar that never closes has no exchange hours to check against.
+        closed = () if never_closes(self.calendar) else await self.client.closed_symbols(symbols, timezone.now())
+        instruments = {symbol: name.model_dump() for symbol, name in names.items()}
+        return PlanInputs(targets, snapshot, symbols, prices, closed, instruments)
 
-    async def _targets_to_plan(self) -> tuple[AllocationItem, ...]:
-        """The targets; their quotes are on their way, with those of what the account held when it was last planned."""
-        targets = await self._wanted()
-        self._quotes.ask_for([item.symbol for item in targets])
-        self._quotes.ask_for(sorted(self._held_before))  # apart: what is not held any more is not waited for
-        await self._journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
+    async def _read_targets(self) -> tuple[AllocationItem, ...]:
+        """Return the targets after replacements, and request the quotes that they will need."""
+        targets = await self._replaced_targets()
+        self.quotes.prefetch([item.symbol for item in targets])
+        # In a request of their own: quotes of symbols that are not held any more are not waited for.
+        self.quotes.prefetch(sorted(self.previously_held))
+        await self.journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
         return targets
 
-    async def _ask_for_quotes_of_what_is_held(self) -> None:
-        """Positions are mostly known before values are: what is new among them is asked for meanwhile."""
-        self._quotes.ask_for(sorted(shares_of(await self._client.get_positions(self._ticket.account_id))))
+    async def _prefetch_quotes_of_positions(self) -> None:
+        # Positions usually arrive before account values.
+        self.quotes.prefetch(sorted(held_shares(await self.client.get_positions(self.context.account_id))))
 
-    async def _wanted(self) -> tuple[AllocationItem, ...]:
-        if self._ticket.strategy is None:
-            raise Refused("no_strategy", f"Account {self._ticket.account_id} follows no strategy.")
-        if not self._targets.are_at_hand(self._ticket.strategy):
-            await self._journal.record(RunStep.TARGETS)
-        published = await self._targets.of(self._ticket.strategy)
+    async def _replaced_targets(self) -> tuple[AllocationItem, ...]:
+        strategy = self.context.strategy
+        if strategy is None:
+            raise Refused("no_strategy", f"Account {self.context.account_id} has no strategy. Assign one.")
+        if not self.targets.are_available(strategy):
+            await self.journal.record(RunStep.TARGETS)
+        published = await self.targets.of(strategy)
         try:
-            replaced = apply_replacements(published, self._ticket.replacement_rules, self._ticket.policy.replacements)
+            replaced = apply_replacements(published, self.context.replacement_rules, self.context.policy.replacements)
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
-        if unknown := await self._client.unknown_symbols(symbols):
+        if unknown := await self.client.unknown_symbols(symbols):
             raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
         return tuple(replaced.items)
 
-    async def _account(self) -> AccountSnapshot:
-        snapshot = await self._client.get_account_snapshot(
-            self._ticket.account_id, use_cached_prices=not self._ticket.executes
+    async def _read_account(self) -> AccountSnapshot:
+        snapshot = await self.client.get_account_snapshot(
+            self.context.account_id, use_cached_prices=not self.context.executes
         )
         await run_concurrently(
-            self._journal.record(
+            self.journal.record(
                 RunStep.QUOTES,
                 total_value_usd=snapshot.total_value_usd,
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self._journal.store_value(self._ticket.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.store_value(self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

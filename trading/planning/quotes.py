@@ -1,4 +1,4 @@
-"""Which quotes may be traded on. What is left out is said by name; the calculator then leaves the symbol alone."""
+"""Select the quotes that may be traded on. A symbol without one gets a warning and is not traded."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -17,14 +17,14 @@ def tradable_quotes(
     policy: FrozenPolicy,
     now: datetime,
 ) -> tuple[list[Quote], list[RunWarning]]:
-    """Sorts the quotes into those that may be traded on and warnings about the others.
+    """Split prices into quotes that may be traded on and warnings about the others.
 
     Args:
-        symbols: those that are wanted.
-        prices: what the broker says, by symbol.
-        closed: symbols whose exchange does not trade now, whatever their quotes are.
-        policy: what a quote has to be like.
-        now: when the plan is made.
+        symbols: symbols that need a quote.
+        prices: the broker's prices by symbol.
+        closed: symbols whose exchange is closed now, whatever their prices are.
+        policy: limits for age, spread and kind of a quote.
+        now: time of the plan.
 
     Returns:
         Quotes in the order of the symbols, and one warning for each symbol without one.
@@ -32,61 +32,47 @@ def tradable_quotes(
     quotes, warnings = [], []
     for symbol in symbols:
         if symbol in closed:
-            words = f"By the broker's hours of today the exchange of {symbol} is closed; it is left alone."
-            warnings.append(RunWarning(code="exchange_closed", message=words))
+            text = f"The exchange of {symbol} is closed today by the broker's trading hours. It is not traded."
+            warnings.append(RunWarning(code="exchange_closed", message=text))
             continue
         price = prices.get(symbol)
         if price is None:
             warnings.append(RunWarning(code="quote_missing", message=f"There is no quote for {symbol}."))
             continue
-        synthetic = _with_synthetic_ask(price, policy)
-        problem = _problem(synthetic, policy, now)
-        if problem is not None:
-            warnings.append(problem)
+        usable = _with_synthetic_ask(price, policy)
+        if problem := _problem(usable, policy, now):
+            code, text = problem
+            warnings.append(RunWarning(code=code, message=text))
             continue
-        if synthetic is not price:
-            warnings.append(
-                RunWarning(
-                    code="quote_synthetic",
-                    message=f"The ask of {symbol} was made from its bid or last price, as the policy says.",
-                )
-            )
-        quotes.append(Quote(symbol=symbol, bid=synthetic.bid, ask=synthetic.ask, tick_usd=price.tick_usd))
+        if usable is not price:
+            text = f"The ask of {symbol} is synthetic: its bid or last price plus the policy's offset."
+            warnings.append(RunWarning(code="quote_synthetic", message=text))
+        quotes.append(Quote(symbol=symbol, bid=usable.bid, ask=usable.ask, tick_usd=price.tick_usd))
     return quotes, warnings
 
 
 def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractPrice:
-    """The quote with an ask made from the bid or last price, if it lacks one and the policy asks for it."""
+    """Return the price with an ask made from the bid or last price, if it has none and the policy allows it."""
     basis = price.bid or price.last
     if not policy.synthetic_ask_enabled or price.ask is not None or basis is None or basis <= 0:
         return price
     return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
 
 
-def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> RunWarning | None:
+def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> tuple[str, str] | None:
+    """Return the code and the text of the warning about a price that may not be traded on."""
     symbol, bid, ask = price.symbol, price.bid, price.ask
     age_seconds = (now - price.as_of).total_seconds()
-    if age_seconds > policy.quote_max_age_seconds:
-        return RunWarning(
-            code="quote_stale",
-            message=f"The quote of {symbol} is {age_seconds:.0f} s old; {policy.quote_max_age_seconds} s are allowed.",
-        )
-    said = f" {price.message}" if price.message else ""
-    if bid is None and ask is None and said:
-        return RunWarning(code="quote_missing", message=f"There is no quote for {symbol}:{said}")
+    if (limit := policy.quote_max_age_seconds) < age_seconds:
+        return "quote_stale", f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {limit} s."
+    reason = f" {price.message}" if price.message else ""
+    if bid is None and ask is None and reason:
+        return "quote_missing", f"There is no quote for {symbol}:{reason}"
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
-        return RunWarning(code="quote_delayed", message=f"The quote of {symbol} is {price.kind}, not live.{said}")
+        return "quote_delayed", f"The quote of {symbol} is {price.kind}, not live.{reason}"
     if bid is None or ask is None or not price.is_two_sided:
-        return RunWarning(
-            code="quote_crossed",
-            message=f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask}).",
-        )
+        return "quote_crossed", f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask})."
     spread_percent = (ask - bid) / ((ask + bid) / 2) * Decimal(100)
-    if spread_percent > policy.max_spread_percent:
-        return RunWarning(
-            code="quote_spread",
-            message=(
-                f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {policy.max_spread_percent} %."
-            ),
-        )
+    if spread_percent > (most := policy.max_spread_percent):
+        return "quote_spread", f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {most} %."
     return None

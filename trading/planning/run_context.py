@@ -1,4 +1,4 @@
-"""A run as the engine takes it up: who, for whom, by which policy."""
+"""The facts of a run that do not change while it is executed: account, strategy, mode, policy."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from trading.models import RebalanceRun, RunMode
 
 @dataclass(frozen=True)
 class ApprovedPlan:
-    """What a person saw and approved."""
+    """The plan that a user approved, with the data that it was made from."""
 
     run_id: str
     digest: str
@@ -24,7 +24,7 @@ class ApprovedPlan:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything about a run that does not change while it is carried out."""
+    """The facts of a run that do not change while it is executed."""
 
     pk: int
     run_id: str
@@ -40,12 +40,12 @@ class RunContext:
 
     @property
     def executes(self) -> bool:
-        """Whether it may send orders."""
+        """Whether the run may send orders."""
         return self.mode == RunMode.EXECUTE
 
 
 def make_run_context(run: RebalanceRun) -> RunContext:
-    """Freezes the account's policy for the run; a run that is taken up again keeps the one it has."""
+    """Freeze the account's policy for the run. A resumed run keeps the policy that it started with."""
     account: Account = run.account
     policy = FrozenPolicy.model_validate(run.policy) if run.policy else resolve_policy(account)
     return RunContext(

@@ -1,4 +1,4 @@
-"""What the accounts of one event share: one fetch of each strategy's targets, one set of quotes."""
+"""Data that the accounts of one event share: each strategy's targets and each quote are requested once."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -16,136 +16,145 @@ from brokers.base import BrokerClient
 from brokers.broker_types import ContractPrice
 from brokers.exceptions import MarketDataUnavailable
 from calculator import AllocationItem
+from trading.common.timings import DEFAULT_TIMINGS
 from trading.errors import RunFailed
 from trading.models import PublishedTargets
-from trading.planning.allocations import AllocationsClient, Published, as_json, check_targets
-
-SHARED_SECONDS = 5.0
-"""For so long after they were asked for quotes are shared; who comes later asks anew."""
+from trading.planning.allocations import AllocationsClient, StrategyTargets, as_json, check_targets
 
 
 class SharedTargets:
-    """The targets of strategies, each asked for once."""
+    """The targets of strategies, each requested once."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._client = AllocationsClient(
             settings.ALLOCATIONS_BASE_URL, settings.ALLOCATIONS_API_KEY.get_secret_value(), timeout_seconds
         )
-        self._fetches: dict[int, asyncio.Task[Published]] = {}
+        self._requests: dict[int, asyncio.Task[StrategyTargets]] = {}
 
-    def ask_for(self, strategy: Strategy) -> None:
-        """Sends for the strategy's targets, for whoever wants them later."""
-        if strategy.pk not in self._fetches:
-            self._fetches[strategy.pk] = asyncio.create_task(self._fetch(strategy), name=f"targets of {strategy}")
-            self._fetches[strategy.pk].add_done_callback(_seen)
+    def prefetch(self, strategy: Strategy) -> None:
+        """Request the strategy's targets without waiting for them."""
+        if strategy.pk not in self._requests:
+            self._requests[strategy.pk] = asyncio.create_task(self._fetch(strategy), name=f"targets of {strategy}")
+            self._requests[strategy.pk].add_done_callback(_mark_retrieved)
 
-    def are_at_hand(self, strategy: Strategy) -> bool:
-        """Whether asking has ended, with them or without: nobody has to wait."""
-        return strategy.pk in self._fetches and self._fetches[strategy.pk].done()
+    def are_available(self, strategy: Strategy) -> bool:
+        """Return whether the request has ended, successfully or not, so that no caller has to wait."""
+        return strategy.pk in self._requests and self._requests[strategy.pk].done()
 
     async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
-        """The strategy's targets, as published or as its rows say.
+        """Return the strategy's targets, from the allocations service or from its own rows.
 
         Raises:
-            RunFailed: they cannot be had, or nobody can have meant them.
+            RunFailed: they cannot be read or are not valid.
         """
-        return (await self._published(strategy)).items
+        return (await self._targets_of(strategy)).items
 
     async def as_of(self, strategy: Strategy) -> datetime | None:
-        """Since when the targets are what `of` says; None when nothing tells.
+        """Return when the targets last changed; None if their source does not report it.
 
         Raises:
-            RunFailed: as above.
+            RunFailed: they cannot be read or are not valid.
         """
-        return (await self._published(strategy)).as_of
+        return (await self._targets_of(strategy)).as_of
 
-    async def _published(self, strategy: Strategy) -> Published:
-        self.ask_for(strategy)
-        # Shielded: one account that gives up must not take the answer from the others.
-        return await asyncio.shield(self._fetches[strategy.pk])
+    async def _targets_of(self, strategy: Strategy) -> StrategyTargets:
+        self.prefetch(strategy)
+        # Shielded: the cancellation of one account's run must not cancel the request for the others.
+        return await asyncio.shield(self._requests[strategy.pk])
 
-    async def _fetch(self, strategy: Strategy) -> Published:
+    async def _fetch(self, strategy: Strategy) -> StrategyTargets:
         if strategy.source == Strategy.Source.STATIC:
             return await sync_to_async(_static_targets)(strategy)
         try:
-            published = await self._client.fetch(strategy.name)
+            targets = await self._client.fetch(strategy.name)
         except RunFailed as failure:
-            await sync_to_async(_remember)(
+            await sync_to_async(_store_outcome)(
                 strategy, failed_at=timezone.now(), error_code=failure.code, error_message=failure.message
             )
             raise
-        await sync_to_async(_remember)(strategy, fetched_at=timezone.now(), targets=as_json(published.items))
-        return published
+        await sync_to_async(_store_outcome)(strategy, fetched_at=timezone.now(), targets=as_json(targets.items))
+        return targets
 
 
-def _seen(fetch: "asyncio.Task[Any]") -> None:
-    """Takes note of how it ended, also when the runs that wanted it have ended before."""
-    if not fetch.cancelled():
-        fetch.exception()
+def _mark_retrieved(request: "asyncio.Task[Any]") -> None:
+    """Retrieve the exception of a request whose callers have ended, or asyncio logs it as never retrieved."""
+    if not request.cancelled():
+        request.exception()
 
 
-def _remember(strategy: Strategy, **answer: object) -> None:
-    """Keeps what the service said, for the strategy's page; runs ask anew."""
-    PublishedTargets.objects.update_or_create(strategy=strategy, defaults=answer)
+def _store_outcome(strategy: Strategy, **outcome: object) -> None:
+    """Store the service's answer for the strategy's page. Runs never use it: they request the targets again."""
+    PublishedTargets.objects.update_or_create(strategy=strategy, defaults=outcome)
 
 
-def _static_targets(strategy: Strategy) -> Published:
+def _static_targets(strategy: Strategy) -> StrategyTargets:
     rows = strategy.targets.order_by("symbol").values_list("symbol", "weight")
     items = check_targets([AllocationItem(symbol=symbol, weight=weight) for symbol, weight in rows])
     edited = TargetAllocation.history.filter(strategy_id=strategy.pk).aggregate(at=Max("history_date"))
-    return Published(items, edited["at"])
+    return StrategyTargets(items, edited["at"])
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A question about some symbols."""
+class _QuotesRequest:
+    """A request for the quotes of some symbols, and the loop time when it was made."""
 
-    fetch: "asyncio.Task[dict[str, ContractPrice]]"
-    at: float
+    task: "asyncio.Task[dict[str, ContractPrice]]"
+    requested_at: float
 
-    @property
-    def is_of_now(self) -> bool:
-        return not self.fetch.done() or asyncio.get_running_loop().time() - self.at < SHARED_SECONDS
+    def is_current(self, max_age_seconds: float) -> bool:
+        return not self.task.done() or asyncio.get_running_loop().time() - self.requested_at < max_age_seconds
 
 
 class SharedQuotes:
-    """Quotes by symbol, each asked for once, however many accounts want it at about the same time."""
+    """Quotes by symbol, each requested once for all accounts that need it at about the same time."""
 
-    def __init__(self, client: BrokerClient, *, use_cache: bool) -> None:
+    def __init__(
+        self,
+        client: BrokerClient,
+        *,
+        use_cache: bool,
+        max_age_seconds: float = DEFAULT_TIMINGS.shared_quotes_seconds,
+    ) -> None:
         self._client = client
         self._use_cache = use_cache
-        self._asked: dict[str, _Asked] = {}
+        self._max_age_seconds = max_age_seconds
+        self._requests: dict[str, _QuotesRequest] = {}
 
-    def ask_for(self, symbols: Collection[str]) -> None:
-        """Sends for the quotes of the symbols, for whoever wants them later."""
-        missing = [symbol for symbol in symbols if symbol not in self._asked or not self._asked[symbol].is_of_now]
+    def prefetch(self, symbols: Collection[str]) -> None:
+        """Request the quotes of the symbols without waiting for them."""
+        missing = [symbol for symbol in symbols if not self._has_current(symbol)]
         if not missing:
             return
-        question = self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
-        fetch = asyncio.create_task(question, name=f"quotes of {', '.join(missing)}")
-        fetch.add_done_callback(_seen)
-        self._asked.update(dict.fromkeys(missing, _Asked(fetch, asyncio.get_running_loop().time())))
+        prices = self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
+        task = asyncio.create_task(prices, name=f"quotes of {', '.join(missing)}")
+        task.add_done_callback(_mark_retrieved)
+        self._requests.update(dict.fromkeys(missing, _QuotesRequest(task, asyncio.get_running_loop().time())))
+
+    def _has_current(self, symbol: str) -> bool:
+        return symbol in self._requests and self._requests[symbol].is_current(self._max_age_seconds)
 
     async def of(self, symbols: Collection[str]) -> Mapping[str, ContractPrice]:
-        """The quotes of the symbols; one that the broker has none for is left out, or says so in its words.
+        """Return the quotes of the symbols.
+
+        A symbol without a quote is left out; one that the broker refuses to quote has the broker's message instead.
 
         Raises:
             MarketDataUnavailable: the broker refuses to quote any of them.
         """
-        self.ask_for(symbols)
-        asked = {symbol: self._asked[symbol].fetch for symbol in symbols}
+        self.prefetch(symbols)
+        tasks = {symbol: self._requests[symbol].task for symbol in symbols}
         found: dict[str, ContractPrice] = {}
         refusals: dict[str, str] = {}
-        for fetch in set(asked.values()):
+        for task in set(tasks.values()):
             try:
-                found.update(await asyncio.shield(fetch))
+                found.update(await asyncio.shield(task))
             except MarketDataUnavailable as refusal:
-                # Of those that were asked for together, which by chance may be one of many.
-                refusals |= {symbol: refusal.message for symbol in asked if asked[symbol] is fetch}
+                # It refuses all symbols of one request, which may be only some of these.
+                refusals |= {symbol: refusal.message for symbol in tasks if tasks[symbol] is task}
         if refusals and not any(symbol in found for symbol in symbols):
             raise MarketDataUnavailable("; ".join(sorted(set(refusals.values()))))
         found |= {
-            symbol: ContractPrice(symbol=symbol, as_of=timezone.now(), message=words)
-            for symbol, words in refusals.items()
+            symbol: ContractPrice(symbol=symbol, as_of=timezone.now(), message=message)
+            for symbol, message in refusals.items()
         }
         return {symbol: found[symbol] for symbol in symbols if symbol in found}

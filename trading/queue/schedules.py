@@ -12,7 +12,7 @@ SWEEP_MINUTES = 1
 SCHEDULES = {
     # `qworker` sweeps more often; this task is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
-    # Brokers tell of executions for the current day only: what is unknown is looked for while it can be found.
+    # Brokers report executions of the current day only: unknown orders are looked up while they can be found.
     "recover open orders": ("trading.tasks.recover_open_orders", Schedule.MINUTES, 5),
     # Only a hint: the rows and the calendar decide which accounts start, and whether there is a session.
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),

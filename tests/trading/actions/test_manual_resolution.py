@@ -169,7 +169,7 @@ NEVER = Resolution(outcome=Outcome.NEVER_ARRIVED)
         (None, NEVER, "  ", "comment_missing", "comment"),
         (run_in_progress, NEVER, COMMENT, "run_not_finished", "in progress"),
         (resolved_order_state, NEVER, COMMENT, "order_already_resolved", "already resolved"),
-        (busy_slot, NEVER, COMMENT, "connection_busy", "try again in a moment"),
+        (busy_slot, NEVER, COMMENT, "connection_busy", "Try again in a moment"),
         (acknowledged_order, NEVER, COMMENT, "inconsistent_resolution", "acknowledged"),
         (reported_shares, Resolution(outcome="cancelled"), COMMENT, "inconsistent_resolution", "reported 5"),
         (None, Resolution(outcome="filled"), COMMENT, "inconsistent_resolution", "enter the filled shares"),

@@ -1,4 +1,4 @@
-"""The history of values: at each look of a run, and once after each close."""
+"""The history of account values: one entry at each run, and one after each close."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
         ("2026-11-29T18:00", "2026-11-27T18:00"),  # Sunday after an early close
     ],
 )
-def test_the_latest_close_comes_from_the_calendar(now, closed):
+def test_last_close_comes_from_the_calendar(now, closed):
     instant = datetime.fromisoformat(now).replace(tzinfo=UTC)
     assert last_close(ExchangeCalendar("XNYS"), instant) == datetime.fromisoformat(closed).replace(tzinfo=UTC)
 
 
-def test_a_run_keeps_the_value_and_says_where_the_account_stands(make_account):
+def test_run_stores_the_account_value_and_its_distance_from_the_targets(make_account):
     account = make_account(cash="20000", positions={"SPY": "10"})
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     standing = AccountStanding.objects.get(account=account)
@@ -47,14 +47,14 @@ def test_a_run_keeps_the_value_and_says_where_the_account_stands(make_account):
     assert standing.largest_drift_percent < 5
 
 
-def test_an_order_that_did_not_fill_leaves_the_account_outside(make_account):
+def test_run_with_a_rejected_order_leaves_the_account_outside_its_band(make_account):
     account = make_account(cash="20000")
     SimulatedFault.objects.create(kind="reject", symbol="IEF", message="not today")
     carry_out(account)
     assert AccountStanding.objects.get(account=account).is_outside
 
 
-def test_accounts_that_nobody_has_looked_at_since_the_close_are_valued_once(make_account):
+def test_valuation_after_the_close_reads_each_due_account_once(make_account):
     first, second = make_account("V1", cash="1000"), make_account("V2", cash="2000")
     assert record_values() == 1
     assert value_accounts(first.connection_id) == 2
@@ -68,17 +68,17 @@ def test_accounts_that_nobody_has_looked_at_since_the_close_are_valued_once(make
     assert value_accounts(first.connection_id) == 1
 
 
-def test_one_account_without_an_answer_does_not_hold_up_the_others(make_account):
+def test_valuation_of_a_failing_account_does_not_block_the_others(make_account):
     first, second = make_account("V1"), make_account("V2")
     SimulatedFault.objects.create(kind="incomplete", account_id="V1")
     assert value_accounts(first.connection_id) == 1
     assert AccountValue.objects.get().account == second
 
 
-def test_a_slot_at_work_and_a_broker_that_is_away_are_left_for_later(make_account):
+def test_valuation_of_a_busy_slot_or_unreachable_broker_stores_nothing(make_account):
     account = make_account()
     SimulatedFault.objects.create(kind="connect_refused")
     assert value_accounts(account.connection_id) == 0
-    claim_lease(account.connection_id, "somebody else")
+    claim_lease(account.connection_id, "another worker")
     assert value_accounts(account.connection_id) == 0
     assert not AccountValue.objects.exists()

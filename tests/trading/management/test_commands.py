@@ -103,8 +103,7 @@ def test_with_progress_prints_each_run(make_account, stream):
     assert "2 of 2" in err.getvalue()
 
 
-def test_rebalance_exit_codes_by_outcome(make_account, monkeypatch):
-    monkeypatch.setattr("trading.engine.run_supervisor.BACK_OFF_SECONDS", 0.01)
+def test_rebalance_exit_codes_by_outcome(make_account):
     make_account("OK")
     make_account("PAUSED", trading_paused=True)
     make_account("DOWN")

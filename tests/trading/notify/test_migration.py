@@ -29,7 +29,7 @@ def old_tables():
 
 def add_rows(apps):
     notifications, webhooks, deliveries = (
-        apps.get_model("trading", name).objects for name in ("Notification", "Webhook", "Delivery")
+        apps.get_model("trading", name).objects for name in ("Notification", "Webhook", "WebhookDelivery")
     )
     for title, state, attempts in (("waits", "pending", 3), ("went", "sent", 1), ("gave up", "abandoned", 12)):
         notifications.create(kind="failure", title=title, body="b", state=state, attempts=attempts, last_error="e")

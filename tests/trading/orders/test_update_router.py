@@ -1,4 +1,4 @@
-"""The desk: each update reaches the order that it is about, once, whatever happens to who waits for it."""
+"""Each order update reaches the order that it belongs to, once, also when a waiting caller is cancelled."""
 
 import asyncio
 from decimal import Decimal
@@ -12,8 +12,8 @@ from trading.orders.update_router import OrderUpdateRouter
 WAIT_SECONDS = 5
 
 
-class Stream:
-    """A broker of which only the stream of updates is asked for."""
+class Client:
+    """A broker client with nothing but a stream of updates. An exception in the queue ends the stream."""
 
     def __init__(self):
         self.updates = asyncio.Queue()
@@ -24,7 +24,7 @@ class Stream:
         raise update
 
 
-def word(order="rb-1", filled=0):
+def update(order="rb-1", filled=0):
     return OrderResult(
         account_id="U1",
         symbol="SPY",
@@ -35,56 +35,64 @@ def word(order="rb-1", filled=0):
     )
 
 
-def at_the_desk(conversation):
-    async def whole():
-        stream = Stream()
-        desk = OrderUpdateRouter(stream)
-        desk.watch("rb-1")
-        desk.open()
+def with_router(scenario):
+    """Run a scenario with a router that watches the order rb-1, and return its result."""
+
+    async def run():
+        client = Client()
+        router = OrderUpdateRouter(client)
+        router.watch("rb-1")
+        router.open()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return await conversation(desk, stream.updates)
+                return await scenario(router, client.updates)
         finally:
-            await desk.close()
+            await router.close()
 
-    return asyncio.run(whole())
-
-
-def test_words_that_come_together_are_told_together_and_those_of_other_orders_are_not():
-    async def conversation(desk, updates):
-        for update in (word(filled=1), word("rb-2", filled=5), word(filled=2)):
-            updates.put_nowait(update)
-        return await desk.next_updates("rb-1")
-
-    assert [update.filled_quantity for update in at_the_desk(conversation)] == [1, 2]
+    return asyncio.run(run())
 
 
-@pytest.mark.parametrize("moments", range(6))
-def test_who_gives_up_waiting_has_taken_nothing(moments):
-    async def conversation(desk, updates):
-        waiting = asyncio.ensure_future(desk.next_updates("rb-1"))
-        updates.put_nowait(word(filled=1))
-        for _ in range(moments):  # wherever it is in its waiting
+def filled(updates):
+    return [update.filled_quantity for update in updates]
+
+
+def test_updates_received_together_are_returned_together_without_other_orders():
+    async def scenario(router, updates):
+        for received in (update(filled=1), update("rb-2", filled=5), update(filled=2)):
+            updates.put_nowait(received)
+        return await router.next_updates("rb-1")
+
+    assert filled(with_router(scenario)) == [1, 2]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_next_updates_when_cancelled_takes_nothing(steps):
+    async def scenario(router, updates):
+        waiting = asyncio.ensure_future(router.next_updates("rb-1"))
+        updates.put_nowait(update(filled=1))
+        for _ in range(steps):  # cancels it at each point of its wait
             await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return await desk.next_updates("rb-1")
+        return await router.next_updates("rb-1")
 
-    assert [update.filled_quantity for update in at_the_desk(conversation)] == [1]
+    assert filled(with_router(scenario)) == [1]
 
 
-def test_what_came_before_the_link_broke_is_told_first_and_then_that_it_is_broken_as_often_as_it_is_asked():
-    async def conversation(desk, updates):
-        updates.put_nowait(word(filled=1))
-        updates.put_nowait(BrokerConnectionError("The link is gone."))
-        told = await desk.next_updates("rb-1")
-        desk.watch("rb-3")
+def test_updates_before_a_lost_connection_are_returned_before_the_error():
+    """The error is raised for every later call, also for an order that is watched only then."""
+
+    async def scenario(router, updates):
+        updates.put_nowait(update(filled=1))
+        updates.put_nowait(BrokerConnectionError("The connection is lost."))
+        received = await router.next_updates("rb-1")
+        router.watch("rb-3")
         for order in ("rb-1", "rb-1", "rb-3"):
-            with pytest.raises(BrokerConnectionError, match="The link is gone"):
-                await desk.next_updates(order)
-        return told, desk.is_broken
+            with pytest.raises(BrokerConnectionError, match="connection is lost"):
+                await router.next_updates(order)
+        return received, router.is_broken
 
-    told, is_broken = at_the_desk(conversation)
-    assert [update.filled_quantity for update in told] == [1]
+    received, is_broken = with_router(scenario)
+    assert filled(received) == [1]
     assert is_broken

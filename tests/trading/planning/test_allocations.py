@@ -1,4 +1,4 @@
-"""The allocations client against a real HTTP server."""
+"""The client of the allocations service against a real HTTP server."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ def refusal(url, **options):
     return caught.value.code
 
 
-def test_weights_are_exact_and_the_key_is_sent(allocations):
+def test_fetch_returns_exact_weights_and_sends_the_key(allocations):
     allocations.answer(
         "blend",
         200,
@@ -31,7 +31,7 @@ def test_weights_are_exact_and_the_key_is_sent(allocations):
     assert allocations.requests == [("/blend/allocations", "the-key")]
 
 
-def test_a_server_error_that_passes_is_tried_again(allocations):
+def test_fetch_after_a_server_error_is_retried(allocations):
     good = json.dumps({"data": {"allocations": [{"ticker": "SPY", "allocation": 1}]}}).encode()
     answers = iter([(503, b""), (500, b""), (200, good)])
     allocations.answers["blend"] = (200, lambda: next(answers), {})
@@ -40,7 +40,7 @@ def test_a_server_error_that_passes_is_tried_again(allocations):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_what_the_service_refuses_is_not_tried_again(allocations, status):
+def test_fetch_refused_by_the_service_is_not_retried(allocations, status):
     allocations.answer("blend", status, "{}")
     assert refusal(allocations.url) == "allocations_http_error"
     assert len(allocations.requests) == 1
@@ -76,35 +76,35 @@ def test_what_the_service_refuses_is_not_tried_again(allocations, status):
         ),
     ],
 )
-def test_an_answer_that_nobody_can_have_meant_is_refused_whole(allocations, body, code):
+def test_fetch_of_an_invalid_response_is_refused_entirely(allocations, body, code):
     allocations.answer("blend", 200, body)
     assert refusal(allocations.url) == code
 
 
-def test_a_redirect_is_not_followed(allocations):
+def test_fetch_does_not_follow_a_redirect(allocations):
     allocations.answer("blend", 302, "", {"Location": f"{allocations.url}/other/allocations"})
     assert refusal(allocations.url) == "allocations_redirected"
     assert len(allocations.requests) == 1
 
 
-def test_an_answer_that_is_far_too_large_is_cut_off(allocations):
+def test_fetch_of_a_too_large_response_is_aborted(allocations):
     allocations.answer("blend", 200, b"x" * (MAX_BODY_BYTES * 3))
     assert refusal(allocations.url) == "allocations_too_large"
 
 
-def test_a_service_that_does_not_answer_ends_at_the_deadline(allocations):
+def test_fetch_without_a_response_ends_at_its_timeout(allocations):
     allocations.hang("blend")
     assert refusal(allocations.url, seconds=0.6) == "allocations_timeout"
 
 
-def test_a_service_that_is_not_there(allocations):
+def test_fetch_without_a_server_reports_it_unreachable(allocations):
     assert refusal("http://127.0.0.1:9") == "allocations_unreachable"
 
 
 @pytest.mark.parametrize(
     "address", ["https://example.com/v1", "http://127.0.0.1:8000", "http://localhost", "http://[::1]:80"]
 )
-def test_addresses_that_may_be_asked(address):
+def test_check_address_accepts_https_and_loopback(address):
     check_address(address)
 
 
@@ -120,15 +120,15 @@ def test_addresses_that_may_be_asked(address):
         "http://127.0.0.1.example.com",
     ],
 )
-def test_addresses_to_which_the_key_is_never_sent(address):
+def test_check_address_refuses_addresses_that_may_not_get_the_key(address):
     with pytest.raises(RunFailed) as caught:
         check_address(address)
     assert caught.value.code == "allocations_not_configured"
 
 
-@pytest.mark.parametrize("told", ["yesterday", "2026-11-24T10:00:00", "[]"])
-def test_a_time_that_cannot_be_read_is_refused_by_name(allocations, told):
-    body = {"data": {"as_of": told, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
+@pytest.mark.parametrize("as_of", ["yesterday", "2026-11-24T10:00:00", "[]"])
+def test_fetch_with_an_invalid_as_of_is_refused_by_name(allocations, as_of):
+    body = {"data": {"as_of": as_of, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
     allocations.answer("blend", 200, json.dumps(body))
     with pytest.raises(RunFailed, match=r"wrong shape at data\.as_of") as caught:
         fetch(allocations.url)

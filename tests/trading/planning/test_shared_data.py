@@ -1,4 +1,4 @@
-"""What the accounts of an event share: each thing is asked for once, and nothing is used that has grown old."""
+"""Quotes that the accounts of an event share: each is requested once, and old ones are requested again."""
 
 import asyncio
 import gc
@@ -13,17 +13,17 @@ from trading.planning.shared_data import SharedQuotes
 
 
 class Broker:
-    """Quotes everything but what it refuses, and keeps what it was asked for."""
+    """Quotes every symbol that it does not refuse, and records the requests."""
 
     def __init__(self, refused=()):
-        self.asked = []
+        self.requested = []
         self.refused = set(refused)
-        self.trouble = None
+        self.error = None
 
     async def get_multiple_market_prices(self, symbols, *, use_cache):
-        self.asked.append(list(symbols))
-        if self.trouble is not None:
-            raise self.trouble
+        self.requested.append(list(symbols))
+        if self.error is not None:
+            raise self.error
         if set(symbols) <= self.refused:
             raise MarketDataUnavailable("Not subscribed.")
         return {
@@ -43,62 +43,62 @@ def quotes(broker):
     return SharedQuotes(broker, use_cache=False)
 
 
-def test_what_several_accounts_want_at_the_same_time_is_asked_for_once(broker, quotes):
+def test_quotes_of_concurrent_accounts_are_requested_once(broker, quotes):
     async def both():
-        quotes.ask_for(["SPY"])
+        quotes.prefetch(["SPY"])
         return await asyncio.gather(quotes.of(["SPY", "IEF"]), quotes.of(["IEF", "SPY"]))
 
     one, two = asyncio.run(both())
     assert list(one) == ["SPY", "IEF"] and list(two) == ["IEF", "SPY"]
-    assert broker.asked == [["SPY"], ["IEF"]]
+    assert broker.requested == [["SPY"], ["IEF"]]
 
 
-def test_quotes_that_were_asked_for_long_ago_are_asked_for_anew(broker, quotes, monkeypatch):
-    monkeypatch.setattr("trading.planning.shared_data.SHARED_SECONDS", 0.0)
+def test_quotes_older_than_the_maximum_age_are_requested_again(broker):
+    quotes = SharedQuotes(broker, use_cache=False, max_age_seconds=0.0)
 
-    async def one_after_the_other():
+    async def in_sequence():
         first = await quotes.of(["SPY"])
         return first["SPY"].as_of, (await quotes.of(["SPY"]))["SPY"].as_of
 
-    first, second = asyncio.run(one_after_the_other())
+    first, second = asyncio.run(in_sequence())
     assert first < second
-    assert broker.asked == [["SPY"], ["SPY"]]
+    assert broker.requested == [["SPY"], ["SPY"]]
 
 
-def test_what_is_refused_by_itself_says_so_beside_the_others(broker, quotes):
+def test_quotes_refused_for_one_symbol_carry_the_brokers_message(broker, quotes):
     broker.refused = {"VTI"}
 
-    async def in_pieces():
-        quotes.ask_for(["VTI"])
+    async def in_two_requests():
+        quotes.prefetch(["VTI"])
         return await quotes.of(["SPY", "VTI"])
 
-    found = asyncio.run(in_pieces())
+    found = asyncio.run(in_two_requests())
     assert (found["SPY"].bid, found["SPY"].message) == (1, "")
     assert (found["VTI"].bid, found["VTI"].message) == (None, "Not subscribed.")
 
 
-def test_a_broker_that_refuses_to_quote_anything_is_heard(broker, quotes):
+def test_quotes_refused_for_every_symbol_raise(broker, quotes):
     broker.refused = {"SPY", "VTI"}
 
-    async def in_pieces():
-        quotes.ask_for(["VTI"])
+    async def in_two_requests():
+        quotes.prefetch(["VTI"])
         await quotes.of(["SPY", "VTI"])
 
     with pytest.raises(MarketDataUnavailable, match="Not subscribed"):
-        asyncio.run(in_pieces())
+        asyncio.run(in_two_requests())
 
 
-def test_nobody_is_troubled_by_quotes_that_nobody_waits_for_any_more(broker, quotes):
-    broker.trouble = BrokerSilent("It says nothing.")
-    heard = []
+def test_quotes_that_fail_without_a_waiting_run_are_not_logged(broker, quotes):
+    broker.error = BrokerSilent("No answer.")
+    logged = []
 
-    async def asked_for_in_vain():
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["message"]))
-        quotes.ask_for(["SPY"])
+    async def request_without_waiting():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+        quotes.prefetch(["SPY"])
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        quotes._asked.clear()
+        quotes._requests.clear()
 
-    asyncio.run(asked_for_in_vain())
+    asyncio.run(request_without_waiting())
     gc.collect()
-    assert heard == []
+    assert logged == []
