@@ -1,5 +1,3 @@
-"""Admin pages of accounts, strategies, replacement sets, policies and connection slots."""
-
 from decimal import Decimal
 from typing import Any
 
@@ -24,39 +22,10 @@ from accounts.simulated_accounts import ensure_simulated_account
 from brokers.registry import broker_choices
 
 
-def _label_inputs(form: forms.BaseForm) -> None:
-    """Give each input an accessible name. Tabular inlines have column headings but no labels."""
-    for name, field in form.fields.items():
-        field.widget.attrs.setdefault("aria-label", str(field.label or name))
-
-
-class _LabelledForm(forms.ModelForm):  # type: ignore[type-arg]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _label_inputs(self)
-
-
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
     """Form of an account. The broker is one of the registered brokers."""
 
     broker = forms.ChoiceField(choices=broker_choices, initial="simulated")
-
-    class Meta:
-        model = Account
-        fields = (
-            "account_id",
-            "name",
-            "broker",
-            "type",
-            "strategy",
-            "replacement_set",
-            "policy",
-            "cash_reserve_percent",
-            "trade_guard",
-            "enabled",
-            "trading_paused",
-            "live_armed",
-        )
 
     def clean(self) -> dict[str, Any]:
         """Reject an armed account that is not a live account."""
@@ -71,16 +40,7 @@ class AccountAdmin(SimpleHistoryAdmin):
     """Admin of accounts."""
 
     form = AccountForm
-    list_display = (
-        "account_id",
-        "name",
-        "type",
-        "broker",
-        "strategy",
-        "enabled",
-        "trading_paused",
-        "live_armed",
-    )
+    list_display = ("account_id", "name", "type", "broker", "strategy", "enabled", "trading_paused", "live_armed")
     list_filter = ("type", "broker", "enabled", "trading_paused", "strategy")
     search_fields = ("account_id", "name", "strategy__name")
     list_select_related = ("strategy",)
@@ -117,21 +77,29 @@ class AccountAdmin(SimpleHistoryAdmin):
         messages.success(request, f"{len(changed)} accounts {'paused' if paused else 'resumed'}.")
 
 
-class _LabelledFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+class _InlineFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
     def add_fields(self, form: "forms.ModelForm[Any]", index: int | None) -> None:
+        """Give each input an accessible name, the delete checkbox included: columns have headings but no labels."""
         super().add_fields(form, index)
-        _label_inputs(form)  # called here because the delete checkbox is added after the form is made
-
-
-class TargetFormSet(_LabelledFormSet):
-    """Targets of a static strategy. Their weights must not exceed 1 in total."""
+        for name, field in form.fields.items():
+            field.widget.attrs.setdefault("aria-label", str(field.label or name))
 
     def clean(self) -> None:
-        """Reject a total above 1, and a static strategy without weights."""
         super().clean()
-        if any(self.errors):
-            return
-        rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
+        if not any(self.errors):
+            rows = [form.cleaned_data for form in self.forms if form.cleaned_data]
+            self.check_rows([row for row in rows if not row.get("DELETE")])
+
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Check the rows that are saved together."""
+        raise NotImplementedError
+
+
+class TargetFormSet(_InlineFormSet):
+    """Targets of a static strategy. Their weights must not exceed 1 in total."""
+
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Reject a total above 1, and a static strategy without weights."""
         total = sum((row["weight"] for row in rows), Decimal(0))
         if total > 1:
             raise ValidationError(f"The weights add up to {total.normalize():f}. Reduce them by {total - 1:f}.")
@@ -143,7 +111,6 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
     """Rows of the targets of a strategy."""
 
     model = TargetAllocation
-    form = _LabelledForm
     formset = TargetFormSet
     extra = 1
 
@@ -187,15 +154,11 @@ class StrategyAdmin(SimpleHistoryAdmin):
         return int(strategy.follower_count)
 
 
-class RuleFormSet(_LabelledFormSet):
-    """Rules of a replacement set. They must not form a cycle."""
+class RuleFormSet(_InlineFormSet):
+    """Rules of a replacement set."""
 
-    def clean(self) -> None:
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
         """Reject rules that form a cycle, and name it."""
-        super().clean()
-        if any(self.errors):
-            return
-        rows = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]
         if cycle := find_cycle({row["source"]: row["target"] for row in rows}):
             raise ValidationError(f"The rules form a cycle: {' → '.join(cycle)}. Remove one of them.")
 
@@ -204,7 +167,6 @@ class RuleInline(admin.TabularInline[ReplacementRule, ReplacementSet]):
     """Rows of the rules of a replacement set."""
 
     model = ReplacementRule
-    form = _LabelledForm
     formset = RuleFormSet
     extra = 1
 
@@ -246,19 +208,13 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
     """Admin of policies."""
 
     form = RebalancePolicyForm
-    list_display = (
-        "name",
-        "is_default",
-        "allocation_threshold_percent",
-        "minimum_cash_reserve_usd",
-        "order_tif",
-    )
+    list_display = ("name", "is_default", "allocation_threshold_percent", "minimum_cash_reserve_usd", "order_tif")
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("name", "is_default")}),
         *(
-            (group.title, {"fields": fields, "description": group.description})
-            for group, fields in RebalancePolicy.grouped_fields()
+            (title, {"fields": fields, "description": description})
+            for title, description, fields in RebalancePolicy.grouped_fields()
         ),
     )
 
@@ -277,25 +233,11 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
 class BrokerConnectionAdmin(admin.ModelAdmin[BrokerConnection]):
     """Read-only list of connection slots, which are created and assigned automatically."""
 
-    list_display = (
-        "__str__",
-        "broker",
-        "environment",
-        "client_id",
-        "lease_owner",
-        "lease_until",
-        "in_use_since",
-    )
+    list_display = ("__str__", "broker", "environment", "client_id", "lease_owner", "lease_until", "in_use_since")
     list_filter = ("broker", "environment")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Forbid it for everyone."""
+    def has_add_permission(self, request: HttpRequest, obj: BrokerConnection | None = None) -> bool:
+        """Forbid every change."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: BrokerConnection | None = None) -> bool:
-        """Forbid it for everyone."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: BrokerConnection | None = None) -> bool:
-        """Forbid it for everyone."""
-        return False
+    has_change_permission = has_delete_permission = has_add_permission

@@ -1,5 +1,3 @@
-"""Assignment of each account to one connection slot of its broker and type."""
-
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 
@@ -21,14 +19,9 @@ def assign_slot(account: Account) -> None:
     if slot is not None and (slot.broker, slot.environment) == (account.broker, account.type):
         return
     capacity = connector_class(account.broker).capabilities.accounts_per_connection
-    free_slot = (
-        BrokerConnection.objects.filter(broker=account.broker, environment=account.type)
-        .annotate(assigned=Count("accounts"))
-        .filter(assigned__lt=capacity)
-        .order_by("client_id")
-        .first()
-    )
-    account.connection = free_slot or _new_slot(account.broker, account.type)
+    fitting = BrokerConnection.objects.filter(broker=account.broker, environment=account.type)
+    free = fitting.annotate(assigned=Count("accounts")).filter(assigned__lt=capacity)
+    account.connection = free.order_by("client_id").first() or _new_slot(account.broker, account.type)
 
 
 def _new_slot(broker: str, environment: str) -> BrokerConnection:

@@ -74,11 +74,9 @@ class FrozenPolicy(BaseModel):
                 raise ValueError(f"Missing fields: {', '.join(sorted(missing))}")
             return {inner: fields.pop(name) for name, inner in names.items()}
 
-        parts = {
-            "sizing": take(SIZING_NAMES) | {"commission": take(COMMISSION_NAMES)},
-            "replacements": take(REPLACEMENT_NAMES),
-        }
-        return fields | parts
+        sizing = take(SIZING_NAMES) | {"commission": take(COMMISSION_NAMES)}
+        replacements = take(REPLACEMENT_NAMES)
+        return fields | {"sizing": sizing, "replacements": replacements}
 
     @model_serializer(mode="wrap")
     def _to_flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -91,15 +89,13 @@ class FrozenPolicy(BaseModel):
 def resolve_policy(account: Account) -> FrozenPolicy:
     """Return the account's current policy, with its cash reserve, its trade guard and its strategy's approval rule."""
     policy = account.policy or RebalancePolicy.objects.get(is_default=True)
-    values = model_to_dict(policy, exclude=("id", "is_default", "name"))
     uninvested_percent = (1 - policy.max_account_utilization) * 100
     # A queue task has a time limit, which covers two phases of orders with the timeout of the installation.
     timeout = min(policy.order_timeout_seconds or settings.ORDER_TIMEOUT_SECONDS, settings.ORDER_TIMEOUT_SECONDS)
     strategy = account.followed_strategy
     return FrozenPolicy.model_validate(
-        values
+        model_to_dict(policy, exclude=("id", "is_default"))
         | {
-            "name": policy.name,
             "cash_reserve_percent": max(account.cash_reserve_percent, uninvested_percent),
             "trade_guard": account.trade_guard,
             "order_timeout_seconds": timeout,

@@ -1,5 +1,3 @@
-"""Conversion of replacement sets into the calculator's rules, and detection of cycles."""
-
 from collections.abc import Mapping
 
 from accounts.models import ReplacementSet

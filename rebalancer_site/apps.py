@@ -5,4 +5,3 @@ class SiteConfig(AppConfig):
     """Settings, URLs and the base template of all pages."""
 
     name = "rebalancer_site"
-    label = "rebalancer_site"

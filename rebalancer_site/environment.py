@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -55,8 +55,7 @@ class _SecretFiles(EnvSettingsSource):
                 try:
                     return Path(path).read_text(encoding="utf-8").strip(), names[0], False
                 except OSError as error:
-                    message = f"{name}_FILE: cannot read {path}: {error.strerror}."
-                    raise ValueError(message) from error
+                    raise ValueError(f"{name}_FILE: cannot read {path}: {error.strerror}.") from error
         return None, field_name, False
 
 
@@ -69,113 +68,104 @@ class Environment(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         env_ignore_empty=True,
+        use_attribute_docstrings=True,
     )
 
-    trading_mode: Literal["paper", "live"] = Field(
-        "paper", description="Account type that this installation trades: `paper` or `live`."
-    )
-    allow_live_trading: bool = Field(False, description="Allow live trading. Each live account must also be armed.")
-    market_calendar: str = Field(
-        "XNYS", description="Exchange calendar. `always_open` ignores trading hours; paper only."
-    )
-    scheduler_enabled: bool = Field(True, description="Start scheduled accounts at the market open.")
-    market_open_time: time = Field(
-        time(9, 30), description="New York time at which scheduled accounts start; never before the session opens."
-    )
-    order_timeout_seconds: int = Field(
-        300, ge=5, le=23_400, description="Default and maximum order timeout of policies, in seconds."
-    )
-    simulated_opening_cash_usd: Decimal = Field(
-        Decimal(100_000), ge=0, description="Opening cash of a simulated account, in USD."
-    )
+    trading_mode: Annotated[Literal["paper", "live"], BeforeValidator(lambda mode: mode.strip().lower())] = "paper"
+    """Account type that this installation trades: `paper` or `live`."""
+    allow_live_trading: bool = False
+    """Allow live trading. Each live account must also be armed."""
+    market_calendar: str = "XNYS"
+    """Exchange calendar. `always_open` ignores trading hours; paper only."""
+    scheduler_enabled: bool = True
+    """Start scheduled accounts at the market open."""
+    market_open_time: time = time(9, 30)
+    """New York time at which scheduled accounts start; never before the session opens."""
+    order_timeout_seconds: int = Field(300, ge=5, le=23_400)
+    """Default and maximum order timeout of policies, in seconds."""
+    simulated_opening_cash_usd: Decimal = Field(Decimal(100_000), ge=0)
+    """Opening cash of a simulated account, in USD."""
 
-    ib_host: str = Field("127.0.0.1", description="Host of the IB Gateway.")
-    ib_port: int | None = Field(
-        None, ge=1, le=65_535, description="Port of the IB Gateway. Default: 4004 for paper, 4003 for live."
-    )
+    ib_host: str = "127.0.0.1"
+    """Host of the IB Gateway."""
+    ib_port: int | None = Field(None, ge=1, le=65_535)
+    """Port of the IB Gateway. Default: 4004 for paper, 4003 for live."""
 
-    allocations_base_url: str = Field("", description="Base URL of the allocations service.")
-    allocations_api_key: SecretStr = Field(
-        SecretStr(""), description="API key of the allocations service, sent in the header `x-api-key`."
-    )
+    allocations_base_url: str = ""
+    """Base URL of the allocations service."""
+    allocations_api_key: SecretStr = SecretStr("")
+    """API key of the allocations service, sent in the header `x-api-key`."""
     realtime_api_key: SecretStr = Field(
-        SecretStr(""),
-        validation_alias=AliasChoices("realtime_api_key", "rebalance_event_subscription_api_key"),
-        description="Ably key with `subscribe` and `history` on the channels of the strategies.",
+        SecretStr(""), validation_alias=AliasChoices("realtime_api_key", "rebalance_event_subscription_api_key")
     )
-    ably_endpoint: str = Field("", description="Ably host, if not the default.")
-    ably_port: int | None = Field(None, ge=1, le=65_535, description="Port of the Ably host.")
-    ably_tls: bool = Field(True, description="Connect to Ably with TLS.")
-    private_network_access: bool = Field(
-        False, description="Allow the allocations service and webhooks to have private addresses."
-    )
+    """Ably key with `subscribe` and `history` on the channels of the strategies."""
+    ably_endpoint: str = ""
+    """Ably host, if not the default."""
+    ably_port: int | None = Field(None, ge=1, le=65_535)
+    """Port of the Ably host."""
+    ably_tls: bool = True
+    """Connect to Ably with TLS."""
+    private_network_access: bool = False
+    """Allow the allocations service and webhooks to have private addresses."""
 
-    user_notifications_enabled: bool = Field(False, description="Send notifications to ntfy.")
-    user_notifications_channel: str = Field("", description="ntfy topic.")
-    user_notifications_server_url: str = Field("https://ntfy.sh", description="ntfy server.")
-    user_notifications_include_values: bool = Field(False, description="Include account values in notifications.")
-    notification_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Apprise URLs, separated by commas or white space."
-    )
+    user_notifications_enabled: bool = False
+    """Send notifications to ntfy."""
+    user_notifications_channel: str = ""
+    """ntfy topic."""
+    user_notifications_server_url: str = "https://ntfy.sh"
+    """ntfy server."""
+    user_notifications_include_values: bool = False
+    """Include account values in notifications."""
+    notification_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Apprise URLs, separated by commas or white space."""
 
-    site_url: str = Field("", description="Public address of the site, used for links in notifications.")
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="Host names that the site serves."
-    )
-    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Trusted origins for forms behind a proxy."
-    )
-    https: bool | None = Field(
-        None,
-        description="Serve the site over https only. Default: on, unless `ALLOWED_HOSTS` names this machine only.",
-    )
-    proxy_count: int = Field(0, ge=0, le=5, description="Number of trusted reverse proxies in front of the site.")
-    one_time_codes_required_for: Literal["nothing", "live", "execute"] = Field(
-        "nothing",
-        description="Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` "
-        "(all orders).",
-    )
-    api_requests_per_minute: int = Field(
-        120, ge=1, le=100_000, description="Maximum requests per minute of one API token."
-    )
-    secret_key: SecretStr = Field(
-        SecretStr(""), description="Django's secret key. Default: generated once and stored in `VAR_DIR`."
-    )
-    debug: bool = Field(False, description="Django's debug mode. Never enable it on a machine that others can reach.")
+    site_url: str = ""
+    """Public address of the site, used for links in notifications."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1", "[::1]")
+    """Host names that the site serves."""
+    csrf_trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Trusted origins for forms behind a proxy."""
+    https: bool | None = None
+    """Serve the site over https only. Default: on, unless `ALLOWED_HOSTS` names this machine only."""
+    proxy_count: int = Field(0, ge=0, le=5)
+    """Number of trusted reverse proxies in front of the site."""
+    one_time_codes_required_for: Literal["nothing", "live", "execute"] = "nothing"
+    """Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` (all orders)."""
+    api_requests_per_minute: int = Field(120, ge=1, le=100_000)
+    """Maximum requests per minute of one API token."""
+    secret_key: SecretStr = SecretStr("")
+    """Django's secret key. Default: generated once and stored in `VAR_DIR`."""
+    debug: bool = False
+    """Django's debug mode. Never enable it on a machine that others can reach."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="Log level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."
-    )
-    log_format: Literal["text", "json"] = Field("text", description="Log format: `text` or `json`.")
-    metrics_token: SecretStr = Field(
-        SecretStr(""),
-        description="Token that lets Prometheus on another machine read `/metrics`. This machine needs none.",
-    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)] = "INFO"
+    """Log level: `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."""
+    log_format: Literal["text", "json"] = "text"
+    """Log format: `text` or `json`."""
+    metrics_token: SecretStr = SecretStr("")
+    """Token that lets Prometheus on another machine read `/metrics`. This machine needs none."""
 
-    database_url: SecretStr = Field(SecretStr(""), description="Database URL. Default: SQLite in `VAR_DIR`.")
-    var_dir: Path = Field(BASE_DIR / "var", description="Folder for the files of the installation.")
-    keep_runs_days: int = Field(1825, ge=30, description="Days to keep runs with their orders.")
-    keep_events_days: int = Field(365, ge=30, description="Days to keep events without runs, and messages.")
-    keep_values_days: int = Field(3650, ge=30, description="Days to keep account values.")
+    database_url: SecretStr = SecretStr("")
+    """Database URL. Default: SQLite in `VAR_DIR`."""
+    var_dir: Path = BASE_DIR / "var"
+    """Folder for the files of the installation."""
+    keep_runs_days: int = Field(1825, ge=30)
+    """Days to keep runs with their orders."""
+    keep_events_days: int = Field(365, ge=30)
+    """Days to keep events without runs, and messages."""
+    keep_values_days: int = Field(3650, ge=30)
+    """Days to keep account values."""
 
-    broker_queue: Literal["main", "broker"] = Field(
-        "main", description="Queue for broker work. `broker` needs a worker with `Q_CLUSTER_NAME=broker`."
-    )
-    lease_ttl_seconds: float = Field(
-        30, ge=1, le=600, description="Lifetime of a slot's lease without renewal, in seconds."
-    )
-    sweep_seconds: float = Field(
-        15, ge=0.2, le=600, description="Interval at which unfinished runs are checked and restarted, in seconds."
-    )
-    order_settle_seconds: float = Field(
-        15,
-        ge=0.1,
-        le=600,
-        description="Minimum age of an unacknowledged order before a lookup can mark it as lost, in seconds.",
-    )
-    fail_points_dir: Path | None = Field(
-        None, description="For fault tests only: folder with the fail points that stop a worker."
-    )
+    broker_queue: Literal["main", "broker"] = "main"
+    """Queue for broker work. `broker` needs a worker with `Q_CLUSTER_NAME=broker`."""
+    lease_ttl_seconds: float = Field(30, ge=1, le=600)
+    """Lifetime of a slot's lease without renewal, in seconds."""
+    sweep_seconds: float = Field(15, ge=0.2, le=600)
+    """Interval at which unfinished runs are checked and restarted, in seconds."""
+    order_settle_seconds: float = Field(15, ge=0.1, le=600)
+    """Minimum age of an unacknowledged order before a lookup can mark it as lost, in seconds."""
+    fail_points_dir: Path | None = None
+    """For fault tests only: folder with the fail points that stop a worker."""
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", "notification_urls", mode="before")
     @classmethod
@@ -187,32 +177,15 @@ class Environment(BaseSettings):
     def _is_address(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
-            message = "Use an address such as https://rebalancer.example.org"
-            raise ValueError(message)
+            raise ValueError("Use an address such as https://rebalancer.example.org")
         return value.rstrip("/")
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("trading_mode", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
-
     @model_validator(mode="after")
-    def _always_open_needs_paper(self) -> Self:
+    def _test_settings_need_paper(self) -> Self:
         if self.market_calendar == "always_open" and self.trading_mode != "paper":
-            message = "MARKET_CALENDAR=always_open ignores trading hours. It requires TRADING_MODE=paper."
-            raise ValueError(message)
-        return self
-
-    @model_validator(mode="after")
-    def _fail_points_need_paper(self) -> Self:
+            raise ValueError("MARKET_CALENDAR=always_open ignores trading hours. It requires TRADING_MODE=paper.")
         if self.fail_points_dir is not None and self.trading_mode != "paper":
-            message = "FAIL_POINTS_DIR is for fault tests only and requires TRADING_MODE=paper. Remove it."
-            raise ValueError(message)
+            raise ValueError("FAIL_POINTS_DIR is for fault tests only and requires TRADING_MODE=paper. Remove it.")
         return self
 
     @property

@@ -7,28 +7,19 @@ LINE = "[%(asctime)s] %(context)s[%(levelname)s] %(message)s"
 
 def logging_config(level: str, form: str) -> dict[str, Any]:
     """Return the configuration of the whole project for `logging.config.dictConfig`. Lines go to standard error."""
-    formatters: dict[str, dict[str, Any]] = {
-        "text": {"()": "trading.common.log_context.TextFormatter", "fmt": LINE},
-        "json": {
-            "()": "trading.common.log_context.JsonLines",
-            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s %(run_id)s",
-            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        },
-    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": formatters,
-        "filters": {
-            "context": {"()": "trading.common.log_context.RunContextFilter"},
+        "formatters": {
+            "text": {"()": "trading.common.log_context.TextFormatter", "fmt": LINE},
+            "json": {
+                "()": "trading.common.log_context.JsonLines",
+                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(account_id)s %(strategy)s %(run_id)s",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            },
         },
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "formatter": form,
-                "filters": ["context"],
-            }
-        },
+        "filters": {"context": {"()": "trading.common.log_context.RunContextFilter"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form, "filters": ["context"]}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # At level INFO these log the key in a websocket URL, or one line per request.

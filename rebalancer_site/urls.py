@@ -1,5 +1,3 @@
-"""URLs of the site."""
-
 from django.contrib import admin
 from django.urls import include, path
 

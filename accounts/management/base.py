@@ -1,5 +1,3 @@
-"""Base classes of the import and export commands."""
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -41,8 +41,6 @@ class Account(models.Model):
     """
 
     class Type(models.TextChoices):
-        """Paper account or live account."""
-
         PAPER = "paper", "Paper"
         LIVE = "live", "Live"
 
@@ -91,10 +89,7 @@ class Account(models.Model):
     )
     trade_guard = models.CharField(max_length=16, choices=TradeGuard, default=TradeGuard.ONCE_PER_SESSION)
     connection = models.ForeignKey(
-        "accounts.BrokerConnection",
-        editable=False,
-        on_delete=models.PROTECT,
-        related_name="accounts",
+        "accounts.BrokerConnection", editable=False, on_delete=models.PROTECT, related_name="accounts"
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

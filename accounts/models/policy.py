@@ -1,6 +1,6 @@
 from datetime import time
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -8,16 +8,8 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 
-class PolicyGroup(NamedTuple):
-    """A group of policy fields, as the admin shows it: the fields from `first_field` to the next group."""
-
-    title: str
-    description: str
-    first_field: str
-
-
 def _number(
-    label: str, default: str, low: str, high: str, help_text: str, places: int = 4
+    label: str, default: int | str, low: int | str, high: int | str, help_text: str, places: int = 4
 ) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(
         label,
@@ -32,49 +24,42 @@ def _number(
 def _whole(
     label: str, default: int | None, low: int, high: int, help_text: str
 ) -> "models.PositiveIntegerField[Any, Any]":
+    optional = default is None
+    validators = [MinValueValidator(low), MaxValueValidator(high)]
     return models.PositiveIntegerField(
-        label,
-        default=default,
-        null=default is None,
-        blank=default is None,
-        validators=[MinValueValidator(low), MaxValueValidator(high)],
-        help_text=help_text,
+        label, default=default, null=optional, blank=optional, validators=validators, help_text=help_text
     )
+
+
+def _choice(label: str, default: models.TextChoices, help_text: str) -> "models.CharField[Any, Any]":
+    choices = type(default)
+    length = max(map(len, choices.values))
+    return models.CharField(label, max_length=length, choices=choices, default=default, help_text=help_text)
 
 
 class RebalancePolicy(models.Model):
     """How accounts are rebalanced: cash, drift band, limit prices, timeouts, guards. Each run stores a copy."""
 
     class CommissionKind(models.TextChoices):
-        """How a broker charges commission."""
-
         RATE = "rate", "Fraction of the order value"
         PER_SHARE = "per_share", "Amount per share"
 
     class TimeInForce(models.TextChoices):
-        """How long an order stays open."""
-
         DAY = "DAY", "Day"
         GTC = "GTC", "Good till cancelled"
         IOC = "IOC", "Immediate or cancel"
 
     class Unmanaged(models.TextChoices):
-        """Treatment of a position whose symbol is not a target."""
-
         SELL = "sell", "Sell"
         KEEP = "keep", "Keep; counts toward the account value"
         IGNORE = "ignore", "Keep; excluded from the account value"
 
     class MissedSchedule(models.TextChoices):
-        """Treatment of a scheduled run that could not start on time."""
-
         RUN_LATE = "run_late", "Start up to 15 minutes late, otherwise at the next open"
         SKIP = "skip", "Skip; a user must schedule the account again"
         NEXT_OPEN = "next_open", "Start at the next open"
 
     class Shorts(models.TextChoices):
-        """Treatment of a short position."""
-
         REFUSE = "refuse", "Refuse the run"
         KEEP = "keep", "Keep"
 
@@ -82,70 +67,48 @@ class RebalancePolicy(models.Model):
     is_default = models.BooleanField("default policy", default=False, help_text="Used by accounts without a policy.")
 
     minimum_cash_reserve_usd = _number(
-        "minimum cash reserve (USD)", "100", "0", "100000000", "Cash that is never invested.", 2
+        "minimum cash reserve (USD)", 100, 0, 100_000_000, "Cash that is never invested.", 2
     )
     max_account_utilization = _number(
-        "maximum invested share", "0.995", "0.01", "1", "Fraction of the account value. The rest stays in cash."
+        "maximum invested share", "0.995", "0.01", 1, "Fraction of the account value. The rest stays in cash."
     )
 
-    commission_kind = models.CharField(
-        "commission type",
-        max_length=9,
-        choices=CommissionKind,
-        default=CommissionKind.RATE,
-        help_text="How the broker charges commission.",
-    )
+    commission_kind = _choice("commission type", CommissionKind.RATE, "How the broker charges commission.")
     commission_rate = _number(
-        "commission rate (fraction)", "0.01", "0", "0.2", "Expected commission as a fraction of the order value.", 6
+        "commission rate (fraction)", "0.01", 0, "0.2", "Expected commission as a fraction of the order value.", 6
     )
-    commission_per_share_usd = _number("commission per share (USD)", "0.005", "0", "10", "For commission per share.", 6)
+    commission_per_share_usd = _number("commission per share (USD)", "0.005", 0, 10, "For commission per share.", 6)
     commission_minimum_usd = _number(
-        "minimum commission (USD)", "1", "0", "100", "Minimum per order, for commission per share."
+        "minimum commission (USD)", 1, 0, 100, "Minimum per order, for commission per share."
     )
     commission_max_rate = _number(
-        "maximum commission (fraction)", "0.01", "0", "0.2", "Maximum per order, for commission per share.", 6
+        "maximum commission (fraction)", "0.01", 0, "0.2", "Maximum per order, for commission per share.", 6
     )
 
     allocation_threshold_percent = _number(
-        "drift band (pp)", "0.5", "0", "50", "A symbol whose drift is smaller, in percentage points, is not traded."
+        "drift band (pp)", "0.5", 0, 50, "A symbol whose drift is smaller, in percentage points, is not traded."
     )
     minimum_improvement_bps = _number(
         "minimum improvement (bps)",
-        "10",
-        "0",
-        "10000",
+        10,
+        0,
+        10_000,
         "Trades that improve the account by less, in hundredths of a percent, are not made. 0 disables the check.",
     )
     one_share = models.BooleanField(
         "minimum one share", default=True, help_text="Hold at least one share of each target."
     )
     one_share_max_overshoot_percent = _number(
-        "maximum overshoot of one share (%)", "5", "0", "100", "Above its target, in percent of the account value."
+        "maximum overshoot of one share (%)", 5, 0, 100, "Above its target, in percent of the account value."
     )
-    unmanaged = models.CharField(
-        "positions without target",
-        max_length=6,
-        choices=Unmanaged,
-        default=Unmanaged.SELL,
-        help_text="What to do with a position whose symbol is not a target.",
+    unmanaged = _choice(
+        "positions without target", Unmanaged.SELL, "What to do with a position whose symbol is not a target."
     )
-    shorts = models.CharField(
-        "short positions",
-        max_length=6,
-        choices=Shorts,
-        default=Shorts.REFUSE,
-        help_text="What to do if the account has a short position.",
-    )
+    shorts = _choice("short positions", Shorts.REFUSE, "What to do if the account has a short position.")
 
-    buy_slippage_percent = _number("buy limit offset (%)", "0.5", "0", "10", "Added to the ask.")
-    sell_slippage_percent = _number("sell limit offset (%)", "0.5", "0", "10", "Subtracted from the bid.")
-    order_tif = models.CharField(
-        "time in force",
-        max_length=3,
-        choices=TimeInForce,
-        default=TimeInForce.DAY,
-        help_text="How long the broker keeps an order open.",
-    )
+    buy_slippage_percent = _number("buy limit offset (%)", "0.5", 0, 10, "Added to the ask.")
+    sell_slippage_percent = _number("sell limit offset (%)", "0.5", 0, 10, "Subtracted from the bid.")
+    order_tif = _choice("time in force", TimeInForce.DAY, "How long the broker keeps an order open.")
     order_timeout_seconds = _whole(
         "order timeout (s)",
         None,
@@ -157,20 +120,20 @@ class RebalancePolicy(models.Model):
     normalization_trigger_threshold = _number(
         "normalization threshold (fraction)",
         "0.0001",
-        "0",
-        "1",
+        0,
+        1,
         "The other weights are scaled if the sum is off by more.",
         8,
     )
     normalization_failure_threshold = _number(
-        "failure threshold (fraction)", "0.01", "0", "1", "If the sum is still off by more, the run is refused.", 8
+        "failure threshold (fraction)", "0.01", 0, 1, "If the sum is still off by more, the run is refused.", 8
     )
     minimal_non_replaced_allocation_percent = _number(
-        "minimum of other weights (%)", "0.1", "0", "100", "What replacements must leave for the other weights."
+        "minimum of other weights (%)", "0.1", 0, 100, "What replacements must leave for the other weights."
     )
 
     max_turnover_percent = _number(
-        "maximum turnover (%)", "100", "0", "1000", "Maximum value that one run can trade, in percent of the account."
+        "maximum turnover (%)", 100, 0, 1000, "Maximum value that one run can trade, in percent of the account."
     )
     max_targets_age_days = _whole(
         "maximum age of targets (days)",
@@ -180,22 +143,20 @@ class RebalancePolicy(models.Model):
         "Plans on targets edited or published earlier are held for approval. 0 disables the check.",
     )
     max_frozen_percent = _number(
-        "maximum untradable share (%)", "10", "0", "100", "Maximum share of the account without a valid quote."
+        "maximum untradable share (%)", 10, 0, 100, "Maximum share of the account without a valid quote."
     )
     max_data_mismatch_percent = _number(
-        "maximum data mismatch (%)", "2", "0", "100", "Between the account value and the sum of cash and positions."
+        "maximum data mismatch (%)", 2, 0, 100, "Between the account value and the sum of cash and positions."
     )
     quote_max_age_seconds = _whole("maximum age of quotes (s)", 60, 1, 86_400, "Older quotes are not traded on.")
     max_spread_percent = _number(
-        "maximum spread (%)", "5", "0", "100", "Quotes with a wider spread, in percent of the price, are not traded on."
+        "maximum spread (%)", 5, 0, 100, "Quotes with a wider spread, in percent of the price, are not traded on."
     )
     allow_delayed_quotes = models.BooleanField(default=False, help_text="Trade on delayed quotes.")
     synthetic_ask_enabled = models.BooleanField(
         "use synthetic asks", default=False, help_text="Derive an ask for a symbol that has only a bid or last price."
     )
-    synthetic_ask_offset_usd = _number(
-        "synthetic ask offset (USD)", "1", "0", "1000", "Added to the bid or last price."
-    )
+    synthetic_ask_offset_usd = _number("synthetic ask offset (USD)", 1, 0, 1000, "Added to the bid or last price.")
     minutes_before_close = _whole(
         "minutes before close without new runs", 5, 0, 390, "No run starts in the last minutes of a session."
     )
@@ -203,7 +164,7 @@ class RebalancePolicy(models.Model):
         "preview validity (s)", 300, 10, 3600, "Time in which the plan of a preview can be executed."
     )
     max_price_move_percent = _number(
-        "maximum price move (%)", "1", "0", "50", "A preview is not executed if a price moved by more."
+        "maximum price move (%)", 1, 0, 50, "A preview is not executed if a price moved by more."
     )
 
     next_execution_time = models.TimeField(
@@ -211,12 +172,8 @@ class RebalancePolicy(models.Model):
         default=time(9, 30),
         help_text="New York time at which a deferred run starts; never before the session opens.",
     )
-    missed_schedule = models.CharField(
-        "missed schedule",
-        max_length=9,
-        choices=MissedSchedule,
-        default=MissedSchedule.RUN_LATE,
-        help_text="What to do if a scheduled run could not start on time.",
+    missed_schedule = _choice(
+        "missed schedule", MissedSchedule.RUN_LATE, "What to do if a scheduled run could not start on time."
     )
     schedule_retries = _whole(
         "schedule retries", 3, 0, 20, "Number of following opens at which a failed scheduled run is retried."
@@ -229,33 +186,30 @@ class RebalancePolicy(models.Model):
         "market data type", 1, 1, 4, "Interactive Brokers: 1 live, 2 frozen, 3 delayed, 4 delayed frozen."
     )
     connection_timeout_seconds = _number(
-        "broker connection timeout (s)", "10", "1", "120", "Maximum wait for a connection to the broker.", 2
+        "broker connection timeout (s)", 10, 1, 120, "Maximum wait for a connection to the broker.", 2
     )
     request_timeout_seconds = _number(
-        "broker request timeout (s)", "10", "1", "120", "Maximum wait for each response of the broker.", 2
+        "broker request timeout (s)", 10, 1, 120, "Maximum wait for each response of the broker.", 2
     )
     allocation_timeout_seconds = _number(
-        "allocations service timeout (s)", "30", "1", "300", "Maximum wait, including retries.", 2
+        "allocations service timeout (s)", 30, 1, 300, "Maximum wait, including retries.", 2
     )
     max_concurrent_accounts = _whole(
         "maximum concurrent accounts", 32, 1, 200, "Accounts that one worker rebalances at the same time."
     )
     history = HistoricalRecords()
 
-    GROUPS = (
-        PolicyGroup(
-            "Cash", "The cash floor is the largest of these and the account's own reserve.", "minimum_cash_reserve_usd"
-        ),
-        PolicyGroup("Commission", "Expected commission, for which plans leave cash.", "commission_kind"),
-        PolicyGroup("Sizing", "Which symbols are traded, and how many shares.", "allocation_threshold_percent"),
-        PolicyGroup("Orders", "Limit prices and duration of orders.", "buy_slippage_percent"),
-        PolicyGroup(
-            "Replacements", "How the weights are adjusted after replacements.", "normalization_trigger_threshold"
-        ),
-        PolicyGroup("Guards", "Conditions that must hold before a run submits orders.", "max_turnover_percent"),
-        PolicyGroup("Schedule", "Deferred and scheduled runs.", "next_execution_time"),
-        PolicyGroup("Connections", "Market data, timeouts and concurrency.", "price_cache_ttl_seconds"),
-    )
+    GROUPS = {
+        "minimum_cash_reserve_usd": ("Cash", "The cash floor is the largest of these and the account's own reserve."),
+        "commission_kind": ("Commission", "Expected commission, for which plans leave cash."),
+        "allocation_threshold_percent": ("Sizing", "Which symbols are traded, and how many shares."),
+        "buy_slippage_percent": ("Orders", "Limit prices and duration of orders."),
+        "normalization_trigger_threshold": ("Replacements", "How the weights are adjusted after replacements."),
+        "max_turnover_percent": ("Guards", "Conditions that must hold before a run submits orders."),
+        "next_execution_time": ("Schedule", "Deferred and scheduled runs."),
+        "price_cache_ttl_seconds": ("Connections", "Market data, timeouts and concurrency."),
+    }
+    """Title and description of each group of fields in the admin, by the first field of the group."""
 
     class Meta:
         ordering = ("name",)
@@ -268,9 +222,12 @@ class RebalancePolicy(models.Model):
         return self.name
 
     @classmethod
-    def grouped_fields(cls) -> list[tuple[PolicyGroup, tuple[str, ...]]]:
-        """Return each group with the names of its fields."""
-        names = [field.name for field in cls._meta.concrete_fields]
-        starts = [names.index(group.first_field) for group in cls.GROUPS]
-        ends = [*starts[1:], len(names)]
-        return [(group, tuple(names[start:end])) for group, start, end in zip(cls.GROUPS, starts, ends, strict=True)]
+    def grouped_fields(cls) -> list[tuple[str, str, list[str]]]:
+        """Return the title, the description and the field names of each group."""
+        groups: list[tuple[str, str, list[str]]] = []
+        for field in cls._meta.concrete_fields:
+            if field.name in cls.GROUPS:
+                groups.append((*cls.GROUPS[field.name], []))
+            if groups:
+                groups[-1][2].append(field.name)
+        return groups

@@ -16,21 +16,15 @@ class Strategy(models.Model):
     """A set of targets. Its name is also the Ably channel of its events."""
 
     class Source(models.TextChoices):
-        """Source of the targets."""
-
         API = "api", "Allocations service"
         STATIC = "static", "Static (entered here)"
 
     class LateEventPolicy(models.TextChoices):
-        """Treatment of a late event."""
-
         PREVIEW = "preview", "Preview only"
         RUN = "run", "Run anyway"
         SKIP = "skip", "Skip"
 
     class Cadence(models.TextChoices):
-        """Interval at which the accounts are rebalanced, on the first session of the period."""
-
         NONE = "none", "None"
         WEEKLY = "weekly", "First session of each week"
         MONTHLY = "monthly", "First session of each month"

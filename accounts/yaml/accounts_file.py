@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from django.core.exceptions import ValidationError as ModelInvalid
-from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from accounts.models import Account, RebalancePolicy, ReplacementSet, Strategy
 from accounts.simulated_accounts import ensure_simulated_account
-from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
+from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml, repeated, save_all
 from accounts.yaml.writing import write_yaml
 
 
@@ -59,12 +58,7 @@ def import_accounts(path: Path, *, dry_run: bool = False) -> Report:
     Raises:
         ImportRefused: With every problem in the file. Nothing has changed.
     """
-    entries = _entries(path)
-    with transaction.atomic():
-        report = _import(path.name, entries)
-        if dry_run:
-            transaction.set_rollback(True)
-    return report
+    return save_all(_entries(path), lambda entries: _import(path.name, entries), dry_run=dry_run)
 
 
 def _entries(path: Path) -> list[AccountEntry]:
@@ -80,10 +74,7 @@ def _entries(path: Path) -> list[AccountEntry]:
         except ValidationError as error:
             problems += problems_of(error, f"{path.name}: entry {number} ({label})")
     ids = [entry.account_id for entry in entries]
-    problems += [
-        f"{path.name}: account {account_id}: account_id: appears {ids.count(account_id)} times."
-        for account_id in sorted({account_id for account_id in ids if ids.count(account_id) > 1})
-    ]
+    problems += [f"{path.name}: account {each}: account_id: appears {count} times." for each, count in repeated(ids)]
     if problems:
         raise ImportRefused(problems)
     return entries
@@ -96,22 +87,20 @@ def _import(file: str, entries: list[AccountEntry]) -> Report:
         try:
             _import_one(entry, report)
         except ModelInvalid as error:
-            for field, messages in error.message_dict.items():
-                problems += [f"{where}: {field}: {message}" for message in messages]
+            fields = error.message_dict.items()
+            problems += [f"{where}: {field}: {message}" for field, messages in fields for message in messages]
     if problems:
         raise ImportRefused(problems)
     named = {entry.account_id for entry in entries}
-    others = Account.objects.exclude(account_id__in=named).values_list("account_id", flat=True)
-    if others:
+    if others := Account.objects.exclude(account_id__in=named).values_list("account_id", flat=True):
         report.notes = (f"Not in the file, not changed: {', '.join(others)}.",)
     return report
 
 
 def _import_one(entry: AccountEntry, report: Report) -> None:
     account = Account.objects.filter(account_id=entry.account_id).first() or Account(account_id=entry.account_id)
-    wanted = _wanted(entry)
     new = account.pk is None
-    changes = {field: value for field, value in wanted.items() if new or getattr(account, field) != value}
+    changes = {field: value for field, value in _wanted(entry).items() if new or getattr(account, field) != value}
     if not new and not changes:
         report.unchanged += 1
         return
@@ -133,27 +122,24 @@ def _wanted(entry: AccountEntry) -> dict[str, Any]:
         "trade_guard": entry.wanted_guard(),
         "strategy": _strategy(entry.strategy_name),
         "replacement_set": _by_name(
-            ReplacementSet, entry.replacement_set, "replacement_set", "import_replacement_sets"
+            ReplacementSet, "replacement_set", entry.replacement_set, "import_replacement_sets"
         ),
-        # Fields that the former format does not have are changed only if the file sets them.
-        **{
-            field: value
-            for field in ("name", "live_armed", "trading_paused")
-            if (value := getattr(entry, field)) is not None
-        },
+        "policy": _by_name(RebalancePolicy, "policy", entry.policy, "the admin"),
+        "name": entry.name,
+        "live_armed": entry.live_armed,
+        "trading_paused": entry.trading_paused,
     }
-    if entry.policy is not None:
-        wanted["policy"] = _by_name(RebalancePolicy, entry.policy, "policy", "the admin")
-    return wanted
+    # Fields that the former format does not have are changed only if the file sets them.
+    optional = {"policy", "name", "live_armed", "trading_paused"}
+    return {field: value for field, value in wanted.items() if value is not None or field not in optional}
 
 
 def _strategy(name: str | None) -> Strategy | None:
     """Return the strategy. A new one is created with the allocations service as its source."""
     if name is None:
         return None
-    strategy = Strategy.objects.filter(name=name).first()
-    if strategy is None:
-        strategy = Strategy(name=name)
+    strategy = Strategy.objects.filter(name=name).first() or Strategy(name=name)
+    if strategy.pk is None:
         try:
             strategy.full_clean()
         except ModelInvalid as error:
@@ -162,11 +148,9 @@ def _strategy(name: str | None) -> Strategy | None:
     return strategy
 
 
-def _by_name(model: Any, name: str | None, field: str, how: str) -> Any:
-    if name is None:
-        return None
-    found = model.objects.filter(name=name).first()
-    if found is None:
+def _by_name(model: Any, field: str, name: str | None, how: str) -> Any:
+    found = None if name is None else model.objects.filter(name=name).first()
+    if name is not None and found is None:
         raise ModelInvalid({field: f"Unknown {field.replace('_', ' ')} {name!r}. Create it first ({how})."})
     return found
 
@@ -174,15 +158,9 @@ def _by_name(model: Any, name: str | None, field: str, how: str) -> Any:
 def export_accounts() -> str:
     """Return all accounts in the format of `import_accounts`, without default values that the former format lacks."""
     rows = []
-    accounts = (
-        Account.objects.with_followed_strategy().select_related("replacement_set", "policy").order_by("account_id")
-    )
-    for account in accounts:
-        row: dict[str, Any] = {
-            "account_id": account.account_id,
-            "type": account.type,
-            "enabled": account.enabled,
-        }
+    accounts = Account.objects.with_followed_strategy().select_related("replacement_set", "policy")
+    for account in accounts.order_by("account_id"):
+        row: dict[str, Any] = {"account_id": account.account_id, "type": account.type, "enabled": account.enabled}
         if account.followed_strategy:
             row["strategy_name"] = account.followed_strategy.name
         if account.replacement_set:
@@ -193,12 +171,7 @@ def export_accounts() -> str:
             row["trade_guard"] = account.trade_guard
         row |= {
             field: getattr(account, field)
-            for field, default in (
-                ("broker", "ibkr"),
-                ("name", ""),
-                ("live_armed", False),
-                ("trading_paused", False),
-            )
+            for field, default in (("broker", "ibkr"), ("name", ""), ("live_armed", False), ("trading_paused", False))
             if getattr(account, field) != default
         }
         if account.policy:

@@ -1,25 +1,24 @@
 """Safe reading of YAML files that users wrote, with messages that name the place of each problem."""
 
 import sys
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from django.db import transaction
 from pydantic import ValidationError
 
+Content = TypeVar("Content")
+
 MAX_BYTES = 5_000_000
-STANDARD_INPUT = Path("-")
 
 
 class ImportRefused(Exception):  # noqa: N818 - a refusal with a list of problems
-    """The file was not imported; nothing has changed.
-
-    Attributes:
-        problems: One message each, with file, entry and field.
-    """
+    """The file was not imported; nothing has changed. Each of `problems` names file, entry and field."""
 
     code = "import_refused"
 
@@ -75,7 +74,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         # A container receives the file on standard input.
-        with sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb") as file:
+        with sys.stdin.buffer if path == Path("-") else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])
@@ -89,6 +88,20 @@ def read_yaml(path: Path) -> Any:
         raise ImportRefused([f"{path.name}: {line}{error.problem}."]) from error
     except yaml.YAMLError as error:
         raise ImportRefused([f"{path.name}: not YAML."]) from error
+
+
+def save_all(content: Content, save: Callable[[Content], Report], *, dry_run: bool) -> Report:
+    """Save the content in one transaction, which a dry run rolls back."""
+    with transaction.atomic():
+        report = save(content)
+        if dry_run:
+            transaction.set_rollback(True)
+    return report
+
+
+def repeated(names: list[str]) -> list[tuple[str, int]]:
+    """Return the names that appear more than once with their number, sorted."""
+    return sorted((name, count) for name, count in Counter(names).items() if count > 1)
 
 
 def problems_of(error: ValidationError, where: str) -> list[str]:

@@ -4,12 +4,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from django.core.exceptions import ValidationError as ModelInvalid
-from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from accounts.models import ReplacementRule, ReplacementSet
 from accounts.replacements import find_cycle
-from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml
+from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml, repeated, save_all
 from accounts.yaml.writing import write_yaml
 
 
@@ -32,12 +31,7 @@ def import_replacement_sets(path: Path, *, dry_run: bool = False) -> Report:
     Raises:
         ImportRefused: With every problem in the file. Nothing has changed.
     """
-    sets = _sets(path)
-    with transaction.atomic():
-        report = _import(path.name, sets)
-        if dry_run:
-            transaction.set_rollback(True)
-    return report
+    return save_all(_sets(path), lambda sets: _import(path.name, sets), dry_run=dry_run)
 
 
 def _sets(path: Path) -> dict[str, list[RuleEntry]]:
@@ -52,22 +46,14 @@ def _sets(path: Path) -> dict[str, list[RuleEntry]]:
         except ValidationError as error:
             problems += problems_of(error, where)
             continue
-        problems += [f"{where}: {problem}" for problem in _set_problems(rules)]
+        sources = [rule.source for rule in rules]
+        problems += [f"{where}: source: {each} appears {count} times." for each, count in repeated(sources)]
+        if cycle := find_cycle({rule.source: rule.target for rule in rules}):
+            problems.append(f"{where}: target: the rules form a cycle: {' → '.join(cycle)}.")
         sets[str(name)] = rules
     if problems:
         raise ImportRefused(problems)
     return sets
-
-
-def _set_problems(rules: list[RuleEntry]) -> list[str]:
-    sources = [rule.source for rule in rules]
-    problems = [
-        f"source: {source} appears {sources.count(source)} times."
-        for source in sorted({source for source in sources if sources.count(source) > 1})
-    ]
-    if cycle := find_cycle({rule.source: rule.target for rule in rules}):
-        problems.append(f"target: the rules form a cycle: {' → '.join(cycle)}.")
-    return problems
 
 
 def _import(file: str, sets: dict[str, list[RuleEntry]]) -> Report:
@@ -106,11 +92,5 @@ def _sync_rules(replacement_set: ReplacementSet, rules: list[RuleEntry]) -> bool
 
 def export_replacement_sets() -> str:
     """Return all sets in the format of `import_replacement_sets`."""
-    content = {
-        replacement_set.name: [
-            {"source": rule.source, "target": rule.target, "scale": rule.scale}
-            for rule in replacement_set.rules.order_by("id")
-        ]
-        for replacement_set in ReplacementSet.objects.prefetch_related("rules").order_by("name")
-    }
-    return write_yaml(content)
+    sets = ReplacementSet.objects.order_by("name")
+    return write_yaml({each.name: list(each.rules.order_by("id").values("source", "target", "scale")) for each in sets})

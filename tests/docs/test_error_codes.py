@@ -27,6 +27,7 @@ CARRIERS = {
     "_Passing",
     "_feasible",
     "_result",
+    "find_or_404",
 }
 """Classes and functions whose calls carry a code: as `code=`, or as the first argument that looks like one."""
 CODES = Counter(code for codes in sections().values() for code in codes)

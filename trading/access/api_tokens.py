@@ -1,9 +1,7 @@
-"""API tokens: create, find by digest, count requests, revoke."""
-
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -21,14 +19,7 @@ PREFIX_LENGTH = 10
 def create_token(
     name: str, owner: User, scopes: Iterable[str], *, days: int, created_by: User | None = None
 ) -> tuple[ApiToken, str]:
-    """Create a token.
-
-    Args:
-        name: description of its use.
-        owner: user whose permissions limit the token.
-        scopes: what it may be used for.
-        days: lifetime in days.
-        created_by: user who creates it on a page; None for a command.
+    """Create a token that lives for the days. `created_by` is the user who creates it on a page; None for a command.
 
     Returns:
         The row, and the token itself, which is not stored: this is the only time that it is shown.
@@ -76,11 +67,7 @@ def find_token(token: str) -> ApiToken | None:
 
 
 def count_request(token: ApiToken) -> bool:
-    """Count a request of the token in the database, so that all processes share the count.
-
-    Returns:
-        Whether the request is within `API_REQUESTS_PER_MINUTE`.
-    """
+    """Count a request in the database, which all processes share. Return whether it is within the limit."""
     now = timezone.now()
     minute = now.replace(second=0, microsecond=0)
     another_minute = Q(window_started_at__isnull=True) | Q(window_started_at__lt=minute)
@@ -93,9 +80,9 @@ def count_request(token: ApiToken) -> bool:
     return bool(counted)
 
 
-def revoke(token: ApiToken, at: datetime | None = None) -> None:
+def revoke(token: ApiToken) -> None:
     """Revoke a token permanently."""
-    ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=at or timezone.now())
+    ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
 
 
 def _digest(token: str) -> str:

@@ -56,9 +56,8 @@ def _changed(instance: Any, history_instance: Any, **_: Any) -> None:
 
 def _difference(now: Any) -> str:
     before = now.prev_record
-    if before is None:
-        return ""
-    return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in now.diff_against(before).changes)
+    changes = now.diff_against(before).changes if before is not None else []
+    return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in changes)
 
 
 def _changed_in_admin(instance: LogEntry, **_: Any) -> None:

@@ -1,5 +1,3 @@
-"""Checks of the permissions of a user."""
-
 from django.contrib.auth.models import User
 
 from trading.errors import Refused
@@ -13,7 +11,5 @@ def check_permissions(user: User, *permissions: str, action: str) -> None:
     """
     for permission in permissions:
         if not user.has_perm(permission):
-            raise Refused(
-                "not_permitted",
-                f"You do not have permission to {action} ({permission}). Contact an administrator.",
-            )
+            message = f"You do not have permission to {action} ({permission}). Contact an administrator."
+            raise Refused("not_permitted", message)

@@ -4,16 +4,9 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
-CONFIGURATION_MODELS = (
-    "account",
-    "strategy",
-    "targetallocation",
-    "replacementset",
-    "replacementrule",
-    "rebalancepolicy",
-)
+CONFIGURED = ("account", "strategy", "targetallocation", "replacementset", "replacementrule", "rebalancepolicy")
 VIEWED_MODELS = (
-    *CONFIGURATION_MODELS,
+    *CONFIGURED,
     "brokerconnection",
     "rebalancerun",
     "order",
@@ -31,7 +24,7 @@ OPERATOR = VIEWER | OWN_TOKENS | {"preview_account", "add_tradingcontrol", "chan
 TRADER = OPERATOR | {"execute_account", "execute_live_account", "resolve_order"}
 ADMIN = (
     TRADER
-    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURATION_MODELS}
+    | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
     | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
     | {"view_delivery", "view_auditentry"}
@@ -42,13 +35,11 @@ ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMI
 
 def sync_roles() -> None:
     """Set the permissions of the groups to those of this file; called after each migration."""
-    for label in ("accounts", "trading", "auth"):
+    labels = ("accounts", "trading", "auth")
+    for label in labels:
         create_permissions(apps.get_app_config(label), verbosity=0)
-    known = dict(
-        Permission.objects.filter(content_type__app_label__in=("accounts", "trading", "auth")).values_list(
-            "codename", "pk"
-        )
-    )
+    permissions = Permission.objects.filter(content_type__app_label__in=labels)
+    known = dict(permissions.values_list("codename", "pk"))
     for name, codenames in ROLES.items():
         group, _ = Group.objects.get_or_create(name=name)
         group.permissions.set(known[codename] for codename in codenames)

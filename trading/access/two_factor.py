@@ -47,11 +47,7 @@ def code_missing(person: User, account: Account) -> Refused | None:
 def confirm_live(account: Account, person: User, typed_account_id: str, code: str | None) -> None:
     """Check the confirmation of an action on a live account: the typed account id, and a code if there is a device.
 
-    Args:
-        account: the account; one that is not live needs no confirmation.
-        person: the user who acts.
-        typed_account_id: the typed account id.
-        code: the typed code; None if the login was verified in another way.
+    The code is None if the login was verified in another way.
 
     Raises:
         Refused: the confirmation is not valid; nothing was done.

@@ -1,5 +1,3 @@
-"""Admin of events, runs, orders and notifications (read-only) and of the kill switch."""
-
 from typing import Any
 
 from django.contrib import admin
@@ -52,22 +50,13 @@ class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
     """Fills of an order, read-only."""
 
     model = Fill
-    extra = 0
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyMixin, admin.ModelAdmin[Order]):
     """Orders."""
 
-    list_display = (
-        "client_order_id",
-        "account",
-        "symbol",
-        "quantity",
-        "filled_quantity",
-        "state",
-        "submitted_at",
-    )
+    list_display = ("client_order_id", "account", "symbol", "quantity", "filled_quantity", "state", "submitted_at")
     list_filter = ("state",)
     search_fields = ("client_order_id", "broker_order_id", "symbol", "account__account_id")
     list_select_related = ("account",)
@@ -79,32 +68,14 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
     """Orders of a run."""
 
     model = Order
-    extra = 0
-    fields = (
-        "symbol",
-        "quantity",
-        "limit_price_usd",
-        "state",
-        "filled_quantity",
-        "average_price_usd",
-        "message",
-    )
+    fields = ("symbol", "quantity", "limit_price_usd", "state", "filled_quantity", "average_price_usd", "message")
 
 
 @admin.register(RebalanceRun)
 class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
     """Runs."""
 
-    list_display = (
-        "page",
-        "account",
-        "mode",
-        "state",
-        "strategy_name",
-        "queued_at",
-        "finished_at",
-        "error_code",
-    )
+    list_display = ("page", "account", "mode", "state", "strategy_name", "queued_at", "finished_at", "error_code")
     list_filter = ("state", "mode", "queued_at")
     search_fields = ("run_id", "strategy_name", "error_code")
     search_help_text = "Search by run id, strategy name or error code (exact), or by part of an account id or name."

@@ -1,6 +1,3 @@
-"""Admin of API tokens and the audit trail."""
-
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -8,7 +5,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from trading.access.api_tokens import create_token, creation_refusal, revoke
 from trading.access.audit import note
@@ -78,7 +74,7 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
         made, token = create_token(
             obj.name, person, form.cleaned_data["scopes"], days=form.cleaned_data["days"], created_by=person
         )
-        obj.pk, obj.owner, obj.expires_at = made.pk, person, timezone.now() + timedelta(days=form.cleaned_data["days"])
+        obj.pk, obj.owner, obj.expires_at = made.pk, person, made.expires_at
         messages.warning(request, f"Copy this token now; it will not be shown again: {token}")
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:

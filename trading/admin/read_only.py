@@ -11,13 +11,7 @@ class ReadOnlyMixin:
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse it."""
+        """Refuse every change."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse it."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse it."""
-        return False
+    has_change_permission = has_delete_permission = has_add_permission

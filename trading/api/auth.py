@@ -54,11 +54,8 @@ def check_scope(token: ApiToken, scope: ApiScope, permission: str) -> None:
     if scope not in token.scopes:
         raise Refusal(403, "scope_missing", f"This token does not have the scope `{scope}`. Create one that has it.")
     if not token.owner.has_perm(permission):
-        raise Refusal(
-            403,
-            "not_permitted",
-            f"The owner of this token does not have permission ({permission}). Contact an administrator.",
-        )
+        message = f"The owner of this token does not have permission ({permission}). Contact an administrator."
+        raise Refusal(403, "not_permitted", message)
 
 
 def owner_of(token: ApiToken) -> User:

@@ -9,7 +9,6 @@ CODES = {
     405: ("method_not_allowed", "This method is not allowed here."),
     500: ("internal_error", "Unexpected error; see the log."),
 }
-DEFAULT = ("request_invalid", "The request is not valid.")
 
 
 class JsonErrors:
@@ -24,7 +23,7 @@ class JsonErrors:
         is_json = answer.headers.get("Content-Type", "").startswith("application/json")
         if not request.path.startswith("/api/") or answer.status_code < 400 or is_json:
             return answer
-        code, message = CODES.get(answer.status_code, DEFAULT)
+        code, message = CODES.get(answer.status_code, ("request_invalid", "The request is not valid."))
         refusal = JsonResponse({"code": code, "message": message}, status=answer.status_code)
         if "Allow" in answer.headers:
             refusal["Allow"] = answer.headers["Allow"]

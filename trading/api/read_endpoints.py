@@ -1,6 +1,6 @@
-"""Read endpoints: accounts, strategies, runs and events."""
+from typing import TypeVar
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from ninja import Router
 
@@ -30,33 +30,45 @@ from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
 from trading.serializers import rebalance_result
 
+Row = TypeVar("Row", bound=Model)
 router = Router(auth=Bearer(ApiScope.READ, VIEW_PERMISSION))
+
+
+def find_or_404(rows: QuerySet[Row], code: str, **key: object) -> Row:
+    """Return the row with this key.
+
+    Raises:
+        Refusal: 404 with the code `unknown_<kind of row>`, there is no such row.
+    """
+    found = rows.filter(**key).first()
+    if found is None:
+        raise Refusal(404, code, f"There is no {code.removeprefix('unknown_')} {next(iter(key.values()))!r}.")
+    return found
+
+
+def find_run(run_id: str) -> RebalanceRun:
+    """Return the run with this id, or raise as `find_or_404` does."""
+    return find_or_404(RebalanceRun.objects.select_related("account", "event"), "unknown_run", run_id=run_id)
 
 
 def _accounts() -> QuerySet[Account]:
     latest = AccountValue.objects.filter(account=OuterRef("pk")).order_by("-at")
     return Account.objects.select_related("strategy").annotate(
-        latest_value=Subquery(latest.values("total_value_usd")[:1]),
-        latest_cash=Subquery(latest.values("cash_usd")[:1]),
+        total_value=Subquery(latest.values("total_value_usd")[:1]),
+        cash_balance=Subquery(latest.values("cash_usd")[:1]),
         valued_at=Subquery(latest.values("at")[:1]),
     )
 
 
 def _account_line(account: Account) -> AccountLine:
-    return AccountLine(
-        account_id=account.account_id,
-        name=account.name,
-        broker=account.broker,
-        type=account.type,
-        enabled=account.enabled,
-        trading_paused=account.trading_paused,
-        live_armed=account.live_armed,
-        strategy=account.strategy.name if account.strategy else None,
-        trade_guard=account.trade_guard,
-        total_value=getattr(account, "latest_value", None),
-        cash_balance=getattr(account, "latest_cash", None),
-        valued_at=getattr(account, "valued_at", None),
-    )
+    strategy = account.strategy.name if account.strategy else None
+    others = {name: getattr(account, name) for name in AccountLine.model_fields if name != "strategy"}
+    return AccountLine(strategy=strategy, **others)
+
+
+def _run_list(runs: QuerySet[RebalanceRun], limit: int, offset: int) -> RunList:
+    rows = runs.select_related("account").prefetch_related("orders").order_by("-id")[offset : offset + limit]
+    return RunList(runs=tuple(map(rebalance_result, rows)))
 
 
 def _strategy_line(strategy: Strategy) -> StrategyLine:
@@ -80,10 +92,7 @@ def list_accounts(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -
 @router.get("/accounts/{account_id}", response={200: AccountLine, **ERRORS}, operation_id="account", tags=["accounts"])
 def one_account(request: HttpRequest, account_id: AccountId) -> AccountLine:
     """Return an account."""
-    found = _accounts().filter(account_id=account_id).first()
-    if found is None:
-        raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
-    return _account_line(found)
+    return _account_line(find_or_404(_accounts(), "unknown_account", account_id=account_id))
 
 
 @router.get("/strategies", response={200: StrategyList, **ERRORS}, operation_id="list_strategies", tags=["strategies"])
@@ -96,45 +105,26 @@ def list_strategies(request: HttpRequest, limit: Limit = 50, offset: Offset = 0)
 @router.get("/strategies/{name}", response={200: StrategyLine, **ERRORS}, operation_id="strategy", tags=["strategies"])
 def one_strategy(request: HttpRequest, name: StrategyName) -> StrategyLine:
     """Return a strategy."""
-    found = Strategy.objects.filter(name=name).first()
-    if found is None:
-        raise Refusal(404, "unknown_strategy", f"There is no strategy {name!r}.")
-    return _strategy_line(found)
+    return _strategy_line(find_or_404(Strategy.objects.all(), "unknown_strategy", name=name))
 
 
 @router.get("/runs", response={200: RunList, **ERRORS}, operation_id="list_runs", tags=["runs"])
 def list_runs(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> RunList:
     """List runs, newest first."""
-    runs = RebalanceRun.objects.select_related("account").prefetch_related("orders").order_by("-id")
-    return RunList(runs=tuple(map(rebalance_result, runs[offset : offset + limit])))
+    return _run_list(RebalanceRun.objects.all(), limit, offset)
 
 
 @router.get("/accounts/{account_id}/runs", response={200: RunList, **ERRORS}, operation_id="runs_of", tags=["runs"])
 def list_runs_of(request: HttpRequest, account_id: AccountId, limit: Limit = 50, offset: Offset = 0) -> RunList:
     """List the runs of an account, newest first."""
-    if not Account.objects.filter(account_id=account_id).exists():
-        raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
-    runs = RebalanceRun.objects.filter(account__account_id=account_id)
-    page = runs.select_related("account").prefetch_related("orders").order_by("-id")[offset : offset + limit]
-    return RunList(runs=tuple(map(rebalance_result, page)))
+    account = find_or_404(Account.objects.all(), "unknown_account", account_id=account_id)
+    return _run_list(account.runs.all(), limit, offset)
 
 
 @router.get("/runs/{run_id}", response={200: RebalanceResult, **ERRORS}, operation_id="run", tags=["runs"])
 def one_run(request: HttpRequest, run_id: RunId) -> RebalanceResult:
     """Return a run with its trades and orders."""
     return rebalance_result(find_run(run_id))
-
-
-def find_run(run_id: str) -> RebalanceRun:
-    """Return the run with this id.
-
-    Raises:
-        Refusal: 404, there is no such run.
-    """
-    found = RebalanceRun.objects.select_related("account", "event").filter(run_id=run_id).first()
-    if found is None:
-        raise Refusal(404, "unknown_run", f"There is no run {run_id!r}.")
-    return found
 
 
 @router.get("/events", response={200: EventList, **ERRORS}, operation_id="list_events", tags=["events"])
@@ -147,7 +137,4 @@ def list_events(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> 
 @router.get("/events/{event_id}", response={200: EventLine, **ERRORS}, operation_id="event", tags=["events"])
 def one_event(request: HttpRequest, event_id: EventId) -> EventLine:
     """Return an event."""
-    found = StrategyEvent.objects.filter(pk=event_id).first()
-    if found is None:
-        raise Refusal(404, "unknown_event", f"There is no event {event_id}.")
-    return event_response(found)
+    return event_response(find_or_404(StrategyEvent.objects.all(), "unknown_event", pk=event_id))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from ninja import Path, Query
 from pydantic import Field
 
+from trading.errors import TradingError
 from trading.models import StrategyEvent
 from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
 from trading.serializers import event_line, strategy_result
@@ -23,13 +24,12 @@ Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of rows."
 Offset = Annotated[int, Query(ge=0, le=100_000, description="Number of rows to skip.")]
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a defect
+class Refusal(TradingError):  # noqa: N818 - an answer, not a defect
     """An error response: HTTP status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.status = status
-        self.error = ErrorLine(code=code, message=message)
 
 
 class AccountLine(TradingValue):

@@ -1,5 +1,3 @@
-"""Write endpoints: previews, execution of their plans, stopping a run, and events."""
-
 from django.http import HttpRequest
 from ninja import Status
 
@@ -13,48 +11,30 @@ from trading.actions.previews import (
     request_stop,
 )
 from trading.api.auth import Bearer, bearer_of, check_scope, owner_of
-from trading.api.read_endpoints import find_run, router
-from trading.api.schemas import (
-    CONFLICT,
-    ERRORS,
-    AccountId,
-    Approval,
-    EventIn,
-    EventLine,
-    Refusal,
-    RunId,
-    event_response,
-)
+from trading.api.read_endpoints import find_or_404, find_run, router
+from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
 from trading.errors import EventRejected
 from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState
 from trading.models.run_documents import ExecCommand, RebalanceResult
 from trading.serializers import rebalance_result
 
+QUEUED = {202: RebalanceResult, **ERRORS, **CONFLICT}
+RECEIVED = {200: EventLine, 202: EventLine, **ERRORS, **CONFLICT}
+PREVIEWS = Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION)
+SUBMITS = Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION)
+EXECUTES = Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION)
 
-@router.post(
-    "/accounts/{account_id}/preview",
-    auth=Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION),
-    response={202: RebalanceResult, **ERRORS, **CONFLICT},
-    operation_id="preview",
-    tags=["runs"],
-)
+
+@router.post("/accounts/{account_id}/preview", auth=PREVIEWS, response=QUEUED, operation_id="preview", tags=["runs"])
 def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
     """Queue a preview. Poll its run until it is finished."""
-    account = Account.objects.select_related("strategy").filter(account_id=account_id).first()
-    if account is None:
-        raise Refusal(404, "unknown_account", f"There is no account {account_id!r}.")
+    account = find_or_404(Account.objects.select_related("strategy"), "unknown_account", account_id=account_id)
     run = request_preview(account, owner_of(bearer_of(request)), source=EventSource.API)
     return Status(202, rebalance_result(run))
 
 
-@router.post(
-    "/runs/{run_id}/execute",
-    auth=Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION),
-    response={202: RebalanceResult, **ERRORS, **CONFLICT},
-    operation_id="execute",
-    tags=["runs"],
-)
+@router.post("/runs/{run_id}/execute", auth=EXECUTES, response=QUEUED, operation_id="execute", tags=["runs"])
 def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[RebalanceResult]:
     """Queue the execution of a preview's plan. Repeating the call returns the same run."""
     run = execute_preview(
@@ -67,13 +47,7 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
     return Status(202, rebalance_result(run))
 
 
-@router.post(
-    "/runs/{run_id}/stop",
-    auth=Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION),
-    response={202: RebalanceResult, **ERRORS, **CONFLICT},
-    operation_id="stop",
-    tags=["runs"],
-)
+@router.post("/runs/{run_id}/stop", auth=EXECUTES, response=QUEUED, operation_id="stop", tags=["runs"])
 def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
     """Stop a run: no further orders are submitted. Orders already submitted remain active and are tracked."""
     run = find_run(run_id)
@@ -81,13 +55,7 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
     return Status(202, rebalance_result(run))
 
 
-@router.post(
-    "/events",
-    auth=Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION),
-    response={200: EventLine, 202: EventLine, **ERRORS, **CONFLICT},
-    operation_id="submit_event",
-    tags=["events"],
-)
+@router.post("/events", auth=SUBMITS, response=RECEIVED, operation_id="submit_event", tags=["events"])
 def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
     token = bearer_of(request)

@@ -1,5 +1,3 @@
-"""The page of one account: value, drift, history and runs."""
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone

@@ -6,6 +6,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from math import ceil, floor
 
+from calculator.projection import CASH
+
 WIDTH, HEIGHT = Decimal(100), Decimal(40)
 STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
 MAX_LINES = 5
@@ -21,6 +23,11 @@ def geometry(number: Decimal) -> str:
 def colour(index: int) -> str:
     """Return the CSS class of an asset's colour."""
     return f"rb-c{index % COLOURS}"
+
+
+def asset_colour(symbol: str, index: int) -> str:
+    """Return the CSS class of an asset's colour; cash has its own."""
+    return "rb-cash" if symbol == CASH else colour(index)
 
 
 @dataclass(frozen=True)
@@ -55,20 +62,11 @@ def spark(values: Sequence[Decimal]) -> Spark | None:
         f"{geometry(step * i)},{geometry(HEIGHT - (value - lowest) / spread * (HEIGHT - 4) - 2)}"
         for i, value in enumerate(values)
     )
-    return Spark(line=line, area=_area(line))
-
-
-def _area(line: str) -> str:
-    return f"0,{HEIGHT} {line} 100,{HEIGHT}"
+    return Spark(line=line, area=f"0,{HEIGHT} {line} 100,{HEIGHT}")
 
 
 def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = ()) -> ValueChart | None:
-    """Return a chart of values over time; None for fewer than two days.
-
-    Args:
-        points: daily values, oldest first.
-        marks: days of rebalances; days outside the chart are dropped.
-    """
+    """Return a chart of daily values, oldest first; None for fewer than two. Marks outside the chart are dropped."""
     if len(points) < 2:
         return None
     first, last = points[0][0], points[-1][0]
@@ -82,7 +80,7 @@ def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = 
     line = " ".join(f"{x(day)},{geometry(HEIGHT - (value - floor) / spread * HEIGHT)}" for day, value in points)
     return ValueChart(
         line=line,
-        area=_area(line),
+        area=f"0,{HEIGHT} {line} 100,{HEIGHT}",
         scale=scale[::-1],
         grid=tuple(geometry(HEIGHT - (value - floor) / spread * HEIGHT) for value in scale),
         marks=tuple((x(day), day) for day in sorted(set(marks)) if first <= day <= last),

@@ -1,5 +1,3 @@
-"""Receives the reports of browsers about violations of the content security policy."""
-
 import json
 import logging
 

@@ -11,11 +11,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.models import Account
-from calculator.projection import CASH
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.monitoring.status import listener_health, overview, unreachable_broker
-from trading.pages.charts import Slice, Spark, colour, slices, spark, value_chart
+from trading.pages.charts import Slice, Spark, asset_colour, slices, spark, value_chart
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
 from trading.pages.layout import render_page
 from trading.pages.permissions import require_permission
@@ -43,6 +42,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     """Return the dashboard."""
     pages = Paginator(_by_drift(), CARDS_A_PAGE)
     shown = pages.get_page(request.GET.get("page"))
+    waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
     context = {
         "page": shown,
         "cards": _cards(shown),
@@ -52,10 +52,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "health": overview(),
         "listener": listener_health(),
         "unreachable": unreachable_broker(),
-        "next_entry": ScheduleEntry.objects.filter(state=ScheduleState.WAITING)
-        .select_related("account")
-        .order_by("due_at")
-        .first(),
+        "next_entry": waiting.select_related("account").order_by("due_at").first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
     }
     return render_page(request, "trading/dashboard.html", context, "Dashboard")
@@ -73,10 +70,7 @@ def _by_drift() -> QuerySet[Account]:
 def _cards(shown: Page[Account]) -> list[Card]:
     accounts = list(shown)
     values = values_of([account.pk for account in accounts], CARD_DAYS)
-    unfinished = RebalanceRun.objects.filter(
-        account__in=accounts, state__in=(RunState.QUEUED, RunState.RUNNING)
-    ).values_list("account_id", "run_id")
-    running = dict(unfinished)
+    running = dict(_runs_in_progress().filter(account__in=accounts).values_list("account_id", "run_id"))
     old = timezone.now() - OLD_AFTER
     cards = []
     for account in accounts:
@@ -97,13 +91,8 @@ def _cards(shown: Page[Account]) -> list[Card]:
 
 
 def _strip(standing: AccountStanding | None) -> list[Slice]:
-    weights = standing.weights if standing else []
-    return slices(
-        [
-            (symbol, "rb-cash" if symbol == CASH else colour(index), Decimal(weight))
-            for index, (symbol, weight) in enumerate(weights)
-        ]
-    )
+    weights = enumerate(standing.weights if standing else [])
+    return slices([(symbol, asset_colour(symbol, index), Decimal(weight)) for index, (symbol, weight) in weights])
 
 
 def _totals() -> dict[str, object]:
@@ -114,7 +103,8 @@ def _totals() -> dict[str, object]:
         cash=Sum("cash_usd", filter=enabled),
         outside=Count("pk", filter=enabled & Q(is_outside=True)),
     )
-    return known | {
-        "accounts": Account.objects.filter(enabled=True).count(),
-        "running": RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).count(),
-    }
+    return known | {"accounts": Account.objects.filter(enabled=True).count(), "running": _runs_in_progress().count()}
+
+
+def _runs_in_progress() -> QuerySet[RebalanceRun]:
+    return RebalanceRun.objects.filter(state__in=(RunState.QUEUED, RunState.RUNNING))

@@ -1,5 +1,3 @@
-"""Downloads of runs: CSV and JSON."""
-
 import csv
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -46,21 +44,13 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
     rows.writerow(ORDERS)
     for order in run.orders.order_by("sequence"):
         slippage = slippage_bps(order)
-        rows.writerow(
-            (
-                order.symbol,
-                order.quantity.normalize(),
-                order.filled_quantity.normalize(),
-                order.limit_price_usd,
-                order.decision_price_usd,
-                order.average_price_usd,
-                "" if slippage is None else f"{slippage:.2f}",
-                order.commission_usd,
-                order.state,
-                order.client_order_id,
-                order.message,
-            )
-        )
+        computed = {
+            "quantity": order.quantity.normalize(),
+            "filled_quantity": order.filled_quantity.normalize(),
+            "quote_usd": order.decision_price_usd,
+            "slippage_bps": "" if slippage is None else f"{slippage:.2f}",
+        }
+        rows.writerow(computed[name] if name in computed else getattr(order, name) for name in ORDERS)
     return response
 
 

@@ -1,5 +1,3 @@
-"""The list of events."""
-
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
@@ -8,7 +6,7 @@ from django.views.decorators.http import require_GET
 from trading.actions.previews import VIEW_PERMISSION
 from trading.models import EventState, RebalanceRun, StrategyEvent, without_documents
 from trading.pages.layout import render_page
-from trading.pages.pagination import PAGE_SIZE, cursor_page, filter_links
+from trading.pages.pagination import filtered_page
 from trading.pages.permissions import require_permission
 
 RUNS_OF_AN_EVENT = 5
@@ -23,12 +21,8 @@ EVENT_FILTERS = {
 @require_permission(VIEW_PERMISSION)
 def events(request: HttpRequest) -> HttpResponse:
     """Return the list of events, newest first."""
-    chosen = request.GET.get("state", "")
     found = with_first_runs(StrategyEvent.objects.defer("payload"))
-    if states := EVENT_FILTERS.get(chosen, ("", ()))[1]:
-        found = found.filter(state__in=states)
-    context = {"page": cursor_page(found, request, PAGE_SIZE), "filters": filter_links(EVENT_FILTERS, chosen)}
-    return render_page(request, "trading/events.html", context, "Events")
+    return render_page(request, "trading/events.html", filtered_page(found, request, EVENT_FILTERS), "Events")
 
 
 def with_first_runs(found: QuerySet[StrategyEvent]) -> QuerySet[StrategyEvent]:

@@ -16,6 +16,8 @@ from trading.models import RebalanceRun, RunState, TradingControl
 
 CHANGELIST = "admin:accounts_account_changelist"
 VIEW_ACCOUNTS = "accounts.view_account"
+VIEW_STRATEGIES = "accounts.view_strategy"
+VIEW_SETS = "accounts.view_replacementset"
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,13 @@ MENU = (
     Entry("Dashboard", "dashboard", "trading:dashboard", VIEW_ACCOUNTS, ()),
     Entry("Accounts", "accounts", CHANGELIST, VIEW_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
     Entry(
-        "Strategies",
-        "strategies",
-        "trading:strategies",
-        "accounts.view_strategy",
-        ("/strategies/", "/admin/accounts/strategy/"),
+        "Strategies", "strategies", "trading:strategies", VIEW_STRATEGIES, ("/strategies/", "/admin/accounts/strategy/")
     ),
     Entry(
         "Replacement sets",
         "replacements",
         "trading:replacement_sets",
-        "accounts.view_replacementset",
+        VIEW_SETS,
         ("/replacement-sets/", "/admin/accounts/replacementset/"),
     ),
     Entry("Runs", "runs", "trading:runs", VIEW_ACCOUNTS, ("/runs/", "/admin/trading/rebalancerun/")),

@@ -1,5 +1,3 @@
-"""The login form: username, password and, for users with a device, a two-factor code."""
-
 from typing import Any
 
 from django import forms

@@ -8,6 +8,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 Row = TypeVar("Row", bound=Model)
+Filters = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Label and states of each filter of a list; no states: all rows."""
 
 PAGE_SIZE = 50
 """Rows of a page of runs or events."""
@@ -54,6 +56,10 @@ def _address(request: HttpRequest, name: str, value: Any) -> str:
     return f"?{query.urlencode()}"
 
 
-def filter_links(known: Mapping[str, tuple[str, tuple[str, ...]]], chosen: str) -> list[dict[str, object]]:
-    """Return the filters of a list, with the chosen one marked."""
-    return [{"key": key, "label": label, "chosen": key == chosen} for key, (label, _) in known.items()]
+def filtered_page(rows: QuerySet[Row], request: HttpRequest, filters: Filters) -> dict[str, object]:
+    """Return the context of a list: its page of the rows in the chosen states, and the filters."""
+    chosen = request.GET.get("state", "")
+    _, states = filters.get(chosen, ("", ()))
+    links = [{"key": key, "label": label, "chosen": key == chosen} for key, (label, _) in filters.items()]
+    shown = rows.filter(state__in=states) if states else rows
+    return {"page": cursor_page(shown, request, PAGE_SIZE), "filters": links}

@@ -6,7 +6,7 @@ from typing import Any
 
 from calculator.projection import CASH
 from trading.models import RebalanceRun
-from trading.pages.charts import Slice, colour, geometry, slices
+from trading.pages.charts import Slice, asset_colour, geometry, slices
 
 WIDEST = Decimal(92)
 """Width of the largest weight, in percent of the chart."""
@@ -83,14 +83,14 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
     rows = []
     for index, symbol in enumerate(symbols):
         now, then, target = (weights.get(symbol, Decimal(0)) for weights in (before, after, wanted))
-        told = run.instruments.get(symbol, {})
+        instrument = run.instruments.get(symbol, {})
         low, high = max(target - band / 100, Decimal(0)), target + band / 100
         rows.append(
             WeightRow(
                 symbol=symbol,
-                name=told.get("name", ""),
-                kind=told.get("kind", ""),
-                colour="rb-cash" if symbol == CASH else colour(index),
+                name=instrument.get("name", ""),
+                kind=instrument.get("kind", ""),
+                colour=asset_colour(symbol, index),
                 is_target=symbol in wanted,
                 now=now * 100,
                 after=then * 100,

@@ -11,6 +11,7 @@ from trading.pages.layout import render_page
 from trading.pages.permissions import require_permission
 
 A_PAGE = 50
+UNREADABLE = "Invalid signature (SECRET_KEY changed); will be discarded"
 
 
 @require_GET
@@ -20,7 +21,8 @@ def queue(request: HttpRequest) -> HttpResponse:
     """Return the queue page: workers, queued tasks, schedules and failed tasks."""
     now = timezone.now()
     tasks = [
-        {"name": _name(row), "queue": row.key, "at": row.lock, "is_due": row.lock <= now}
+        # django-q2 verifies the signature first; a task signed with another key has no function.
+        {"name": str(row.task.get("func") or UNREADABLE), "queue": row.key, "at": row.lock, "is_due": row.lock <= now}
         for row in OrmQ.objects.order_by("lock")[:A_PAGE]
     ]
     context = {
@@ -32,8 +34,3 @@ def queue(request: HttpRequest) -> HttpResponse:
         "failures": Failure.objects.order_by("-stopped").only("name", "func", "stopped")[:A_PAGE],
     }
     return render_page(request, "trading/queue.html", context, "Queue")
-
-
-def _name(row: OrmQ) -> str:
-    # django-q2 verifies the signature first; a task signed with another key has no function.
-    return str(row.task.get("func") or "Invalid signature (SECRET_KEY changed); will be discarded")

@@ -1,7 +1,6 @@
-"""The pages of replacement sets, with the effect of each set on strategies."""
-
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 
 from django.core.paginator import Paginator
 from django.db.models import Count
@@ -14,12 +13,12 @@ from accounts.models import Account, ReplacementSet, Strategy
 from accounts.policies import resolve_policy
 from accounts.replacements import find_cycle, replacement_rules
 from calculator import AllocationItem, CalculationRefused, ReplacementRule, apply_replacements
-from trading.pages.layout import render_page
+from trading.pages.layout import VIEW_SETS, render_page
 from trading.pages.permissions import require_permission
 from trading.pages.strategy_pages import targets_of
 
-VIEW_SET = "accounts.view_replacementset"
 A_PAGE = 50
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Effect:
 
 
 @require_GET
-@require_permission(VIEW_SET)
+@require_permission(VIEW_SETS)
 def replacement_sets(request: HttpRequest) -> HttpResponse:
     """Return the list of replacement sets."""
     found = ReplacementSet.objects.annotate(followers=Count("accounts", distinct=True)).prefetch_related("rules")
@@ -54,7 +53,7 @@ def replacement_sets(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@require_permission(VIEW_SET)
+@require_permission(VIEW_SETS)
 def replacement_set(request: HttpRequest, name: str) -> HttpResponse:
     """Return the page of a replacement set."""
     found = get_object_or_404(ReplacementSet.objects.prefetch_related("rules"), name=name)
@@ -77,18 +76,12 @@ def _effects(found: ReplacementSet) -> list[Effect]:
         .prefetch_related("strategy__targets")
         .order_by("strategy__name", "account_id")
     )
-    users: dict[int, list[Account]] = {}
-    for account in accounts:
-        if account.strategy is not None:
-            users.setdefault(account.strategy.pk, []).append(account)
     rules = replacement_rules(found)
-    return [_effect(rules, of_one) for of_one in users.values()]
+    users = groupby(accounts, lambda account: account.strategy)
+    return [_effect(strategy, list(of_one), rules) for strategy, of_one in users if strategy is not None]
 
 
-def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effect:
-    strategy = accounts[0].strategy
-    if strategy is None:
-        raise AssertionError  # the query excludes accounts without a strategy
+def _effect(strategy: Strategy, accounts: list[Account], rules: tuple[ReplacementRule, ...]) -> Effect:
     shown = targets_of(strategy)["targets"]
     items = [AllocationItem(symbol=target["symbol"], weight=target["percent"] / 100) for target in shown]
     try:
@@ -97,14 +90,7 @@ def _effect(rules: tuple[ReplacementRule, ...], accounts: list[Account]) -> Effe
         return Effect(strategy, accounts, [], refusal.message, is_known=bool(items))
     before = {item.symbol: item.weight * 100 for item in items}
     after = {item.symbol: item.weight * 100 for item in result.items}
-    symbols = sorted(before.keys() | after.keys(), key=lambda symbol: (-before.get(symbol, Decimal(0)), symbol))
-    changes = [
-        Change(
-            symbol,
-            before.get(symbol, Decimal(0)),
-            after.get(symbol, Decimal(0)),
-            after.get(symbol, Decimal(0)) - before.get(symbol, Decimal(0)),
-        )
-        for symbol in symbols
-    ]
+    weights = {name: (before.get(name, ZERO), after.get(name, ZERO)) for name in before.keys() | after.keys()}
+    changes = [Change(symbol, was, becomes, becomes - was) for symbol, (was, becomes) in weights.items()]
+    changes.sort(key=lambda change: (-change.before, change.symbol))
     return Effect(strategy, accounts, changes, "", is_known=bool(items))

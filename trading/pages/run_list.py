@@ -1,12 +1,10 @@
-"""The list of runs."""
-
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
 from trading.actions.previews import VIEW_PERMISSION
 from trading.models import RebalanceRun, RunState, without_documents
 from trading.pages.layout import render_page
-from trading.pages.pagination import PAGE_SIZE, cursor_page, filter_links
+from trading.pages.pagination import filtered_page
 from trading.pages.permissions import require_permission
 
 RUN_FILTERS = {
@@ -23,9 +21,5 @@ RUN_FILTERS = {
 @require_permission(VIEW_PERMISSION)
 def runs(request: HttpRequest) -> HttpResponse:
     """Return the list of runs, newest first."""
-    chosen = request.GET.get("state", "")
     found = without_documents(RebalanceRun.objects.select_related("account"))
-    if states := RUN_FILTERS.get(chosen, ("", ()))[1]:
-        found = found.filter(state__in=states)
-    context = {"page": cursor_page(found, request, PAGE_SIZE), "filters": filter_links(RUN_FILTERS, chosen)}
-    return render_page(request, "trading/runs.html", context, "Runs")
+    return render_page(request, "trading/runs.html", filtered_page(found, request, RUN_FILTERS), "Runs")

@@ -31,8 +31,8 @@ from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 
-QUEUE_WARNING_SECONDS = 10
-"""Time in the queue after which the page reports that no worker has started the run, in seconds."""
+QUEUE_WARNING = timedelta(seconds=10)
+"""Time in the queue after which the page reports that no worker has started the run."""
 HTMX_UNCHANGED = 204
 
 
@@ -51,10 +51,8 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
 
 def find_run(run_id: str) -> RebalanceRun:
     """Return a run with the related rows of its page."""
-    return get_object_or_404(
-        RebalanceRun.objects.select_related("account__strategy", "event", "approved_preview", "requested_by"),
-        run_id=run_id,
-    )
+    runs = RebalanceRun.objects.select_related("account__strategy", "event", "approved_preview", "requested_by")
+    return get_object_or_404(runs, run_id=run_id)
 
 
 @require_GET
@@ -98,7 +96,8 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "blocked": [guard for guard in run.guards if not guard["passed"]],
         "orders": order_rows(run, orders),
         "filled": sum(order.state == "filled" for order in orders),
-        "quoted_at": _quoted_at(run),
+        # The quotes of a plan are read immediately before planning.
+        "quoted_at": run.timeline.filter(code="planned").order_by("id").values_list("at", flat=True).first(),
         "timeline": list(run.timeline.order_by("id")),
         "refusal": refusal,
         "plan_is_ready": plan_is_ready,
@@ -116,8 +115,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
 
 
 def _is_overdue(run: RebalanceRun) -> bool:
-    waited = timezone.now() - run.queued_at
-    return run.state == RunState.QUEUED and waited > timedelta(seconds=QUEUE_WARNING_SECONDS)
+    return run.state == RunState.QUEUED and timezone.now() - run.queued_at > QUEUE_WARNING
 
 
 def _elapsed(run: RebalanceRun) -> timedelta | None:
@@ -125,12 +123,6 @@ def _elapsed(run: RebalanceRun) -> timedelta | None:
     if run.started_at is None:
         return None
     return timedelta(seconds=int(((run.finished_at or timezone.now()) - run.started_at).total_seconds()))
-
-
-def _quoted_at(run: RebalanceRun) -> object:
-    """Return when the quotes of a plan were read: immediately before planning."""
-    planned = run.timeline.filter(code="planned").order_by("id").first()
-    return planned.at if planned else None
 
 
 def _version(run: RebalanceRun) -> str:
@@ -148,17 +140,16 @@ def _version(run: RebalanceRun) -> str:
 def execute(request: HttpRequest, run_id: str) -> HttpResponse:
     """Execute a preview: submit exactly the orders that the user saw."""
     try:
-        execution = execute_preview(
+        run_id = execute_preview(
             find_run(run_id),
             user_of(request),
             plan_hash=request.POST.get("digest", ""),
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
-        )
+        ).run_id
     except (Refused, EventRejected) as refusal:
         messages.error(request, refusal.message)
-        return redirect("trading:run", run_id=run_id)
-    return redirect("trading:run", run_id=execution.run_id)
+    return redirect("trading:run", run_id=run_id)
 
 
 @require_POST

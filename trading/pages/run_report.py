@@ -1,5 +1,3 @@
-"""The results of a run: orders, slippage, commissions, cash and drift."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,7 +25,7 @@ class OrderRow:
     message: str
     commission_usd: Decimal
     slippage_bps: Decimal | None
-    is_open: bool = False
+    is_open: bool
 
 
 def order_rows(run: RebalanceRun, orders: Sequence[Order]) -> list[OrderRow]:
@@ -58,22 +56,9 @@ def _row(order: Order) -> OrderRow:
 
 
 def _waiting(line: dict[str, Any]) -> OrderRow:
-    quote = Decimal(line["quote_usd"])
-    return OrderRow(
-        sequence=0,
-        symbol=line["symbol"],
-        is_sell=False,
-        shares=abs(Decimal(line["quantity"])),
-        filled_shares=Decimal(0),
-        price=quote,
-        quote=quote,
-        is_estimate=True,
-        state="planned",
-        label="Waiting",
-        message="",
-        commission_usd=Decimal(0),
-        slippage_bps=None,
-    )
+    """Return the row of an order that does not exist yet."""
+    quantity, quote = Decimal(line["quantity"]), Decimal(line["quote_usd"])
+    return _row(Order(sequence=0, symbol=line["symbol"], quantity=quantity, decision_price_usd=quote))
 
 
 def slippage_bps(order: Order) -> Decimal | None:
@@ -86,12 +71,11 @@ def slippage_bps(order: Order) -> Decimal | None:
 
 def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
     """Return the figures of a finished run."""
-    filled = [order for order in orders if order.average_price_usd is not None and order.decision_price_usd]
     cost = sum(
         (
             (order.average_price_usd - order.decision_price_usd) * order.filled_quantity
-            for order in filled
-            if order.average_price_usd is not None and order.decision_price_usd is not None
+            for order in orders
+            if order.average_price_usd is not None and order.decision_price_usd
         ),
         Decimal(0),
     )

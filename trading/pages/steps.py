@@ -1,5 +1,3 @@
-"""The steps of a run, as its page shows them."""
-
 from trading.models import RebalanceRun, RunMode, RunState, RunStep
 
 BEFORE_ORDERS = (("targets", "Targets"), ("snapshot", "Snapshot"), ("quotes", "Quotes"), ("plan", "Plan"))

@@ -1,5 +1,3 @@
-"""The pages of strategies: targets, accounts and events."""
-
 from decimal import Decimal
 from typing import Any
 
@@ -16,10 +14,9 @@ from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
-from trading.pages.layout import render_page, user_of
+from trading.pages.layout import VIEW_STRATEGIES, render_page, user_of
 from trading.pages.permissions import require_permission
 
-VIEW_STRATEGY = "accounts.view_strategy"
 CHANGE_STRATEGY = "accounts.change_strategy"
 A_PAGE = 24
 FOLLOWERS_SHOWN = 50
@@ -27,7 +24,7 @@ WHOLE = Decimal(100)
 
 
 @require_GET
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def strategies(request: HttpRequest) -> HttpResponse:
     """Return the list of strategies."""
     newest = StrategyEvent.objects.filter(channel=OuterRef("name")).order_by("-id")
@@ -48,7 +45,7 @@ def strategies(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
     """Return the page of a strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
@@ -62,11 +59,13 @@ def strategy(request: HttpRequest, name: str) -> HttpResponse:
         "may_change": request.user.has_perm(CHANGE_STRATEGY),
         "may_fetch": found.source == Strategy.Source.API,
     }
-    return render_page(request, "trading/strategy.html", context, found.display_name, ("Strategies", _list()))
+    return render_page(
+        request, "trading/strategy.html", context, found.display_name, ("Strategies", reverse("trading:strategies"))
+    )
 
 
 @require_POST
-@require_permission(VIEW_STRATEGY)
+@require_permission(VIEW_STRATEGIES)
 def fetch(request: HttpRequest, name: str) -> HttpResponse:
     """Fetch the targets of a strategy from the allocations service."""
     found = get_object_or_404(Strategy, name=name)
@@ -90,20 +89,11 @@ def targets_of(strategy: Strategy) -> dict[str, Any]:
     widest = max([Decimal("0.01"), *(weight for _, weight in pairs)])
     return {
         "targets": [
-            {
-                "symbol": symbol,
-                "percent": weight * 100,
-                "colour": colour(index),
-                "width": geometry(weight / widest * WIDTH),
-            }
-            for index, (symbol, weight) in enumerate(pairs)
+            {"symbol": name, "percent": part * 100, "colour": colour(index), "width": geometry(part / widest * WIDTH)}
+            for index, (name, part) in enumerate(pairs)
         ],
         "total": total,
         "cash": max(WHOLE - total, Decimal(0)),
         "too_much": max(total - WHOLE, Decimal(0)),
         "published": published,
     }
-
-
-def _list() -> str:
-    return reverse("trading:strategies")

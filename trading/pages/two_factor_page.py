@@ -1,5 +1,3 @@
-"""The page on which users set up two-factor authentication (2FA)."""
-
 import base64
 from io import BytesIO
 

@@ -13,9 +13,7 @@ NO_VALUE = "\N{EN DASH}"
 @register.filter
 def money(value: Any, decimals: int = 2) -> str:
     """Write an amount in US dollars: 1234.5 becomes $1,234.50."""
-    if value is None:
-        return NO_VALUE
-    return f"${floatformat(value, f'{decimals}g')}"
+    return NO_VALUE if value is None else f"${floatformat(value, f'{decimals}g')}"
 
 
 @register.filter

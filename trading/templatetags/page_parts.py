@@ -81,15 +81,10 @@ def timestamp(value: datetime, layout: str = "Y-m-d H:i:s") -> SafeString:
 def tile(
     content: str, title: str, figure: object, *, total: object = "", style: str = "", is_text: bool = False
 ) -> str:
-    """Return a tile: a title, one figure, and the content as the line below it.
+    """Return a tile: a title, one formatted figure, and the content as the line below it.
 
-    Args:
-        content: the text between the tags.
-        title: the label above the figure.
-        figure: the figure, formatted; its unit is written smaller.
-        total: the number that the figure is a part of.
-        style: "warn" for a figure that needs attention.
-        is_text: the figure is a date or a name, which is written smaller.
+    The unit is written smaller, and so is a figure that is a date or a name (`is_text`). `total` is the number that the
+    figure is a part of; the style "warn" marks a figure that needs attention.
     """
     number = str(figure)
     unit = next((unit for unit in UNITS if number.endswith(unit)), "")
@@ -115,16 +110,9 @@ def post_button(
     aria_label: str = "",
     element_id: str = "",
 ) -> dict[str, object]:
-    """Return a button that posts to a view, as a form of its own.
+    """Return a button that posts to a view, as a form of its own. Its style is "primary", "danger" or nothing.
 
-    Args:
-        context: the template's context, for the CSRF token.
-        label: the text of the button.
-        view: the name of the view.
-        arguments: the arguments of the view's address.
-        style: "primary", "danger" or nothing.
-        aria_label: the accessible name, where the label alone is ambiguous.
-        element_id: the id of the button.
+    `aria_label` is the accessible name of a button whose label alone is ambiguous.
     """
     return {
         "csrf_token": context.get("csrf_token"),

@@ -1,5 +1,3 @@
-"""`manage.py export_accounts`."""
-
 from accounts.management.base import ExportCommand
 from accounts.yaml.accounts_file import export_accounts
 

@@ -1,5 +1,3 @@
-"""`manage.py export_replacement_sets`."""
-
 from accounts.management.base import ExportCommand
 from accounts.yaml.replacement_sets_file import export_replacement_sets
 

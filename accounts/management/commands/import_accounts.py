@@ -1,5 +1,3 @@
-"""`manage.py import_accounts FILE`."""
-
 from accounts.management.base import ImportCommand
 from accounts.yaml.accounts_file import import_accounts
 

@@ -1,5 +1,3 @@
-"""`manage.py import_replacement_sets FILE`."""
-
 from accounts.management.base import ImportCommand
 from accounts.yaml.replacement_sets_file import import_replacement_sets
 

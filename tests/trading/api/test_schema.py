@@ -104,6 +104,9 @@ def test_with_what_is_there_every_call_comes_to_its_end(there, make):
     assert execute(there["run_id"][0], "0" * 64, token) == (409, "plan_hash_mismatch")
     for name, operation in operations():
         counted = answers[name] = Counter()
+        if name == "execute":  # not left to chance: once a plan is executed, its hash is not compared again
+            unread = {"path_parameters": {"run_id": there["run_id"][0]}, "body": {"plan_hash": "0" * 64}}
+            counted.update([send(operation.Case(**unread, media_type="application/json"), token)])
         for_examples(operation, lambda case, data: counted.update([send(said(case, data, there), token)]))  # noqa: B023
     wanted = {name: 202 if name in SCOPES else 200 for name in answers}
     assert {name: status for name, status in wanted.items() if (status, None) not in answers[name]} == {}, answers
