@@ -70,6 +70,7 @@ class FrozenPolicy(BaseModel):
         fields = dict(flat)
 
         def take(names: Mapping[str, str]) -> dict[str, Any]:
+            # A field that is added to the calculator later must be left out here: runs stored before do not contain it.
             if missing := names.keys() - fields.keys():
                 raise ValueError(f"Missing fields: {', '.join(sorted(missing))}")
             return {inner: fields.pop(name) for name, inner in names.items()}
