@@ -120,11 +120,13 @@ class ExchangeDay(BrokerValue):
 class ContractFacts(BrokerValue):
     """Contract data of a US stock or ETF, which does not change within a day."""
 
+    # Cached data can be from another version. A field that this version does not have is not needed.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
     symbol: str
     contract_id: str
     primary_exchange: str = ""
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # lowest price, tick size
-    trading_hours: tuple[ExchangeDay, ...] = ()  # including pre-market and after-hours
     liquid_hours: tuple[ExchangeDay, ...] = ()  # regular hours; other days are unknown
 
     def is_closed_at(self, instant: datetime) -> bool:
@@ -246,9 +248,6 @@ class BrokerCapabilities(BrokerValue):
     order_types: frozenset[OrderType]
     times_in_force: frozenset[TimeInForce]
     what_if: bool = False
-    settled_cash: bool = False
-    order_updates: bool = True
-    messages_per_second: int | None = None
     accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
 
 

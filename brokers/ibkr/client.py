@@ -27,7 +27,6 @@ from brokers.exceptions import BrokerConnectionError
 from brokers.ibkr.accounts import Accounts
 from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
 from brokers.ibkr.contracts import Contracts
-from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
@@ -43,8 +42,6 @@ class InteractiveBrokers(BrokerClient):
         order_types=frozenset(OrderType),
         times_in_force=frozenset(TimeInForce),
         what_if=True,
-        settled_cash=True,
-        messages_per_second=MESSAGES_PER_SECOND,
         accounts_per_connection=3,
     )
     Settings: ClassVar[type[ConnectorSettings]] = GatewaySettings
