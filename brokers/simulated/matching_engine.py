@@ -4,7 +4,7 @@ Every access to an account first executes the due fills. Orders of a crashed cli
 real broker, and no order is filled twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
@@ -48,11 +48,6 @@ def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: obje
         contract_id=str(fields.pop("contract_id", f"US:{symbol}")),
         defaults={"symbol": symbol, "quantity": quantity, **fields},
     )
-
-
-def known_accounts(account_ids: Sequence[str]) -> list[str]:
-    """Return the accounts that exist."""
-    return list(SimulatedAccount.objects.filter(account_id__in=account_ids).values_list("account_id", flat=True))
 
 
 @contextmanager
@@ -148,11 +143,7 @@ def commission(market: SimulatedMarket, shares: Decimal, price: Decimal) -> Deci
 
 
 def _check_order(
-    account: SimulatedAccount,
-    symbol: str,
-    quantity: Decimal,
-    order_type: OrderType,
-    limit_price: Decimal | None,
+    account: SimulatedAccount, symbol: str, quantity: Decimal, order_type: OrderType, limit_price: Decimal | None
 ) -> None:
     if not SimulatedInstrument.objects.filter(symbol=symbol).exists():
         raise OrderRejected(f"No security definition has been found for {symbol}.")
@@ -170,13 +161,8 @@ def _check_order(
 
 def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> None:
     held = account.positions.filter(symbol=symbol, kind="stock", currency="USD").first()
-    selling = sum(
-        (
-            abs(order.quantity - order.filled_quantity)
-            for order in account.orders.filter(status__in=OPEN, symbol=symbol, quantity__lt=0)
-        ),
-        Decimal(0),
-    )
+    sells = account.orders.filter(status__in=OPEN, symbol=symbol, quantity__lt=0)
+    selling = sum((abs(order.quantity - order.filled_quantity) for order in sells), Decimal(0))
     if held is None or held.quantity - selling < shares:
         raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not available to sell.")
 
@@ -217,17 +203,14 @@ def _execute_due(account: SimulatedAccount) -> None:
 def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> None:
     wanted = order.quantity if order.fill_at_most is None else order.fill_at_most
     shares = wanted - order.filled_quantity
+    price = None
     if shares == 0:
         order.next_fill_at = None  # the order stays open without further fills
-        order.save(update_fields=("next_fill_at",))
-        return
-    if not the_market().always_open and not _session(now).is_open_at(now):
+    elif not the_market().always_open and not _session(now).is_open_at(now):
         order.next_fill_at = _session(now).opens_at
-        order.save(update_fields=("next_fill_at",))
-        return
-    price = _fill_price(order, now)
-    if price is None:
+    elif (price := _fill_price(order, now)) is None:
         order.next_fill_at = now + RETRY_AFTER
+    if price is None:
         order.save(update_fields=("next_fill_at",))
         return
     charged = commission(the_market(), abs(shares), price)
