@@ -216,7 +216,7 @@ class BrokerClient(ABC):
 
     @abstractmethod
     def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        """Stream every order change and every fill of the slot's accounts. Moves money: no.
+        """Stream every order change and every fill of the slot's accounts from this call on. Moves money: no.
 
         Updates can be duplicated and reordered. The reader decides by execution ids and quantities.
 

@@ -63,7 +63,6 @@ class SimulatedBroker(BrokerClient):
     _token = ""
 
     async def connect(self) -> None:
-        """Open the connection with the slot's client id. Moves money: no."""
         if await sync_to_async(take_fault)(Kind.CONNECT_REFUSED):
             raise BrokerUnreachable("The simulated broker cannot be reached.")
         token = str(uuid.uuid4())
@@ -71,12 +70,10 @@ class SimulatedBroker(BrokerClient):
         self._token = token
 
     async def disconnect(self) -> None:
-        """Close the connection. Moves money: no."""
         self._token = ""
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is open, as far as this process can know. Moves money: no."""
         return bool(self._token)
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
@@ -112,7 +109,6 @@ class SimulatedBroker(BrokerClient):
         client_order_id: str,
         time_in_force: TimeInForce = TimeInForce.DAY,
     ) -> OrderResult:
-        """Submit one order and wait for the broker's acknowledgement. Moves money: yes."""
         if await self._request(take_fault, Kind.DISCONNECT_BEFORE, account_id, symbol):
             self._token = ""
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.")
@@ -129,23 +125,19 @@ class SimulatedBroker(BrokerClient):
         return mapping.order_result(order)
 
     async def cancel_order(self, account_id: str, order_id: str) -> None:
-        """Request the cancellation of an order, which can still fill afterwards. Moves money: no."""
         if not await self._request_account(matching_engine.cancel, account_id, order_id):
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
 
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
-        """Return every open order of the account, including those of other clients. Moves money: no."""
         orders = await self._request_account(_orders, account_id)
         return [mapping.open_order(order) for order in orders if order.status in matching_engine.OPEN]
 
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
-        """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
         orders = await self._request_account(_orders, account_id)
         found = (mapping.order_result(order) for order in orders if order.order_id == order_id)
         return next(found, OrderResult.not_found(account_id, order_id))
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Look an order up in open and completed orders. Moves money: no."""
         await self._check_readable(account_id)
         orders = await self._request_account(_orders, account_id)
         return next((mapping.order_result(order) for order in orders if order.client_order_id == client_order_id), None)
@@ -153,13 +145,11 @@ class SimulatedBroker(BrokerClient):
     async def get_executions(
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
-        """Return the fills since an instant, oldest first. Moves money: no."""
         await self._check_readable(account_id)
         found = [mapping.execution(fill) for fill in await self._request_account(_executions, account_id, since)]
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
 
     async def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        """Stream every order change and every fill of the slot's accounts. Moves money: no."""
         seen: dict[str, object] = {}
         since = timezone.now() - timedelta(minutes=1)
         while True:
@@ -168,7 +158,6 @@ class SimulatedBroker(BrokerClient):
             await asyncio.sleep(POLL_SECONDS)
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
-        """Check with a what-if order whether the broker would accept an order. Moves money: no."""
         refusal = await self._request_account(matching_engine.would_take, account_id, symbol, quantity, price)
         return Feasibility(accepted=not refusal, message=refusal)
 
