@@ -8,19 +8,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from brokers.exchange_calendar import NEW_YORK
 
-
-def _zone_aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        message = "the time has no time zone"
-        raise ValueError(message)
-    return value
-
-
-Instant = Annotated[datetime, AfterValidator(_zone_aware)]
+Instant = AwareDatetime
 Money = Annotated[Decimal, Field(allow_inf_nan=False)]
 Quantity = Annotated[Decimal, Field(allow_inf_nan=False)]
 

@@ -35,7 +35,7 @@ class QuoteStream:
     @property
     def is_complete(self) -> bool:
         """Whether both sides have arrived, or the broker refused the quote."""
-        return self.refused or (self.sides.get("bid") is not None and self.sides.get("ask") is not None)
+        return self.refused or self.mid() is not None
 
     @property
     def needs_line(self) -> bool:
