@@ -129,11 +129,6 @@ def order_to_send(
     return order
 
 
-def order_type(ib_type: str) -> OrderType:
-    """Return the type of an open order. Every type other than a market order counts as a limit order."""
-    return OrderType.MARKET if ib_type == "MKT" else OrderType.LIMIT
-
-
 def order_status(ib_status: str, *, total: Decimal, filled: Decimal, rejected: bool, ended: bool) -> OrderStatus:
     """Return the status of an order. Fills decide first, then proof of its end, then the last status received.
 

@@ -85,8 +85,9 @@ def take_order(
         _check_order(account, symbol, quantity, order_type, limit_price)
         if fault := take_fault(Kind.REJECT, account_id, symbol):
             raise OrderRejected(fault.message or "Order rejected by the exchange.")
-        now = timezone.now()
-        latency = timedelta(seconds=the_market().fill_latency_seconds)
+        now, market = timezone.now(), the_market()
+        latency = timedelta(seconds=market.fill_latency_seconds)
+        expires = time_in_force is TimeInForce.DAY and not market.always_open
         at_most = None
         if fault := take_fault(Kind.SLOW, account_id, symbol):
             latency = timedelta(seconds=fault.number)
@@ -105,7 +106,7 @@ def take_order(
             status=OrderStatus.WORKING,
             submitted_at=now,
             next_fill_at=now + latency,
-            expires_at=_expiry(time_in_force, now),
+            expires_at=_session(now).closes_at if expires else None,
             fill_at_most=at_most,
         )
 
@@ -183,12 +184,6 @@ def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_p
 
 def _session(instant: datetime) -> Session:
     return ExchangeCalendar("XNYS").session_of(instant)
-
-
-def _expiry(time_in_force: TimeInForce, now: datetime) -> datetime | None:
-    if time_in_force is not TimeInForce.DAY or the_market().always_open:
-        return None
-    return _session(now).closes_at
 
 
 def _execute_due(account: SimulatedAccount) -> None:
