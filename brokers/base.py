@@ -122,8 +122,7 @@ class BrokerClient(ABC):
         cached = dict(await self.price_cache.get(symbols)) if use_cache else {}
         now = datetime.now(UTC)
         for symbol, price in cached.items():
-            age_seconds = (now - price.as_of).total_seconds()
-            logger.info("Using cached price for %s (age %.1fs)", symbol, age_seconds)
+            logger.info("Using cached price for %s (age %.1fs)", symbol, (now - price.as_of).total_seconds())
         missing = [symbol for symbol in dict.fromkeys(symbols) if symbol not in cached]
         fresh = await self._fetch_prices(missing) if missing else {}
         if fresh:
@@ -216,7 +215,7 @@ class BrokerClient(ABC):
 
     @abstractmethod
     def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        """Stream every order change and every fill of the slot's accounts. Moves money: no.
+        """Stream every order change and every fill of the slot's accounts from this call on. Moves money: no.
 
         Updates can be duplicated and reordered. The reader decides by execution ids and quantities.
 

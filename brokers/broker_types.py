@@ -8,19 +8,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from brokers.exchange_calendar import NEW_YORK
 
-
-def _zone_aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        message = "the time has no time zone"
-        raise ValueError(message)
-    return value
-
-
-Instant = Annotated[datetime, AfterValidator(_zone_aware)]
+Instant = AwareDatetime
 Money = Annotated[Decimal, Field(allow_inf_nan=False)]
 Quantity = Annotated[Decimal, Field(allow_inf_nan=False)]
 
@@ -120,11 +112,13 @@ class ExchangeDay(BrokerValue):
 class ContractFacts(BrokerValue):
     """Contract data of a US stock or ETF, which does not change within a day."""
 
+    # Cached data can be from another version. A field that this version does not have is not needed.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
     symbol: str
     contract_id: str
     primary_exchange: str = ""
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # lowest price, tick size
-    trading_hours: tuple[ExchangeDay, ...] = ()  # including pre-market and after-hours
     liquid_hours: tuple[ExchangeDay, ...] = ()  # regular hours; other days are unknown
 
     def is_closed_at(self, instant: datetime) -> bool:
@@ -246,9 +240,6 @@ class BrokerCapabilities(BrokerValue):
     order_types: frozenset[OrderType]
     times_in_force: frozenset[TimeInForce]
     what_if: bool = False
-    settled_cash: bool = False
-    order_updates: bool = True
-    messages_per_second: int | None = None
     accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
 
 

@@ -28,90 +28,66 @@ class BrokerError(Exception):
 
     code = "broker_error"
 
+    def __init_subclass__(cls, *, code: str = "") -> None:
+        super().__init_subclass__()
+        cls.code = code or cls.code
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-class BrokerConnectionError(BrokerError):
+class BrokerConnectionError(BrokerError, code="broker_connection"):
     """There is no usable connection to the broker."""
 
-    code = "broker_connection"
 
-
-class BrokerUnreachable(BrokerConnectionError):  # noqa: N818 - named as in the tree above
+class BrokerUnreachable(BrokerConnectionError, code="broker_unreachable"):  # noqa: N818 - named as in the tree above
     """Nothing answers at the broker's address. Check that the gateway or service is running."""
 
-    code = "broker_unreachable"
 
-
-class BrokerSilent(BrokerConnectionError):  # noqa: N818
+class BrokerSilent(BrokerConnectionError, code="broker_silent"):  # noqa: N818
     """The connection is open, but the broker did not answer in time."""
 
-    code = "broker_silent"
 
-
-class ClientIdInUse(BrokerConnectionError):  # noqa: N818
+class ClientIdInUse(BrokerConnectionError, code="client_id_in_use"):  # noqa: N818
     """Another process is connected with this slot's client id. Stop it, or assign another client id to the slot."""
 
-    code = "client_id_in_use"
 
-
-class AccountNotManaged(BrokerConnectionError):  # noqa: N818
+class AccountNotManaged(BrokerConnectionError, code="account_not_managed"):  # noqa: N818
     """This login does not manage the account."""
 
-    code = "account_not_managed"
 
-
-class WrongEnvironment(BrokerConnectionError):  # noqa: N818
+class WrongEnvironment(BrokerConnectionError, code="wrong_environment"):  # noqa: N818
     """The account is live and the connection paper, or the reverse."""
 
-    code = "wrong_environment"
 
-
-class BrokerAPIError(BrokerError):
+class BrokerAPIError(BrokerError, code="broker_api"):
     """The broker answered, and the answer cannot be used."""
 
-    code = "broker_api"
 
-
-class IncompleteAccountData(BrokerAPIError):  # noqa: N818
+class IncompleteAccountData(BrokerAPIError, code="incomplete_account_data"):  # noqa: N818
     """A value or a position is missing from the account data. Nothing is traded."""
 
-    code = "incomplete_account_data"
 
-
-class MarketDataUnavailable(BrokerAPIError):  # noqa: N818
+class MarketDataUnavailable(BrokerAPIError, code="market_data_unavailable"):  # noqa: N818
     """There is no quote, or none that can be traded on."""
 
-    code = "market_data_unavailable"
 
-
-class CapabilityMissing(BrokerAPIError):  # noqa: N818
+class CapabilityMissing(BrokerAPIError, code="capability_missing"):  # noqa: N818
     """The connector does not support the request."""
 
-    code = "capability_missing"
 
-
-class UnknownBroker(BrokerAPIError):  # noqa: N818
+class UnknownBroker(BrokerAPIError, code="unknown_broker"):  # noqa: N818
     """No connector of that name is registered."""
 
-    code = "unknown_broker"
 
-
-class OrderExecutionError(BrokerError):
+class OrderExecutionError(BrokerError, code="order_execution"):
     """An error that concerns one order."""
 
-    code = "order_execution"
 
-
-class OrderRejected(OrderExecutionError):  # noqa: N818
+class OrderRejected(OrderExecutionError, code="order_rejected"):  # noqa: N818
     """The broker rejected the order: it does not exist, and no part of it was filled."""
 
-    code = "order_rejected"
 
-
-class OrderOutcomeUnknown(OrderExecutionError):  # noqa: N818
+class OrderOutcomeUnknown(OrderExecutionError, code="order_outcome_unknown"):  # noqa: N818
     """The order may or may not exist at the broker. It is not sent again; it is reconciled."""
-
-    code = "order_outcome_unknown"

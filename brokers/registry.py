@@ -5,7 +5,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from brokers.base import BrokerClient
-from brokers.broker_types import ConnectorSettings
 from brokers.exceptions import UnknownBroker
 
 ENTRY_POINT_GROUP = "rebalancer.brokers"
@@ -46,8 +45,3 @@ def connector_class(name: str) -> type[BrokerClient]:
     module, _, attribute = path.partition(":")
     connector: type[BrokerClient] = getattr(import_module(module), attribute)
     return connector
-
-
-def settings_models() -> dict[str, type[ConnectorSettings]]:
-    """Return the settings model of each connector, by broker name."""
-    return {name: connector_class(name).Settings for name in broker_names()}

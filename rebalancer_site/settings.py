@@ -35,7 +35,6 @@ INSTALLED_APPS = [
     "rebalancer_site.apps.SiteConfig",
     "trading.apps.TradingConfig",
     "accounts.apps.AccountsConfig",
-    "brokers.apps.BrokersConfig",
     "brokers.simulated.apps.SimulatedConfig",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -118,13 +118,11 @@ class Accounts:
 
     async def _request_executions_once(self) -> None:
         """Request the executions of all accounts, unless another account did so already."""
-
-        async def send(ib: IBClient) -> None:
-            await ib.reqExecutionsAsync()
-
         async with self._executions_lock:
             if not self._executions_known:
-                await self._connection.request("today's executions", send, lock="executions")
+                await self._connection.request(
+                    "today's executions", lambda ib: ib.reqExecutionsAsync(), lock="executions"
+                )
                 self._executions_known = True
 
     # ---- cash
@@ -135,10 +133,7 @@ class Accounts:
     def _current_cash(self, account_id: str, reported: Decimal) -> Decimal:
         """Calculate cash from fills and commissions. Reported cash lags by seconds, and verifies the result."""
         fills = self._fills(account_id)
-        base = self._cash_bases.get(account_id)
-        if base is None:
-            self._cash_bases[account_id] = _CashBase(reported, frozenset(fill.execution_id for fill in fills))
-            return reported
+        base = self._cash_bases.get(account_id) or _CashBase(reported, frozenset(fill.execution_id for fill in fills))
         flow = sum((_cash_flow(fill) for fill in fills if fill.execution_id not in base.execution_ids), Decimal(0))
         expected = base.cash + flow
         if abs(reported - expected) <= CASH_TOLERANCE_USD:
@@ -168,7 +163,7 @@ class Accounts:
                 market_price=mark,
                 average_cost=mapping.exact(position.avgCost),
                 contract_id=str(contract.conId),
-                kind=mapping.security_kind(contract.secType),
+                kind=mapping.KINDS.get(contract.secType, SecurityKind.OTHER),
                 currency=contract.currency or "USD",
             )
 

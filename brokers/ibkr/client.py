@@ -27,7 +27,6 @@ from brokers.exceptions import BrokerConnectionError
 from brokers.ibkr.accounts import Accounts
 from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
 from brokers.ibkr.contracts import Contracts
-from brokers.ibkr.ib_client import MESSAGES_PER_SECOND
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
@@ -40,12 +39,7 @@ class InteractiveBrokers(BrokerClient):
 
     name: ClassVar[str] = "ibkr"
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        order_types=frozenset(OrderType),
-        times_in_force=frozenset(TimeInForce),
-        what_if=True,
-        settled_cash=True,
-        messages_per_second=MESSAGES_PER_SECOND,
-        accounts_per_connection=3,
+        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, accounts_per_connection=3
     )
     Settings: ClassVar[type[ConnectorSettings]] = GatewaySettings
     limits: ClassVar[Limits] = Limits()
@@ -74,26 +68,22 @@ class InteractiveBrokers(BrokerClient):
     # ---- connection
 
     async def connect(self) -> None:
-        """Open the connection with the slot's client id. Moves money: no."""
         await self.disconnect()
         self._prepare()
         await self._connection.open(self._quotes)
 
     async def disconnect(self) -> None:
-        """Close the connection once every submitted order is acknowledged. Moves money: no."""
         if self._connection.is_up:
             await self._orders.until_acknowledged()
         await self._connection.close()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is open, as far as this process can know. Moves money: no."""
         return self._connection.is_up
 
     # ---- accounts and quotes
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
-        """Return the current value, cash and positions of an account. Moves money: no."""
         return await self._accounts.snapshot(account_id)
 
     async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
@@ -127,47 +117,39 @@ class InteractiveBrokers(BrokerClient):
         client_order_id: str,
         time_in_force: TimeInForce = TimeInForce.DAY,
     ) -> OrderResult:
-        """Submit one order and wait for the broker's acknowledgement. Moves money: yes."""
         self._connection.check_managed(account_id)
         return await self._orders.place(account_id, symbol, quantity, order_type, price, client_order_id, time_in_force)
 
     async def cancel_order(self, account_id: str, order_id: str) -> None:
-        """Request the cancellation of an order, which can still fill afterwards. Moves money: no."""
         self._connection.check_managed(account_id)
         await self._orders.cancel(account_id, order_id)
 
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
-        """Return every open order of the account, including those of other clients. Moves money: no."""
         self._connection.check_managed(account_id)
         return await self._orders.open_orders(account_id)
 
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
-        """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
         self._connection.check_managed(account_id)
         return await self._orders.status(account_id, order_id) or OrderResult.not_found(account_id, order_id)
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Look an order up in open and completed orders. Moves money: no."""
         self._connection.check_managed(account_id)
         return await self._orders.find(account_id, client_order_id)
 
     async def get_executions(
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
-        """Return the fills since an instant, including manual trades, oldest first. Moves money: no."""
         self._connection.check_managed(account_id)
         found = await self._orders.executions(account_id, since)
         return [fill for fill in found if client_order_id in {None, fill.client_order_id}]
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
-        """Check with a what-if order whether the broker would accept an order. Moves money: no."""
         self._connection.check_managed(account_id)
         return await self._orders.check_feasible(account_id, symbol, quantity, price)
 
     # ---- order updates
 
     def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        """Stream every order change and every fill of the slot's accounts from this call on. Moves money: no."""
         queue: asyncio.Queue[OrderUpdate] = asyncio.Queue()
         self._listeners.add(queue)
         return self._updates(queue, self._connection)

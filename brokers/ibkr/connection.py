@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 from ib_async.wrapper import RequestError
@@ -229,25 +229,20 @@ class GatewayConnection:
             BrokerAPIError: The gateway refused the request; the message is the broker's.
         """
         await self.until_broker_up()
-        if not lock:
-            return await self._request(what, send)
-        async with self._locks.setdefault(lock, asyncio.Lock()):
-            return await self._request(what, send)
-
-    async def _request(self, what: str, send: Callable[[IBClient], Awaitable[T]]) -> T:
-        ib = self.ib
         seconds = self._settings.request_timeout_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await send(ib)
-        except TimeoutError as error:
-            silent = BrokerSilent(f"The gateway did not respond within {seconds:g} s to a request for {what}.")
-            self._fail(silent)
-            raise silent from error
-        except RequestError as error:
-            raise BrokerAPIError(error_text(error.code, error.message)) from error
-        except ConnectionError as error:
-            raise BrokerConnectionError(f"The connection was lost during a request for {what}.") from error
+        async with self._locks.setdefault(lock, asyncio.Lock()) if lock else nullcontext():
+            ib = self.ib
+            try:
+                async with asyncio.timeout(seconds):
+                    return await send(ib)
+            except TimeoutError as error:
+                silent = BrokerSilent(f"The gateway did not respond within {seconds:g} s to a request for {what}.")
+                self._fail(silent)
+                raise silent from error
+            except RequestError as error:
+                raise BrokerAPIError(error_text(error.code, error.message)) from error
+            except ConnectionError as error:
+                raise BrokerConnectionError(f"The connection was lost during a request for {what}.") from error
 
     async def until_broker_up(self) -> None:
         """Wait while the gateway is disconnected from the broker (1100): its responses then prove nothing.

@@ -7,14 +7,13 @@ from decimal import Decimal
 
 from ib_async import Contract, ContractDetails, PriceIncrement
 from ib_async.wrapper import RequestError
-from pydantic import ValidationError
 
 from brokers.base import TimedCache
-from brokers.broker_types import ContractFacts, ExchangeDay
+from brokers.broker_types import ContractFacts
 from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.ib_client import IBClient
-from brokers.ibkr.trading_hours import ContractHours
+from brokers.ibkr.trading_hours import liquid_hours
 
 logger = logging.getLogger("rebalancer.brokers")
 
@@ -65,14 +64,17 @@ class Contracts:
             logger.warning("The broker has %d contracts for the symbol %s; none is used.", len(found), symbol)
             return None
         ((con_id, only),) = found.items()
-        trading_hours, liquid_hours = _hours(symbol, only)
+        try:
+            hours = liquid_hours(only)
+        except ValueError as error:
+            logger.warning("The trading hours of %s cannot be read (%s); only the calendar is used", symbol, error)
+            hours = ()
         return ContractFacts(
             symbol=symbol,
             contract_id=str(con_id),
             primary_exchange=only.contract.primaryExchange if only.contract else "",
             tick_steps=await self._tick_steps(only),
-            trading_hours=trading_hours,
-            liquid_hours=liquid_hours,
+            liquid_hours=hours,
         )
 
     async def _tick_steps(self, details: ContractDetails) -> tuple[tuple[Decimal, Decimal], ...]:
@@ -93,16 +95,6 @@ class Contracts:
             return []
 
         return await self._connection.request(f"market rule {rule}", send)
-
-
-def _hours(symbol: str, details: ContractDetails) -> tuple[tuple[ExchangeDay, ...], tuple[ExchangeDay, ...]]:
-    try:
-        hours = ContractHours.of(details)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        logger.warning("The trading hours of %s cannot be read (%s); only the calendar is used", symbol, message)
-        return (), ()
-    return hours.trading, hours.liquid
 
 
 def to_ib_contract(facts: ContractFacts) -> Contract:

@@ -59,8 +59,8 @@ class _Wrapper(Wrapper):
         self._order_tracker.on_status(orderId, clientId, permId, status, filled, avgFillPrice)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str) -> None:  # noqa: N803
-        is_pending = reqId in self._futures
-        if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_pending and _fails_request(errorCode):
+        is_failure = reqId in self._futures and effect_of(errorCode) in {Effect.REJECTS_ORDER, Effect.REQUEST}
+        if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_failure:
             # The library treats some refusals as warnings, and would never complete the request.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
@@ -117,7 +117,3 @@ class IBClient(IB):
         for key in [key for key in self.wrapper.accountValues if key[0] == account_id]:
             del self.wrapper.accountValues[key]
         return self.reqAccountUpdatesAsync(account_id)
-
-
-def _fails_request(code: int) -> bool:
-    return effect_of(code) in {Effect.REJECTS_ORDER, Effect.REQUEST}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from ib_async import Contract, ContractDetails, Order, OrderState, PortfolioItem, PriceIncrement
+from ib_async import Contract, ContractDetails, Order, OrderState, PortfolioItem, PriceIncrement, Stock
 from ib_async.util import UNSET_DOUBLE
 
 from brokers.broker_types import Feasibility, OrderStatus, OrderType, PriceKind, SecurityKind, TimeInForce
@@ -20,9 +20,10 @@ KINDS = {
     "BILL": SecurityKind.BOND,
     "CASH": SecurityKind.CASH,
 }
-PRICE_KINDS = {1: PriceKind.LIVE, 2: PriceKind.FROZEN, 3: PriceKind.DELAYED, 4: PriceKind.DELAYED}
+PRICE_KINDS = {1: PriceKind.LIVE, 2: PriceKind.FROZEN}
+"""Kinds of quotes by market data type. Delayed frozen quotes (4) count as delayed (3), and so does an unknown type."""
+
 ORDER_TYPES = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT"}
-TIMES_IN_FORCE = {TimeInForce.DAY: "DAY", TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC"}
 
 PENDING_STATUSES = frozenset({"", "PendingSubmit", "ApiPending"})
 OPEN_STATUSES = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
@@ -64,16 +65,6 @@ def signed(side: str, quantity: float | Decimal) -> Decimal:
     return number if side in {"BUY", "BOT"} else -number
 
 
-def security_kind(sec_type: str) -> SecurityKind:
-    """Return the kind of a security."""
-    return KINDS.get(sec_type, SecurityKind.OTHER)
-
-
-def price_kind(data_type: int) -> PriceKind:
-    """Return the kind of a quote. Delayed frozen quotes count as delayed, and so does an unknown type."""
-    return PRICE_KINDS.get(data_type, PriceKind.DELAYED)
-
-
 def our_symbol(contract: Contract) -> str:
     """Return the symbol of a contract: BRK.B for the broker's BRK B; the local symbol if it is not a stock."""
     if contract.secType == "STK":
@@ -81,21 +72,9 @@ def our_symbol(contract: Contract) -> str:
     return contract.localSymbol or contract.symbol
 
 
-def broker_symbol(symbol: str) -> str:
-    """Return a stock's symbol in the broker's spelling."""
-    return symbol.replace(".", " ")
-
-
 def smart_stock(symbol: str, con_id: int = 0, primary_exchange: str = "") -> Contract:
-    """Return the contract of a US stock or ETF with smart routing."""
-    return Contract(
-        secType="STK",
-        conId=con_id,
-        symbol=broker_symbol(symbol),
-        exchange="SMART",
-        primaryExchange=primary_exchange,
-        currency="USD",
-    )
+    """Return the contract of a US stock or ETF with smart routing, in the broker's spelling: BRK B for BRK.B."""
+    return Stock(symbol.replace(".", " "), "SMART", "USD", conId=con_id, primaryExchange=primary_exchange)
 
 
 def is_us_stock(contract: Contract) -> bool:
@@ -119,11 +98,7 @@ def tick_steps(increments: Sequence[PriceIncrement], min_tick: float) -> tuple[t
 
 def tick_at(steps: TickSteps, at_price: Decimal) -> Decimal:
     """Return the tick size at a price."""
-    tick = steps[0][1]
-    for lowest, step in steps:
-        if at_price >= lowest:
-            tick = step
-    return tick
+    return next((tick for lowest, tick in reversed(steps) if at_price >= lowest), steps[0][1])
 
 
 def round_to_tick(limit: Decimal, quantity: Decimal, steps: TickSteps) -> Decimal:
@@ -144,7 +119,7 @@ def order_to_send(
     order = Order(
         action="BUY" if quantity > 0 else "SELL",
         orderType=ORDER_TYPES[order_type],
-        tif=TIMES_IN_FORCE[time_in_force],
+        tif=time_in_force.value,
         account=account_id,
         orderRef=client_order_id,
     )
@@ -152,11 +127,6 @@ def order_to_send(
     if limit is not None:
         order.lmtPrice = limit
     return order
-
-
-def order_type(ib_type: str) -> OrderType:
-    """Return the type of an open order. Every type other than a market order counts as a limit order."""
-    return OrderType.MARKET if ib_type == "MKT" else OrderType.LIMIT
 
 
 def order_status(ib_status: str, *, total: Decimal, filled: Decimal, rejected: bool, ended: bool) -> OrderStatus:
@@ -203,15 +173,10 @@ def unit_mark(item: PortfolioItem, rate: Decimal | None) -> Decimal | None:
     return value / units * rate if value is not None and units and rate is not None else None
 
 
-def execution_key(execution_id: str) -> str:
-    """Return the part of an execution id that a correction does not change, without the correction number."""
-    return execution_id.rpartition(".")[0] or execution_id
-
-
-def execution_revision(execution_id: str) -> int:
-    """Return the correction number at the end of an execution id; 0 if it has none."""
-    number = execution_id.rpartition(".")[2]
-    return int(number) if number.isdigit() else 0
+def execution_key_and_revision(execution_id: str) -> tuple[str, int]:
+    """Return the part of an execution id that a correction does not change, and the correction number; 0 if none."""
+    key, _, number = execution_id.rpartition(".")
+    return key or execution_id, int(number) if number.isdigit() else 0
 
 
 def is_paper_account(account_id: str) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus
+from brokers.broker_types import Execution, OpenOrder, OrderResult, OrderStatus, OrderType
 from brokers.ibkr import mapping
 
 
@@ -107,7 +107,8 @@ class OrderRecord:
             symbol=self.symbol,
             quantity=result.quantity,
             remaining_quantity=result.quantity - result.filled_quantity,
-            order_type=mapping.order_type(self.order_type),
+            # Every type other than a market order counts as a limit order.
+            order_type=OrderType.MARKET if self.order_type == "MKT" else OrderType.LIMIT,
             limit_price=self.limit,
             order_id=result.order_id,
             permanent_id=result.permanent_id,

@@ -35,11 +35,7 @@ class OrderTracker:
 
     def find_by_client_order_id(self, account_id: str, client_order_id: str) -> OrderRecord | None:
         """Return the order with our id. If there are several, which must not happen, the one with the most fills."""
-        found = [
-            record
-            for record in self._records
-            if (record.account_id, record.client_order_id) == (account_id, client_order_id)
-        ]
+        found = [record for record in self.of_account(account_id) if record.client_order_id == client_order_id]
         return max(found, key=lambda record: (record.filled, bool(record.permanent_id)), default=None)
 
     def find_by_permanent_id(self, account_id: str, permanent_id: str) -> OrderRecord | None:
@@ -76,7 +72,7 @@ class OrderTracker:
 
     # ---- messages of the broker
 
-    def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> OrderRecord:
+    def on_open_order(self, contract: Contract, order: Order, state: OrderState) -> None:
         """Process the current state of an order, sent after a change or on request."""
         record = self._find(order.permId, order.clientId, order.orderId, order.orderRef) or self._add(contract, order)
         record.client_id, record.order_id = order.clientId, order.orderId
@@ -88,7 +84,6 @@ class OrderTracker:
         if not record.ib_status or record.ib_status in mapping.PENDING_STATUSES:
             record.ib_status = state.status or record.ib_status
         self._changed(record)
-        return record
 
     def on_status(
         self, order_id: int, client_id: int, permanent_id: int, ib_status: str, filled: float, average: float
@@ -131,9 +126,8 @@ class OrderTracker:
             record.client_id, record.order_id = received.clientId, received.orderId
             self._records.append(record)
         self._identify(record, received.permId)
-        key = mapping.execution_key(received.execId)
+        key, revision = mapping.execution_key_and_revision(received.execId)
         before = record.executions.get(key)
-        revision = mapping.execution_revision(received.execId)
         if revision < record.revisions.get(key, revision):
             return  # already corrected
         record.revisions[key] = revision
@@ -157,7 +151,7 @@ class OrderTracker:
 
     def on_commission(self, report: CommissionReport) -> None:
         """Process the commission of an execution, which arrives after it."""
-        key = mapping.execution_key(report.execId)
+        key, _ = mapping.execution_key_and_revision(report.execId)
         record = self._by_execution.get(key)
         commission = mapping.exact(report.commission)
         if record is None or commission is None or report.currency not in {"USD", ""}:

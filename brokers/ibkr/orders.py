@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,7 +33,6 @@ from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import Contracts, to_ib_contract
 from brokers.ibkr.errors import error_text
-from brokers.ibkr.ib_client import IBClient
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_record import OrderRecord
 from brokers.ibkr.order_tracker import OrderTracker
@@ -91,7 +91,7 @@ class Orders:
             self._connection.ib.placeOrder(contract, order)
         except ConnectionError as error:
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.") from error
-        await self._until(record, lambda: record.is_acknowledged)
+        await self._until(record, lambda one: one.is_acknowledged)
         return self._acknowledgement(record)
 
     def _acknowledgement(self, record: OrderRecord) -> OrderResult:
@@ -149,31 +149,27 @@ class Orders:
         record.cancel_refusal = ""
         await self._connection.until_queue_empty()
         self._connection.ib.client.cancelOrder(record.order_id, "")
-        await self._until(record, lambda: record.is_being_cancelled or bool(record.cancel_refusal))
+        await self._until(record, lambda one: one.is_being_cancelled or bool(one.cancel_refusal))
         if record.cancel_refusal and not record.status.is_terminal:
             raise OrderExecutionError(record.cancel_refusal)
 
     async def until_acknowledged(self) -> None:
         """Wait for outstanding acknowledgements: on disconnect the library discards the messages in its queue."""
-        try:
+        with suppress(TimeoutError, BrokerConnectionError):
             async with asyncio.timeout(self._settings.request_timeout_seconds):
                 await self._connection.until_queue_empty()
                 for record in self._order_tracker.unacknowledged():
-                    await self._until(record, lambda one=record: one.is_acknowledged)  # type: ignore[misc]
-        except (TimeoutError, BrokerConnectionError):
-            pass
+                    await self._until(record, lambda one: one.is_acknowledged)
         for record in self._order_tracker.unacknowledged():
             logger.warning("Order %s of %s was not acknowledged", record.client_order_id, record.symbol)
 
-    async def _until(self, record: OrderRecord, condition: Callable[[], bool]) -> None:
+    async def _until(self, record: OrderRecord, condition: Callable[[OrderRecord], bool]) -> None:
         """Wait until the condition holds, the connection ends or the deadline passes."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                while not condition() and self._connection.is_up:
+                while not condition(record) and self._connection.is_up:
                     record.updated.clear()
                     await record.updated.wait()
-        except TimeoutError:
-            pass
 
     # ---- lookups
 
@@ -200,35 +196,25 @@ class Orders:
 
     async def executions(self, account_id: str, since: datetime) -> list[Execution]:
         """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no."""
-
-        async def send(ib: IBClient) -> None:
-            await ib.reqExecutionsAsync(ExecutionFilter(acctCode=account_id))
-
-        await self._connection.request("executions", send, lock="executions")
-        try:
+        only, kind = ExecutionFilter(acctCode=account_id), "executions"
+        await self._connection.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind)
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.max_commission_wait_seconds):
                 for record in self._order_tracker.of_account(account_id):
-                    while record.lacks_commission and self._connection.is_up:
-                        record.updated.clear()
-                        await record.updated.wait()
-        except TimeoutError:
-            pass
+                    await self._until(record, lambda one: not one.lacks_commission)
         return self._order_tracker.executions(account_id, since)
 
     async def _request_all(self) -> None:
         await asyncio.gather(self._open.send(), self._completed.send())
 
     async def _request_open(self) -> None:
-        async def send(ib: IBClient) -> Iterable[int]:
-            return [trade.order.permId for trade in await ib.reqAllOpenOrdersAsync()]
-
-        self._open_ids = frozenset(await self._connection.request("open orders", send, lock="open orders"))
+        kind = "open orders"
+        trades = await self._connection.request(kind, lambda ib: ib.reqAllOpenOrdersAsync(), lock=kind)
+        self._open_ids = frozenset(trade.order.permId for trade in trades)
 
     async def _request_completed(self) -> None:
-        async def send(ib: IBClient) -> None:
-            await ib.reqCompletedOrdersAsync(apiOnly=False)
-
-        await self._connection.request("completed orders", send, lock="completed orders")
+        kind = "completed orders"
+        await self._connection.request(kind, lambda ib: ib.reqCompletedOrdersAsync(apiOnly=False), lock=kind)
 
 
 class _SharedRequest:

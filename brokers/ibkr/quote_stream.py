@@ -35,7 +35,7 @@ class QuoteStream:
     @property
     def is_complete(self) -> bool:
         """Whether both sides have arrived, or the broker refused the quote."""
-        return self.refused or (self.sides.get("bid") is not None and self.sides.get("ask") is not None)
+        return self.refused or self.mid() is not None
 
     @property
     def needs_line(self) -> bool:
@@ -79,16 +79,12 @@ class QuoteStream:
         message = self.message or self.line_message
         if self.as_of is None and not message:
             return None
-        bid = self.sides.get("bid")
         return ContractPrice(
             symbol=self.facts.symbol,
-            bid=bid,
-            ask=self.sides.get("ask"),
-            last=self.sides.get("last"),
-            close=self.sides.get("close"),
+            **self.sides,
             as_of=self.as_of or datetime.now(UTC),
             kind=self.kind,
-            tick_usd=mapping.tick_at(self.facts.tick_steps, bid or Decimal(0)),
+            tick_usd=mapping.tick_at(self.facts.tick_steps, self.sides.get("bid") or Decimal(0)),
             volume=self.volume,
             is_halted=self.is_halted,
             message=message,

@@ -228,7 +228,7 @@ class Quotes:
     def on_data_type(self, request_id: int, data_type: int) -> None:
         """Set whether the following ticks of a stream are live, frozen or delayed."""
         if request_id in self._streams:
-            self._streams[request_id].kind = mapping.price_kind(data_type)
+            self._streams[request_id].kind = mapping.PRICE_KINDS.get(data_type, PriceKind.DELAYED)
 
     def on_error(self, request_id: int, code: int, message: str) -> None:
         """Process an error about a stream. Most errors mean that there is no quote."""

@@ -5,70 +5,44 @@ with several spans per day: `20261125:0930-1200,1300-1600;20261126:CLOSED`.
 Source: the TWS API's ContractDetails (tradingHours, liquidHours, timeZoneId).
 """
 
+import re
 from datetime import date, datetime, timedelta
-from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ib_async import ContractDetails
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from brokers.broker_types import ExchangeDay
 
 _DAY, _TIME = r"\d{8}", r"(?:[01]\d|2[0-3])[0-5]\d|2400"
 _SPAN = rf"(?:{_DAY}:)?(?:{_TIME})-(?:{_DAY}:)?(?:{_TIME})"
 _ENTRY = rf"{_DAY}:(?:CLOSED|{_SPAN}(?:,{_SPAN})*)"
-HoursText = Annotated[str, StringConstraints(pattern=rf"^(?:{_ENTRY}(?:;{_ENTRY})*;?)?$", max_length=4000)]
+_PATTERN = re.compile(rf"(?:{_ENTRY}(?:;{_ENTRY})*;?)?", re.ASCII)
+_MAX_LENGTH = 4000
 
 ZONES = {"EST": "America/New_York", "EST5EDT": "America/New_York", "CST": "America/Chicago", "MET": "Europe/Paris"}
 """Abbreviations that the broker uses. In the time zone database they have no daylight saving time."""
 
 
-class ContractHours(BaseModel):
-    """The trading hours of one contract.
+def liquid_hours(details: ContractDetails) -> tuple[ExchangeDay, ...]:
+    """Return the regular trading hours of a contract.
 
     Raises:
-        ValidationError: The text has an unknown format.
+        ValueError: The text has an unknown format.
     """
-
-    model_config = ConfigDict(frozen=True)
-
-    time_zone_id: str = ""
-    trading_hours: HoursText = ""
-    liquid_hours: HoursText = ""
-
-    @classmethod
-    def of(cls, details: ContractDetails) -> "ContractHours":
-        """Return the hours in a contract's details."""
-        return cls(
-            time_zone_id=details.timeZoneId, trading_hours=details.tradingHours, liquid_hours=details.liquidHours
-        )
-
-    @model_validator(mode="after")
-    def _check_format(self) -> "ContractHours":
-        _ = self.trading, self.liquid
-        return self
-
-    @property
-    def trading(self) -> tuple[ExchangeDay, ...]:
-        """Return the hours in which orders can execute, including pre-market and after-hours."""
-        return self._days(self.trading_hours)
-
-    @property
-    def liquid(self) -> tuple[ExchangeDay, ...]:
-        """Return the regular trading hours."""
-        return self._days(self.liquid_hours)
-
-    def _days(self, text: str) -> tuple[ExchangeDay, ...]:
-        if not text:
-            return ()
-        zone = _zone(self.time_zone_id)
-        hours: dict[date, list[tuple[datetime, datetime]]] = {}
-        for entry in filter(None, text.split(";")):
-            day, _, spans = entry.partition(":")
-            found = hours.setdefault(_date(day), [])
-            if spans != "CLOSED":
-                found += [_span(day, span, zone) for span in spans.split(",")]
-        return tuple(ExchangeDay(day=day, hours=tuple(spans)) for day, spans in sorted(hours.items()))
+    text = details.liquidHours
+    if len(text) > _MAX_LENGTH or not _PATTERN.fullmatch(text):
+        message = f"they do not match the pattern of days and hours: {text[:100]!r}"
+        raise ValueError(message)
+    if not text:
+        return ()
+    zone = _zone(details.timeZoneId)
+    hours: dict[date, list[tuple[datetime, datetime]]] = {}
+    for entry in filter(None, text.split(";")):
+        day, _, spans = entry.partition(":")
+        found = hours.setdefault(_date(day), [])
+        if spans != "CLOSED":
+            found += [_span(day, span, zone) for span in spans.split(",")]
+    return tuple(ExchangeDay(day=day, hours=tuple(spans)) for day, spans in sorted(hours.items()))
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -48,17 +48,11 @@ class _ReadOnly:
 
     extra = 0
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse for every user."""
-        return False
-
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse for every user."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse for every user."""
-        return False
+    has_add_permission = has_delete_permission = has_change_permission
 
 
 class PositionInline(_ReadOnly, admin.TabularInline[SimulatedPosition, SimulatedAccount]):

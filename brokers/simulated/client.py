@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
@@ -37,7 +37,13 @@ from brokers.exceptions import (
 from brokers.simulated import mapping, matching_engine
 from brokers.simulated.faults import Kind, take_fault
 from brokers.simulated.market import quoted_prices, the_market, true_prices
-from brokers.simulated.models import SimulatedExecution, SimulatedInstrument, SimulatedLink, SimulatedOrder
+from brokers.simulated.models import (
+    SimulatedAccount,
+    SimulatedExecution,
+    SimulatedInstrument,
+    SimulatedLink,
+    SimulatedOrder,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +63,6 @@ class SimulatedBroker(BrokerClient):
     _token = ""
 
     async def connect(self) -> None:
-        """Open the connection with the slot's client id. Moves money: no."""
         if await sync_to_async(take_fault)(Kind.CONNECT_REFUSED):
             raise BrokerUnreachable("The simulated broker cannot be reached.")
         token = str(uuid.uuid4())
@@ -65,12 +70,10 @@ class SimulatedBroker(BrokerClient):
         self._token = token
 
     async def disconnect(self) -> None:
-        """Close the connection. Moves money: no."""
         self._token = ""
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection is open, as far as this process can know. Moves money: no."""
         return bool(self._token)
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
@@ -80,7 +83,7 @@ class SimulatedBroker(BrokerClient):
             raise BrokerSilent(f"No response within {self.settings.request_timeout_seconds:g} seconds.")
         if await self._request(take_fault, Kind.INCOMPLETE, account_id):
             raise IncompleteAccountData(f"The value of account {account_id} is missing.")
-        return await self._request_account(account_id, _snapshot, account_id)
+        return await self._request_account(_snapshot, account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
         market = await self._request(the_market)
@@ -106,22 +109,13 @@ class SimulatedBroker(BrokerClient):
         client_order_id: str,
         time_in_force: TimeInForce = TimeInForce.DAY,
     ) -> OrderResult:
-        """Submit one order and wait for the broker's acknowledgement. Moves money: yes."""
         if await self._request(take_fault, Kind.DISCONNECT_BEFORE, account_id, symbol):
             self._token = ""
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.")
         if await self._request(take_fault, Kind.LOST, account_id, symbol):
             raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
         order = await self._request_account(
-            account_id,
-            matching_engine.take_order,
-            account_id,
-            symbol,
-            quantity,
-            order_type,
-            price,
-            client_order_id,
-            time_in_force,
+            matching_engine.take_order, account_id, symbol, quantity, order_type, price, client_order_id, time_in_force
         )
         if await self._request(take_fault, Kind.DISCONNECT_AFTER, account_id, symbol):
             self._token = ""
@@ -131,41 +125,31 @@ class SimulatedBroker(BrokerClient):
         return mapping.order_result(order)
 
     async def cancel_order(self, account_id: str, order_id: str) -> None:
-        """Request the cancellation of an order, which can still fill afterwards. Moves money: no."""
-        if not await self._request_account(account_id, matching_engine.cancel, account_id, order_id):
+        if not await self._request_account(matching_engine.cancel, account_id, order_id):
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
 
     async def get_open_orders(self, account_id: str) -> list[OpenOrder]:
-        """Return every open order of the account, including those of other clients. Moves money: no."""
-        orders = await self._request_account(account_id, _orders, account_id)
+        orders = await self._request_account(_orders, account_id)
         return [mapping.open_order(order) for order in orders if order.status in matching_engine.OPEN]
 
     async def get_order_status(self, account_id: str, order_id: str) -> OrderResult:
-        """Return the status of an order; NOT_FOUND if the broker does not know the order. Moves money: no."""
-        for order in await self._request_account(account_id, _orders, account_id):
-            if order.order_id == order_id:
-                return mapping.order_result(order)
-        return OrderResult.not_found(account_id, order_id)
+        orders = await self._request_account(_orders, account_id)
+        found = (mapping.order_result(order) for order in orders if order.order_id == order_id)
+        return next(found, OrderResult.not_found(account_id, order_id))
 
     async def find_order(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Look an order up in open and completed orders. Moves money: no."""
         await self._check_readable(account_id)
-        for order in await self._request_account(account_id, _orders, account_id):
-            if order.client_order_id == client_order_id:
-                return mapping.order_result(order)
-        return None
+        orders = await self._request_account(_orders, account_id)
+        return next((mapping.order_result(order) for order in orders if order.client_order_id == client_order_id), None)
 
     async def get_executions(
         self, account_id: str, *, since: datetime, client_order_id: str | None = None
     ) -> list[Execution]:
-        """Return the fills since an instant, oldest first. Moves money: no."""
         await self._check_readable(account_id)
-        fills = await self._request_account(account_id, _executions, (account_id,), since)
-        found = [mapping.execution(fill) for fill in fills]
+        found = [mapping.execution(fill) for fill in await self._request_account(_executions, account_id, since)]
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
 
     async def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        """Stream every order change and every fill of the slot's accounts. Moves money: no."""
         seen: dict[str, object] = {}
         since = timezone.now() - timedelta(minutes=1)
         while True:
@@ -174,20 +158,19 @@ class SimulatedBroker(BrokerClient):
             await asyncio.sleep(POLL_SECONDS)
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, price: Decimal) -> Feasibility:
-        """Check with a what-if order whether the broker would accept an order. Moves money: no."""
-        refusal = await self._request_account(
-            account_id, matching_engine.would_take, account_id, symbol, quantity, price
-        )
+        refusal = await self._request_account(matching_engine.would_take, account_id, symbol, quantity, price)
         return Feasibility(accepted=not refusal, message=refusal)
 
     async def _check_readable(self, account_id: str) -> None:
         if await self._request(take_fault, Kind.UNREADABLE, account_id):
             raise BrokerAPIError("The broker's records cannot be read.")
 
-    async def _request_account(self, account_id: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _request_account(
+        self, function: Callable[Concatenate[str, P], T], account_id: str, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         if account_id not in self.settings.account_ids:
             raise AccountNotManaged(f"This connection does not serve account {account_id}.")
-        return await self._request(function, *args, **kwargs)
+        return await self._request(function, account_id, *args, **kwargs)
 
     async def _request(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a thread, if this is still the connection of its client id."""
@@ -228,29 +211,21 @@ def _orders(account_id: str) -> list[SimulatedOrder]:
         return list(account.orders.select_related("account").order_by("-id"))
 
 
-def _executions(account_ids: Sequence[str], since: datetime) -> list[SimulatedExecution]:
-    for account_id in account_ids:
-        with matching_engine.locked_account(account_id):
-            pass  # executes what is due
-    return list(
-        SimulatedExecution.objects.filter(
-            order__account__account_id__in=account_ids, executed_at__gte=since
-        ).select_related("order__account")
-    )
+def _executions(account_id: str, since: datetime) -> list[SimulatedExecution]:
+    with matching_engine.locked_account(account_id) as account:
+        fills = SimulatedExecution.objects.filter(order__account=account, executed_at__gte=since)
+        return list(fills.select_related("order__account"))
 
 
 def _changes(account_ids: Sequence[str], since: datetime, seen: dict[str, object]) -> list[OrderUpdate]:
     """Return what has changed since the last call; `seen` stores what was returned."""
-    known = matching_engine.known_accounts(account_ids)
     updates: list[OrderUpdate] = []
-    for fill in _executions(known, since):
-        if fill.execution_id not in seen:
-            seen[fill.execution_id] = True
-            updates += _with_faults(mapping.execution(fill), fill.order)
-    for account_id in known:
-        for order in SimulatedOrder.objects.filter(
-            account__account_id=account_id, submitted_at__gte=since
-        ).select_related("account"):
+    for account in SimulatedAccount.objects.filter(account_id__in=account_ids):
+        for fill in _executions(account.account_id, since):
+            if fill.execution_id not in seen:
+                seen[fill.execution_id] = True
+                updates += _with_faults(mapping.execution(fill), fill.order)
+        for order in account.orders.filter(submitted_at__gte=since).select_related("account"):
             state = (order.status, order.filled_quantity)
             if seen.get(order.order_id) != state:
                 seen[order.order_id] = state

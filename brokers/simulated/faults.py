@@ -19,13 +19,7 @@ def take_fault(kind: Kind, account_id: str = "", symbol: str = "") -> SimulatedF
 
 
 def set_fault(
-    kind: Kind,
-    *,
-    account_id: str = "",
-    symbol: str = "",
-    times: int = 1,
-    number: float = 0,
-    message: str = "",
+    kind: Kind, *, account_id: str = "", symbol: str = "", times: int = 1, number: float = 0, message: str = ""
 ) -> SimulatedFault:
     """Script a fault."""
     return SimulatedFault.objects.create(

@@ -21,33 +21,23 @@ def the_market() -> SimulatedMarket:
 
 def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str, ContractPrice]:
     """Return the prices at which the exchange trades, without scripted faults."""
-    market = the_market()
-    now = now or timezone.now()
-    at = market.frozen_at or now
-    prices = {}
-    for instrument in SimulatedInstrument.objects.filter(symbol__in=list(symbols)):
-        bid, ask = quote_at(
-            market.seed,
-            instrument.symbol,
-            instrument.base_price_usd,
-            instrument.spread_bps,
-            instrument.volatility_percent,
-            at,
-        )
-        prices[instrument.symbol] = ContractPrice(
-            symbol=instrument.symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now, is_halted=False
-        )
-    return prices
+    market, now = the_market(), now or timezone.now()
+    return {
+        symbol: ContractPrice(symbol=symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now, is_halted=False)
+        for symbol, (bid, ask) in _bid_and_ask(market, symbols, market.frozen_at or now).items()
+    }
 
 
 def past_prices(symbols: Iterable[str], instant: datetime) -> dict[str, Decimal]:
     """Return the mid price of each symbol at any past instant."""
-    seed = the_market().seed
-    found = {}
-    for one in SimulatedInstrument.objects.filter(symbol__in=list(symbols)):
-        bid, ask = quote_at(seed, one.symbol, one.base_price_usd, one.spread_bps, one.volatility_percent, instant)
-        found[one.symbol] = (bid + ask) / 2
-    return found
+    return {symbol: (bid + ask) / 2 for symbol, (bid, ask) in _bid_and_ask(the_market(), symbols, instant).items()}
+
+
+def _bid_and_ask(market: SimulatedMarket, symbols: Iterable[str], at: datetime) -> dict[str, tuple[Decimal, Decimal]]:
+    return {
+        one.symbol: quote_at(market.seed, one.symbol, one.base_price_usd, one.spread_bps, one.volatility_percent, at)
+        for one in SimulatedInstrument.objects.filter(symbol__in=list(symbols))
+    }
 
 
 def quoted_prices(symbols: Iterable[str]) -> dict[str, ContractPrice]:

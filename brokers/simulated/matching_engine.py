@@ -4,7 +4,7 @@ Every access to an account first executes the due fills. Orders of a crashed cli
 real broker, and no order is filled twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal
@@ -50,11 +50,6 @@ def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: obje
     )
 
 
-def known_accounts(account_ids: Sequence[str]) -> list[str]:
-    """Return the accounts that exist."""
-    return list(SimulatedAccount.objects.filter(account_id__in=account_ids).values_list("account_id", flat=True))
-
-
 @contextmanager
 def locked_account(account_id: str) -> Iterator[SimulatedAccount]:
     """Lock the account until the end of the block, and execute everything that is due.
@@ -90,8 +85,9 @@ def take_order(
         _check_order(account, symbol, quantity, order_type, limit_price)
         if fault := take_fault(Kind.REJECT, account_id, symbol):
             raise OrderRejected(fault.message or "Order rejected by the exchange.")
-        now = timezone.now()
-        latency = timedelta(seconds=the_market().fill_latency_seconds)
+        now, market = timezone.now(), the_market()
+        latency = timedelta(seconds=market.fill_latency_seconds)
+        expires = time_in_force is TimeInForce.DAY and not market.always_open
         at_most = None
         if fault := take_fault(Kind.SLOW, account_id, symbol):
             latency = timedelta(seconds=fault.number)
@@ -110,7 +106,7 @@ def take_order(
             status=OrderStatus.WORKING,
             submitted_at=now,
             next_fill_at=now + latency,
-            expires_at=_expiry(time_in_force, now),
+            expires_at=_session(now).closes_at if expires else None,
             fill_at_most=at_most,
         )
 
@@ -148,11 +144,7 @@ def commission(market: SimulatedMarket, shares: Decimal, price: Decimal) -> Deci
 
 
 def _check_order(
-    account: SimulatedAccount,
-    symbol: str,
-    quantity: Decimal,
-    order_type: OrderType,
-    limit_price: Decimal | None,
+    account: SimulatedAccount, symbol: str, quantity: Decimal, order_type: OrderType, limit_price: Decimal | None
 ) -> None:
     if not SimulatedInstrument.objects.filter(symbol=symbol).exists():
         raise OrderRejected(f"No security definition has been found for {symbol}.")
@@ -170,13 +162,8 @@ def _check_order(
 
 def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> None:
     held = account.positions.filter(symbol=symbol, kind="stock", currency="USD").first()
-    selling = sum(
-        (
-            abs(order.quantity - order.filled_quantity)
-            for order in account.orders.filter(status__in=OPEN, symbol=symbol, quantity__lt=0)
-        ),
-        Decimal(0),
-    )
+    sells = account.orders.filter(status__in=OPEN, symbol=symbol, quantity__lt=0)
+    selling = sum((abs(order.quantity - order.filled_quantity) for order in sells), Decimal(0))
     if held is None or held.quantity - selling < shares:
         raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not available to sell.")
 
@@ -199,12 +186,6 @@ def _session(instant: datetime) -> Session:
     return ExchangeCalendar("XNYS").session_of(instant)
 
 
-def _expiry(time_in_force: TimeInForce, now: datetime) -> datetime | None:
-    if time_in_force is not TimeInForce.DAY or the_market().always_open:
-        return None
-    return _session(now).closes_at
-
-
 def _execute_due(account: SimulatedAccount) -> None:
     now = timezone.now()
     account.orders.filter(status__in=OPEN, expires_at__lte=now).update(
@@ -217,17 +198,14 @@ def _execute_due(account: SimulatedAccount) -> None:
 def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> None:
     wanted = order.quantity if order.fill_at_most is None else order.fill_at_most
     shares = wanted - order.filled_quantity
+    price = None
     if shares == 0:
         order.next_fill_at = None  # the order stays open without further fills
-        order.save(update_fields=("next_fill_at",))
-        return
-    if not the_market().always_open and not _session(now).is_open_at(now):
+    elif not the_market().always_open and not _session(now).is_open_at(now):
         order.next_fill_at = _session(now).opens_at
-        order.save(update_fields=("next_fill_at",))
-        return
-    price = _fill_price(order, now)
-    if price is None:
+    elif (price := _fill_price(order, now)) is None:
         order.next_fill_at = now + RETRY_AFTER
+    if price is None:
         order.save(update_fields=("next_fill_at",))
         return
     charged = commission(the_market(), abs(shares), price)

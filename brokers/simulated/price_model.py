@@ -11,12 +11,7 @@ PERIODS_SECONDS = (47, 311, 3_607, 43_201, 604_801, 3_456_001, 20_736_001)
 
 
 def quote_at(
-    seed: int,
-    symbol: str,
-    base_price_usd: Decimal,
-    spread_bps: Decimal,
-    volatility_percent: Decimal,
-    instant: datetime,
+    seed: int, symbol: str, base_price_usd: Decimal, spread_bps: Decimal, volatility_percent: Decimal, instant: datetime
 ) -> tuple[Decimal, Decimal]:
     """Return bid and ask in USD, rounded to cents, with 0 < bid < ask."""
     mid = base_price_usd * (1 + volatility_percent / 100 * _wave_sum(seed, symbol, instant))
@@ -30,12 +25,8 @@ def _wave_sum(seed: int, symbol: str, instant: datetime) -> Decimal:
     seconds = instant.astimezone(UTC).timestamp()
     total = weight = 0.0
     for level, period in enumerate(PERIODS_SECONDS, start=1):
-        phase = _phase(seed, symbol, level)
+        digest = hashlib.sha256(f"{seed}:{symbol}:{level}".encode()).digest()
+        phase = int.from_bytes(digest[:6], "big") / 2**48
         total += level * math.sin(2 * math.pi * (seconds / period + phase))
         weight += level
     return Decimal(str(round(total / weight, 6)))
-
-
-def _phase(seed: int, symbol: str, level: int) -> float:
-    digest = hashlib.sha256(f"{seed}:{symbol}:{level}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48

@@ -33,8 +33,11 @@ def test_broker_errors_have_unique_codes():
     assert len(codes) == len(set(codes))
 
 
-def test_settings_models_lists_every_connector(_fresh):
-    assert registry.settings_models() == {"ibkr": GatewaySettings, "simulated": ConnectorSettings}
+def test_every_connector_has_its_settings_model(_fresh):
+    assert {name: registry.connector_class(name).Settings for name in registry.broker_names()} == {
+        "ibkr": GatewaySettings,
+        "simulated": ConnectorSettings,
+    }
 
 
 def test_connector_settings_load_from_policy_then_installation_then_defaults():

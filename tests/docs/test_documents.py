@@ -8,7 +8,7 @@ from django.core.management import get_commands
 
 from accounts.models import RebalancePolicy
 from brokers.ibkr.errors import CODES as IBKR_CODES
-from brokers.registry import broker_names, settings_models
+from brokers.registry import broker_names, connector_class
 from rebalancer_site.environment import Environment, is_secret
 from tools.settings_docs import generated_files
 
@@ -54,7 +54,7 @@ def test_every_broker_is_in_the_guide(broker):
 
 @pytest.mark.parametrize("broker", broker_names())
 def test_every_connector_setting_is_in_the_guide(broker):
-    names = list(settings_models()[broker].model_fields)
+    names = list(connector_class(broker).Settings.model_fields)
     assert re.findall(rf"^\| `{broker}` \| `(\w+)` \|", text("docs/adding_a_broker.md"), re.MULTILINE) == names
 
 
