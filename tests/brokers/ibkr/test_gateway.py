@@ -26,8 +26,24 @@ def with_client(gateway, action, client_id=1):
 
 
 async def until(event, condition):
-    while not condition():
-        await asyncio.wait_for(event, WAIT_SECONDS)
+    """Wait until the condition holds; check it after each event.
+
+    The handler is connected before the first check. `asyncio.wait_for(event)` would connect it in a task that starts one
+    turn of the loop later, and would miss an event in between.
+    """
+    happened = asyncio.Event()
+
+    def handler(*_):
+        happened.set()
+
+    event.connect(handler)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():
+                await happened.wait()
+                happened.clear()
+    finally:
+        event.disconnect(handler)
 
 
 def codes_of(ib):
