@@ -18,6 +18,7 @@ from trading.errors import AccountChanged, NeedsAttention, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
+from trading.journal.executions import store_executions
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
@@ -85,7 +86,7 @@ class PreTradeSteps:
         if needs_executions(self.context.policy.trade_guard):
             since = await sync_to_async(window_start)(timezone.now(), self.calendar)
             executions = await self.client.get_executions(self.context.account_id, since=since)
-            await self.journal.store_executions(self.context.account_pk, executions, self.calendar)
+            await self.journal.write(store_executions, self.context.account_pk, executions, self.calendar)
         return await sync_to_async(check_guards)(
             self.context.account_pk, self.context.pk, self.context.policy, timezone.now(), self.calendar
         )

@@ -31,6 +31,7 @@ from trading.engine.report import make_report, snapshot_after
 from trading.errors import AccountChanged, Refused, RunFailed
 from trading.guards.account import enforce
 from trading.guards.plan import PlanChecks
+from trading.journal.account_status import store_value
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
@@ -262,7 +263,7 @@ class Rebalancer(BaseRebalancer):
         current = {order.pk for order in orders}
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
-        await self._journal.store_value(self._context.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.write(store_value, self._context.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
             RunState.COMPLETED,

@@ -109,7 +109,7 @@ def request_stop(pk: int, person: str) -> bool:
         return unfinished.exists()
 
 
-def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:
+def record(lease: Lease, pk: int, /, step: RunStep | None = None, **fields: Any) -> None:
     """Write fields of a running run, fenced; a new step also ends its wait for the broker."""
     with fenced_transaction(lease):
         if step is not None:
@@ -135,8 +135,8 @@ def record_auto_approval(lease: Lease, pk: int, account_id: str, message: str) -
 
 def end_run(
     lease: Lease,
-    /,
     pk: int,
+    /,
     state: RunState,
     *,
     code: str = "",
@@ -164,7 +164,7 @@ def end_run(
         notify_run_ended(run)
 
 
-def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: datetime) -> None:
+def defer_run(lease: Lease, pk: int, code: str, message: str, not_before: datetime) -> None:
     """Defer a running run until an instant; then it is planned again. Fenced."""
     with fenced_transaction(lease):
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)
