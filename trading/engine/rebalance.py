@@ -165,7 +165,8 @@ class Rebalancer(BaseRebalancer):
             self._calculate(inputs.targets, inputs.snapshot, quotes),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        as_of = await self._targets.as_of(self._context.strategy) if self._context.strategy else None
+        strategy = self._context.strategy
+        as_of = (await self._targets.of(strategy)).as_of if strategy else None
         proposal = Proposal(
             result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings), prices=inputs.prices
         )

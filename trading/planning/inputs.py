@@ -90,7 +90,7 @@ class PlanInputsReader:
             raise Refused("no_strategy", f"Account {self.context.account_id} has no strategy. Assign one.")
         if not self.targets.are_available(strategy):
             await self.journal.record(RunStep.TARGETS)
-        published = await self.targets.of(strategy)
+        published = (await self.targets.of(strategy)).items
         try:
             replaced = apply_replacements(published, self.context.replacement_rules, self.context.policy.replacements)
         except CalculationRefused as refusal:
