@@ -135,11 +135,12 @@ class Rebalancer(BaseRebalancer):
         await self._store_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._context.account_id)
-        if proposal.result.trades and proposal.open_orders:
+        trades = proposal.result.trades
+        if trades and proposal.open_orders:
             await self._pre_trade.cancel_open_orders(proposal)
             if await self._pre_trade.recheck_account(proposal):
                 raise AccountChanged("Another client placed an order after the account was read.")
-        sells = await self._sell(proposal)
+        sells = await self._send(RunStep.SELLS, proposal, [trade for trade in trades if trade.quantity < 0])
         reached(FailPoint.SELLS_DONE, self._context.account_id)
         buys = await self._buy(proposal, sells)
         reached(FailPoint.BUYS_DONE, self._context.account_id)
@@ -215,10 +216,6 @@ class Rebalancer(BaseRebalancer):
         )
 
     # ---- the orders
-
-    async def _sell(self, proposal: Proposal) -> list[OrderView]:
-        sells = [trade for trade in proposal.result.trades if trade.quantity < 0]
-        return await self._send(RunStep.SELLS, proposal, sells)
 
     async def _buy(self, proposal: Proposal, sells: Sequence[OrderView]) -> list[OrderView]:
         """Send the plan's buys, reduced to the cash that the filled sells have brought."""

@@ -113,11 +113,7 @@ def _uncount_attempt(lease: Lease, **of: int) -> QuerySet[RebalanceRun]:
 
 
 def release_run(lease: Lease, pk: int) -> float:
-    """Release a run because the broker cannot be reached now; this does not count as an attempt.
-
-    Returns:
-        For how many seconds it has waited for the broker, by the database's clock.
-    """
+    """Release a run that cannot reach the broker now, not counted as an attempt; return for how long, in seconds."""
     with fenced_transaction(lease):
         mine = _uncount_attempt(lease, pk=pk)
         mine.update(waiting_since=Coalesce("waiting_since", Now()))

@@ -48,11 +48,7 @@ def changes_order(order: OrderView, update: OrderUpdate) -> bool:
 
 
 def apply_updates(lease: Lease, updates: Mapping[int, Sequence[OrderUpdate]]) -> dict[int, OrderView]:
-    """Apply the broker's updates to the orders, by primary key, fenced.
-
-    Returns:
-        The updated orders, by the same keys.
-    """
+    """Apply the broker's updates to the orders; return the updated orders. Both by primary key; fenced."""
     with fenced_transaction(lease):
         orders = _read(updates)
         for pk, of_order in updates.items():

@@ -65,11 +65,7 @@ def notify_event_not_accepted(event: StrategyEvent) -> None:
 
 
 def notify_operators(kind: NotificationKind, title: str, body: str, *, min_interval: timedelta = timedelta(0)) -> bool:
-    """Write a notification that concerns no run, unless one with the same title was written within the interval.
-
-    Returns:
-        Whether it was written.
-    """
+    """Write a notification that concerns no run; return False if the interval has one with the same title."""
     recent = Notification.objects.filter(title=title[:200], created_at__gt=timezone.now() - min_interval)
     if min_interval and recent.exists():
         return False

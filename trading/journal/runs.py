@@ -97,11 +97,7 @@ def has_sent_orders(pk: int) -> bool:
 
 
 def request_stop(pk: int, person: str) -> bool:
-    """Request that a run sends no more orders; orders already submitted remain active.
-
-    Returns:
-        Whether the run is unfinished, so that it can still be stopped.
-    """
+    """Request that a run sends no more orders; submitted ones remain active. Return False if it has finished."""
     with transaction.atomic():
         unfinished = RebalanceRun.objects.filter(pk=pk, state__in=RunState.unfinished())
         if unfinished.filter(stop_requested_at__isnull=True).update(stop_requested_at=Now()):

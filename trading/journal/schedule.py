@@ -162,11 +162,7 @@ def _notify(title: str, account: Account, body: str) -> None:
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:
-    """Claim a job that is done once per session.
-
-    Returns:
-        The job; None when it is finished, or another process executes it.
-    """
+    """Claim a job that is done once per session; return None when it is finished or another process executes it."""
     try:
         with transaction.atomic():
             return ScheduledJob.objects.create(
