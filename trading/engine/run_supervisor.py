@@ -7,13 +7,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from brokers.exceptions import (
-    AccountNotManaged,
-    BrokerConnectionError,
-    BrokerError,
-    ClientIdInUse,
-    WrongEnvironment,
-)
+from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ClientIdInUse, WrongEnvironment
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context

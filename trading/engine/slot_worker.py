@@ -154,9 +154,7 @@ class SlotWorker:
 
     async def _wait_for_any(self, *others: asyncio.Task[Any]) -> None:
         done, _ = await asyncio.wait(
-            {*self._tasks, *others},
-            timeout=self._timings.claim_interval_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
+            {*self._tasks, *others}, timeout=self._timings.claim_interval_seconds, return_when=asyncio.FIRST_COMPLETED
         )
         self._tasks -= done
         for task in done:

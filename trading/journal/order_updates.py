@@ -119,8 +119,7 @@ class _OrderRow:
             self._change(acknowledged_at=Now())
         if abs(result.filled_quantity) > abs(row.filled_quantity):
             self._change(
-                filled_quantity=result.filled_quantity,
-                average_price_usd=result.average_price or row.average_price_usd,
+                filled_quantity=result.filled_quantity, average_price_usd=result.average_price or row.average_price_usd
             )
         is_filled = abs(result.filled_quantity) >= abs(row.quantity)
         self.move(OrderState.FILLED if is_filled else STATE_OF_STATUS.get(result.status))

@@ -9,13 +9,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.exceptions import (
-    BrokerAPIError,
-    BrokerError,
-    CapabilityMissing,
-    OrderExecutionError,
-    OrderRejected,
-)
+from brokers.exceptions import BrokerAPIError, BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
 from brokers.exchange_calendar import Session
 from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
@@ -59,15 +53,9 @@ class OrderPhase:
         # One transaction marks all orders as submitting; it is committed before the first is sent.
         day = self.session_of(timezone.now()).day
         submitting = asyncio.create_task(self.journal.mark_submitting(orders, day), name="submitting")
-        outcomes = await asyncio.gather(
-            *(self._send_and_follow(number, submitting) for number in range(len(orders))), return_exceptions=True
-        )
-        resolved: list[OrderView] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            resolved.append(outcome)
-        return resolved
+        tasks = [asyncio.create_task(self._send_and_follow(number, submitting)) for number in range(len(orders))]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
 
     async def _reason_not_to_send(self) -> str:
         # Checked for each phase: sells can take until after the close.

@@ -57,19 +57,12 @@ class Reconciler:
             order, found = await self._look_up(order)
             if found:
                 return order
-        if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
-            return await self._journal.mark(
-                order, OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
-            )
-        if await self._position(order.symbol) != order.position_before:
-            return await self._journal.mark(
-                order,
-                OrderState.UNKNOWN,
-                f"Not found at the broker, but the position in {order.symbol} has changed.",
-            )
-        return await self._journal.mark(
-            order, OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
-        )
+        state, finding = OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
+        if not order.submitted_at or _new_york_day(order.submitted_at) == _new_york_day(timezone.now()):
+            finding = f"Not found at the broker, but the position in {order.symbol} has changed."
+            if await self._position(order.symbol) == order.position_before:
+                state, finding = OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
+        return await self._journal.mark(order, state, finding)
 
     async def _look_up(self, order: OrderView) -> tuple[OrderView, bool]:
         """Apply the broker's records to the order. Return it, and whether the broker knows it."""

@@ -85,11 +85,7 @@ class SharedQuotes:
     """Quotes by symbol, each requested once for all accounts that need it at about the same time."""
 
     def __init__(
-        self,
-        client: BrokerClient,
-        *,
-        use_cache: bool,
-        max_age_seconds: float = DEFAULT_TIMINGS.shared_quotes_seconds,
+        self, client: BrokerClient, *, use_cache: bool, max_age_seconds: float = DEFAULT_TIMINGS.shared_quotes_seconds
     ) -> None:
         self._client = client
         self._use_cache = use_cache
