@@ -72,12 +72,11 @@ class Rebalancer(BaseRebalancer):
         self._timings = timings
         self._calculator = TradeCalculator(policy.sizing)
         self._plan_checks = PlanChecks(context, client, calendar, prior.recently_filled)
-        reconciler = Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=client,
             updates=resources.updates,
             journal=journal,
-            reconciler=reconciler,
+            reconciler=Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS),
             account_id=account_id,
             session_of=calendar.session_of,
             order_timeout_seconds=float(policy.order_timeout_seconds),
@@ -96,11 +95,9 @@ class Rebalancer(BaseRebalancer):
         self._pre_trade = PreTradeSteps(
             context=context,
             client=client,
-            updates=resources.updates,
             journal=journal,
             calendar=calendar,
             plan_checks=self._plan_checks,
-            reconciler=reconciler,
             phase=self._phase,
             timings=timings,
         )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.journal.leases import Lease, fenced_transaction, seconds_since
+from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
@@ -121,11 +121,6 @@ def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
 
 def _views(orders: QuerySet[Order]) -> list[OrderView]:
     return [view(order, order.fills.all()) for order in orders.prefetch_related("fills")]
-
-
-def age_seconds(order_pk: int) -> float:
-    """Return the seconds since the order was sent, by the database's clock; 0 when it was not sent."""
-    return seconds_since(Order.objects.filter(pk=order_pk), "submitted_at")
 
 
 def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> list[OrderView]:

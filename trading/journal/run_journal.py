@@ -11,10 +11,10 @@ from brokers.broker_types import OrderUpdate
 from trading.common.fail_points import FailPoint, reached
 from trading.journal import claims, order_updates, orders, runs
 from trading.journal.batch_writer import BatchWriter
-from trading.journal.leases import Lease
+from trading.journal.leases import Lease, seconds_since
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState, read_prior_state
-from trading.models import OrderState, RebalanceRun, TradingControl
+from trading.models import Order, OrderState, RebalanceRun, TradingControl
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,5 +79,5 @@ class RunJournal:
         return await sync_to_async(read_prior_state)(self.run_pk, account_pk)
 
     async def age_seconds(self, order: OrderView) -> float:
-        """Return the seconds since the order was sent, by the database's clock."""
-        return await sync_to_async(orders.age_seconds)(order.pk)
+        """Return the seconds since the order was sent, by the database's clock; 0 when it was not sent."""
+        return await sync_to_async(seconds_since)(Order.objects.filter(pk=order.pk), "submitted_at")

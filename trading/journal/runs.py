@@ -30,11 +30,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 
 
 def move_run(pk: int, target: RunState, **changes: Any) -> None:
-    """Move the run to the target state, if its present state allows that.
-
-    Raises:
-        IllegalTransition: it does not; another process has moved the run.
-    """
+    """Move one run as `move_runs` does."""
     move_runs([pk], target, **changes)
 
 

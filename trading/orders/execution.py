@@ -76,6 +76,14 @@ class OrderPhase:
         reached(FailPoint.ORDER_ENDED, self.account_id)
         return order
 
+    async def resume(self, order: OrderView) -> OrderView:
+        """Resolve an order that an interrupted attempt of the run has sent, and cancel it if it is still working."""
+        self.updates.watch(order.client_order_id)
+        order = await self.reconciler.resolve(order)
+        if not order.is_resolved and order.state != OrderState.UNKNOWN:
+            order = await self.cancel_and_confirm(order, "left by an interrupted run")
+        return order
+
     async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
         """Send a committed order and store the broker's first answer."""
         order = (await submitting)[number]
