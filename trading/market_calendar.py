@@ -1,26 +1,12 @@
 """The market calendar of this installation: the sessions of an exchange, or an always-open calendar for tests."""
 
 from datetime import date, datetime, time, timedelta
-from typing import Protocol
 
 from django.conf import settings
 
 from brokers.exchange_calendar import NEW_YORK, ExchangeCalendar, Session
 
 ALWAYS_OPEN = "always_open"
-
-
-class MarketCalendar(Protocol):
-    """Sessions that the guards and the schedule need."""
-
-    def session_of(self, instant: datetime) -> Session:
-        """Return the session in which an order of this instant executes: the open one, or else the next."""
-
-    def session_after(self, day: date) -> Session:
-        """Return the first session of a later day."""
-
-    def session_before(self, day: date) -> Session:
-        """Return the last session of an earlier day."""
 
 
 class AlwaysOpenCalendar:
@@ -40,8 +26,11 @@ class AlwaysOpenCalendar:
 
     @staticmethod
     def _session(day: date) -> Session:
-        midnight = datetime.combine(day, time(), NEW_YORK)
-        return Session(day, midnight, datetime.combine(day + timedelta(days=1), time(), NEW_YORK))
+        midnight, next_midnight = (datetime.combine(day + timedelta(days=days), time(), NEW_YORK) for days in (0, 1))
+        return Session(day, midnight, next_midnight)
+
+
+MarketCalendar = ExchangeCalendar | AlwaysOpenCalendar
 
 
 def never_closes(calendar: MarketCalendar) -> bool:

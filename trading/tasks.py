@@ -31,11 +31,6 @@ def record_values() -> int:
     return wake_due_slots(timezone.now())
 
 
-def value_accounts(connection_id: int) -> int:
-    """Read the values of the slot's accounts that are due."""
-    return value_slot(connection_id)
-
-
 def sweep() -> int:
     """Wake the slots and queues whose hints were lost.
 
@@ -45,16 +40,6 @@ def sweep() -> int:
         host = socket.gethostname()
         sweeper.record_heartbeat(f"worker:{host}:qcluster", "worker", host=host, every_seconds=60 * SWEEP_MINUTES)
     return sweeper.sweep()
-
-
-def recover_open_orders() -> int:
-    """Look up open orders of ended runs in the broker's records, and resolve them."""
-    return open_order_recovery.recover_orphaned_orders()
-
-
-def market_open() -> int:
-    """Start the accounts that are scheduled for this open; do nothing when no session opens now."""
-    return sweeper.run_calendar()
 
 
 def tidy() -> str:
@@ -67,6 +52,8 @@ def check_readiness(connection_id: int, due_at: str) -> str:
     return probe_slot(connection_id, datetime.fromisoformat(due_at))
 
 
-def deliver_notifications() -> int:
-    """Send the deliveries that are due."""
-    return deliver.deliver_due()
+# The queue stores these names.
+value_accounts = value_slot
+recover_open_orders = open_order_recovery.recover_orphaned_orders
+market_open = sweeper.run_calendar
+deliver_notifications = deliver.deliver_due

@@ -28,6 +28,6 @@ def fetch_strategy_targets(strategy: Strategy, user: User) -> tuple[AllocationIt
 
 async def _fetch(strategy: Strategy) -> tuple[AllocationItem, ...]:
     try:
-        return await SharedTargets(TIMEOUT_SECONDS).of(strategy)
+        return (await SharedTargets(TIMEOUT_SECONDS).of(strategy)).items
     finally:
         await sync_to_async(connections.close_all)()

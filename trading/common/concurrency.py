@@ -7,7 +7,6 @@ from typing import Any, TypeVar, overload
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-D = TypeVar("D")
 
 CANCEL_AGAIN_SECONDS = 0.2
 """Interval between two cancellations of a task that has not ended, in seconds."""
@@ -19,14 +18,6 @@ async def run_concurrently(one: Coroutine[Any, Any, A], two: Coroutine[Any, Any,
 async def run_concurrently(
     one: Coroutine[Any, Any, A], two: Coroutine[Any, Any, B], three: Coroutine[Any, Any, C], /
 ) -> tuple[A, B, C]: ...
-@overload
-async def run_concurrently(
-    one: Coroutine[Any, Any, A],
-    two: Coroutine[Any, Any, B],
-    three: Coroutine[Any, Any, C],
-    four: Coroutine[Any, Any, D],
-    /,
-) -> tuple[A, B, C, D]: ...
 @overload
 async def run_concurrently(*steps: Coroutine[Any, Any, A]) -> tuple[A, ...]: ...
 async def run_concurrently(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:

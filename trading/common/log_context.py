@@ -1,22 +1,19 @@
 """Log lines carry their account and strategy, and never contain a secret."""
 
-import contextvars
 import json
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.core.signals import setting_changed
 from pythonjsonlogger.json import JsonFormatter
 
-_account: contextvars.ContextVar[str] = contextvars.ContextVar("account", default="")
-_strategy: contextvars.ContextVar[str] = contextvars.ContextVar("strategy", default="")
-_run: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="")
+_context: ContextVar[tuple[str, str, str]] = ContextVar("account, strategy and run", default=("", "", ""))
 SHORTEST_SECRET = 6
 """Minimum length of a redacted secret, in characters. A shorter one would also remove ordinary words."""
 SHORTEST_SECRET_IN_PAGES = 12
@@ -30,12 +27,11 @@ API_TOKEN = re.compile(r"\brbt_[A-Za-z0-9_-]{20,}")
 @contextmanager
 def log_context(account_id: str, strategy: str, run_id: str = "") -> Iterator[None]:
     """Add account, strategy and run to every log line of the block, in this task and in tasks that it starts."""
-    tokens = _account.set(account_id), _strategy.set(strategy), _run.set(run_id)
+    token = _context.set((account_id, strategy, run_id))
     try:
         yield
     finally:
-        for variable, token in zip((_account, _strategy, _run), tokens, strict=True):
-            variable.reset(token)
+        _context.reset(token)
 
 
 class RunContextFilter(logging.Filter):
@@ -43,10 +39,10 @@ class RunContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; never drop a record."""
-        account_id, strategy = _account.get(), _strategy.get()
+        account_id, strategy, run_id = _context.get()
         parts = [f"[ACCOUNT:{account_id}] "] if account_id else []
         parts += [f"[STRATEGY:{strategy}] "] if strategy else []
-        record.__dict__.update(account_id=account_id, strategy=strategy, run_id=_run.get(), context="".join(parts))
+        record.__dict__.update(account_id=account_id, strategy=strategy, run_id=run_id, context="".join(parts))
         return True
 
 
@@ -67,12 +63,8 @@ def configured_secrets(shortest: int = SHORTEST_SECRET) -> tuple[str, ...]:
     return tuple(sorted((secret for secret in found if len(secret) >= shortest), key=len, reverse=True))
 
 
-def reset_configured_secrets(**_: Any) -> None:
-    """Read the secrets from the settings again. Needed only where a test changes a setting."""
-    configured_secrets.cache_clear()
-
-
-setting_changed.connect(reset_configured_secrets)
+# Only tests change a setting while the process runs.
+setting_changed.connect(lambda **_: configured_secrets.cache_clear(), weak=False)
 
 
 def _tokens_in(url: str) -> set[str]:

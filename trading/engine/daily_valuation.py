@@ -44,11 +44,7 @@ def due_accounts(since: datetime) -> QuerySet[Account]:
 
 
 def wake_due_slots(now: datetime) -> int:
-    """Queue a valuation for each slot with accounts whose value was not read since the latest close.
-
-    Returns:
-        The number of slots.
-    """
+    """Queue a valuation for each slot with accounts not read since the latest close; return the number of slots."""
     due = due_accounts(last_close(market_calendar(), now)).values_list("connection_id", flat=True)
     slots = sorted(set(due))
     for connection_id in slots:
@@ -58,11 +54,7 @@ def wake_due_slots(now: datetime) -> int:
 
 
 def value_slot(connection_id: int) -> int:
-    """Read the values of the slot's accounts that are due. A slot that is in use is left to its runs.
-
-    Returns:
-        The number of values stored.
-    """
+    """Read the due values of the slot's accounts, unless its runs use it; return the number of values stored."""
     try:
         with slot_lease(connection_id, "values") as lease:
             return asyncio.run(_read_values(lease))

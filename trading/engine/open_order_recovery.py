@@ -33,7 +33,7 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
         BlockingIOError: another process uses the slot; try again in a moment.
     """
     with slot_lease(run.connection_id, "reconcile") as lease:
-        return asyncio.run(_recover_with_lease(run, lease))
+        return asyncio.run(_recover(run, lease))
 
 
 def ended_runs_with_open_orders() -> list[RebalanceRun]:
@@ -43,11 +43,7 @@ def ended_runs_with_open_orders() -> list[RebalanceRun]:
 
 
 def recover_orphaned_orders() -> int:
-    """Resolve the open orders of all ended runs. Failures are logged.
-
-    Returns:
-        The number of orders that are still open, with each run that failed counted as one.
-    """
+    """Resolve the open orders of all ended runs; return how many are still open. A failed run counts as one."""
     still_open = 0
     for run in ended_runs_with_open_orders():
         try:
@@ -58,27 +54,24 @@ def recover_orphaned_orders() -> int:
     return still_open
 
 
-async def _recover_with_lease(run: RebalanceRun, lease: Lease) -> list[OrderView]:
+async def _recover(run: RebalanceRun, lease: Lease) -> list[OrderView]:
+    connection = SlotConnection(lease)
     try:
-        connection = SlotConnection(lease)
-        try:
-            async with lease_heartbeat(lease):
-                return await _recover(run, connection, RunJournal(BatchWriter(lease), run.pk))
-        finally:
-            await connection.close()
+        async with lease_heartbeat(lease):
+            context = await sync_to_async(make_run_context)(run)
+            client = (await connection.acquire(context, run.event_id)).client
+            journal = RunJournal(BatchWriter(lease), run.pk)
+            reconciler = Reconciler(client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
+            orders = []
+            for order in await sync_to_async(open_orders_of)(run.pk):
+                try:
+                    orders.append(await reconciler.resolve(order))
+                except BrokerError:
+                    logger.exception("Order %s could not be looked up", order.client_order_id)
+                    raise
+            return orders
     finally:
-        await sync_to_async(connections.close_all)()
-
-
-async def _recover(run: RebalanceRun, connection: SlotConnection, journal: RunJournal) -> list[OrderView]:
-    context = await sync_to_async(make_run_context)(run)
-    client = (await connection.acquire(context, run.event_id)).client
-    reconciler = Reconciler(client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
-    orders = []
-    for order in await sync_to_async(open_orders_of)(run.pk):
         try:
-            orders.append(await reconciler.resolve(order))
-        except BrokerError:
-            logger.exception("Order %s could not be looked up", order.client_order_id)
-            raise
-    return orders
+            await connection.close()
+        finally:
+            await sync_to_async(connections.close_all)()

@@ -18,6 +18,7 @@ from trading.errors import AccountChanged, NeedsAttention, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
+from trading.journal.executions import store_executions
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
@@ -25,8 +26,6 @@ from trading.market_calendar import MarketCalendar
 from trading.models import OrderState
 from trading.models.run_documents import GuardResult
 from trading.orders.execution import OrderPhase
-from trading.orders.reconciliation import Reconciler
-from trading.orders.update_router import OrderUpdateRouter
 from trading.planning.account_state import held_shares
 from trading.planning.proposal import Proposal
 from trading.planning.run_context import RunContext
@@ -43,11 +42,9 @@ class PreTradeSteps:
 
     context: RunContext
     client: BrokerClient
-    updates: OrderUpdateRouter
     journal: RunJournal
     calendar: MarketCalendar
     plan_checks: PlanChecks
-    reconciler: Reconciler
     phase: OrderPhase
     timings: Timings
 
@@ -63,18 +60,11 @@ class PreTradeSteps:
             if order.state == OrderState.PLANNED:
                 await self.journal.mark(order, OrderState.CANCELLED, "Never sent: the run was interrupted.")
         open_orders = [order for order in prior.orders if order.submitted_at and not order.is_resolved]
-        refuse_unknown(await run_concurrently(*(self._resolve(order) for order in open_orders)))
+        refuse_unknown(await run_concurrently(*(self.phase.resume(order) for order in open_orders)))
         incomplete = [order for order in prior.orders if order.is_resolved and not order.fills_complete]
         await run_concurrently(*(self.phase.look_up(order) for order in incomplete))
-        await run_concurrently(*(self.reconciler.resolve(order) for order in prior.orphaned_orders))
+        await run_concurrently(*(self.phase.reconciler.resolve(order) for order in prior.orphaned_orders))
         reached(FailPoint.ORDERS_RESOLVED, self.context.account_id)
-
-    async def _resolve(self, order: OrderView) -> OrderView:
-        self.updates.watch(order.client_order_id)
-        order = await self.reconciler.resolve(order)
-        if not order.is_resolved and order.state != OrderState.UNKNOWN:
-            order = await self.phase.cancel_and_confirm(order, "left by an interrupted run")
-        return order
 
     async def check_guards(self) -> list[GuardResult]:
         """Read the account's executions if its trade guard counts them, and check the guards that need no plan.
@@ -85,7 +75,7 @@ class PreTradeSteps:
         if needs_executions(self.context.policy.trade_guard):
             since = await sync_to_async(window_start)(timezone.now(), self.calendar)
             executions = await self.client.get_executions(self.context.account_id, since=since)
-            await self.journal.store_executions(self.context.account_pk, executions, self.calendar)
+            await self.journal.write(store_executions, self.context.account_pk, executions, self.calendar)
         return await sync_to_async(check_guards)(
             self.context.account_pk, self.context.pk, self.context.policy, timezone.now(), self.calendar
         )

@@ -31,6 +31,7 @@ from trading.engine.report import make_report, snapshot_after
 from trading.errors import AccountChanged, Refused, RunFailed
 from trading.guards.account import enforce
 from trading.guards.plan import PlanChecks
+from trading.journal.account_status import store_value
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
@@ -71,12 +72,11 @@ class Rebalancer(BaseRebalancer):
         self._timings = timings
         self._calculator = TradeCalculator(policy.sizing)
         self._plan_checks = PlanChecks(context, client, calendar, prior.recently_filled)
-        reconciler = Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS)
         self._phase = OrderPhase(
             client=client,
             updates=resources.updates,
             journal=journal,
-            reconciler=reconciler,
+            reconciler=Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS),
             account_id=account_id,
             session_of=calendar.session_of,
             order_timeout_seconds=float(policy.order_timeout_seconds),
@@ -95,11 +95,9 @@ class Rebalancer(BaseRebalancer):
         self._pre_trade = PreTradeSteps(
             context=context,
             client=client,
-            updates=resources.updates,
             journal=journal,
             calendar=calendar,
             plan_checks=self._plan_checks,
-            reconciler=reconciler,
             phase=self._phase,
             timings=timings,
         )
@@ -134,11 +132,12 @@ class Rebalancer(BaseRebalancer):
         await self._store_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
         reached(FailPoint.PLANNED, self._context.account_id)
-        if proposal.result.trades and proposal.open_orders:
+        trades = proposal.result.trades
+        if trades and proposal.open_orders:
             await self._pre_trade.cancel_open_orders(proposal)
             if await self._pre_trade.recheck_account(proposal):
                 raise AccountChanged("Another client placed an order after the account was read.")
-        sells = await self._sell(proposal)
+        sells = await self._send(RunStep.SELLS, proposal, [trade for trade in trades if trade.quantity < 0])
         reached(FailPoint.SELLS_DONE, self._context.account_id)
         buys = await self._buy(proposal, sells)
         reached(FailPoint.BUYS_DONE, self._context.account_id)
@@ -164,7 +163,8 @@ class Rebalancer(BaseRebalancer):
             self._calculate(inputs.targets, inputs.snapshot, quotes),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        as_of = await self._targets.as_of(self._context.strategy) if self._context.strategy else None
+        strategy = self._context.strategy
+        as_of = (await self._targets.of(strategy)).as_of if strategy else None
         proposal = Proposal(
             result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings), prices=inputs.prices
         )
@@ -214,10 +214,6 @@ class Rebalancer(BaseRebalancer):
 
     # ---- the orders
 
-    async def _sell(self, proposal: Proposal) -> list[OrderView]:
-        sells = [trade for trade in proposal.result.trades if trade.quantity < 0]
-        return await self._send(RunStep.SELLS, proposal, sells)
-
     async def _buy(self, proposal: Proposal, sells: Sequence[OrderView]) -> list[OrderView]:
         """Send the plan's buys, reduced to the cash that the filled sells have brought."""
         cash = sum((sell.proceeds_usd for sell in sells), proposal.snapshot.cash_usd)
@@ -262,7 +258,7 @@ class Rebalancer(BaseRebalancer):
         current = {order.pk for order in orders}
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
-        await self._journal.store_value(self._context.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.write(store_value, self._context.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
             RunState.COMPLETED,

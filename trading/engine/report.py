@@ -21,11 +21,7 @@ POSITIONS_POLL_SECONDS = 0.5
 
 
 async def snapshot_after(
-    client: BrokerClient,
-    account_id: str,
-    before: AccountSnapshot,
-    orders: Sequence[OrderView],
-    timeout_seconds: float,
+    client: BrokerClient, account_id: str, before: AccountSnapshot, orders: Sequence[OrderView], timeout_seconds: float
 ) -> AccountSnapshot:
     """Return the account as soon as its positions include the fills of the orders.
 
@@ -52,9 +48,7 @@ async def snapshot_after(
 
 
 def make_report(
-    result: TradeCalculationResult,
-    after: AccountSnapshot,
-    orders: Sequence[OrderView],
+    result: TradeCalculationResult, after: AccountSnapshot, orders: Sequence[OrderView]
 ) -> tuple[dict[str, Any], list[RunWarning]]:
     """Return the report as it is stored, and warnings about orders that were not filled as planned."""
     weights = weights_of(after)

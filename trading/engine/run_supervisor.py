@@ -7,13 +7,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from brokers.exceptions import (
-    AccountNotManaged,
-    BrokerConnectionError,
-    BrokerError,
-    ClientIdInUse,
-    WrongEnvironment,
-)
+from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ClientIdInUse, WrongEnvironment
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
@@ -30,7 +24,6 @@ from trading.journal.prior_state import PriorState
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar
 from trading.models import RebalanceRun, RunState
-from trading.models.run_documents import GuardResult
 from trading.planning.run_context import RunContext, make_run_context
 
 logger = logging.getLogger("rebalancer.trading")
@@ -119,13 +112,12 @@ class RunSupervisor:
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """Enforce the guards that need no broker, so that they refuse a run also while the broker is unreachable."""
-        results = await sync_to_async(self._guards_before_connecting)(context)
+        if await sync_to_async(runs.has_sent_orders)(context.pk):
+            return  # its orders must be resolved first, whatever the guards report
+        results = await sync_to_async(check_guards)(
+            context.account_pk, context.pk, context.policy, timezone.now(), self._calendar
+        )
         enforce([result for result in results if result.guard.stage is Stage.DATABASE], context.source)
-
-    def _guards_before_connecting(self, context: RunContext) -> list[GuardResult]:
-        if runs.has_sent_orders(context.pk):
-            return []  # its orders must be resolved first, whatever the guards report
-        return check_guards(context.account_pk, context.pk, context.policy, timezone.now(), self._calendar)
 
     async def _wait_for_client_id(self, journal: RunJournal, error: ClientIdInUse) -> None:
         """Release the run and retry later with the same client id: only that id sees the slot's open orders."""

@@ -86,7 +86,10 @@ class _LeaseLoop:
             await sync_to_async(leases.release_lease)(self._lease)
             reached(FailPoint.LEASE_RELEASED)
             # A run that was queued between the last claim and the release found the slot in use.
-            if not worker.may_continue or not await sync_to_async(claims.has_ready_runs)(self._connection_id):
+            # While the broker is unreachable, another lease right after this one cannot make progress.
+            if worker.supervisor.broker_is_unreachable or not await sync_to_async(claims.has_ready_runs)(
+                self._connection_id
+            ):
                 return
             if asyncio.get_running_loop().time() > claim_until:
                 break
@@ -110,14 +113,9 @@ class SlotWorker:
         self._claim_until = claim_until
         self._stop = stop
         self._connection = SlotConnection(lease, timings)
-        self._supervisor = RunSupervisor(lease, self._connection, calendar, timings)
+        self.supervisor = RunSupervisor(lease, self._connection, calendar, timings)
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_suspect = False
-
-    @property
-    def may_continue(self) -> bool:
-        """Whether another lease right after this one can make progress."""
-        return not self._supervisor.broker_is_unreachable
 
     async def work(self) -> None:
         """Claim runs and execute them concurrently until none is left or this process must stop.
@@ -150,13 +148,11 @@ class SlotWorker:
             # lease from being renewed.
             await asyncio.to_thread(self._calendar.session_of, timezone.now())
         for run in claimed:
-            self._tasks.add(asyncio.create_task(self._supervisor.execute(run), name=f"run {run.run_id}"))
+            self._tasks.add(asyncio.create_task(self.supervisor.execute(run), name=f"run {run.run_id}"))
 
     async def _wait_for_any(self, *others: asyncio.Task[Any]) -> None:
         done, _ = await asyncio.wait(
-            {*self._tasks, *others},
-            timeout=self._timings.claim_interval_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
+            {*self._tasks, *others}, timeout=self._timings.claim_interval_seconds, return_when=asyncio.FIRST_COMPLETED
         )
         self._tasks -= done
         for task in done:

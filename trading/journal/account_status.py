@@ -39,19 +39,14 @@ def store_plan(run: RebalanceRun) -> None:
         symbol: abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) * 100
         for symbol in weights.keys() | targets.keys()
     }
-    largest = max(drifts.values(), default=Decimal(0))
+    is_preview = run.mode == RunMode.PREVIEW
+    unfilled = any(warning["code"] in UNFILLED for warning in run.warnings)
     AccountStanding.objects.filter(account_id=run.account_id).update(
         planned_run=run,
-        largest_drift_percent=largest,
-        is_outside=_has_open_trades(run),
+        largest_drift_percent=max(drifts.values(), default=Decimal(0)),
+        is_outside=bool(run.result.get("trades")) if is_preview else unfilled,
         weights=[[symbol, f"{weight:f}"] for symbol, weight in sorted(weights.items(), key=_largest_first) if weight],
     )
-
-
-def _has_open_trades(run: RebalanceRun) -> bool:
-    if run.mode == RunMode.PREVIEW:
-        return bool(run.result.get("trades"))
-    return any(warning["code"] in UNFILLED for warning in run.warnings)
 
 
 def _weights(content: dict[str, str]) -> dict[str, Decimal]:

@@ -6,8 +6,8 @@ committed, exactly as if it had its own transaction; only the number of commits 
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,22 +29,6 @@ LEASE_CHECK_TIMEOUT_SECONDS = 15.0
 """Maximum time to confirm the lease while the database answers slowly, in seconds."""
 
 
-@dataclass
-class _PendingWrite:
-    """A write, and the future of its caller."""
-
-    function: Callable[[], Any]
-    done: asyncio.Future[Any]
-
-
-@dataclass
-class _PendingUpdates:
-    """Updates of one order that are not written yet, and the futures of their callers."""
-
-    updates: list[OrderUpdate] = field(default_factory=list)
-    done: list[asyncio.Future[OrderView]] = field(default_factory=list)
-
-
 def seconds_since_boot() -> float:
     """Return a monotonic time in seconds; it includes the time that the host slept, where the system has that clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -56,27 +40,25 @@ class BatchWriter:
     def __init__(self, lease: Lease, *, clock: Callable[[], float] = seconds_since_boot) -> None:
         self.lease = lease
         self._clock = clock
-        self._writes: list[_PendingWrite] = []
-        self._updates: dict[int, _PendingUpdates] = {}
+        self._writes: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._updates: dict[int, list[OrderUpdate]] = defaultdict(list)
+        self._applied: asyncio.Future[dict[int, OrderView]]
         self._writer: asyncio.Task[None] | None = None
         self._checking_lease = asyncio.Lock()
         self._lease_valid_until = float("-inf")
 
     async def write(self, function: Callable[Concatenate[Lease, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the function in a transaction of the lease; return its result when that is committed."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writes.append(_PendingWrite(partial(function, self.lease, *args, **kwargs), done))
-        self._start()
+        done: asyncio.Future[T] = self._add(len(self._writes), partial(function, self.lease, *args, **kwargs))
         return await done
 
     async def apply_updates(self, order_pk: int, updates: Sequence[OrderUpdate]) -> OrderView:
         """Apply all of the broker's updates to an order, or none; return the order when that is committed."""
-        done: asyncio.Future[OrderView] = asyncio.get_running_loop().create_future()
-        pending = self._updates.setdefault(order_pk, _PendingUpdates())
-        pending.updates += updates
-        pending.done.append(done)
-        self._start()
-        return await done
+        if not self._updates:  # one write, the first of its transaction, applies the updates of all orders
+            self._applied = self._add(0, partial(apply_updates, self.lease, self._updates))
+        self._updates[order_pk] += updates
+        # Shielded: the cancellation of one caller must not cancel the write for the others.
+        return (await asyncio.shield(self._applied))[order_pk]
 
     async def check_lease(self) -> None:
         """Confirm that the lease is still valid, right before an effect.
@@ -98,30 +80,31 @@ class BatchWriter:
                     await sync_to_async(check_lease)(self.lease)
                     self._lease_valid_until = asked_at + MIN_REMAINING_SECONDS / 2
 
-    def _start(self) -> None:
+    def _add(self, position: int, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._writes.insert(position, (function, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all(), name="batch writer")
+        return done
 
     async def _write_all(self) -> None:
-        while self._writes or self._updates:
-            writes, self._writes = self._writes, []
-            pending, self._updates = self._updates, {}
-            if pending:
-                updates = {pk: order.updates for pk, order in pending.items()}
-                applied: asyncio.Future[dict[int, OrderView]] = asyncio.get_running_loop().create_future()
-                applied.add_done_callback(partial(_deliver_orders, pending))
-                writes.insert(0, _PendingWrite(partial(apply_updates, self.lease, updates), applied))
+        while self._writes:
+            writes, self._writes, self._updates = self._writes, [], defaultdict(list)
             # One thread runs all statements of the engine: they are short, and their order is preserved.
-            results = await sync_to_async(_write_together)(self.lease, [write.function for write in writes])
-            for write, result in zip(writes, results, strict=True):
-                _deliver(write.done, result)
+            results = await sync_to_async(_write_together)(self.lease, [function for function, _ in writes])
+            for (_, done), result in zip(writes, results, strict=True):
+                if done.done():
+                    continue  # the caller was cancelled
+                if isinstance(result, BaseException):
+                    done.set_exception(result)
+                else:
+                    done.set_result(result)
 
 
 def _write_together(lease: Lease, functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call the functions in one transaction; if one of them fails on its own, call each in its own transaction.
+    """Return the result or the exception of each function, called in one transaction.
 
-    Returns:
-        For each function its result or its exception.
+    If one of them fails on its own, each is called in its own transaction.
     """
     try:
         with fenced_transaction(lease):
@@ -130,19 +113,3 @@ def _write_together(lease: Lease, functions: Sequence[Callable[[], Any]]) -> lis
         return [error] * len(functions)
     except Exception as error:  # noqa: BLE001 - raised again for the caller of the write
         return [error] if len(functions) == 1 else [_write_together(lease, [one])[0] for one in functions]
-
-
-def _deliver(done: asyncio.Future[Any], result: Any) -> None:
-    if done.done():
-        return  # the caller was cancelled
-    if isinstance(result, BaseException):
-        done.set_exception(result)
-    else:
-        done.set_result(result)
-
-
-def _deliver_orders(pending: dict[int, _PendingUpdates], applied: asyncio.Future[dict[int, OrderView]]) -> None:
-    error = applied.exception()
-    for pk, order in pending.items():
-        for done in order.done:
-            _deliver(done, error or applied.result()[pk])

@@ -57,11 +57,8 @@ def claim_runs(lease: Lease, *, busy: bool = False) -> list[RebalanceRun]:
         busy: whether the owner executes other runs already.
     """
     with fenced_transaction(lease):
-        unfinished = list(
-            RebalanceRun.objects.filter(
-                connection_id=lease.connection_id, state=RunState.RUNNING, epoch__lt=lease.epoch
-            ).order_by("idle_attempts", "id")
-        )
+        running = RebalanceRun.objects.filter(connection_id=lease.connection_id, state=RunState.RUNNING)
+        unfinished = list(running.filter(epoch__lt=lease.epoch).order_by("idle_attempts", "id"))
         claimed = [run.pk for run in unfinished if run.idle_attempts < ISOLATE_AFTER and _resume(lease, run)]
         claimed += _start_queued(lease)
         if not claimed and not busy:
@@ -86,14 +83,8 @@ def _start_queued(lease: Lease) -> list[int]:
     ready = _ready(lease.connection_id).select_for_update(of=("self",), no_key=True).order_by("id")
     started = list(ready.values_list("pk", flat=True))
     if started:
-        move_runs(
-            started,
-            RunState.RUNNING,
-            started_at=Now(),
-            connection_id=lease.connection_id,
-            epoch=lease.epoch,
-            attempts=1,
-        )
+        fields = {"connection_id": lease.connection_id, "epoch": lease.epoch, "attempts": 1}
+        move_runs(started, RunState.RUNNING, started_at=Now(), **fields)
         write_entries(TimelineEntry(run_id=pk, code="started", message="Started.") for pk in started)
     return started
 
@@ -115,29 +106,24 @@ def _resume(lease: Lease, run: RebalanceRun) -> bool:
     return True
 
 
-def release_run(lease: Lease, pk: int) -> float:
-    """Release a run because the broker cannot be reached now; this does not count as an attempt.
+def _uncount_attempt(lease: Lease, **of: int) -> QuerySet[RebalanceRun]:
+    mine = RebalanceRun.objects.filter(**of, state=RunState.RUNNING, epoch=lease.epoch)
+    mine.filter(idle_attempts__gt=0).update(idle_attempts=F("idle_attempts") - 1)
+    return mine
 
-    Returns:
-        For how many seconds it has waited for the broker, by the database's clock.
-    """
+
+def release_run(lease: Lease, pk: int) -> float:
+    """Release a run that cannot reach the broker now, not counted as an attempt; return for how long, in seconds."""
     with fenced_transaction(lease):
-        mine = RebalanceRun.objects.filter(pk=pk, state=RunState.RUNNING, epoch=lease.epoch)
-        mine.filter(idle_attempts__gt=0).update(idle_attempts=F("idle_attempts") - 1)
+        mine = _uncount_attempt(lease, pk=pk)
         mine.update(waiting_since=Coalesce("waiting_since", Now()))
         return seconds_since(mine, "waiting_since")
 
 
 def release_runs(lease: Lease) -> list[int]:
-    """Release all runs of the lease to another worker, because this one is stopping.
-
-    Returns:
-        The keys of the released runs.
-    """
+    """Release all runs of the lease to another worker, because this one is stopping; return their keys."""
     with fenced_transaction(lease):
-        mine = RebalanceRun.objects.filter(connection_id=lease.connection_id, state=RunState.RUNNING, epoch=lease.epoch)
-        mine.filter(idle_attempts__gt=0).update(idle_attempts=F("idle_attempts") - 1)
-        released = list(mine.values_list("pk", flat=True))
+        released = list(_uncount_attempt(lease, connection_id=lease.connection_id).values_list("pk", flat=True))
         message = "The worker is stopping and sends no more orders. Another worker will resume the run."
         write_entries(TimelineEntry(run_id=pk, code="handed_over", message=message) for pk in released)
     return released

@@ -9,11 +9,7 @@ from trading.models import SeenExecution
 
 
 def store_executions(lease: Lease, account_pk: int, executions: Iterable[Execution], calendar: MarketCalendar) -> int:
-    """Store executions, each with its session; a stored one takes the broker's correction. Fenced.
-
-    Returns:
-        How many were new or corrected.
-    """
+    """Store executions with their sessions; return how many were new or corrected by the broker. Fenced."""
     rows = [
         SeenExecution(
             account_id=account_pk,

@@ -45,17 +45,11 @@ def seconds_since(rows: QuerySet[Any], field: str) -> float:
 
 
 def claim_lease(connection_id: int, owner: str) -> Lease | None:
-    """Claim the slot if no process has a valid lease.
-
-    Returns:
-        The lease, or None when another process has one.
-    """
+    """Claim the slot; return None when another process has a valid lease."""
     with transaction.atomic():
         free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
         claimed = BrokerConnection.objects.filter(free, pk=connection_id).update(
-            lease_owner=owner,
-            lease_epoch=F("lease_epoch") + 1,
-            lease_until=_in(settings.LEASE_TTL_SECONDS),
+            lease_owner=owner, lease_epoch=F("lease_epoch") + 1, lease_until=_in(settings.LEASE_TTL_SECONDS)
         )
         if not claimed:
             return None
@@ -124,10 +118,7 @@ def has_live_lease(connection_id: int) -> bool:
 
 
 def record_client_id_in_use(lease: Lease, *, in_use: bool) -> float:
-    """Record since when the broker reports that the slot's client id is in use by another connection.
-
-    Returns:
-        For how many seconds it has been in use.
+    """Record that the broker reports the slot's client id in use by another connection; return for how many seconds.
 
     Raises:
         LeaseLost: another process has the slot.

@@ -48,11 +48,7 @@ def changes_order(order: OrderView, update: OrderUpdate) -> bool:
 
 
 def apply_updates(lease: Lease, updates: Mapping[int, Sequence[OrderUpdate]]) -> dict[int, OrderView]:
-    """Apply the broker's updates to the orders, by primary key, fenced.
-
-    Returns:
-        The updated orders, by the same keys.
-    """
+    """Apply the broker's updates to the orders; return the updated orders. Both by primary key; fenced."""
     with fenced_transaction(lease):
         orders = _read(updates)
         for pk, of_order in updates.items():
@@ -123,8 +119,7 @@ class _OrderRow:
             self._change(acknowledged_at=Now())
         if abs(result.filled_quantity) > abs(row.filled_quantity):
             self._change(
-                filled_quantity=result.filled_quantity,
-                average_price_usd=result.average_price or row.average_price_usd,
+                filled_quantity=result.filled_quantity, average_price_usd=result.average_price or row.average_price_usd
             )
         is_filled = abs(result.filled_quantity) >= abs(row.quantity)
         self.move(OrderState.FILLED if is_filled else STATE_OF_STATUS.get(result.status))

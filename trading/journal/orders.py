@@ -1,18 +1,19 @@
 """Orders: a row is committed before its order is sent. `order_updates` applies what the broker reports later."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from pydantic import BaseModel, ConfigDict, Field
 
 from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
-from trading.journal.leases import Lease, fenced_transaction, seconds_since
+from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
@@ -30,28 +31,29 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 """States from which each state can be reached. A late fill may still complete a cancelled order."""
 
 
-@dataclass(frozen=True)
-class OrderView:
-    """An order as the engine sees it; quantities are signed."""
+class OrderView(BaseModel):
+    """An order as the engine sees it; quantities are signed. The fields have the order's values."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
     pk: int
-    run_pk: int
-    account_pk: int
+    run_pk: int = Field(validation_alias="run_id")
+    account_pk: int = Field(validation_alias="account_id")
     client_order_id: str
     broker_order_id: str
     symbol: str
     quantity: Decimal
     order_type: OrderType
-    limit_price: Decimal | None
+    limit_price: Decimal | None = Field(validation_alias="limit_price_usd")
     time_in_force: TimeInForce
     state: OrderState
     filled_quantity: Decimal
-    average_price: Decimal | None
-    commission: Decimal
+    average_price: Decimal | None = Field(validation_alias="average_price_usd")
+    commission: Decimal = Field(validation_alias="commission_usd")
     position_before: Decimal
     submitted_at: datetime | None
     message: str
-    fills_complete: bool
+    fills_complete: bool = False
 
     def __str__(self) -> str:
         return trade_text(self.quantity, self.symbol)
@@ -74,46 +76,25 @@ class OrderView:
 
 @dataclass(frozen=True)
 class PlannedOrder:
-    """A trade of the plan for which an order is written next."""
+    """A trade of the plan for which an order is written next. Its fields are columns of the order."""
 
     symbol: str
     quantity: Decimal
     order_type: OrderType
-    limit_price: Decimal | None
-    decision_price: Decimal | None
+    limit_price_usd: Decimal | None
+    decision_price_usd: Decimal | None
     time_in_force: TimeInForce
     reason: str
     position_before: Decimal = Decimal(0)
 
 
 def view(order: Order, fills: Iterable[Fill]) -> OrderView:
-    """Return the order and its fills as the engine sees them."""
-    return OrderView(
-        pk=order.pk,
-        run_pk=order.run_id,
-        account_pk=order.account_id,
-        client_order_id=order.client_order_id,
-        broker_order_id=order.broker_order_id,
-        symbol=order.symbol,
-        quantity=order.quantity,
-        order_type=OrderType(order.order_type),
-        limit_price=order.limit_price_usd,
-        time_in_force=TimeInForce(order.time_in_force),
-        state=OrderState(order.state),
-        filled_quantity=order.filled_quantity,
-        average_price=order.average_price_usd,
-        commission=order.commission_usd,
-        position_before=order.position_before,
-        submitted_at=order.submitted_at,
-        message=order.message,
-        fills_complete=_fills_complete(order.filled_quantity, list(fills)),
-    )
-
-
-def _fills_complete(filled: Decimal, fills: Sequence[Fill]) -> bool:
-    """Return whether every filled share has an execution with its commission."""
-    booked = sum((fill.quantity for fill in fills), Decimal(0))
-    return not filled or (booked == filled and all(fill.commission_usd is not None for fill in fills))
+    """Return the order as the engine sees it, and whether every filled share has a fill with its commission."""
+    stored = list(fills)
+    booked = sum((fill.quantity for fill in stored), Decimal(0))
+    has_all = booked == order.filled_quantity and all(fill.commission_usd is not None for fill in stored)
+    complete = not order.filled_quantity or has_all
+    return OrderView.model_validate(order).model_copy(update={"fills_complete": complete})
 
 
 def orders_of(run_pk: int) -> list[OrderView]:
@@ -142,11 +123,6 @@ def _views(orders: QuerySet[Order]) -> list[OrderView]:
     return [view(order, order.fills.all()) for order in orders.prefetch_related("fills")]
 
 
-def age_seconds(order_pk: int) -> float:
-    """Return the seconds since the order was sent, by the database's clock; 0 when it was not sent."""
-    return seconds_since(Order.objects.filter(pk=order_pk), "submitted_at")
-
-
 def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> list[OrderView]:
     """Write the orders of a phase, each with its client order id, before any of them is sent; fenced."""
     with fenced_transaction(lease):
@@ -158,14 +134,7 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
                 account_id=run.account_id,
                 sequence=sequence,
                 client_order_id=f"rb-{run.run_id}-{sequence}",
-                symbol=item.symbol,
-                quantity=item.quantity,
-                order_type=item.order_type,
-                limit_price_usd=item.limit_price,
-                decision_price_usd=item.decision_price,
-                time_in_force=item.time_in_force,
-                reason=item.reason,
-                position_before=item.position_before,
+                **asdict(item),
             )
             for sequence, item in enumerate(planned, start=first)
         )
@@ -181,9 +150,8 @@ def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: dat
         IllegalTransition: one of them is not planned; none may be sent.
     """
     with fenced_transaction(lease):
-        planned = Order.objects.filter(
-            pk__in=[order.pk for order in orders], state__in=TRANSITIONS[OrderState.SUBMITTING]
-        )
+        pks = [order.pk for order in orders]
+        planned = Order.objects.filter(pk__in=pks, state__in=TRANSITIONS[OrderState.SUBMITTING])
         if planned.update(state=OrderState.SUBMITTING, submitted_at=Now()) != len(orders):
             raise IllegalTransition("One of the orders", OrderState.SUBMITTING)
         run = {"run_id": orders[0].run_pk, "account_id": orders[0].account_pk}
@@ -195,7 +163,8 @@ def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: dat
             for order in orders
         )
         reached(FailPoint.SUBMITTING_WRITTEN)
-    return [replace(order, state=OrderState.SUBMITTING, submitted_at=timezone.now()) for order in orders]
+    sent = {"state": OrderState.SUBMITTING, "submitted_at": timezone.now()}
+    return [order.model_copy(update=sent) for order in orders]
 
 
 def _limit_text(order: OrderView) -> str:

@@ -27,16 +27,6 @@ INTERACTIVE_SOURCES = {EventSource.ADMIN, EventSource.COMMAND, EventSource.API}
 EVENT_INTERVAL = timedelta(minutes=10)
 """Minimum time between two notifications about similar events."""
 
-TITLES = {
-    NotificationKind.SUCCESS: "Rebalance completed",
-    NotificationKind.WARNING: "Rebalance completed with warnings",
-    NotificationKind.FAILURE: "Rebalance failed",
-    NotificationKind.BLOCKED: "Rebalance deferred",
-}
-REFUSED_TITLE = "Rebalance refused"
-HELD_TITLE = "Rebalance waits for approval"
-ATTENTION_TITLE = "Rebalance needs attention"
-RESOLVED_TITLE = "Rebalance resolved manually"
 APPROVED_BY_RULE = "approved_by_rule"
 """Code of the timeline entry of a plan that was approved automatically."""
 
@@ -45,9 +35,9 @@ def notify_run_ended(run: RebalanceRun) -> None:
     """Write the notification about a run that ended or was deferred, unless nobody needs it."""
     if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_unremarkable_preview(run)):
         return
-    kind = _kind(run)
+    kind, title = _kind_and_title(run)
     account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    _write(kind, f"{_title(run, kind)}: {account}", _body(run), run)
+    _write(kind, f"{title}: {account}", _body(run), run)
 
 
 def notify_event_not_accepted(event: StrategyEvent) -> None:
@@ -65,11 +55,7 @@ def notify_event_not_accepted(event: StrategyEvent) -> None:
 
 
 def notify_operators(kind: NotificationKind, title: str, body: str, *, min_interval: timedelta = timedelta(0)) -> bool:
-    """Write a notification that concerns no run, unless one with the same title was written within the interval.
-
-    Returns:
-        Whether it was written.
-    """
+    """Write a notification that concerns no run; return False if the interval has one with the same title."""
     recent = Notification.objects.filter(title=title[:200], created_at__gt=timezone.now() - min_interval)
     if min_interval and recent.exists():
         return False
@@ -115,26 +101,24 @@ def _webhook_payload(message: Notification) -> dict[str, object]:
     }
 
 
-def _kind(run: RebalanceRun) -> NotificationKind:
+def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
+    subject = "Preview" if run.mode == RunMode.PREVIEW else "Rebalance"
+    outcomes = {
+        RunState.REFUSED: (NotificationKind.FAILURE, "Rebalance refused"),
+        RunState.NEEDS_ATTENTION: (NotificationKind.FAILURE, "Rebalance needs attention"),
+        RunState.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
+        RunState.COMPLETED: (NotificationKind.SUCCESS, f"{subject} completed"),
+    }
+    kind, title = outcomes.get(RunState(run.state), (NotificationKind.FAILURE, f"{subject} failed"))
     if run.state == RunState.REFUSED and needs_approval(run.error_code):
-        return NotificationKind.WARNING
-    if run.state == RunState.DEFERRED:
-        return NotificationKind.BLOCKED
-    if run.state == RunState.COMPLETED:
-        return NotificationKind.WARNING if run.warnings else NotificationKind.SUCCESS
-    return NotificationKind.FAILURE
-
-
-def _title(run: RebalanceRun, kind: NotificationKind) -> str:
-    if run.state == RunState.REFUSED:
-        return HELD_TITLE if needs_approval(run.error_code) else REFUSED_TITLE
-    if run.state == RunState.NEEDS_ATTENTION:
-        return ATTENTION_TITLE
+        return NotificationKind.WARNING, "Rebalance waits for approval"
     if run.error_code == "resolved_manually":
-        return RESOLVED_TITLE
+        return kind, "Rebalance resolved manually"
     if run.state == RunState.DEFERRED and run.error_code in GUARDS:
-        return f"Rebalance deferred ({GUARDS[run.error_code].title})"
-    return ("Preview" + TITLES[kind][len("Rebalance") :]) if run.mode == RunMode.PREVIEW else TITLES[kind]
+        return kind, f"Rebalance deferred ({GUARDS[run.error_code].title})"
+    if run.state == RunState.COMPLETED and run.warnings:
+        return NotificationKind.WARNING, f"{title} with warnings"
+    return kind, title
 
 
 def _body(run: RebalanceRun) -> str:

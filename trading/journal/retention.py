@@ -1,6 +1,6 @@
 """Delete rows that are older than their retention period. Open orders and unfinished runs stay, whatever their age."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,15 +51,17 @@ def delete_expired(*, dry_run: bool = False) -> DeletedRows:
         dry_run: only count what would be deleted now. An event is deleted after its last run, so that more events
             may be deleted than this counts.
     """
-    runs = _old_runs(_before(settings.KEEP_RUNS_DAYS))
+    before_events, before_caches = _before(settings.KEEP_EVENTS_DAYS), _before(CACHE_RETENTION_DAYS)
     delete: Callable[[QuerySet[Any]], int] = QuerySet.count if dry_run else _delete
     return DeletedRows(
-        runs=runs.count() if dry_run else _delete_runs(runs),
-        events=delete(_old_events(_before(settings.KEEP_EVENTS_DAYS))),
+        runs=delete(_old_runs(_before(settings.KEEP_RUNS_DAYS))),
+        events=delete(StrategyEvent.objects.filter(received_at__lt=before_events, runs__isnull=True)),
         values=delete(AccountValue.objects.filter(at__lt=_before(settings.KEEP_VALUES_DAYS))),
-        messages=delete(_old_notifications(_before(settings.KEEP_EVENTS_DAYS))),
-        prices=delete(CachedPrice.objects.filter(as_of__lt=_before(CACHE_RETENTION_DAYS))),
-        heartbeats=delete(ProcessHeartbeat.objects.filter(at__lt=_before(CACHE_RETENTION_DAYS))),
+        messages=delete(
+            Notification.objects.filter(created_at__lt=before_events).exclude(deliveries__state=DeliveryState.PENDING)
+        ),
+        prices=delete(CachedPrice.objects.filter(as_of__lt=before_caches)),
+        heartbeats=delete(ProcessHeartbeat.objects.filter(at__lt=before_caches)),
     )
 
 
@@ -79,35 +81,15 @@ def _old_runs(before: datetime) -> QuerySet[RebalanceRun]:
     )
 
 
-def _old_events(before: datetime) -> QuerySet[StrategyEvent]:
-    return StrategyEvent.objects.filter(received_at__lt=before, runs__isnull=True)
-
-
-def _old_notifications(before: datetime) -> QuerySet[Notification]:
-    return Notification.objects.filter(created_at__lt=before).exclude(deliveries__state=DeliveryState.PENDING)
-
-
 def _delete(rows: QuerySet[Any]) -> int:
+    """Delete rows; of runs also orders and fills, and an execution before the preview that it executed."""
     deleted = 0
-    for batch in _batches(rows):
-        rows.model._default_manager.filter(pk__in=batch).delete()  # noqa: SLF001 - Django's name for it
-        deleted += len(batch)
-    return deleted
-
-
-def _batches(rows: QuerySet[Any]) -> Iterable[list[int]]:
     while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        yield batch
-
-
-def _delete_runs(runs: QuerySet[RebalanceRun]) -> int:
-    """Delete runs with their orders and fills; an execution before the preview that it executed."""
-    deleted = 0
-    for batch in _batches(runs):
         with transaction.atomic():
-            Fill.objects.filter(order__run__in=batch).delete()
-            Order.objects.filter(run__in=batch).delete()
-            ExecutedSession.objects.filter(run__in=batch).delete()
-            RebalanceRun.objects.filter(pk__in=batch).delete()
+            if rows.model is RebalanceRun:
+                Fill.objects.filter(order__run__in=batch).delete()
+                Order.objects.filter(run__in=batch).delete()
+                ExecutedSession.objects.filter(run__in=batch).delete()
+            rows.model._default_manager.filter(pk__in=batch).delete()  # noqa: SLF001 - Django's name for it
         deleted += len(batch)
     return deleted

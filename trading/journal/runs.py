@@ -30,11 +30,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 
 
 def move_run(pk: int, target: RunState, **changes: Any) -> None:
-    """Move the run to the target state, if its present state allows that.
-
-    Raises:
-        IllegalTransition: it does not; another process has moved the run.
-    """
+    """Move one run as `move_runs` does."""
     move_runs([pk], target, **changes)
 
 
@@ -97,11 +93,7 @@ def has_sent_orders(pk: int) -> bool:
 
 
 def request_stop(pk: int, person: str) -> bool:
-    """Request that a run sends no more orders; orders already submitted remain active.
-
-    Returns:
-        Whether the run is unfinished, so that it can still be stopped.
-    """
+    """Request that a run sends no more orders; submitted ones remain active. Return False if it has finished."""
     with transaction.atomic():
         unfinished = RebalanceRun.objects.filter(pk=pk, state__in=RunState.unfinished())
         if unfinished.filter(stop_requested_at__isnull=True).update(stop_requested_at=Now()):
@@ -109,7 +101,7 @@ def request_stop(pk: int, person: str) -> bool:
         return unfinished.exists()
 
 
-def record(lease: Lease, /, pk: int, step: RunStep | None = None, **fields: Any) -> None:
+def record(lease: Lease, pk: int, /, step: RunStep | None = None, **fields: Any) -> None:
     """Write fields of a running run, fenced; a new step also ends its wait for the broker."""
     with fenced_transaction(lease):
         if step is not None:
@@ -135,8 +127,8 @@ def record_auto_approval(lease: Lease, pk: int, account_id: str, message: str) -
 
 def end_run(
     lease: Lease,
-    /,
     pk: int,
+    /,
     state: RunState,
     *,
     code: str = "",
@@ -164,7 +156,7 @@ def end_run(
         notify_run_ended(run)
 
 
-def defer_run(lease: Lease, pk: int, *, code: str, message: str, not_before: datetime) -> None:
+def defer_run(lease: Lease, pk: int, code: str, message: str, not_before: datetime) -> None:
     """Defer a running run until an instant; then it is planned again. Fenced."""
     with fenced_transaction(lease):
         move_run(pk, RunState.DEFERRED, not_before=not_before, error_code=code, error_message=message)

@@ -26,6 +26,7 @@ LATE = "schedule_late"
 JOB_TIMEOUT_SECONDS = 120
 """Time after which another process may claim a job that was started and not finished, in seconds."""
 
+WAITING, STARTED = ScheduleState.WAITING, ScheduleState.STARTED
 STATE_AFTER = {RunState.COMPLETED: ScheduleState.COMPLETED, RunState.SUPERSEDED: ScheduleState.SUPERSEDED}
 """State of an entry by the final state of its run; any other final state means failed."""
 
@@ -66,13 +67,11 @@ def add_entry(
         if new:
             return entry
         same = ScheduleEntry.objects.filter(pk=entry.pk)
-        waiting = same.filter(state=ScheduleState.WAITING)
+        waiting = same.filter(state=WAITING)
         if waiting.exists():
             if run is not None:
                 waiting.update(run=run, due_at=max(entry.due_at, due_at))
-        elif not same.filter(started_at__isnull=True).update(
-            state=ScheduleState.WAITING, finished_at=None, follow_up=None, **fields
-        ):
+        elif not same.filter(started_at__isnull=True).update(state=WAITING, finished_at=None, follow_up=None, **fields):
             return None
     entry.refresh_from_db()
     return entry
@@ -80,25 +79,37 @@ def add_entry(
 
 def start_entry(entry: ScheduleEntry) -> bool:
     """Start a waiting entry; return whether this process was the one that started it."""
-    waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
-    return bool(waiting.update(state=ScheduleState.STARTED, started_at=Now()))
+    waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=WAITING, due_at=entry.due_at)
+    return bool(waiting.update(state=STARTED, started_at=Now()))
 
 
 def remove_entry(entry: ScheduleEntry, message: str) -> bool:
     """Remove a waiting, failed or missed entry from the schedule; return whether it was removed."""
-    removable = ScheduleEntry.objects.filter(
-        pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.FAILED, ScheduleState.MISSED)
-    )
-    return bool(removable.update(state=ScheduleState.REMOVED, finished_at=Now(), message=message))
+    return _end(entry, ScheduleState.REMOVED, message, WAITING, ScheduleState.FAILED, ScheduleState.MISSED)
 
 
 def mark_missed(entry: ScheduleEntry, message: str) -> bool:
     """Mark a waiting entry as missed and notify; return whether this process did it."""
+    title = "Scheduled rebalance missed"
+    return _end(entry, ScheduleState.MISSED, message, WAITING, title=title, due_at=entry.due_at)
+
+
+def mark_failed(entry: ScheduleEntry, message: str) -> bool:
+    """Mark an entry without a run as failed and notify; return whether this process did it."""
+    title = "Scheduled rebalance failed"
+    return _end(entry, ScheduleState.FAILED, message, WAITING, STARTED, title=title, run__isnull=True)
+
+
+def _end(
+    entry: ScheduleEntry, target: ScheduleState, message: str, *states: ScheduleState, title: str = "", **where: Any
+) -> bool:
+    """End an entry that is in one of the states, and notify if there is a title; return whether it was ended."""
     with transaction.atomic():
-        waiting = ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.WAITING, due_at=entry.due_at)
-        if not waiting.update(state=ScheduleState.MISSED, finished_at=Now(), message=message):
+        present = ScheduleEntry.objects.filter(pk=entry.pk, state__in=states, **where)
+        if not present.update(state=target, finished_at=Now(), message=message):
             return False
-        _notify("Scheduled rebalance missed", entry.account, message)
+        if title:
+            _notify(title, entry.account, message)
     return True
 
 
@@ -109,19 +120,9 @@ def set_follow_up(entry: ScheduleEntry, follow_up: ScheduleEntry, message: str) 
             _notify("Rebalance rescheduled", entry.account, message)
 
 
-def mark_failed(entry: ScheduleEntry, message: str) -> None:
-    """Mark an entry without a run as failed, and notify."""
-    with transaction.atomic():
-        without_run = ScheduleEntry.objects.filter(
-            pk=entry.pk, state__in=(ScheduleState.WAITING, ScheduleState.STARTED), run__isnull=True
-        )
-        if without_run.update(state=ScheduleState.FAILED, finished_at=Now(), message=message):
-            _notify("Scheduled rebalance failed", entry.account, message)
-
-
 def attach_run(entry: ScheduleEntry, run: RebalanceRun) -> None:
     """Attach the run to a started entry; a run that has already ended ends the entry too."""
-    ScheduleEntry.objects.filter(pk=entry.pk, state=ScheduleState.STARTED).update(run=run)
+    ScheduleEntry.objects.filter(pk=entry.pk, state=STARTED).update(run=run)
     if run.is_finished:
         on_run_ended(run)
 
@@ -137,11 +138,9 @@ def on_run_ended(run: RebalanceRun) -> None:
     state = STATE_AFTER.get(RunState(run.state), ScheduleState.FAILED)
     if run.error_code == LATE:
         state = ScheduleState.MISSED
-    mine.filter(state=ScheduleState.STARTED).update(
-        state=state, finished_at=Now(), message=run.error_message or F("message")
-    )
+    mine.filter(state=STARTED).update(state=state, finished_at=Now(), message=run.error_message or F("message"))
     if run.state == RunState.SUPERSEDED:
-        waiting = mine.filter(state=ScheduleState.WAITING)
+        waiting = mine.filter(state=WAITING)
         # An entry that exists only because the run was deferred ends with it; a requested one stays.
         waiting.exclude(origin=ScheduleOrigin.DEFERRED).update(run=None)
         waiting.filter(origin=ScheduleOrigin.DEFERRED).update(state=ScheduleState.SUPERSEDED, finished_at=Now())
@@ -152,7 +151,7 @@ def on_run_deferred(run: RebalanceRun, not_before: datetime, message: str) -> No
     day = not_before.astimezone(NEW_YORK).date()
     entry = add_entry(run.account, day, not_before, ScheduleOrigin.DEFERRED, run=run, message=message)
     if entry is not None:
-        earlier = ScheduleEntry.objects.filter(run=run, state=ScheduleState.STARTED)
+        earlier = ScheduleEntry.objects.filter(run=run, state=STARTED)
         earlier.exclude(pk=entry.pk).update(
             state=ScheduleState.MOVED, finished_at=Now(), follow_up=entry, message=message
         )
@@ -163,11 +162,7 @@ def _notify(title: str, account: Account, body: str) -> None:
 
 
 def claim_job(key: str, kind: ScheduledJob.Kind, session_date: date, due_at: datetime) -> ScheduledJob | None:
-    """Claim a job that is done once per session.
-
-    Returns:
-        The job; None when it is finished, or another process executes it.
-    """
+    """Claim a job that is done once per session; return None when it is finished or another process executes it."""
     try:
         with transaction.atomic():
             return ScheduledJob.objects.create(

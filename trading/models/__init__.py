@@ -1,5 +1,8 @@
 """Database tables of trading. Only `trading.journal` writes runs, orders, fills and leases."""
 
+# mypy: implicit-reexport
+# ruff: noqa: F401 - imported for others; a list of the names would repeat the imports
+
 from trading.models.access import ApiScope, ApiToken, AuditEntry
 from trading.models.account_values import AccountStanding, AccountValue, TotalValue
 from trading.models.channel_offsets import ChannelPosition
@@ -11,54 +14,7 @@ from trading.models.kill_switch import TradingControl
 from trading.models.notifications import Delivery, DeliveryState, Notification, NotificationKind
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
-from trading.models.runs import (
-    RebalanceRun,
-    RunMode,
-    RunState,
-    RunStep,
-    TimelineEntry,
-    new_run_id,
-    without_documents,
-)
+from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id, without_documents
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.trade_guard import ExecutedSession, SeenExecution
 from trading.models.webhooks import Webhook
-
-__all__ = [
-    "AccountStanding",
-    "AccountValue",
-    "ApiScope",
-    "ApiToken",
-    "AuditEntry",
-    "CachedContract",
-    "CachedPrice",
-    "ChannelPosition",
-    "Delivery",
-    "DeliveryState",
-    "EventSource",
-    "EventState",
-    "ExecutedSession",
-    "Fill",
-    "Notification",
-    "NotificationKind",
-    "Order",
-    "OrderState",
-    "ProcessHeartbeat",
-    "PublishedTargets",
-    "RebalanceRun",
-    "RunMode",
-    "RunState",
-    "RunStep",
-    "ScheduleEntry",
-    "ScheduleOrigin",
-    "ScheduleState",
-    "ScheduledJob",
-    "SeenExecution",
-    "StrategyEvent",
-    "TimelineEntry",
-    "TotalValue",
-    "TradingControl",
-    "Webhook",
-    "new_run_id",
-    "without_documents",
-]

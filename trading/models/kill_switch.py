@@ -8,8 +8,7 @@ class TradingControl(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     trading_paused = models.BooleanField(
-        default=False,
-        help_text="While this is on, no account sends orders. Orders already submitted remain active.",
+        default=False, help_text="While this is on, no account sends orders. Orders already submitted remain active."
     )
     reason = models.CharField(max_length=200, blank=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -42,11 +42,7 @@ class Order(models.Model):
     order_type = models.CharField(max_length=8)
     limit_price_usd = models.DecimalField(max_digits=20, decimal_places=8, null=True, blank=True)
     decision_price_usd = models.DecimalField(
-        max_digits=20,
-        decimal_places=8,
-        null=True,
-        blank=True,
-        help_text="Bid or ask at the time of the plan.",
+        max_digits=20, decimal_places=8, null=True, blank=True, help_text="Bid or ask at the time of the plan."
     )
     time_in_force = models.CharField(max_length=4)
     reason = models.CharField(max_length=48, blank=True)

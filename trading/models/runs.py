@@ -112,14 +112,10 @@ class RebalanceRun(models.Model):
         )
         constraints = (
             models.UniqueConstraint(
-                fields=("account",),
-                condition=Q(state="running", mode="execute"),
-                name="one_executing_run_per_account",
+                fields=("account",), condition=Q(state="running", mode="execute"), name="one_executing_run_per_account"
             ),
             models.UniqueConstraint(
-                fields=("account", "mode"),
-                condition=Q(state="queued"),
-                name="one_queued_run_per_account_and_mode",
+                fields=("account", "mode"), condition=Q(state="queued"), name="one_queued_run_per_account_and_mode"
             ),
         )
 

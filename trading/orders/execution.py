@@ -9,13 +9,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.exceptions import (
-    BrokerAPIError,
-    BrokerError,
-    CapabilityMissing,
-    OrderExecutionError,
-    OrderRejected,
-)
+from brokers.exceptions import BrokerAPIError, BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
 from brokers.exchange_calendar import Session
 from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
@@ -59,15 +53,9 @@ class OrderPhase:
         # One transaction marks all orders as submitting; it is committed before the first is sent.
         day = self.session_of(timezone.now()).day
         submitting = asyncio.create_task(self.journal.mark_submitting(orders, day), name="submitting")
-        outcomes = await asyncio.gather(
-            *(self._send_and_follow(number, submitting) for number in range(len(orders))), return_exceptions=True
-        )
-        resolved: list[OrderView] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            resolved.append(outcome)
-        return resolved
+        tasks = [asyncio.create_task(self._send_and_follow(number, submitting)) for number in range(len(orders))]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
 
     async def _reason_not_to_send(self) -> str:
         # Checked for each phase: sells can take until after the close.
@@ -86,6 +74,14 @@ class OrderPhase:
             order = await self.cancel_and_confirm(order)
         order = await self._wait_for_fills(order)
         reached(FailPoint.ORDER_ENDED, self.account_id)
+        return order
+
+    async def resume(self, order: OrderView) -> OrderView:
+        """Resolve an order that an interrupted attempt of the run has sent, and cancel it if it is still working."""
+        self.updates.watch(order.client_order_id)
+        order = await self.reconciler.resolve(order)
+        if not order.is_resolved and order.state != OrderState.UNKNOWN:
+            order = await self.cancel_and_confirm(order, "left by an interrupted run")
         return order
 
     async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:

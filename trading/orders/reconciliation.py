@@ -1,6 +1,7 @@
 """Resolve orders of unknown status from the broker's records. An order counts as lost only on proof."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -19,14 +20,14 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """Time before the order was sent from which executions are read: clocks differ."""
 
 
+@dataclass(frozen=True)
 class Reconciler:
     """Finds orders of one account in the broker's records, by client order id."""
 
-    def __init__(self, client: BrokerClient, journal: RunJournal, account_id: str, min_age_seconds: float) -> None:
-        self._client = client
-        self._journal = journal
-        self._account_id = account_id
-        self._min_age_seconds = min_age_seconds
+    client: BrokerClient
+    journal: RunJournal
+    account_id: str
+    min_age_seconds: float
 
     async def refresh(self, order: OrderView) -> OrderView:
         """Update the order from the broker's records.
@@ -52,47 +53,40 @@ class Reconciler:
         if found:
             return order
         await asyncio.sleep(await self._seconds_until_old_enough(order))
-        for wait_seconds in (0.0, self._min_age_seconds * SECOND_LOOKUP_SHARE):
+        for wait_seconds in (0.0, self.min_age_seconds * SECOND_LOOKUP_SHARE):
             await asyncio.sleep(wait_seconds)
             order, found = await self._look_up(order)
             if found:
                 return order
-        if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
-            return await self._journal.mark(
-                order, OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
-            )
-        if await self._position(order.symbol) != order.position_before:
-            return await self._journal.mark(
-                order,
-                OrderState.UNKNOWN,
-                f"Not found at the broker, but the position in {order.symbol} has changed.",
-            )
-        return await self._journal.mark(
-            order, OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
-        )
+        state, finding = OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
+        if not order.submitted_at or _new_york_day(order.submitted_at) == _new_york_day(timezone.now()):
+            finding = f"Not found at the broker, but the position in {order.symbol} has changed."
+            if await self._position(order.symbol) == order.position_before:
+                state, finding = OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
+        return await self.journal.mark(order, state, finding)
 
     async def _look_up(self, order: OrderView) -> tuple[OrderView, bool]:
         """Apply the broker's records to the order. Return it, and whether the broker knows it."""
         since = (order.submitted_at or timezone.now()) - CLOCK_TOLERANCE
-        result = await self._client.find_order(self._account_id, order.client_order_id)
-        executions = await self._client.get_executions(
-            self._account_id, since=since, client_order_id=order.client_order_id
+        result = await self.client.find_order(self.account_id, order.client_order_id)
+        executions = await self.client.get_executions(
+            self.account_id, since=since, client_order_id=order.client_order_id
         )
         for execution in executions:
-            order = await self._journal.apply(order, execution)
+            order = await self.journal.apply(order, execution)
         if result is not None and result.status is not OrderStatus.NOT_FOUND:
-            order = await self._journal.apply(order, result)
+            order = await self.journal.apply(order, result)
             return order, True
         return order, bool(executions)
 
     async def _position(self, symbol: str) -> Decimal:
-        snapshot = await self._client.get_account_snapshot(self._account_id)
+        snapshot = await self.client.get_account_snapshot(self.account_id)
         stocks = [position for position in snapshot.positions if position.is_us_stock and position.symbol == symbol]
         return sum((position.quantity for position in stocks), Decimal(0))
 
     async def _seconds_until_old_enough(self, order: OrderView) -> float:
         # Measured by the database's clock only: a host whose clock is ahead must not treat an order as old.
-        return max(0.0, self._min_age_seconds - await self._journal.age_seconds(order))
+        return max(0.0, self.min_age_seconds - await self.journal.age_seconds(order))
 
 
 def _new_york_day(instant: datetime) -> date:

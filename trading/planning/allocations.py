@@ -26,24 +26,22 @@ SYMBOL = re.compile(r"[A-Z][A-Z0-9.\-]{0,14}")
 SUM_TOLERANCE = Decimal("0.000001")
 
 
-class _Allocation(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+
+class _Allocation(_Part):
     symbol: str = Field(validation_alias=AliasChoices("ticker", "symbol"))
     allocation: Decimal = Field(allow_inf_nan=False)
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Data(_Part):
     strategy: str | None = None
     as_of: AwareDatetime | None = Field(default=None, validation_alias=AliasChoices("as_of", "updated_at"))
     allocations: tuple[_Allocation, ...]
 
 
-class _Response(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class _Response(_Part):
     status: str | None = None
     data: _Data
 

@@ -8,21 +8,21 @@ from brokers.broker_types import AccountSnapshot
 from calculator import Quote, TradeCalculationResult
 from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
+from trading.models import RebalanceRun
 from trading.planning.account_state import held_shares
 from trading.planning.allocations import as_json
 from trading.planning.proposal import Proposal
-from trading.planning.run_context import ApprovedPlan
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 
 
 def match_approved(
-    approved: ApprovedPlan, current: Proposal, sent: Sequence[OrderView], max_price_move_percent: Decimal
+    approved: RebalanceRun, current: Proposal, sent: Sequence[OrderView], max_price_move_percent: Decimal
 ) -> Proposal:
     """Return the approved plan in place of the current one, if the account, targets and quotes still match it.
 
     Args:
-        approved: the plan that the user approved.
+        approved: the preview whose plan the user approved.
         current: targets, account, quotes and plan as they are now.
         sent: orders of an earlier attempt of this run.
         max_price_move_percent: maximum change of a quote since the preview.
@@ -38,13 +38,12 @@ def match_approved(
             "to see the remaining trades.",
         )
     result = TradeCalculationResult.model_validate(approved.result)
-    if result.plan.digest != approved.digest:
+    if result.plan.digest != approved.plan_hash:
         raise Refused("plan_hash_mismatch", f"The stored plan is not the approved one. {NEW_PREVIEW}")
     if approved.targets != as_json(current.targets):
         raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")
-    if held_shares(AccountSnapshot.model_validate(approved.snapshot).positions) != held_shares(
-        current.snapshot.positions
-    ):
+    positions = AccountSnapshot.model_validate(approved.snapshot).positions
+    if held_shares(positions) != held_shares(current.snapshot.positions):
         raise Refused("preview_moved", f"The account's positions have changed since the preview. {NEW_PREVIEW}")
     previewed = {quote.symbol: quote for quote in map(Quote.model_validate, approved.quotes)}
     quotes = current.quotes_by_symbol

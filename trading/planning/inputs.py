@@ -10,6 +10,7 @@ from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
 from trading.common.concurrency import run_concurrently
 from trading.errors import Refused
+from trading.journal.account_status import store_value
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import RunStep
@@ -89,7 +90,7 @@ class PlanInputsReader:
             raise Refused("no_strategy", f"Account {self.context.account_id} has no strategy. Assign one.")
         if not self.targets.are_available(strategy):
             await self.journal.record(RunStep.TARGETS)
-        published = await self.targets.of(strategy)
+        published = (await self.targets.of(strategy)).items
         try:
             replaced = apply_replacements(published, self.context.replacement_rules, self.context.policy.replacements)
         except CalculationRefused as refusal:
@@ -110,6 +111,6 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self.journal.store_value(self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.write(store_value, self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
         )
         return snapshot

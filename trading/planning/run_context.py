@@ -1,7 +1,6 @@
 """The facts of a run that do not change while it is executed: account, strategy, mode, policy."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from accounts.models import Account, Strategy
 from accounts.policies import FrozenPolicy, needs_one_time_code, resolve_policy
@@ -11,23 +10,10 @@ from trading.models import RebalanceRun, RunMode
 
 
 @dataclass(frozen=True)
-class ApprovedPlan:
-    """The plan that a user approved, with the data that it was made from."""
-
-    run_id: str
-    digest: str
-    result: dict[str, Any]
-    targets: list[dict[str, str]]
-    snapshot: dict[str, Any]
-    quotes: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class RunContext:
-    """The facts of a run that do not change while it is executed."""
+    """The facts of a run that do not change while it is executed; `approved` is the preview whose plan it executes."""
 
     pk: int
-    run_id: str
     account_pk: int
     account_id: str
     strategy: Strategy | None
@@ -35,7 +21,7 @@ class RunContext:
     source: str
     policy: FrozenPolicy
     replacement_rules: tuple[ReplacementRule, ...]
-    approved: ApprovedPlan | None
+    approved: RebalanceRun | None
     approval_needs_code: bool
 
     @property
@@ -50,7 +36,6 @@ def make_run_context(run: RebalanceRun) -> RunContext:
     policy = FrozenPolicy.model_validate(run.policy) if run.policy else resolve_policy(account)
     return RunContext(
         pk=run.pk,
-        run_id=run.run_id,
         account_pk=account.pk,
         account_id=account.account_id,
         strategy=account.strategy,
@@ -58,19 +43,6 @@ def make_run_context(run: RebalanceRun) -> RunContext:
         source=run.event.source,
         policy=policy,
         replacement_rules=replacement_rules(account.replacement_set),
-        approved=_approved(run.approved_preview),
+        approved=run.approved_preview,
         approval_needs_code=needs_one_time_code(account),
-    )
-
-
-def _approved(preview: RebalanceRun | None) -> ApprovedPlan | None:
-    if preview is None:
-        return None
-    return ApprovedPlan(
-        run_id=preview.run_id,
-        digest=preview.plan_hash,
-        result=preview.result,
-        targets=preview.targets,
-        snapshot=preview.snapshot,
-        quotes=preview.quotes,
     )

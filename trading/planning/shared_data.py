@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -41,23 +39,12 @@ class SharedTargets:
         """Return whether the request has ended, successfully or not, so that no caller has to wait."""
         return strategy.pk in self._requests and self._requests[strategy.pk].done()
 
-    async def of(self, strategy: Strategy) -> tuple[AllocationItem, ...]:
+    async def of(self, strategy: Strategy) -> StrategyTargets:
         """Return the strategy's targets, from the allocations service or from its own rows.
 
         Raises:
             RunFailed: they cannot be read or are not valid.
         """
-        return (await self._targets_of(strategy)).items
-
-    async def as_of(self, strategy: Strategy) -> datetime | None:
-        """Return when the targets last changed; None if their source does not report it.
-
-        Raises:
-            RunFailed: they cannot be read or are not valid.
-        """
-        return (await self._targets_of(strategy)).as_of
-
-    async def _targets_of(self, strategy: Strategy) -> StrategyTargets:
         self.prefetch(strategy)
         # Shielded: the cancellation of one account's run must not cancel the request for the others.
         return await asyncio.shield(self._requests[strategy.pk])
@@ -94,31 +81,16 @@ def _static_targets(strategy: Strategy) -> StrategyTargets:
     return StrategyTargets(items, edited["at"])
 
 
-@dataclass(frozen=True)
-class _QuotesRequest:
-    """A request for the quotes of some symbols, and the loop time when it was made."""
-
-    task: "asyncio.Task[dict[str, ContractPrice]]"
-    requested_at: float
-
-    def is_current(self, max_age_seconds: float) -> bool:
-        return not self.task.done() or asyncio.get_running_loop().time() - self.requested_at < max_age_seconds
-
-
 class SharedQuotes:
     """Quotes by symbol, each requested once for all accounts that need it at about the same time."""
 
     def __init__(
-        self,
-        client: BrokerClient,
-        *,
-        use_cache: bool,
-        max_age_seconds: float = DEFAULT_TIMINGS.shared_quotes_seconds,
+        self, client: BrokerClient, *, use_cache: bool, max_age_seconds: float = DEFAULT_TIMINGS.shared_quotes_seconds
     ) -> None:
         self._client = client
         self._use_cache = use_cache
         self._max_age_seconds = max_age_seconds
-        self._requests: dict[str, _QuotesRequest] = {}
+        self._requests: dict[str, tuple[asyncio.Task[dict[str, ContractPrice]], float]] = {}
 
     def prefetch(self, symbols: Collection[str]) -> None:
         """Request the quotes of the symbols without waiting for them."""
@@ -128,10 +100,13 @@ class SharedQuotes:
         prices = self._client.get_multiple_market_prices(missing, use_cache=self._use_cache)
         task = asyncio.create_task(prices, name=f"quotes of {', '.join(missing)}")
         task.add_done_callback(_mark_retrieved)
-        self._requests.update(dict.fromkeys(missing, _QuotesRequest(task, asyncio.get_running_loop().time())))
+        self._requests.update(dict.fromkeys(missing, (task, asyncio.get_running_loop().time())))
 
     def _has_current(self, symbol: str) -> bool:
-        return symbol in self._requests and self._requests[symbol].is_current(self._max_age_seconds)
+        if symbol not in self._requests:
+            return False
+        task, requested_at = self._requests[symbol]
+        return not task.done() or asyncio.get_running_loop().time() - requested_at < self._max_age_seconds
 
     async def of(self, symbols: Collection[str]) -> Mapping[str, ContractPrice]:
         """Return the quotes of the symbols.
@@ -142,7 +117,7 @@ class SharedQuotes:
             MarketDataUnavailable: the broker refuses to quote any of them.
         """
         self.prefetch(symbols)
-        tasks = {symbol: self._requests[symbol].task for symbol in symbols}
+        tasks = {symbol: self._requests[symbol][0] for symbol in symbols}
         found: dict[str, ContractPrice] = {}
         refusals: dict[str, str] = {}
         for task in set(tasks.values()):
@@ -153,8 +128,6 @@ class SharedQuotes:
                 refusals |= {symbol: refusal.message for symbol in tasks if tasks[symbol] is task}
         if refusals and not any(symbol in found for symbol in symbols):
             raise MarketDataUnavailable("; ".join(sorted(set(refusals.values()))))
-        found |= {
-            symbol: ContractPrice(symbol=symbol, as_of=timezone.now(), message=message)
-            for symbol, message in refusals.items()
-        }
+        for symbol, message in refusals.items():
+            found[symbol] = ContractPrice(symbol=symbol, as_of=timezone.now(), message=message)
         return {symbol: found[symbol] for symbol in symbols if symbol in found}

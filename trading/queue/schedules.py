@@ -40,10 +40,8 @@ def sync_schedules() -> None:
         }
         if known.count() > 1:
             known.delete()
-        if not known.exists():
+        if not known.update(**wanted):
             Schedule.objects.create(name=name, next_run=_first_run(name, kind), **wanted)
-        else:
-            known.update(**wanted)
 
 
 def _first_run(name: str, kind: str) -> datetime:

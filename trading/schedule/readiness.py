@@ -141,7 +141,7 @@ async def _check_account(account: Account, client: BrokerClient, targets: Shared
         await client.get_account_snapshot(account.account_id)
         if account.strategy is None:
             return []  # a guard reports it
-        symbols = [item.symbol for item in await targets.of(account.strategy)][:MAX_SYMBOLS]
+        symbols = [item.symbol for item in (await targets.of(account.strategy)).items][:MAX_SYMBOLS]
         prices = await client.get_multiple_market_prices(symbols, use_cache=False)
     except (BrokerError, TradingError) as error:
         return [f"{account.account_id}: {error.message}"]
