@@ -77,13 +77,7 @@ def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
 
 
 def resolve_order(
-    order: Order,
-    user: User,
-    resolution: Resolution,
-    comment: str,
-    *,
-    typed_account_id: str = "",
-    code: str | None = "",
+    order: Order, user: User, resolution: Resolution, comment: str, *, typed_account_id: str = "", code: str | None = ""
 ) -> Order:
     """Resolve one order manually. Its run is closed if no other order is open.
 
@@ -163,8 +157,7 @@ def _check_request(user: User, account: Account, comment: str) -> str:
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
         raise Refused(
-            "run_not_finished",
-            f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}",
+            "run_not_finished", f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}"
         )
     if not order.is_open:
         raise Refused("order_already_resolved", f"{order} is already resolved ({order.state}). {NO_CHANGE}")

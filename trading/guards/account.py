@@ -13,14 +13,7 @@ from trading.error_codes import OnFail
 from trading.errors import Deferred, Refused
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import MarketCalendar
-from trading.models import (
-    EventSource,
-    Order,
-    OrderState,
-    ScheduleEntry,
-    ScheduleState,
-    TradingControl,
-)
+from trading.models import EventSource, Order, OrderState, ScheduleEntry, ScheduleState, TradingControl
 from trading.models.run_documents import GuardResult
 
 MAX_LATENESS = timedelta(minutes=15)

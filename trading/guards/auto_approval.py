@@ -23,8 +23,7 @@ def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) ->
     if objections := _objections(context, proposal, targets_are_old=targets_are_old):
         return Approval(given=False, reason=f"Not approved automatically: {'; '.join(objections)}.")
     return Approval(
-        given=True,
-        reason=f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol.",
+        given=True, reason=f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol."
     )
 
 

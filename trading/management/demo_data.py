@@ -6,14 +6,7 @@ from decimal import Decimal
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from accounts.models import (
-    Account,
-    RebalancePolicy,
-    ReplacementRule,
-    ReplacementSet,
-    Strategy,
-    TargetAllocation,
-)
+from accounts.models import Account, RebalancePolicy, ReplacementRule, ReplacementSet, Strategy, TargetAllocation
 from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
 from brokers.simulated.matching_engine import open_account, set_position
@@ -22,11 +15,7 @@ from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed by the command; the demo is reachable from this machine only
-USERS = {
-    "demo": "all permissions",
-    "trader": "can preview and submit orders",
-    "viewer": "can view and preview",
-}
+USERS = {"demo": "all permissions", "trader": "can preview and submit orders", "viewer": "can view and preview"}
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 

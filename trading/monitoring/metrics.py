@@ -14,15 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from trading.models import (
-    Delivery,
-    DeliveryState,
-    Order,
-    RebalanceRun,
-    RunState,
-    StrategyEvent,
-    TradingControl,
-)
+from trading.models import Delivery, DeliveryState, Order, RebalanceRun, RunState, StrategyEvent, TradingControl
 from trading.monitoring.status import broker_health, heartbeats_of, listener_health, queue_health
 
 REFUSAL = "Metrics are available to this machine, and to requests with `Authorization: Bearer` and METRICS_TOKEN.\n"

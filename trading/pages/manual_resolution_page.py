@@ -43,9 +43,7 @@ class ResolutionForm(forms.Form):
         min_value=0, max_digits=20, decimal_places=8, required=False, label="Total commission (USD)"
     )
     day = forms.DateField(
-        required=False,
-        label="Fill date, if not the submission date",
-        widget=forms.DateInput(attrs={"type": "date"}),
+        required=False, label="Fill date, if not the submission date", widget=forms.DateInput(attrs={"type": "date"})
     )
     comment = forms.CharField(
         max_length=500, label="Comment (source of this information)", widget=forms.Textarea(attrs={"rows": 3})

@@ -12,15 +12,7 @@ from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
-from trading.models import (
-    EventSource,
-    NotificationKind,
-    RebalanceRun,
-    RunMode,
-    RunState,
-    ScheduledJob,
-    StrategyEvent,
-)
+from trading.models import EventSource, NotificationKind, RebalanceRun, RunMode, RunState, ScheduledJob, StrategyEvent
 from trading.models.run_documents import ExecCommand
 from trading.schedule.events import create_event
 

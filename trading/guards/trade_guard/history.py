@@ -39,8 +39,7 @@ def executed_since(account_pk: int, first_session: date, calendar: MarketCalenda
     for fill in Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"):
         session = calendar.session_of(fill.executed_at)
         found.setdefault(
-            fill.execution_id,
-            Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day),
+            fill.execution_id, Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day)
         )
     return sorted(found.values(), key=lambda trade: trade.executed_at)
 
