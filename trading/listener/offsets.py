@@ -62,11 +62,8 @@ def reach_and_gap(
 ) -> tuple[timedelta, Gap | None]:
     """Return how far back history is known to reach, and the period that it does not cover.
 
-    Args:
-        offset: the stored offset of the channel.
-        oldest: publication time of the oldest message in history.
-        newest_stored: publication time of the newest message in the inbox.
-        now: the time by the clock of the service.
+    `oldest` and `newest_stored` are the publication times of the oldest message in history and of the newest one in the
+    inbox. `now` is the time by the clock of the service.
     """
     reach = max(timedelta(seconds=offset.history_reach_seconds), MIN_RETENTION)
     if newest_stored is not None and now - newest_stored < reach and (oldest is None or oldest > newest_stored):
@@ -79,9 +76,9 @@ def reach_and_gap(
 
 
 def newest_stored(channel: str) -> datetime | None:
-    """Return the publication time of the newest stored message of the channel.
+    """Return the publication time of the newest stored message that the channel itself delivered.
 
-    Only messages received from the channel itself count. They have a serial; those of `publish_event` do not.
+    Such messages have a serial; those of `publish_event` do not.
     """
     stored = StrategyEvent.objects.filter(source=EventSource.ABLY, channel=channel).exclude(serial="")
     return stored.order_by("-published_at").values_list("published_at", flat=True).first()
