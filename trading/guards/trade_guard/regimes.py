@@ -8,7 +8,7 @@
 All regimes apply to an account with an unknown one.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -76,21 +76,15 @@ def check_trade_guard(
     exclude_run: int | None = None,
     sells: Collection[str] = (),
 ) -> PDTCheckResult:
-    """Check the trade guard of an account.
+    """Check the trade guard of an account, for orders sent at `now`.
 
-    Args:
-        account_pk: primary key of the account.
-        regime: its trade guard.
-        now: time at which orders would be sent.
-        calendar: the exchange's sessions.
-        resume: earliest New York time at which a deferred account resumes.
-        exclude_run: primary key of a run that does not count, because it is the run being checked.
-        sells: symbols that the plan sells; none if there is no plan yet.
+    `resume` is the earliest New York time at which a deferred account resumes, `exclude_run` the primary key of the run
+    being checked, which does not count, and `sells` the symbols that the plan sells, if there is a plan.
     """
     query = _Query(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
-    checks: dict[str, Callable[[_Query], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
+    checks = {ONCE: _once, PDT: _pdt, CASH: _cash}
     answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
     used = _day_trades_used(query) if regime == PDT or query.is_strict else None
     blocked = [answer for answer in answers if answer.until is not None]
@@ -134,9 +128,7 @@ def _once(query: _Query) -> _Answer:
     session = query.session
     executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
     executions = tuple(
-        PDTExecutionInfo(
-            run_id=row.run.run_id, session_date=row.session_date.isoformat(), first_order_at=row.first_order_at
-        )
+        PDTExecutionInfo(run_id=row.run.run_id, session_date=str(row.session_date), first_order_at=row.first_order_at)
         for row in executed.exclude(run_id=query.exclude_run).select_related("run")
     )
     if not executions:
@@ -163,7 +155,7 @@ def _pdt(query: _Query) -> _Answer:
     most = rule.day_trades - 1
     if used > most:
         again = query.calendar.session_after(session.day)
-        while _in_window(counts, again.day, rule.sessions, query.calendar) > most:
+        while sum(counts.get(day, 0) for day in window(again.day, rule.sessions, query.calendar)) > most:
             again = query.calendar.session_after(again.day)
         return _Answer(
             f"PDT protection: the account made {used} day trades in {rule.sessions} sessions; {most} are allowed. "
@@ -204,10 +196,6 @@ def _trades(query: _Query, sessions: int) -> list[Trade]:
 def _day_trades_used(query: _Query) -> int | None:
     rule = day_trade_rule(query.session.day)
     return sum(day_trades(_trades(query, rule.sessions)).values()) if rule else None
-
-
-def _in_window(counts: dict[date, int], day: date, sessions: int, calendar: MarketCalendar) -> int:
-    return sum(counts.get(each, 0) for each in window(day, sessions, calendar))
 
 
 def _unsettled_from(session: Session, calendar: MarketCalendar) -> date:
