@@ -27,11 +27,7 @@ def channel_rows() -> list[dict[str, str]]:
 
 
 def send(message: Notification, url: str) -> str:
-    """Send a notification to one channel.
-
-    Returns:
-        The error; empty if the channel accepted the message.
-    """
+    """Send a notification to one channel. Return the error; empty if the channel accepted the message."""
     return _notify(url, message.title, message.body, TYPES[NotificationKind(message.kind)])
 
 
@@ -50,14 +46,10 @@ def send_test(user: User) -> None:
         Refused: the user lacks the permission, no channel is configured, or a channel did not accept the message.
     """
     if not user.has_perm(TEST_PERMISSION):
-        raise Refused(
-            "not_permitted",
-            f"You do not have permission to send test messages ({TEST_PERMISSION}). Contact an administrator.",
-        )
-    configured = channels()
-    if not configured:
+        message = f"You do not have permission to send test messages ({TEST_PERMISSION}). Contact an administrator."
+        raise Refused("not_permitted", message)
+    if not (configured := channels()):
         raise Refused("no_channel", "No notification channel is configured. Set NOTIFICATION_URLS.")
     body = f"{user} sent this message to test the notifications of the rebalancer."
-    failed = [channel.name for channel in configured if _notify(channel.url, "Test message", body)]
-    if failed:
+    if failed := [channel.name for channel in configured if _notify(channel.url, "Test message", body)]:
         raise Refused("test_not_delivered", f"Not accepted by: {', '.join(failed)}. See the log.")
