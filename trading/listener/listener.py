@@ -125,9 +125,7 @@ class Listener:
     async def _follow_strategies(self, connection: AblyConnection) -> None:
         while True:
             try:
-                names = await sync_to_async(offsets.enabled_strategies)()
-                await sync_to_async(offsets.delete_all_except)(names)
-                await connection.serve(names)
+                await connection.serve(await sync_to_async(offsets.update_channels)())
             except db.Error:
                 logger.exception("The strategies cannot be read. The channels are unchanged.")
             await asyncio.sleep(self._timing.strategies)

@@ -1,6 +1,5 @@
 """The stored offset of each channel: the time up to which all of its messages are in the inbox."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,14 +23,14 @@ class Gap:
         return f"{self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def enabled_strategies() -> list[str]:
-    """Return the names of the enabled strategies, which are the channels to listen to."""
-    return list(Strategy.objects.filter(enabled=True).order_by("name").values_list("name", flat=True))
+def update_channels() -> list[str]:
+    """Return the names of the enabled strategies, which are the channels to listen to.
 
-
-def delete_all_except(channels: Iterable[str]) -> None:
-    """Delete the offsets of other channels, so that messages published there in the meantime are never processed."""
-    ChannelPosition.objects.exclude(channel__in=list(channels)).delete()
+    Delete the offsets of other channels, so that messages published there in the meantime are never processed.
+    """
+    channels = list(Strategy.objects.filter(enabled=True).order_by("name").values_list("name", flat=True))
+    ChannelPosition.objects.exclude(channel__in=channels).delete()
+    return channels
 
 
 def offset_of(channel: str) -> ChannelPosition | None:

@@ -71,7 +71,9 @@ async def _send(delivery: Delivery, url: str | None) -> str:
             return await webhooks.send(delivery, delivery.webhook)
         if url is None:
             return "The channel is not configured. Check NOTIFICATION_URLS and USER_NOTIFICATIONS_CHANNEL."
-        return await asyncio.to_thread(apprise_channel.send, delivery.notification, url)
+        message = delivery.notification
+        kind = apprise_channel.TYPES[message.kind]
+        return await asyncio.to_thread(apprise_channel.send, url, message.title, message.body, kind)
     except Exception:  # one channel must not stop the others
         logger.exception("Unexpected error while sending to %s", delivery.channel)
         return "Unexpected error. See the log."
