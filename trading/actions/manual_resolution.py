@@ -110,9 +110,8 @@ def resolve_order(
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
                     manual.close_run(lease, order.run_id, message)
     except IllegalTransition as moved:
-        raise Refused(
-            "order_already_resolved", f"The order has changed in the meantime. {NO_CHANGE} Check it again."
-        ) from moved
+        message = f"The order has changed in the meantime. {NO_CHANGE} Check it again."
+        raise Refused("order_already_resolved", message) from moved
     order.refresh_from_db()
     return order
 
@@ -156,9 +155,8 @@ def _check_request(user: User, account: Account, comment: str) -> str:
 
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
-        raise Refused(
-            "run_not_finished", f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}"
-        )
+        message = f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}"
+        raise Refused("run_not_finished", message)
     if not order.is_open:
         raise Refused("order_already_resolved", f"{order} is already resolved ({order.state}). {NO_CHANGE}")
 

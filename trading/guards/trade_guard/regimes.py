@@ -16,7 +16,6 @@ from decimal import Decimal
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK, Session
 from trading.guards.trade_guard.history import (
-    Trade,
     bought_in,
     bought_with_unsettled_money,
     day_trades,
@@ -64,6 +63,7 @@ class _Answer:
     message: str
     until: Session | None = None
     executions: tuple[PDTExecutionInfo, ...] = ()
+    day_trades_used: int | None = None
 
 
 def check_trade_guard(
@@ -86,7 +86,7 @@ def check_trade_guard(
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
     checks = {ONCE: _once, PDT: _pdt, CASH: _cash}
     answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
-    used = _day_trades_used(query) if regime == PDT or query.is_strict else None
+    used = [answer.day_trades_used for answer in answers if answer.day_trades_used is not None]
     blocked = [answer for answer in answers if answer.until is not None]
     # The rule that blocks longest determines when the account resumes.
     worst = max(blocked, key=lambda answer: answer.until.opens_at if answer.until else now, default=None)
@@ -96,7 +96,7 @@ def check_trade_guard(
         message=worst.message if worst else " ".join(answer.message for answer in answers),
         next_allowed_at=worst.until.resume_at(resume) if worst and worst.until else None,
         executions=worst.executions if worst else (),
-        day_trades_used=used,
+        day_trades_used=used[0] if used else None,
     )
 
 
@@ -149,7 +149,8 @@ def _pdt(query: _Query) -> _Answer:
     rule = day_trade_rule(session.day)
     if rule is None:
         return _Answer("The pattern day trader (PDT) rule is no longer in force.")
-    trades = _trades(query, rule.sessions)
+    first = window(session.day, rule.sessions, query.calendar)[0]
+    trades = executed_since(query.account_pk, first, query.calendar)
     counts = day_trades(trades)
     used = sum(counts.values())
     most = rule.day_trades - 1
@@ -161,6 +162,7 @@ def _pdt(query: _Query) -> _Answer:
             f"PDT protection: the account made {used} day trades in {rule.sessions} sessions; {most} are allowed. "
             f"It can trade again from {query.resume_at(again)}.",
             again,
+            day_trades_used=used,
         )
     would = sorted(bought_in(trades, session.day) & set(query.sells))
     if used + len(would) > most:
@@ -170,8 +172,9 @@ def _pdt(query: _Query) -> _Answer:
             f"trades in {rule.sessions} sessions; {most} are allowed. The next possible time is "
             f"{query.resume_at(again)}.",
             again,
+            day_trades_used=used,
         )
-    return _Answer(f"{used} of {most} allowed day trades used.")
+    return _Answer(f"{used} of {most} allowed day trades used.", day_trades_used=used)
 
 
 def _cash(query: _Query) -> _Answer:
@@ -186,16 +189,6 @@ def _cash(query: _Query) -> _Answer:
         f"The next possible time is {query.resume_at(again)}.",
         again,
     )
-
-
-def _trades(query: _Query, sessions: int) -> list[Trade]:
-    first = window(query.session.day, sessions, query.calendar)[0]
-    return executed_since(query.account_pk, first, query.calendar)
-
-
-def _day_trades_used(query: _Query) -> int | None:
-    rule = day_trade_rule(query.session.day)
-    return sum(day_trades(_trades(query, rule.sessions)).values()) if rule else None
 
 
 def _unsettled_from(session: Session, calendar: MarketCalendar) -> date:
