@@ -79,15 +79,10 @@ def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
 def resolve_order(
     order: Order, user: User, resolution: Resolution, comment: str, *, typed_account_id: str = "", code: str | None = ""
 ) -> Order:
-    """Resolve one order manually. Its run is closed if no other order is open.
+    """Resolve one open order of an ended run manually. The run is closed if no other order is open.
 
-    Args:
-        order: An open order of a run that has ended.
-        user: The user who checked the broker's statement.
-        resolution: The outcome according to the statement.
-        comment: How the user knows it.
-        typed_account_id: The account number that the user typed; needed for a live account.
-        code: The two-factor code; needed for a live account. None if the user was verified in another way.
+    A live account needs the account number that the user typed, and the two-factor code; the code is None if the user
+    was verified in another way.
 
     Raises:
         Refused: nothing was changed; the message contains the reason.

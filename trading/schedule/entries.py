@@ -19,9 +19,7 @@ from trading.schedule.next_open import format_start, next_open, open_after
 
 
 def schedule_account(account: Account, user: User | None = None) -> ScheduleEntry:
-    """Schedule the account for the next market open. An entry that already waits for it stays unchanged.
-
-    The user is None for a command.
+    """Schedule the account for the next market open, by a user or by command. An entry that waits for it is unchanged.
 
     Raises:
         Refused: the account cannot be executed at any open, or the user lacks the permission.
