@@ -14,17 +14,12 @@ class TradingConfig(AppConfig):
         from trading.access import audit  # noqa: PLC0415 - models are not loaded earlier
 
         audit.connect()
-        post_migrate.connect(_sync_schedules, sender=self, dispatch_uid="trading.sync_schedules")
-        post_migrate.connect(_sync_roles, sender=self, dispatch_uid="trading.sync_roles")
+        post_migrate.connect(_sync, sender=self, dispatch_uid="trading.sync")
 
 
-def _sync_schedules(**_: Any) -> None:
-    from trading.queue.schedules import sync_schedules  # noqa: PLC0415 - models are not loaded earlier
+def _sync(**_: Any) -> None:
+    from trading.access.roles import sync_roles  # noqa: PLC0415 - models are not loaded earlier
+    from trading.queue.schedules import sync_schedules  # noqa: PLC0415
 
     sync_schedules()
-
-
-def _sync_roles(**_: Any) -> None:
-    from trading.access.roles import sync_roles  # noqa: PLC0415 - models are not loaded earlier
-
     sync_roles()

@@ -32,12 +32,8 @@ class OnFail(Enum):
 class Guard:
     """A condition that must hold before a run sends orders.
 
-    Attributes:
-        code: error code of the failed guard.
-        title: short name of the failed guard, for notification titles.
-        meaning: what has happened and what to do.
-        stage: earliest check.
-        on_fail: what happens to the run. A deferral needs `not_before` in the guard's result.
+    The code, the title (for notifications) and the meaning describe its failure. A deferral needs `not_before` in the
+    guard's result.
     """
 
     code: str

@@ -15,12 +15,7 @@ from datetime import datetime
 
 
 class TradingError(Exception):
-    """Root of the exceptions of trading.
-
-    Attributes:
-        code: stable error code for programs (`trading.error_codes`).
-        message: sentence for users.
-    """
+    """Root of the exceptions of trading: a stable code for programs (`trading.error_codes`), a sentence for users."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -27,11 +27,8 @@ def rebalance_result(run: RebalanceRun) -> RebalanceResult:
         plan_hash=run.plan_hash,
         trades=tuple(
             TradeLine(
-                symbol=trade["symbol"],
-                quantity=trade["quantity"],
-                order_type=trade["order_type"],
                 price=_decimal(trade["price"]),
-                reason=trade["reason"],
+                **{name: trade[name] for name in ("symbol", "quantity", "order_type", "reason")},
             )
             for trade in run.result.get("trades", [])
         ),

@@ -12,16 +12,9 @@ logger = logging.getLogger("rebalancer.trading")
 
 
 def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -> bool:
-    """Pause or resume trading. The change history stores the user and the reason.
+    """Pause or resume trading for an account, or for all if it is None. Return whether the state changed.
 
-    Args:
-        account: The account; None for all accounts.
-        paused: Whether orders are blocked.
-        reason: The reason, as text for users.
-        by: Who requests it.
-
-    Returns:
-        Whether the state changed.
+    The change history stores who requested it (`by`) and the reason.
     """
     with transaction.atomic():
         if account is not None:

@@ -77,23 +77,12 @@ def can_be_closed(run: RebalanceRun, orders: Iterable[Order]) -> bool:
 
 
 def resolve_order(
-    order: Order,
-    user: User,
-    resolution: Resolution,
-    comment: str,
-    *,
-    typed_account_id: str = "",
-    code: str | None = "",
+    order: Order, user: User, resolution: Resolution, comment: str, *, typed_account_id: str = "", code: str | None = ""
 ) -> Order:
-    """Resolve one order manually. Its run is closed if no other order is open.
+    """Resolve one open order of an ended run manually. The run is closed if no other order is open.
 
-    Args:
-        order: An open order of a run that has ended.
-        user: The user who checked the broker's statement.
-        resolution: The outcome according to the statement.
-        comment: How the user knows it.
-        typed_account_id: The account number that the user typed; needed for a live account.
-        code: The two-factor code; needed for a live account. None if the user was verified in another way.
+    A live account needs the account number that the user typed, and the two-factor code; the code is None if the user
+    was verified in another way.
 
     Raises:
         Refused: nothing was changed; the message contains the reason.
@@ -116,9 +105,8 @@ def resolve_order(
                 if not _open_orders(order.run) and order.run.state == RunState.NEEDS_ATTENTION:
                     manual.close_run(lease, order.run_id, message)
     except IllegalTransition as moved:
-        raise Refused(
-            "order_already_resolved", f"The order has changed in the meantime. {NO_CHANGE} Check it again."
-        ) from moved
+        message = f"The order has changed in the meantime. {NO_CHANGE} Check it again."
+        raise Refused("order_already_resolved", message) from moved
     order.refresh_from_db()
     return order
 
@@ -162,10 +150,8 @@ def _check_request(user: User, account: Account, comment: str) -> str:
 
 def _check_open(order: Order) -> None:
     if not order.run.is_finished:
-        raise Refused(
-            "run_not_finished",
-            f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}",
-        )
+        message = f"Run {order.run.run_id} is in progress, and its worker tracks the order. {NO_CHANGE}"
+        raise Refused("run_not_finished", message)
     if not order.is_open:
         raise Refused("order_already_resolved", f"{order} is already resolved ({order.state}). {NO_CHANGE}")
 

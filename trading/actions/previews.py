@@ -42,11 +42,7 @@ def request_preview(account: Account, user: User, *, source: EventSource = Event
     """
     check_permissions(user, PREVIEW_PERMISSION, action="preview this account")
     return request_run(
-        account,
-        ExecCommand.PRINT_REBALANCE,
-        source=source,
-        message_id=f"preview-{uuid.uuid4()}",
-        requested_by=user,
+        account, ExecCommand.PRINT_REBALANCE, source=source, message_id=f"preview-{uuid.uuid4()}", requested_by=user
     )
 
 

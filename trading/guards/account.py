@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
@@ -13,14 +13,7 @@ from trading.error_codes import OnFail
 from trading.errors import Deferred, Refused
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import MarketCalendar
-from trading.models import (
-    EventSource,
-    Order,
-    OrderState,
-    ScheduleEntry,
-    ScheduleState,
-    TradingControl,
-)
+from trading.models import EventSource, Order, OrderState, ScheduleEntry, ScheduleState, TradingControl
 from trading.models.run_documents import GuardResult
 
 MAX_LATENESS = timedelta(minutes=15)
@@ -33,9 +26,7 @@ class GuardContext:
 
     account: Account
     run_pk: int
-    trade_guard: str
-    minutes_before_close: int
-    resume: time
+    policy: FrozenPolicy
     now: datetime
     calendar: MarketCalendar
     control: TradingControl
@@ -54,17 +45,11 @@ def account_guard(guard: AccountGuard) -> AccountGuard:
 def check_guards(
     account_pk: int, run_pk: int, policy: FrozenPolicy, now: datetime, calendar: MarketCalendar
 ) -> list[GuardResult]:
-    """Check all account guards against the current database.
-
-    Returns:
-        One result per guard, in the order in which they refuse.
-    """
+    """Check all account guards against the current database; return one result per guard, in order of refusal."""
     context = GuardContext(
         account=Account.objects.select_related("strategy").get(pk=account_pk),
         run_pk=run_pk,
-        trade_guard=policy.trade_guard,
-        minutes_before_close=policy.minutes_before_close,
-        resume=policy.next_execution_time,
+        policy=policy,
         now=now,
         calendar=calendar,
         control=TradingControl.objects.filter(pk=1).first() or TradingControl(),
@@ -95,11 +80,6 @@ def _result(code: str, if_passed: str, if_failed: str, *, passed: bool) -> Guard
     return GuardResult(code=code, passed=passed, message=if_passed if passed else if_failed)
 
 
-@account_guard
-def _account_enabled(context: GuardContext) -> GuardResult:
-    return check_enabled(context.account)
-
-
 def check_enabled(account: Account) -> GuardResult:
     """Check that the account is enabled."""
     return _result(
@@ -108,6 +88,9 @@ def check_enabled(account: Account) -> GuardResult:
         f"Account {account.account_id} is disabled. Enable it in the admin.",
         passed=account.enabled,
     )
+
+
+account_guard(lambda context: check_enabled(context.account))
 
 
 @account_guard
@@ -133,11 +116,6 @@ def _trading_not_paused(context: GuardContext) -> GuardResult:
     )
 
 
-@account_guard
-def _environment_matches(context: GuardContext) -> GuardResult:
-    return check_environment(context.account)
-
-
 def check_environment(account: Account) -> GuardResult:
     """Check that this installation trades accounts of this type (paper or live)."""
     mode = settings.TRADING_MODE
@@ -148,6 +126,9 @@ def check_environment(account: Account) -> GuardResult:
         f"(TRADING_MODE={mode}). It can be previewed, not executed.",
         passed=account.type == mode,
     )
+
+
+account_guard(lambda context: check_environment(context.account))
 
 
 @account_guard
@@ -202,40 +183,33 @@ def _started_in_time(context: GuardContext) -> GuardResult:
 
 @account_guard
 def _market_open(context: GuardContext) -> GuardResult:
-    session = context.calendar.session_of(context.now)
+    session, resume = context.calendar.session_of(context.now), context.policy.next_execution_time
     if not session.is_open_at(context.now):
-        return GuardResult(
-            code="market_closed",
-            passed=False,
-            message=(
-                "The exchange is closed. The next session opens "
-                f"{session.opens_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time."
-            ),
-            not_before=session.resume_at(context.resume),
-        )
+        opens = f"{session.opens_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+        message = f"The exchange is closed. The next session opens {opens}."
+        return GuardResult(code="market_closed", passed=False, message=message, not_before=session.resume_at(resume))
     closes = f"{session.closes_at.astimezone(NEW_YORK):%H:%M} New York time"
     following = context.calendar.session_after(session.day)
-    last_minutes = context.minutes_before_close
+    last_minutes = context.policy.minutes_before_close
     is_late = context.now >= session.closes_at - timedelta(minutes=last_minutes)
     if is_late and following.opens_at != session.closes_at:  # an exchange that never closes has no last minutes
+        message = f"The session closes at {closes}. No run starts in its last {last_minutes} minutes."
         return GuardResult(
-            code="too_close_to_close",
-            passed=False,
-            message=f"The session closes at {closes}. No run starts in its last {last_minutes} minutes.",
-            not_before=following.resume_at(context.resume),
+            code="too_close_to_close", passed=False, message=message, not_before=following.resume_at(resume)
         )
     return GuardResult(code="too_close_to_close", passed=True, message=f"The exchange is open until {closes}.")
 
 
 @account_guard
 def _trade_guard(context: GuardContext) -> GuardResult:
+    account, policy, run = context.account, context.policy, context.run_pk
     check = check_trade_guard(
-        context.account.pk,
-        context.trade_guard,
+        account.pk,
+        policy.trade_guard,
         context.now,
         context.calendar,
-        resume=context.resume,
-        exclude_run=context.run_pk,
+        resume=policy.next_execution_time,
+        exclude_run=run,
     )
     return GuardResult(
         code="trade_guard", passed=check.allowed, message=check.message, not_before=check.next_allowed_at

@@ -17,29 +17,22 @@ class Approval:
 
 def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) -> Approval:
     """Decide on a held plan by the rule of its strategy. In case of doubt, a user decides."""
-    limit = context.policy.auto_approve_turnover_percent
+    limit, held = context.policy.auto_approve_turnover_percent, held_shares(proposal.snapshot.positions)
     if limit is None:
         return Approval(given=False, reason="")
-    if objections := _objections(context, proposal, targets_are_old=targets_are_old):
-        return Approval(given=False, reason=f"Not approved automatically: {'; '.join(objections)}.")
-    return Approval(
-        given=True,
-        reason=f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol.",
-    )
-
-
-def _objections(context: RunContext, proposal: Proposal, *, targets_are_old: bool) -> list[str]:
-    limit, held = context.policy.auto_approve_turnover_percent, held_shares(proposal.snapshot.positions)
-    found = []
-    if limit is not None and proposal.result.turnover_percent >= limit:
-        found.append(f"the turnover is not below {limit.normalize():f} %")
+    objections = []
+    if proposal.result.turnover_percent >= limit:
+        objections.append(f"the turnover is not below {limit.normalize():f} %")
     buys = {trade.symbol for trade in proposal.result.trades if trade.quantity > 0}
     if new := sorted(symbol for symbol in buys if held.get(symbol, 0) <= 0):
-        found.append(f"the plan buys {', '.join(new)}, which the account does not hold")
+        objections.append(f"the plan buys {', '.join(new)}, which the account does not hold")
     if targets_are_old:
-        found.append("the targets are old")
+        objections.append("the targets are old")
     if codes := sorted({warning.code for warning in proposal.warnings}):
-        found.append(f"the plan has warnings ({', '.join(codes)})")
+        objections.append(f"the plan has warnings ({', '.join(codes)})")
     if context.approval_needs_code:
-        found.append("approval requires a two-factor code (2FA)")
-    return found
+        objections.append("approval requires a two-factor code (2FA)")
+    if objections:
+        return Approval(given=False, reason=f"Not approved automatically: {'; '.join(objections)}.")
+    reason = f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol."
+    return Approval(given=True, reason=reason)

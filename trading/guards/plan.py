@@ -76,9 +76,8 @@ class PlanChecks:
         """Return the cash for buys, in USD: all cash after the sells, or in a cash account its settled part."""
         if not spends_settled_cash(self._policy.trade_guard):
             return cash_usd
-        counted = await sync_to_async(settled_cash_usd)(
-            self._context.account_pk, cash_usd, timezone.now(), self._calendar
-        )
+        key, now = self._context.account_pk, timezone.now()
+        counted = await sync_to_async(settled_cash_usd)(key, cash_usd, now, self._calendar)
         reported = snapshot.settled_cash_usd  # before the sells, whose proceeds do not settle today
         return counted if reported is None else min(counted, reported)
 
@@ -91,10 +90,7 @@ class PlanChecks:
         """
         orders = self._orders_to_check(proposal) if self._client.capabilities.what_if else []
         answers = await run_concurrently(
-            *(
-                self._client.check_feasible(self._context.account_id, symbol, shares, price)
-                for symbol, shares, price in orders
-            )
+            *(self._client.check_feasible(self._context.account_id, *order) for order in orders)
         )
         refused = [
             (shares, f"{symbol}: {answer.message}")
@@ -114,11 +110,11 @@ class PlanChecks:
             if trade.quantity < 0 and trade.price is not None
         ]
         cash = proposal.snapshot.cash_usd
-        buys = [
-            (buy.symbol, min(Decimal(buy.quantity), cash // buy.price - 1), buy.price)
+        possible = [
+            (buy.symbol, shares, buy.price)
             for buy in proposal.result.plan.buys
+            if (shares := min(Decimal(buy.quantity), cash // buy.price - 1)) >= 1
         ]
-        possible = [(symbol, shares, price) for symbol, shares, price in buys if shares >= 1]
         largest = max(possible, key=lambda buy: buy[1] * buy[2], default=None)
         return [
             order

@@ -81,16 +81,7 @@ def conflict_id(message_id: str, digest: str) -> str:
 
 
 def known_messages(source: EventSource, channel: str, messages: Sequence[tuple[str, object]]) -> set[int]:
-    """Find the messages that are stored already with the same content.
-
-    Args:
-        source: source of the messages.
-        channel: channel of the messages.
-        messages: pairs of message id and payload.
-
-    Returns:
-        Their indexes in `messages`.
-    """
+    """Return the indexes of the messages (pairs of id and payload) that are stored already with the same content."""
     keys = [(stored_id(message_id), text_and_digest(payload)[1]) for message_id, payload in messages]
     ids = {message_id for message_id, _ in keys} | {conflict_id(*key) for key in keys}
     stored = StrategyEvent.objects.filter(source=source, channel=channel, message_id__in=ids)

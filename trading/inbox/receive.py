@@ -39,17 +39,13 @@ def request_run(
     requested_by: User | None = None,
     approved: RebalanceRun | None = None,
 ) -> RebalanceRun:
-    """Request a run of one account, for a user or a command.
-
-    Returns:
-        The run: queued, or refused with a reason.
+    """Request a run of one account, for a user or a command. Return it: queued, or refused with a reason.
 
     Raises:
         EventRejected: no run was made.
     """
     event = receive_event(
         source=source,
-        channel="",
         message_id=message_id,
         payload={"exec": str(command), "account_id": account.account_id},
         requested_by=requested_by,
@@ -64,7 +60,7 @@ def request_run(
 def receive_event(
     *,
     source: EventSource,
-    channel: str,
+    channel: str = "",
     message_id: str,
     payload: object,
     published_at: datetime | None = None,
@@ -72,7 +68,7 @@ def receive_event(
     requested_by: User | None = None,
     approved: RebalanceRun | None = None,
 ) -> StrategyEvent:
-    """Store an event exactly once, whatever its content, and queue its runs.
+    """Store an event exactly once, whatever its content, and queue its runs. Its `state` is the outcome.
 
     Args:
         source: where the request comes from.
@@ -83,9 +79,6 @@ def receive_event(
         serial: order among messages with the same time.
         requested_by: the user who requested it, if any.
         approved: the preview whose plan is executed.
-
-    Returns:
-        The stored event; `state` is its outcome.
     """
     text, digest = text_and_digest(payload)
     event = StrategyEvent(
@@ -125,8 +118,7 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
         accounts = _accounts(strategy, data.account_id)
         mode = _mode_by_lateness(event, strategy, MODES[command])
     except EventRejected as rejection:
-        event.state, event.reason_code = EventState.REJECTED, rejection.code
-        event.reason = storable(rejection.message)
+        event.state, event.reason_code, event.reason = EventState.REJECTED, rejection.code, storable(rejection.message)
         event.save(force_insert=True)
         return []
     event.state = event.state or EventState.ACCEPTED
@@ -187,9 +179,6 @@ def _mode_by_lateness(event: StrategyEvent, strategy: Strategy | None, mode: Run
 
 def _refusal(account: Account, mode: RunMode) -> Refusal | None:
     """Return why the account's run is refused at once: visible as a refused run, without a notification."""
-    enabled, environment = check_enabled(account), check_environment(account)
-    if not enabled.passed:
-        return Refusal(account, enabled.code, enabled.message)
-    if mode == RunMode.EXECUTE and not environment.passed:
-        return Refusal(account, environment.code, environment.message)
-    return None
+    checks = (check_enabled, check_environment) if mode == RunMode.EXECUTE else (check_enabled,)
+    failed = (guard for check in checks if not (guard := check(account)).passed)
+    return next((Refusal(account, guard.code, guard.message) for guard in failed), None)

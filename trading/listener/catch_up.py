@@ -12,7 +12,6 @@ from trading.listener.history import History
 from trading.listener.intake import Intake
 from trading.listener.messages import Received
 from trading.listener.offsets import Gap
-from trading.models import ChannelPosition
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,13 @@ class CatchUp:
         if offset is None:
             await sync_to_async(offsets.create)(self._channel, now)
             return CaughtUp(now)
-        reach, gap = await self._reach_and_gap(offset, now)
-        if gap is not None:
-            await self._report_gap(gap)  # before the offset advances, which hides the gap
+        reach = timedelta(seconds=offset.history_reach_seconds)
+        if now - offset.caught_up_to > offsets.MIN_RETENTION:
+            oldest = await self._history.oldest(self._channel)
+            newest = await sync_to_async(offsets.newest_stored)(self._channel)
+            reach, gap = offsets.reach_and_gap(offset, oldest, newest, now)
+            if gap is not None:
+                await self._report_gap(gap)  # before the offset advances, which hides the gap
         found: list[Received] = []
         start = max(offset.known_from, offset.caught_up_to - self._overlap)
         async for page in self._history.pages(self._channel, start):
@@ -70,13 +73,6 @@ class CatchUp:
             found += new
         await sync_to_async(offsets.advance)(self._channel, now, reach)
         return CaughtUp(now, tuple(found))
-
-    async def _reach_and_gap(self, offset: ChannelPosition, now: datetime) -> tuple[timedelta, Gap | None]:
-        if now - offset.caught_up_to <= offsets.MIN_RETENTION:
-            return timedelta(seconds=offset.history_reach_seconds), None
-        oldest = await self._history.oldest(self._channel)
-        newest = await sync_to_async(offsets.newest_stored)(self._channel)
-        return offsets.reach_and_gap(offset, oldest, newest, now)
 
 
 def missed_messages(

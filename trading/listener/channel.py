@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from random import SystemRandom
 
@@ -106,7 +107,10 @@ class ChannelListener:
         self._channel.on("update", self._on_attached)
         for state in (ChannelState.SUSPENDED, ChannelState.DETACHED, ChannelState.FAILED, ChannelState.ATTACHING):
             self._channel.on(state, self._on_other_state)
-        await self._store_first_offset()
+        try:
+            await self._catch_up.start()
+        except (HistoryUnavailable, db.Error) as error:
+            logger.warning("The first offset of %s could not be stored yet: %s", self.name, error)
         while True:
             self._state_changed.clear()
             refusal = await self._attach()
@@ -124,18 +128,8 @@ class ChannelListener:
             else:
                 await asyncio.sleep(self._timing.client_retry)
 
-    async def _store_first_offset(self) -> None:
-        try:
-            await self._catch_up.start()
-        except (HistoryUnavailable, db.Error) as error:
-            logger.warning("The first offset of %s could not be stored yet: %s", self.name, error)
-
     async def _attach(self) -> str:
-        """Attach if necessary, and update the status.
-
-        Returns:
-            The reason if the service refuses, otherwise an empty string.
-        """
+        """Attach if necessary, and update the status. Return the reason if the service refuses."""
         problem = ""
         subscription = self.status.subscription
         try:
@@ -176,35 +170,29 @@ class ChannelListener:
     async def _stay_caught_up(self) -> None:
         pause = 0.0  # the first time immediately, whether the channel can be attached or not
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._catch_up_due.wait()
-            except TimeoutError:
-                pass
             self._catch_up_due.clear()
             pause = await self._read_history()
 
     async def _read_history(self) -> float:
-        """Catch up, and check whether the channel missed a message.
-
-        Returns:
-            Seconds until the next catch-up.
-        """
+        """Catch up, check whether the channel missed a message, and return the seconds until the next catch-up."""
         attached_at = self._attached_at
         try:
             caught_up = await self._catch_up.run()
         except HistoryRefused as refusal:
-            self.status.set_history_problem(str(refusal))
+            self.status.history.update("refused", str(refusal))
             await alert(
                 f"Ably refuses the history of {self.name}",
                 f"Reason: {refusal}. Give the key the capability `history`. Without it, missed messages are not found.",
             )
             return self._timing.reconcile
         except (HistoryUnavailable, db.Error) as error:
-            self.status.set_history_problem(str(error))
+            self.status.history.update("unavailable", str(error))
             logger.warning("Channel %s could not catch up: %s", self.name, error)
             return self._timing.history_retry
-        self.status.set_history_problem("")
+        self.status.history.update("available", healthy=True)
         self.status.last_catch_up_at = timezone.now()
         await self._check_missed(caught_up, attached_at)
         return self._timing.reconcile * SystemRandom().uniform(0.8, 1.0)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 from ably import AblyException
@@ -90,18 +91,14 @@ class AblyConnection:
         Raises:
             KeyRefused: the service rejects the key.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.watch):
                 await self._check_now.wait()
-        except TimeoutError:
-            pass
         self._check_now.clear()
         verdict = self._watchdog.evaluate(await self._observe(), asyncio.get_running_loop().time())
         state = self._realtime.connection.state.value
-        if verdict.is_healthy:
-            self._status.connection.update(LISTENING, healthy=True)
-        else:
-            self._status.connection.update(state, verdict.problem)
+        shown = LISTENING if verdict.is_healthy else state
+        self._status.connection.update(shown, verdict.problem, healthy=verdict.is_healthy)
         error = self._realtime.connection.error_reason
         if state == ConnectionState.FAILED and clients.refuses_key(error):
             raise KeyRefused(clients.describe(error))

@@ -107,11 +107,7 @@ class Intake:
 
 
 def _store(messages: Sequence[Received]) -> tuple[int, Exception | None]:
-    """Store the messages in order until the database is unavailable.
-
-    Returns:
-        The number of stored messages, and the error that stopped it.
-    """
+    """Store messages in order. Return their number, and the error if the database became unavailable."""
     for index, message in enumerate(messages):
         try:
             _store_one(message)

@@ -73,11 +73,7 @@ class Listener:
             await asyncio.sleep(pause)
 
     async def _run_connection(self) -> float:
-        """Listen over one connection until it must be replaced.
-
-        Returns:
-            Seconds to wait before the next connection.
-        """
+        """Listen over one connection until it must be replaced. Return the wait before the next one, in seconds."""
         connection: AblyConnection | None = None
         self.status.connection.update(CONNECTING, self.status.connection.problem)
         try:
@@ -106,11 +102,7 @@ class Listener:
         return pause
 
     async def _listen(self, connection: AblyConnection) -> str:
-        """Serve the enabled strategies over a connection.
-
-        Returns:
-            The reason why the connection must be replaced.
-        """
+        """Serve the enabled strategies over a connection. Return the reason why it must be replaced."""
         strategies = asyncio.create_task(self._follow_strategies(connection), name="strategies")
         healthy_since: float | None = None
         loop = asyncio.get_running_loop()
@@ -133,9 +125,7 @@ class Listener:
     async def _follow_strategies(self, connection: AblyConnection) -> None:
         while True:
             try:
-                names = await sync_to_async(offsets.enabled_strategies)()
-                await sync_to_async(offsets.delete_all_except)(names)
-                await connection.serve(names)
+                await connection.serve(await sync_to_async(offsets.update_channels)())
             except db.Error:
                 logger.exception("The strategies cannot be read. The channels are unchanged.")
             await asyncio.sleep(self._timing.strategies)

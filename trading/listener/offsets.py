@@ -1,6 +1,5 @@
 """The stored offset of each channel: the time up to which all of its messages are in the inbox."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,14 +23,14 @@ class Gap:
         return f"{self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def enabled_strategies() -> list[str]:
-    """Return the names of the enabled strategies, which are the channels to listen to."""
-    return list(Strategy.objects.filter(enabled=True).order_by("name").values_list("name", flat=True))
+def update_channels() -> list[str]:
+    """Return the names of the enabled strategies, which are the channels to listen to.
 
-
-def delete_all_except(channels: Iterable[str]) -> None:
-    """Delete the offsets of other channels, so that messages published there in the meantime are never processed."""
-    ChannelPosition.objects.exclude(channel__in=list(channels)).delete()
+    Delete the offsets of other channels, so that messages published there in the meantime are never processed.
+    """
+    channels = list(Strategy.objects.filter(enabled=True).order_by("name").values_list("name", flat=True))
+    ChannelPosition.objects.exclude(channel__in=channels).delete()
+    return channels
 
 
 def offset_of(channel: str) -> ChannelPosition | None:
@@ -62,11 +61,8 @@ def reach_and_gap(
 ) -> tuple[timedelta, Gap | None]:
     """Return how far back history is known to reach, and the period that it does not cover.
 
-    Args:
-        offset: the stored offset of the channel.
-        oldest: publication time of the oldest message in history.
-        newest_stored: publication time of the newest message in the inbox.
-        now: the time by the clock of the service.
+    `oldest` and `newest_stored` are the publication times of the oldest message in history and of the newest one in the
+    inbox. `now` is the time by the clock of the service.
     """
     reach = max(timedelta(seconds=offset.history_reach_seconds), MIN_RETENTION)
     if newest_stored is not None and now - newest_stored < reach and (oldest is None or oldest > newest_stored):
@@ -79,9 +75,9 @@ def reach_and_gap(
 
 
 def newest_stored(channel: str) -> datetime | None:
-    """Return the publication time of the newest stored message of the channel.
+    """Return the publication time of the newest stored message that the channel itself delivered.
 
-    Only messages received from the channel itself count. They have a serial; those of `publish_event` do not.
+    Such messages have a serial; those of `publish_event` do not.
     """
     stored = StrategyEvent.objects.filter(source=EventSource.ABLY, channel=channel).exclude(serial="")
     return stored.order_by("-published_at").values_list("published_at", flat=True).first()

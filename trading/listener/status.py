@@ -21,38 +21,32 @@ class Health:
 
     state: str = CONNECTING
     problem: str = ""
-    since: datetime | None = field(default_factory=timezone.now)
+    problem_since: datetime | None = field(default_factory=timezone.now)
 
     def update(self, state: str, problem: str = "", *, healthy: bool = False) -> None:
-        """Set the state. `since` is kept until the state is healthy again."""
+        """Set the state. `problem_since` is kept until the state is healthy again."""
         self.state, self.problem = state, problem
-        self.since = None if healthy else self.since or timezone.now()
+        self.problem_since = None if healthy else self.problem_since or timezone.now()
 
 
 @dataclass
 class ChannelStatus:
-    """The status of one channel."""
+    """The status of one channel: its subscription, and whether its history can be read."""
 
     subscription: Health = field(default_factory=Health)
-    history_problem: str = ""
-    history_problem_since: datetime | None = None
+    history: Health = field(default_factory=lambda: Health(problem_since=None))
     last_message_at: datetime | None = None
     last_catch_up_at: datetime | None = None
     gap: str = ""
 
-    def set_history_problem(self, problem: str) -> None:
-        """Set why history cannot be read; empty if it can."""
-        self.history_problem = problem
-        self.history_problem_since = (self.history_problem_since or timezone.now()) if problem else None
-
     def report(self, name: str) -> ChannelReport:
         """Return the channel's part of the heartbeat."""
-        since = [time for time in (self.subscription.since, self.history_problem_since) if time is not None]
+        parts = self.subscription, self.history
         return ChannelReport(
             name=name,
             state=self.subscription.state,
-            problem="; ".join(filter(None, (self.subscription.problem, self.history_problem))),
-            problem_since=min(since, default=None),
+            problem="; ".join(part.problem for part in parts if part.problem),
+            problem_since=min((part.problem_since for part in parts if part.problem_since), default=None),
             last_message_at=self.last_message_at,
             last_catch_up_at=self.last_catch_up_at,
             gap=self.gap,
@@ -95,9 +89,7 @@ class Status:
         return ListenerReport(
             host=socket.gethostname(),
             pid=os.getpid(),
-            state=self.connection.state,
-            problem=self.connection.problem,
-            problem_since=self.connection.since,
+            **vars(self.connection),
             last_ping_at=self.last_ping_at,
             ping_ms=self.ping_ms,
             lag_seconds=self.lag_seconds,

@@ -6,14 +6,7 @@ from decimal import Decimal
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
-from accounts.models import (
-    Account,
-    RebalancePolicy,
-    ReplacementRule,
-    ReplacementSet,
-    Strategy,
-    TargetAllocation,
-)
+from accounts.models import Account, RebalancePolicy, ReplacementRule, ReplacementSet, Strategy, TargetAllocation
 from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
 from brokers.simulated.matching_engine import open_account, set_position
@@ -22,11 +15,7 @@ from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed by the command; the demo is reachable from this machine only
-USERS = {
-    "demo": "all permissions",
-    "trader": "can preview and submit orders",
-    "viewer": "can view and preview",
-}
+USERS = {"demo": "all permissions", "trader": "can preview and submit orders", "viewer": "can view and preview"}
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
 PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
 
@@ -42,6 +31,7 @@ ACCOUNTS = {
     "SIM-1003": ("Taxable", "global-growth", None, "21400"),
 }
 """Name, strategy, replacement set and cash in USD of each account."""
+HISTORY_DAYS = 365
 POSITIONS = {
     "SIM-1001": {"VTI": 302, "VXUS": 645, "BND": 745, "BNDX": 345, "VNQ": 84, "ITOT": 55},
     "SIM-1002": {"VTI": 108, "TLT": 541, "IEF": 188, "GLD": 24, "PDBC": 670},
@@ -65,14 +55,19 @@ def seed() -> None:
         ReplacementRule.objects.create(replacement_set=ira, source="DBC", target="PDBC")
         ReplacementRule.objects.create(replacement_set=ira, source="UUP", target="USDU")
     for name, title in STRATEGIES.items():
-        _strategy(name, title)
-    for account_id, (name, strategy, replacements, cash) in ACCOUNTS.items():
+        strategy, new = Strategy.objects.get_or_create(
+            name=name, defaults={"title": title, "source": Strategy.Source.STATIC}
+        )
+        if new:
+            for symbol, weight in TARGETS[name].items():
+                TargetAllocation.objects.create(strategy=strategy, symbol=symbol, weight=Decimal(weight))
+    for account_id, (name, strategy_name, replacements, cash) in ACCOUNTS.items():
         if not Account.objects.filter(account_id=account_id).exists():
             Account.objects.create(
                 account_id=account_id,
                 name=name,
                 broker="simulated",
-                strategy=Strategy.objects.get(name=strategy),
+                strategy=Strategy.objects.get(name=strategy_name),
                 replacement_set=ira if replacements else None,
                 policy=policy,
                 cash_reserve_percent=Decimal(2),
@@ -82,9 +77,6 @@ def seed() -> None:
             for symbol, shares in POSITIONS[account_id].items():
                 set_position(account_id, symbol, Decimal(shares))
             _history(account_id)
-
-
-HISTORY_DAYS = 365
 
 
 def _history(account_id: str) -> None:
@@ -100,15 +92,6 @@ def _history(account_id: str) -> None:
         value = simulated.cash_usd + sum((quantities[symbol] * price for symbol, price in prices.items()), Decimal(0))
         values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd))
     store_history(values)
-
-
-def _strategy(name: str, title: str) -> None:
-    strategy, new = Strategy.objects.get_or_create(
-        name=name, defaults={"title": title, "source": Strategy.Source.STATIC}
-    )
-    if new:
-        for symbol, weight in TARGETS[name].items():
-            TargetAllocation.objects.create(strategy=strategy, symbol=symbol, weight=Decimal(weight))
 
 
 def _users() -> None:

@@ -14,15 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from trading.models import (
-    Delivery,
-    DeliveryState,
-    Order,
-    RebalanceRun,
-    RunState,
-    StrategyEvent,
-    TradingControl,
-)
+from trading.models import Delivery, DeliveryState, Order, RebalanceRun, RunState, StrategyEvent, TradingControl
 from trading.monitoring.status import broker_health, heartbeats_of, listener_health, queue_health
 
 REFUSAL = "Metrics are available to this machine, and to requests with `Authorization: Bearer` and METRICS_TOKEN.\n"
@@ -33,15 +25,11 @@ class InstallationCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every gauge."""
+        listener, queue, broker = listener_health(), queue_health(), broker_health()
         workers = sum(heartbeat.is_fresh for heartbeat in heartbeats_of("worker"))
         yield _gauge("workers", "Worker processes with a recent heartbeat", workers)
-        listener = listener_health()
-        yield _gauge(
-            "listener_up",
-            "1 if every channel receives events, or no listener is configured",
-            float(listener.is_healthy),
-        )
-        queue = queue_health()
+        up = float(listener.is_healthy)
+        yield _gauge("listener_up", "1 if every channel receives events, or no listener is configured", up)
         yield _gauge("queue_tasks", "Tasks in the queue", queue.tasks)
         yield _gauge("queue_oldest_seconds", "Age of the oldest due task, in seconds", queue.oldest_seconds)
         yield _by_state("runs", "Runs by state", RebalanceRun.objects.all())
@@ -53,14 +41,11 @@ class InstallationCollector(Collector):
         for name, to_webhooks in (("notifications", False), ("webhooks", True)):
             pending.add_metric([name], deliveries.filter(webhook__isnull=not to_webhooks).count())
         yield pending
-        broker = broker_health()
-        yield _gauge(
-            "client_id_conflicts", "Connection slots whose client id another program uses", broker.client_id_conflicts
-        )
+        conflicts = broker.client_id_conflicts
+        yield _gauge("client_id_conflicts", "Connection slots whose client id another program uses", conflicts)
         if (age := broker.last_response_age_seconds) is not None:
-            yield _gauge(
-                "broker_last_response_age_seconds", "Time since a broker last returned account data, in seconds", age
-            )
+            description = "Time since a broker last returned account data, in seconds"
+            yield _gauge("broker_last_response_age_seconds", description, age)
         paused = TradingControl.objects.filter(trading_paused=True).exists()
         yield _gauge("trading_paused", "1 if trading is paused for all accounts", float(paused))
 

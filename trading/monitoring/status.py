@@ -34,25 +34,15 @@ class HeartbeatAge:
     is_fresh: bool
 
 
-@dataclass(frozen=True)
-class Overview:
-    """The main health indicators of the installation."""
-
-    workers_alive: bool
-    needs_attention: int
-
-
 def heartbeats_of(kind: str) -> list[HeartbeatAge]:
     """Return the heartbeats of all processes of a kind, by name."""
-    now = timezone.now()
-    return [_heartbeat_age(row, now) for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name")]
-
-
-def _heartbeat_age(row: ProcessHeartbeat, now: datetime) -> HeartbeatAge:
-    age_seconds = (now - row.at).total_seconds()
-    # Plain `qcluster` writes one with each of its scheduled sweeps only.
-    every_seconds = row.details.get("every_seconds", settings.SWEEP_SECONDS)
-    return HeartbeatAge(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5)
+    now, found = timezone.now(), []
+    for row in ProcessHeartbeat.objects.filter(kind=kind).order_by("name"):
+        age_seconds = (now - row.at).total_seconds()
+        # Plain `qcluster` writes one with each of its scheduled sweeps only.
+        every_seconds = row.details.get("every_seconds", settings.SWEEP_SECONDS)
+        found.append(HeartbeatAge(row.name, age_seconds, is_fresh=age_seconds <= 3 * every_seconds + 5))
+    return found
 
 
 @dataclass(frozen=True)
@@ -129,22 +119,23 @@ def broker_health() -> BrokerHealth:
 
 
 def unreachable_broker() -> RebalanceRun | None:
-    """Return the latest run that failed because its broker was unreachable.
-
-    Returns:
-        None if there is no such run, or if the broker has returned account data since.
-    """
+    """Return the latest run that failed because its broker was unreachable; None if it has returned data since."""
     codes = {error.code for error in (BrokerConnectionError, BrokerUnreachable, BrokerSilent, ClientIdInUse)}
-    failed = RebalanceRun.objects.filter(
-        state__in=(RunState.FAILED, RunState.NEEDS_ATTENTION),
-        error_code__in=codes,
-        finished_at__gt=timezone.now() - OUTAGE_MAX_AGE,
-    )
+    states, since = (RunState.FAILED, RunState.NEEDS_ATTENTION), timezone.now() - OUTAGE_MAX_AGE
+    failed = RebalanceRun.objects.filter(state__in=states, error_code__in=codes, finished_at__gt=since)
     latest = without_documents(failed.select_related("account")).order_by("-finished_at").first()
     if latest is None:
         return None
     of_broker = AccountStanding.objects.filter(account__broker=latest.account.broker, account__type=latest.account.type)
     return None if of_broker.filter(seen_at__gt=latest.finished_at).exists() else latest
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The main health indicators of the installation."""
+
+    workers_alive: bool
+    needs_attention: int
 
 
 def overview() -> Overview:

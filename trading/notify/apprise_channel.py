@@ -4,11 +4,11 @@ import apprise
 from django.contrib.auth.models import User
 
 from trading.errors import Refused
-from trading.models import Notification, NotificationKind
+from trading.models import NotificationKind
 from trading.notify.channels import channels
 
 TEST_PERMISSION = "accounts.execute_account"
-TYPES = {
+TYPES: dict[str, apprise.NotifyType] = {
     NotificationKind.SUCCESS: apprise.NotifyType.SUCCESS,
     NotificationKind.WARNING: apprise.NotifyType.WARNING,
     NotificationKind.FAILURE: apprise.NotifyType.FAILURE,
@@ -26,16 +26,8 @@ def channel_rows() -> list[dict[str, str]]:
     return rows
 
 
-def send(message: Notification, url: str) -> str:
-    """Send a notification to one channel.
-
-    Returns:
-        The error; empty if the channel accepted the message.
-    """
-    return _notify(url, message.title, message.body, TYPES[NotificationKind(message.kind)])
-
-
-def _notify(url: str, title: str, body: str, kind: apprise.NotifyType = apprise.NotifyType.INFO) -> str:
+def send(url: str, title: str, body: str, kind: apprise.NotifyType = apprise.NotifyType.INFO) -> str:
+    """Send a message to one channel. Return the error; empty if the channel accepted the message."""
     service = apprise.Apprise()
     if not service.add(url):
         return "Apprise does not support this URL. Check NOTIFICATION_URLS."
@@ -50,14 +42,10 @@ def send_test(user: User) -> None:
         Refused: the user lacks the permission, no channel is configured, or a channel did not accept the message.
     """
     if not user.has_perm(TEST_PERMISSION):
-        raise Refused(
-            "not_permitted",
-            f"You do not have permission to send test messages ({TEST_PERMISSION}). Contact an administrator.",
-        )
-    configured = channels()
-    if not configured:
+        message = f"You do not have permission to send test messages ({TEST_PERMISSION}). Contact an administrator."
+        raise Refused("not_permitted", message)
+    if not (configured := channels()):
         raise Refused("no_channel", "No notification channel is configured. Set NOTIFICATION_URLS.")
     body = f"{user} sent this message to test the notifications of the rebalancer."
-    failed = [channel.name for channel in configured if _notify(channel.url, "Test message", body)]
-    if failed:
+    if failed := [channel.name for channel in configured if send(channel.url, "Test message", body)]:
         raise Refused("test_not_delivered", f"Not accepted by: {', '.join(failed)}. See the log.")

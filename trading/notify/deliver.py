@@ -22,25 +22,22 @@ MAX_WAIT_SECONDS = 3600
 
 
 def deliver_due(limit: int = 50) -> int:
-    """Send the due deliveries of all channels, at most `limit` for each channel.
+    """Send the due deliveries of all channels, at most `limit` for each channel, and return their number.
 
     The channels are served at the same time, one delivery each. A failed delivery is retried later, after a longer
     wait each time. Its channel is skipped until the next call, so that its timeouts do not delay the other channels.
-
-    Returns:
-        The number of deliveries that were sent.
     """
     now, sent, failed = timezone.now(), 0, set[str]()
     for _ in range(limit):
-        claimed = _claim_next(now, failed)
-        if not claimed:
+        if not (claimed := _claim_next(now, failed)):
             break
         errors = asyncio.run(_send_all(claimed))
         if "" in errors:
             reached(FailPoint.NOTIFICATION_SENT)
         for delivery, error in zip(claimed, errors, strict=True):
             _record(delivery, error)
-        failed |= {delivery.channel for delivery, error in zip(claimed, errors, strict=True) if error}
+            if error:
+                failed.add(delivery.channel)
         sent += errors.count("")
     return sent
 
@@ -74,7 +71,9 @@ async def _send(delivery: Delivery, url: str | None) -> str:
             return await webhooks.send(delivery, delivery.webhook)
         if url is None:
             return "The channel is not configured. Check NOTIFICATION_URLS and USER_NOTIFICATIONS_CHANNEL."
-        return await asyncio.to_thread(apprise_channel.send, delivery.notification, url)
+        message = delivery.notification
+        kind = apprise_channel.TYPES[message.kind]
+        return await asyncio.to_thread(apprise_channel.send, url, message.title, message.body, kind)
     except Exception:  # one channel must not stop the others
         logger.exception("Unexpected error while sending to %s", delivery.channel)
         return "Unexpected error. See the log."
@@ -84,8 +83,8 @@ def _record(delivery: Delivery, error: str) -> None:
     changes: dict[str, Any] = {"last_error": redact(error)}
     if not error:
         changes |= {"state": DeliveryState.SENT, "sent_at": timezone.now()}
-    elif delivery.attempts >= MAX_ATTEMPTS:
-        changes |= {"state": DeliveryState.ABANDONED}
-    if error:
+    else:
         logger.warning("Delivery to %s failed (attempt %s): %s", delivery.channel, delivery.attempts, error)
+        if delivery.attempts >= MAX_ATTEMPTS:
+            changes |= {"state": DeliveryState.ABANDONED}
     Delivery.objects.filter(pk=delivery.pk).update(**changes)

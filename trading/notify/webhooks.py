@@ -48,11 +48,7 @@ def check_address(url: str) -> None:
 
 
 async def send(delivery: Delivery, webhook: Webhook) -> str:
-    """Send a delivery to its webhook.
-
-    Returns:
-        The error; empty if the receiver accepted the delivery.
-    """
+    """Send a delivery to its webhook. Return the error; empty if the receiver accepted the delivery."""
     if not webhook.enabled:
         return "The webhook is disabled."
     message_id, timestamp = str(delivery.delivery_id), int(time.time())

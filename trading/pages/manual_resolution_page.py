@@ -12,14 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import Account
 from trading.access.two_factor import has_device
-from trading.actions.manual_resolution import (
-    Outcome,
-    Resolution,
-    can_be_resolved,
-    close_run,
-    may_resolve,
-    resolve_order,
-)
+from trading.actions import manual_resolution
+from trading.actions.manual_resolution import Outcome, Resolution, may_resolve
 from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun
@@ -33,19 +27,19 @@ LABELS = {
 }
 
 
+def _number(label: str | None = None) -> forms.DecimalField:
+    return forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False, label=label)
+
+
 class ResolutionForm(forms.Form):
     """The outcome of an order according to the broker's statement."""
 
     outcome = forms.ChoiceField(choices=[(str(key), label) for key, label in LABELS.items()], widget=forms.RadioSelect)
-    shares = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False)
-    price_usd = forms.DecimalField(min_value=0, max_digits=20, decimal_places=8, required=False, label="Price (USD)")
-    commission_usd = forms.DecimalField(
-        min_value=0, max_digits=20, decimal_places=8, required=False, label="Total commission (USD)"
-    )
+    shares = _number()
+    price_usd = _number("Price (USD)")
+    commission_usd = _number("Total commission (USD)")
     day = forms.DateField(
-        required=False,
-        label="Fill date, if not the submission date",
-        widget=forms.DateInput(attrs={"type": "date"}),
+        required=False, label="Fill date, if not the submission date", widget=forms.DateInput(attrs={"type": "date"})
     )
     comment = forms.CharField(
         max_length=500, label="Comment (source of this information)", widget=forms.Textarea(attrs={"rows": 3})
@@ -63,13 +57,12 @@ class ResolutionForm(forms.Form):
 @require_permission(VIEW_PERMISSION)
 def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
     """Show the form for one order, and resolve the order."""
-    orders = Order.objects.select_related("run", "account")
+    orders, user = Order.objects.select_related("run", "account"), user_of(request)
     order = get_object_or_404(orders, run__run_id=run_id, sequence=sequence)
-    user = user_of(request)
     form = ResolutionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            resolved = resolve_order(
+            resolved = manual_resolution.resolve_order(
                 order,
                 user,
                 form.resolution(),
@@ -89,7 +82,7 @@ def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
         "account": order.account,
         "form": form,
         "may_resolve": may_resolve(user),
-        "can_resolve": may_resolve(user) and can_be_resolved(order),
+        "can_resolve": may_resolve(user) and manual_resolution.can_be_resolved(order),
         "is_live": is_live,
         "needs_code": is_live and has_device(user),
     }
@@ -103,7 +96,7 @@ def close(request: HttpRequest, run_id: str) -> HttpResponse:
     """Close a run that needs attention."""
     run = get_object_or_404(RebalanceRun.objects.select_related("account"), run_id=run_id)
     try:
-        close_run(run, user_of(request), request.POST.get("comment", ""))
+        manual_resolution.close_run(run, user_of(request), request.POST.get("comment", ""))
         messages.success(request, "Run closed.")
     except Refused as refusal:
         messages.error(request, refusal.message)

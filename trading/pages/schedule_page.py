@@ -1,18 +1,22 @@
-"""The schedule: waiting, missed and past entries, and the strategies with a cadence or drift checks."""
+"""The schedule: waiting, missed and past entries, strategies with a cadence or drift checks, and changes by users."""
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
-from accounts.models import Strategy
+from accounts.models import Account, Strategy
 from trading.actions.previews import EXECUTE_PERMISSION, VIEW_PERMISSION
+from trading.errors import Refused
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
-from trading.pages.layout import render_page
+from trading.pages.layout import render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.schedule.cadence import next_cadence_open
-from trading.schedule.next_open import next_open
+from trading.schedule.entries import schedule_account, unschedule_account
+from trading.schedule.next_open import format_start, next_open
 
 ENTRIES_SHOWN = 100
 PAST_SHOWN = 30
@@ -44,3 +48,29 @@ def schedule(request: HttpRequest) -> HttpResponse:
         "may_remove": request.user.has_perm(EXECUTE_PERMISSION),
     }
     return render_page(request, "trading/schedule.html", context, "Schedule")
+
+
+@require_POST
+@require_permission(VIEW_PERMISSION)
+def add(request: HttpRequest, account_id: str) -> HttpResponse:
+    """Schedule the account for the next market open."""
+    account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
+    try:
+        entry = schedule_account(account, user_of(request))
+        messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:account", account_id=account_id)
+
+
+@require_POST
+@require_permission(VIEW_PERMISSION)
+def remove(request: HttpRequest, account_id: str) -> HttpResponse:
+    """Remove the account from the schedule."""
+    account = get_object_or_404(Account, account_id=account_id)
+    try:
+        unschedule_account(account, user_of(request))
+        messages.success(request, f"{account.display_name} was removed from the schedule.")
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("trading:account", account_id=account_id)

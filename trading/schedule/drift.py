@@ -12,15 +12,7 @@ from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
-from trading.models import (
-    EventSource,
-    NotificationKind,
-    RebalanceRun,
-    RunMode,
-    RunState,
-    ScheduledJob,
-    StrategyEvent,
-)
+from trading.models import EventSource, NotificationKind, RebalanceRun, RunMode, RunState, ScheduledJob, StrategyEvent
 from trading.models.run_documents import ExecCommand
 from trading.schedule.events import create_event
 
@@ -63,11 +55,7 @@ def _start(strategy: Strategy, job: ScheduledJob) -> None:
 
 
 def rebalance_drifted_accounts(now: datetime) -> int:
-    """Request the rebalance of accounts that a check found outside their band, if the strategy requires it.
-
-    Returns:
-        The number of requested rebalances.
-    """
+    """Rebalance accounts that a check found outside their band, if the strategy requires it. Return their number."""
     requested = 0
     checked = RebalanceRun.objects.filter(
         mode=RunMode.PREVIEW,
@@ -90,15 +78,8 @@ def is_outside_band(run: RebalanceRun) -> bool:
     """Whether the largest drift is at least the drift band, and the plan has trades."""
     if not run.result.get("trades"):
         return False
-    band = Decimal(run.policy["allocation_threshold_percent"]) / 100
-    return largest_drift(run) >= band
-
-
-def largest_drift(run: RebalanceRun) -> Decimal:
-    """Return the largest drift of a symbol before the plan, as a fraction of net liquidation value."""
-    actual = run.result["before"]["weights"]
-    target = run.result["target_weights"]
+    actual, target = run.result["before"]["weights"], run.result["target_weights"]  # fractions of net liquidation value
     drifts = [
         abs(Decimal(actual.get(symbol, 0)) - Decimal(target.get(symbol, 0))) for symbol in {*actual, *target} - {"CASH"}
     ]
-    return max(drifts, default=Decimal(0))
+    return max(drifts, default=Decimal(0)) >= Decimal(run.policy["allocation_threshold_percent"]) / 100

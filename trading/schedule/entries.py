@@ -19,14 +19,7 @@ from trading.schedule.next_open import format_start, next_open, open_after
 
 
 def schedule_account(account: Account, user: User | None = None) -> ScheduleEntry:
-    """Schedule the account for the next market open. An entry that already waits for it stays unchanged.
-
-    Args:
-        account: The account.
-        user: The user who requests it; None for a command.
-
-    Returns:
-        The waiting entry.
+    """Schedule the account for the next market open, by a user or by command. An entry that waits for it is unchanged.
 
     Raises:
         Refused: the account cannot be executed at any open, or the user lacks the permission.
@@ -54,25 +47,15 @@ def add_at_next_open(
     calendar = market_calendar()
     opening = next_open(now, calendar)
     while True:
-        entry = schedule.add_entry(
-            account,
-            opening.session_date,
-            opening.due_at,
-            origin,
-            requested_by=requested_by,
-            attempt=attempt,
-            message=message,
-        )
+        where = account, opening.session_date, opening.due_at, origin
+        entry = schedule.add_entry(*where, requested_by=requested_by, attempt=attempt, message=message)
         if entry is not None:
             return entry
         opening = open_after(opening.session_date, calendar)
 
 
 def unschedule_account(account: Account, user: User | None = None) -> int:
-    """Remove the account's waiting, failed and missed entries.
-
-    Returns:
-        The number of removed entries.
+    """Remove the account's waiting, failed and missed entries. Return their number.
 
     Raises:
         Refused: the user lacks the permission.
@@ -84,11 +67,7 @@ def unschedule_account(account: Account, user: User | None = None) -> int:
 
 
 def clear_schedule() -> int:
-    """Remove the waiting, failed and missed entries of all accounts.
-
-    Returns:
-        The number of removed entries.
-    """
+    """Remove the waiting, failed and missed entries of all accounts. Return their number."""
     return sum(_remove(entry, "The schedule was cleared by command.") for entry in ScheduleEntry.open_entries())
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from accounts.policies import FrozenPolicy, resolve_policy
+from accounts.policies import resolve_policy
 from trading.errors import IllegalTransition
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
@@ -32,11 +32,7 @@ RETRIED = (RunState.FAILED, RunState.REFUSED)
 
 
 def run_schedule(now: datetime) -> int:
-    """Start the due entries, then reschedule missed and failed ones.
-
-    Returns:
-        The number of started runs.
-    """
+    """Start the due entries, then reschedule missed and failed ones. Return the number of started runs."""
     started = 0
     waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__lte=now)
     for entry in waiting.select_related("account__strategy", "account__policy", "run").order_by("due_at", "id"):
@@ -89,18 +85,14 @@ def reschedule_entries(now: datetime) -> None:
     for entry in ScheduleEntry.open_entries().filter(state__in=(ScheduleState.FAILED, ScheduleState.MISSED)):
         policy = resolve_policy(entry.account)
         if entry.state == ScheduleState.MISSED:
-            _handle_missed(entry, policy, now)
+            if policy.missed_schedule != "skip":
+                _reschedule(entry, now, ScheduleOrigin.MISSED, entry.attempt, f"Missed before: {entry.message}")
+            elif entry.run is not None and entry.run.state == RunState.DEFERRED:
+                with transaction.atomic():
+                    supersede(entry.run.pk, entry.message)
         elif entry.attempt <= policy.schedule_retries and (entry.run is None or entry.run.state in RETRIED):
             message = f"Attempt {entry.attempt + 1} of {policy.schedule_retries + 1}: {entry.message}"
             _reschedule(entry, now, ScheduleOrigin.RETRY, entry.attempt + 1, message)
-
-
-def _handle_missed(entry: ScheduleEntry, policy: FrozenPolicy, now: datetime) -> None:
-    if policy.missed_schedule != "skip":
-        _reschedule(entry, now, ScheduleOrigin.MISSED, entry.attempt, f"Missed before: {entry.message}")
-    elif entry.run is not None and entry.run.state == RunState.DEFERRED:
-        with transaction.atomic():
-            supersede(entry.run.pk, entry.message)
 
 
 def _reschedule(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt: int, message: str) -> None:
@@ -114,6 +106,5 @@ def _reschedule(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, att
             except IllegalTransition:
                 return  # another process has started it
             schedule.attach_deferred_run(follow_up, entry.run)
-        schedule.set_follow_up(
-            entry, follow_up, f"{entry.message} It is scheduled again for {format_start(follow_up.due_at)}."
-        )
+        start = format_start(follow_up.due_at)
+        schedule.set_follow_up(entry, follow_up, f"{entry.message} It is scheduled again for {start}.")

@@ -1,8 +1,6 @@
 """The readiness probe: check whether scheduled accounts can start, early enough for operators to act."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -18,10 +16,11 @@ from brokers.broker_types import PriceKind
 from brokers.exceptions import BrokerError
 from brokers.exchange_calendar import NEW_YORK
 from trading.engine.connection import make_client, read_slot
+from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import TradingError
 from trading.guards.account import check_guards
 from trading.journal import schedule
-from trading.journal.leases import Lease, claim_lease, release_lease
+from trading.journal.leases import Lease
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import NotificationKind, ScheduledJob, ScheduleEntry, ScheduleState
@@ -58,11 +57,7 @@ def _key(connection_id: int, due_at: datetime, minutes: int) -> str:
 
 
 def probe_slot(connection_id: int, due_at: datetime) -> str:
-    """Check the slot's accounts that start at `due_at`, and notify the operators of problems.
-
-    Returns:
-        The outcome, for the record of the queue.
-    """
+    """Check the slot's accounts that start at `due_at`, notify the operators of problems, and return the outcome."""
     now = timezone.now()
     if not due_at - timedelta(minutes=MINUTES_BEFORE[0]) <= now < due_at:
         return "not due"
@@ -71,10 +66,16 @@ def probe_slot(connection_id: int, due_at: datetime) -> str:
     job = schedule.claim_job(key, ScheduledJob.Kind.READINESS, day, due_at - timedelta(minutes=minutes))
     if job is None:
         return "already checked"
-    problems = asyncio.run(_probe(connection_id, due_at))
-    if problems is None:
+    try:
+        with slot_lease(connection_id, "readiness") as lease:
+            problems = asyncio.run(_find_problems(lease, due_at))
+    except BlockingIOError:
         schedule.release_job(job)
         return "The slot is busy. It will be checked again."
+    except TimeoutError:
+        problems = ["The broker or the allocations service responds too slowly."]
+    except BrokerError as error:
+        problems = [f"The broker is not available: {error.message} Log in and check the connection."]
     outcome = "\n".join(problems) or "Broker, quotes, targets and guards are ready."
     schedule.finish_job(job, succeeded=not problems, outcome=outcome)
     if problems:
@@ -84,44 +85,28 @@ def probe_slot(connection_id: int, due_at: datetime) -> str:
     return outcome
 
 
-async def _probe(connection_id: int, due_at: datetime) -> list[str] | None:
-    """Return the problems; None if another process has the slot."""
-    owner = f"{socket.gethostname()}:{os.getpid()}:readiness"
-    try:
-        lease = await sync_to_async(claim_lease)(connection_id, owner)
-        if lease is None:
-            return None
-        try:
-            async with asyncio.timeout(min(MAX_SECONDS, settings.LEASE_TTL_SECONDS * 0.9)):
-                return await _find_problems(lease, due_at)
-        except TimeoutError:
-            return ["The broker or the allocations service responds too slowly."]
-        except BrokerError as error:
-            return [f"The broker is not available: {error.message} Log in and check the connection."]
-        finally:
-            await sync_to_async(release_lease)(lease)
-    finally:
-        await sync_to_async(connections.close_all)()
-
-
 async def _find_problems(lease: Lease, due_at: datetime) -> list[str]:
     waiting = ScheduleEntry.objects.filter(
         state=ScheduleState.WAITING, due_at=due_at, account__connection_id=lease.connection_id
     )
-    accounts = [entry.account async for entry in waiting.select_related("account__strategy", "account__policy")]
-    if not accounts:
-        return []
-    problems = await sync_to_async(_failed_guards)(accounts, due_at)
-    policy = await sync_to_async(resolve_policy)(accounts[0])
-    client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
-    targets = SharedTargets(float(policy.allocation_timeout_seconds))
     try:
-        await client.connect()
-        for account in accounts:
-            problems += await _check_account(account, client, targets)
+        async with asyncio.timeout(min(MAX_SECONDS, settings.LEASE_TTL_SECONDS * 0.9)):
+            accounts = [entry.account async for entry in waiting.select_related("account__strategy", "account__policy")]
+            if not accounts:
+                return []
+            problems = await sync_to_async(_failed_guards)(accounts, due_at)
+            policy = await sync_to_async(resolve_policy)(accounts[0])
+            client = make_client(*await sync_to_async(read_slot)(lease.connection_id), policy)
+            targets = SharedTargets(float(policy.allocation_timeout_seconds))
+            try:
+                await client.connect()
+                for account in accounts:
+                    problems += await _check_account(account, client, targets)
+            finally:
+                await client.disconnect()
+            return problems
     finally:
-        await client.disconnect()
-    return problems
+        await sync_to_async(connections.close_all)()
 
 
 def _failed_guards(accounts: Sequence[Account], due_at: datetime) -> list[str]:

@@ -28,11 +28,7 @@ ALERT_INTERVAL = timedelta(hours=1)
 
 
 def sweep() -> int:
-    """Wake each slot that has unfinished runs and no live lease, and the outbox if deliveries are due.
-
-    Returns:
-        The number of slots that were woken.
-    """
+    """Wake each slot with unfinished runs and no live lease, and a due outbox. Return the number of slots."""
     check_clock()
     try:
         run_calendar()
@@ -59,11 +55,7 @@ def sweep() -> int:
 
 
 def check_clock() -> float:
-    """Notify the operators if the clock of this host differs from the clock of the database.
-
-    Returns:
-        The difference in seconds.
-    """
+    """Notify operators if the clocks of this host and the database differ. Return the difference in seconds."""
     skew = skew_seconds() or 0.0
     if skew > MAX_SKEW_SECONDS:
         host = socket.gethostname()
@@ -79,11 +71,7 @@ def check_clock() -> float:
 
 
 def run_calendar() -> int:
-    """Start what is due: scheduled accounts, cadences, drift checks and readiness probes.
-
-    Returns:
-        The number of scheduled runs that were started.
-    """
+    """Start what is due: scheduled accounts (return their number), cadences, drift checks and readiness probes."""
     now, calendar = timezone.now(), market_calendar()
     plan_cadences(now, calendar)
     wake_due_probes(now)
@@ -95,6 +83,5 @@ def run_calendar() -> int:
 
 def record_heartbeat(name: str, kind: str, **details: object) -> None:
     """Store the heartbeat of a long-running process."""
-    ProcessHeartbeat.objects.update_or_create(
-        name=name, defaults={"kind": kind, "at": timezone.now(), "details": details}
-    )
+    row = {"kind": kind, "at": timezone.now(), "details": details}
+    ProcessHeartbeat.objects.update_or_create(name=name, defaults=row)

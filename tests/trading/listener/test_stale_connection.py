@@ -69,7 +69,7 @@ def test_connection_to_an_unavailable_service_is_retried_until_it_responds(ably,
     ably.inject(Fault.DROP)
     during = ably.publish("blend", REBALANCE)
     eventually(lambda: listening.listener.status.rebuilds >= 2, "Several new clients")
-    assert listening.listener.status.connection.since is not None
+    assert listening.listener.status.connection.problem_since is not None
     ably.set(refusing=False)
     inbox(during)
     listening.until_attached("blend").until("listening")
@@ -121,7 +121,7 @@ def test_channel_with_refused_history_alerts_and_still_receives_live_messages(ab
 def test_history_that_fails_is_read_again_until_it_responds(ably, listening, inbox):
     ably.set(rest_status=500)
     (missed,) = ably.publish_batch("blend", [{"data": REBALANCE}], live=False)
-    eventually(lambda: listening.listener.status.channel("blend").history_problem, "A history problem")
+    eventually(lambda: listening.listener.status.channel("blend").history.problem, "A history problem")
     inbox(ably.publish("blend", REBALANCE))
     ably.set(rest_status=0)
     eventually(lambda: missed in {event.message_id for event in inbox()}, "The missed message")

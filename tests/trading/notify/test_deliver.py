@@ -111,7 +111,7 @@ def test_deliver_due_with_one_channel_down_retries_only_that_channel(notify, ntf
 
 
 def test_deliver_due_with_an_unexpected_error_sends_to_the_other_channels(notify, ntfy, apprise, hook, monkeypatch):
-    def send(message, url):
+    def send(*_):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(apprise_channel, "send", send)

@@ -38,10 +38,8 @@ def executed_since(account_pk: int, first_session: date, calendar: MarketCalenda
     # A broker reports executions of the current day only; our own fills of other days are in the journal.
     for fill in Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"):
         session = calendar.session_of(fill.executed_at)
-        found.setdefault(
-            fill.execution_id,
-            Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day),
-        )
+        trade = Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day)
+        found.setdefault(fill.execution_id, trade)
     return sorted(found.values(), key=lambda trade: trade.executed_at)
 
 

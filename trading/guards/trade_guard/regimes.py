@@ -8,7 +8,7 @@
 All regimes apply to an account with an unknown one.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,7 +16,6 @@ from decimal import Decimal
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK, Session
 from trading.guards.trade_guard.history import (
-    Trade,
     bought_in,
     bought_with_unsettled_money,
     day_trades,
@@ -64,6 +63,7 @@ class _Answer:
     message: str
     until: Session | None = None
     executions: tuple[PDTExecutionInfo, ...] = ()
+    day_trades_used: int | None = None
 
 
 def check_trade_guard(
@@ -76,23 +76,17 @@ def check_trade_guard(
     exclude_run: int | None = None,
     sells: Collection[str] = (),
 ) -> PDTCheckResult:
-    """Check the trade guard of an account.
+    """Check the trade guard of an account, for orders sent at `now`.
 
-    Args:
-        account_pk: primary key of the account.
-        regime: its trade guard.
-        now: time at which orders would be sent.
-        calendar: the exchange's sessions.
-        resume: earliest New York time at which a deferred account resumes.
-        exclude_run: primary key of a run that does not count, because it is the run being checked.
-        sells: symbols that the plan sells; none if there is no plan yet.
+    `resume` is the earliest New York time at which a deferred account resumes, `exclude_run` the primary key of the run
+    being checked, which does not count, and `sells` the symbols that the plan sells, if there is a plan.
     """
     query = _Query(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
         return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
-    checks: dict[str, Callable[[_Query], _Answer]] = {ONCE: _once, PDT: _pdt, CASH: _cash}
+    checks = {ONCE: _once, PDT: _pdt, CASH: _cash}
     answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
-    used = _day_trades_used(query) if regime == PDT or query.is_strict else None
+    used = [answer.day_trades_used for answer in answers if answer.day_trades_used is not None]
     blocked = [answer for answer in answers if answer.until is not None]
     # The rule that blocks longest determines when the account resumes.
     worst = max(blocked, key=lambda answer: answer.until.opens_at if answer.until else now, default=None)
@@ -102,7 +96,7 @@ def check_trade_guard(
         message=worst.message if worst else " ".join(answer.message for answer in answers),
         next_allowed_at=worst.until.resume_at(resume) if worst and worst.until else None,
         executions=worst.executions if worst else (),
-        day_trades_used=used,
+        day_trades_used=used[0] if used else None,
     )
 
 
@@ -134,9 +128,7 @@ def _once(query: _Query) -> _Answer:
     session = query.session
     executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
     executions = tuple(
-        PDTExecutionInfo(
-            run_id=row.run.run_id, session_date=row.session_date.isoformat(), first_order_at=row.first_order_at
-        )
+        PDTExecutionInfo(run_id=row.run.run_id, session_date=str(row.session_date), first_order_at=row.first_order_at)
         for row in executed.exclude(run_id=query.exclude_run).select_related("run")
     )
     if not executions:
@@ -157,18 +149,20 @@ def _pdt(query: _Query) -> _Answer:
     rule = day_trade_rule(session.day)
     if rule is None:
         return _Answer("The pattern day trader (PDT) rule is no longer in force.")
-    trades = _trades(query, rule.sessions)
+    first = window(session.day, rule.sessions, query.calendar)[0]
+    trades = executed_since(query.account_pk, first, query.calendar)
     counts = day_trades(trades)
     used = sum(counts.values())
     most = rule.day_trades - 1
     if used > most:
         again = query.calendar.session_after(session.day)
-        while _in_window(counts, again.day, rule.sessions, query.calendar) > most:
+        while sum(counts.get(day, 0) for day in window(again.day, rule.sessions, query.calendar)) > most:
             again = query.calendar.session_after(again.day)
         return _Answer(
             f"PDT protection: the account made {used} day trades in {rule.sessions} sessions; {most} are allowed. "
             f"It can trade again from {query.resume_at(again)}.",
             again,
+            day_trades_used=used,
         )
     would = sorted(bought_in(trades, session.day) & set(query.sells))
     if used + len(would) > most:
@@ -178,8 +172,9 @@ def _pdt(query: _Query) -> _Answer:
             f"trades in {rule.sessions} sessions; {most} are allowed. The next possible time is "
             f"{query.resume_at(again)}.",
             again,
+            day_trades_used=used,
         )
-    return _Answer(f"{used} of {most} allowed day trades used.")
+    return _Answer(f"{used} of {most} allowed day trades used.", day_trades_used=used)
 
 
 def _cash(query: _Query) -> _Answer:
@@ -194,20 +189,6 @@ def _cash(query: _Query) -> _Answer:
         f"The next possible time is {query.resume_at(again)}.",
         again,
     )
-
-
-def _trades(query: _Query, sessions: int) -> list[Trade]:
-    first = window(query.session.day, sessions, query.calendar)[0]
-    return executed_since(query.account_pk, first, query.calendar)
-
-
-def _day_trades_used(query: _Query) -> int | None:
-    rule = day_trade_rule(query.session.day)
-    return sum(day_trades(_trades(query, rule.sessions)).values()) if rule else None
-
-
-def _in_window(counts: dict[date, int], day: date, sessions: int, calendar: MarketCalendar) -> int:
-    return sum(counts.get(each, 0) for each in window(day, sessions, calendar))
 
 
 def _unsettled_from(session: Session, calendar: MarketCalendar) -> date:

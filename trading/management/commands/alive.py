@@ -12,19 +12,15 @@ UNHEALTHY = 1
 
 
 class Command(BaseCommand):
-    """Checks one process of this host."""
-
     help = "Check the site, the worker or the listener of this host. Exits with 1 if it is unhealthy."
     requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("kind", choices=KINDS, help="process to check")
         parser.add_argument("--port", type=int, default=8000, help="port of the site (default: 8000)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Check once."""
         kind, host = options["kind"], socket.gethostname()
         if kind == "web":
             problem = site_problem(options["port"])

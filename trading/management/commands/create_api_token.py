@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.access.api_tokens import create_token
 from trading.access.audit import note
-from trading.management.lookup import USAGE
+from trading.management.lookup import USAGE, find_user
 from trading.models import ApiScope
 
 
 class Command(BaseCommand):
-    """Creates an API token."""
-
     help = "Create an API token and print it. It is not shown again. It has at most the permissions of its owner."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("name", help="name of the token, for example its purpose")
         parser.add_argument("--user", required=True, help="owner of the token; limits its permissions")
         parser.add_argument(
@@ -30,10 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, default=90, help="lifetime in days (default: 90)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Create the token and print it."""
-        owner = User.objects.filter(username=options["user"], is_active=True).first()
-        if owner is None:
-            raise CommandError(f"There is no active user {options['user']!r}.", returncode=USAGE)
+        owner = find_user(options["user"])
         if options["days"] < 1:
             raise CommandError("--days must be 1 or more.", returncode=USAGE)
         row, token = create_token(options["name"], owner, options["scopes"] or [ApiScope.READ], days=options["days"])

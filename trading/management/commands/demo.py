@@ -19,17 +19,13 @@ STOP_SECONDS = 15
 
 
 class Command(BaseCommand):
-    """Runs the demo."""
-
     help = "Migrate, create sample data, and run the site and its workers on the simulated broker."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("--port", type=int, default=8000, help="port of the site (default: 8000)")
         parser.add_argument("--seed-only", action="store_true", help="migrate and create sample data only")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Run until Ctrl-C or SIGTERM, or until a process ends."""
         if settings.TRADING_MODE != "paper":
             raise CommandError("The demo requires TRADING_MODE=paper.")
         _check_port(options["port"])

@@ -14,22 +14,17 @@ LABELS = {Status.OK: "ok     ", Status.OFF: "off    ", Status.PROBLEM: "PROBLEM"
 
 
 class Command(BaseCommand):
-    """Runs the checks of the installation."""
-
     help = "Check the installation and recommend what to do. Exits with 1 if a part does not work."
     requires_system_checks = ()  # the checks must also run if system checks fail
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"{', '.join(CHECKS)} (default: all)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print the findings."""
         if unknown := [name for name in options["checks"] if name not in CHECKS]:
-            message = f"There is no check {unknown[0]!r}. Checks: {', '.join(CHECKS)}."
-            raise CommandError(message, returncode=USAGE)
+            raise CommandError(f"There is no check {unknown[0]!r}. Checks: {', '.join(CHECKS)}.", returncode=USAGE)
         findings = examine(options["checks"])
         healthy = all(finding.status is not Status.PROBLEM for finding in findings)
         if options["json"]:

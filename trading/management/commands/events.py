@@ -11,17 +11,13 @@ from trading.serializers import event_line
 
 
 class Command(BaseCommand):
-    """Lists events."""
-
     help = "List events with their states and runs, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("--json", action="store_true", help="print a JSON list")
         parser.add_argument("--limit", type=int, default=100, help="maximum number of events (default: 100)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print the events."""
         events = StrategyEvent.objects.prefetch_related("runs__account").order_by("-id")[: options["limit"]]
         if options["json"]:
             self.stdout.write(json.dumps([event_line(event) for event in events]))

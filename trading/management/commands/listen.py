@@ -12,12 +12,9 @@ from trading.management.lookup import USAGE
 
 
 class Command(BaseCommand):
-    """Runs the listener."""
-
     help = "Receive the events of all enabled strategies from Ably. Runs until SIGTERM or Ctrl-C."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Run until SIGTERM or Ctrl-C."""
         config = configured()
         if not config.key.get_secret_value():
             raise CommandError("REALTIME_API_KEY is not set. Set it to an Ably API key.", returncode=USAGE)

@@ -1,12 +1,24 @@
 """`manage.py pause [ACCOUNT] [--reason TEXT]`: submit no more orders until `resume`."""
 
-from typing import ClassVar
+from typing import Any
 
-from trading.management.kill_switch_command import KillSwitchCommand
+from django.core.management.base import BaseCommand, CommandParser
+
+from trading.actions.kill_switch import set_paused
+from trading.management.lookup import find_account
 
 
-class Command(KillSwitchCommand):
-    """Turns the kill switch on."""
-
+class Command(BaseCommand):
     help = "Submit no more orders, for all accounts or one account. Orders already submitted remain active."
-    paused: ClassVar[bool] = True
+    paused = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("account", nargs="?", help="account id (default: all accounts)")
+        parser.add_argument("--reason", default="", help="reason, stored in the history")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        account = find_account(options["account"]) if options["account"] is not None else None
+        changed = set_paused(account, paused=self.paused, reason=options["reason"], by="by command")
+        accounts = f"account {account.account_id}" if account is not None else "all accounts"
+        state = f"{'' if changed else 'was already '}{'paused' if self.paused else 'resumed'}"
+        self.stdout.write(f"Trading {state} for {accounts}.")

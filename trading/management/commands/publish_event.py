@@ -13,12 +13,9 @@ REJECTED = 2
 
 
 class Command(BaseCommand):
-    """Creates an event manually."""
-
     help = "Create an event as if it came from Ably. Workers execute its runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("strategy", help="name of the strategy, which is also its channel")
         parser.add_argument(
             "--exec",
@@ -30,15 +27,12 @@ class Command(BaseCommand):
         parser.add_argument("--message-id", help="message id; repeating one has no effect")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Create the event, and print its state and runs."""
         payload = {"exec": options["command"]}
         if options["account_id"] is not None:
             payload["account_id"] = options["account_id"]
+        message_id = options["message_id"] or f"manual-{uuid.uuid4()}"
         event = receive_event(
-            source=EventSource.ABLY,
-            channel=options["strategy"],
-            message_id=options["message_id"] or f"manual-{uuid.uuid4()}",
-            payload=payload,
+            source=EventSource.ABLY, channel=options["strategy"], message_id=message_id, payload=payload
         )
         if event.state == EventState.REJECTED:
             raise CommandError(f"{event.reason_code}: {event.reason}", returncode=REJECTED)

@@ -19,12 +19,9 @@ WATCH_SECONDS = 0.5
 
 
 class Command(BaseCommand):
-    """Runs the workers and the sweeper."""
-
     help = "Run the workers. If a part of them dies, all of them exit with code 70 and must be restarted."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Run until SIGTERM or Ctrl-C, or until a part dies."""
         cluster.Sentinel = CrashOnlySentinel  # the class that Cluster.start forks
         workers = cluster.Cluster()
         shutdown.create_pipe()

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from trading.engine.slot_worker import work_slot
 from trading.errors import EventRejected
 from trading.inbox.receive import request_run
-from trading.management.lookup import USAGE, find_account
+from trading.management.lookup import REFUSED, USAGE, find_account
 from trading.management.progress import RunProgress
 from trading.management.text_output import run_text
 from trading.models import EventSource, RebalanceRun, RunState
@@ -19,7 +19,7 @@ from trading.models.run_documents import ExecCommand
 from trading.notify.deliver import deliver_due
 from trading.serializers import rebalance_result
 
-COMPLETED, FAILED, REFUSED = 0, 1, 3
+COMPLETED, FAILED = 0, 1
 EXIT_CODES = {
     RunState.COMPLETED: COMPLETED,
     RunState.REFUSED: REFUSED,
@@ -31,12 +31,9 @@ POLL_SECONDS = 0.25
 
 
 class Command(BaseCommand):
-    """Previews or rebalances one account."""
-
     help = "Preview an account or, with --exec rebalance, rebalance it. Does not need a worker."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("account", help="account id")
         parser.add_argument(
             "--exec",
@@ -53,12 +50,8 @@ class Command(BaseCommand):
         """Request the run, and execute it under the same lease as a worker."""
         account = find_account(options["account"])
         try:
-            run = request_run(
-                account,
-                ExecCommand(options["command"]),
-                source=EventSource.COMMAND,
-                message_id=f"command-{uuid.uuid4()}",
-            )
+            command, message_id = ExecCommand(options["command"]), f"command-{uuid.uuid4()}"
+            run = request_run(account, command, source=EventSource.COMMAND, message_id=message_id)
         except EventRejected as rejection:
             raise CommandError(f"{rejection.code}: {rejection.message}", returncode=USAGE) from rejection
         if not options["no_wait"]:
@@ -67,10 +60,7 @@ class Command(BaseCommand):
                 _execute(run, options["timeout"])
             deliver_due()
         run.refresh_from_db()
-        if options["json"]:
-            self.stdout.write(rebalance_result(run).model_dump_json())
-        else:
-            self.stdout.write(run_text(run))
+        self.stdout.write(rebalance_result(run).model_dump_json() if options["json"] else run_text(run))
         if code := EXIT_CODES.get(RunState(run.state), FAILED):
             raise SystemExit(code)
 

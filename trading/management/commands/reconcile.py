@@ -15,16 +15,12 @@ UNRESOLVED = 1
 
 
 class Command(BaseCommand):
-    """Resolves open orders of ended runs."""
-
     help = "Search the broker's records for orders of ended runs with unknown status. Submits nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("run", nargs="?", help="run id (default: all ended runs with open orders)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Resolve the orders, and print the state of each."""
         runs = ended_runs_with_open_orders()
         if options["run"]:
             runs = [run for run in runs if run.run_id == options["run"]]

@@ -8,21 +8,17 @@ from pydantic import ValidationError
 
 from trading.actions.manual_resolution import Outcome, Resolution, close_run, resolve_order
 from trading.errors import Refused
+from trading.management.lookup import REFUSED, USAGE, find_user
 from trading.models import Order, RebalanceRun
-
-USAGE, REFUSED = 2, 3
 
 
 class Command(BaseCommand):
-    """Resolves an order, or closes a run."""
-
     help = (
         "Resolve an open order of an ended run manually, according to the broker's statement, or close a run that "
         "needs attention and has no open orders. Submits nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("what", metavar="ORDER|RUN", help="client order id (rb-…-…), or run id to close")
         parser.add_argument("--user", required=True, help="user with the permission to resolve orders")
         parser.add_argument("--comment", required=True, help="how the outcome is known; stored in the audit trail")
@@ -36,10 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--confirm", metavar="ACCOUNT", default="", help="account number; needed if it is live")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Resolve the order or close the run, and print the result."""
-        user = User.objects.filter(username=options["user"], is_active=True).first()
-        if user is None:
-            raise CommandError(f"There is no active user {options['user']!r}.", returncode=USAGE)
+        user = find_user(options["user"])
         try:
             self.stdout.write(_resolve(user, options))
         except Refused as refusal:
@@ -51,8 +44,7 @@ def _resolve(user: User, options: dict[str, Any]) -> str:
     if run is not None:
         close_run(run, user, options["comment"])
         return f"Run {run.run_id} is closed."
-    orders = Order.objects.select_related("run", "account")
-    order = orders.filter(client_order_id=options["what"]).first()
+    order = Order.objects.select_related("run", "account").filter(client_order_id=options["what"]).first()
     if order is None:
         raise CommandError(f"There is no order or run {options['what']!r}.", returncode=USAGE)
     # No two-factor code: access to the shell of this host and the permissions of the user are sufficient.
@@ -67,15 +59,10 @@ def _resolution(options: dict[str, Any]) -> Resolution:
         return Resolution(outcome=Outcome.CANCELLED if options["cancelled"] else Outcome.NEVER_ARRIVED)
     if options["filled"] is None or options["price"] is None:
         raise CommandError("Specify --filled SHARES --price USD, --cancelled, or --never-arrived.", returncode=USAGE)
-    values = {
-        "outcome": Outcome.FILLED,
-        "shares": options["filled"],
-        "price_usd": options["price"],
-        "commission_usd": options["commission"],
-        "day": options["day"],
-    }
+    fields = {"shares": "filled", "price_usd": "price", "commission_usd": "commission", "day": "day"}
+    values = {field: options[option] for field, option in fields.items()}
     try:
-        return Resolution.model_validate(values)
+        return Resolution.model_validate({"outcome": Outcome.FILLED, **values})
     except ValidationError as error:
         problems = "; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
         raise CommandError(problems, returncode=USAGE) from error

@@ -1,12 +1,8 @@
 """`manage.py resume [ACCOUNT] [--reason TEXT]`: allow orders again."""
 
-from typing import ClassVar
-
-from trading.management.kill_switch_command import KillSwitchCommand
+from trading.management.commands import pause
 
 
-class Command(KillSwitchCommand):
-    """Turns the kill switch off."""
-
+class Command(pause.Command):
     help = "Allow orders again, for all accounts or one account."
-    paused: ClassVar[bool] = False
+    paused = False

@@ -12,18 +12,14 @@ from trading.serializers import rebalance_result
 
 
 class Command(BaseCommand):
-    """Lists runs."""
-
     help = "List runs with their trades and orders, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the arguments."""
         parser.add_argument("--account", help="account id (default: all accounts)")
         parser.add_argument("--json", action="store_true", help="print a JSON list")
         parser.add_argument("--limit", type=int, default=50, help="maximum number of runs (default: 50)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Print the runs."""
         runs = RebalanceRun.objects.select_related("account").prefetch_related("orders").order_by("-id")
         if options["account"]:
             runs = runs.filter(account=find_account(options["account"]))

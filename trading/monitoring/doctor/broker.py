@@ -1,8 +1,6 @@
 """Check of every connection slot: its connection, its accounts, and quotes for their targets."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Iterator
 
 from asgiref.sync import sync_to_async
@@ -14,10 +12,8 @@ from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
-from trading.journal.claims import has_ready_runs
-from trading.journal.leases import claim_lease, release_lease
+from trading.engine.lease_heartbeat import slot_lease
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
-from trading.queue.wake import wake_slot
 
 QUOTES = "quotes"
 LEASE_SHARE = 0.8
@@ -34,41 +30,37 @@ def broker() -> Iterator[Finding]:
         if slot.environment != settings.TRADING_MODE:
             yield off(f"{slot}: not used with TRADING_MODE={settings.TRADING_MODE}.")
         else:
-            yield from asyncio.run(_check_under_lease(slot))
+            yield from _check_slot(slot)
 
 
-async def _check_under_lease(slot: BrokerConnection) -> list[Finding]:
+def _check_slot(slot: BrokerConnection) -> list[Finding]:
     try:
-        lease = await sync_to_async(claim_lease)(slot.pk, f"{socket.gethostname()}:{os.getpid()}:doctor")
-        if lease is None:
-            return [ok(f"{slot}: in use by a worker, not checked. See its runs.")]
-        try:
-            # This lease is not renewed, so the check must end before it expires.
-            async with asyncio.timeout(settings.LEASE_TTL_SECONDS * LEASE_SHARE):
-                return await _check_connection(slot)
-        except BrokerError as error:
-            to_do = "Start the broker's gateway, and check its host, port and login."
-            return [problem(f"{slot}: {error.message} ({error.code})", to_do)]
-        except TimeoutError:
-            return [problem(f"{slot}: the broker did not respond in time.", "Check the broker's gateway.")]
-        finally:
-            await sync_to_async(release_lease)(lease)
-            if await sync_to_async(has_ready_runs)(slot.pk):  # queued while the slot was leased here
-                await sync_to_async(wake_slot)(slot.pk)
-    finally:
-        await sync_to_async(connections.close_all)()
+        with slot_lease(slot.pk, "doctor"):
+            return asyncio.run(_check_connection(slot))
+    except BlockingIOError:
+        return [ok(f"{slot}: in use by a worker, not checked. See its runs.")]
+    except BrokerError as error:
+        to_do = "Start the broker's gateway, and check its host, port and login."
+        return [problem(f"{slot}: {error.message} ({error.code})", to_do)]
+    except TimeoutError:
+        return [problem(f"{slot}: the broker did not respond in time.", "Check the broker's gateway.")]
 
 
 async def _check_connection(slot: BrokerConnection) -> list[Finding]:
-    accounts = [account async for account in slot.accounts.filter(enabled=True).select_related("policy")]
-    policy = await sync_to_async(resolve_policy)(accounts[0])
-    client = make_client(*await sync_to_async(read_slot)(slot.pk), policy)
-    await client.connect()
     try:
-        snapshots = [await _check_account(client, account) for account in accounts]
-        return [ok(f"{slot}: connected."), *snapshots, await _check_quotes(client, slot)]
+        # The lease is not renewed, so the check must end before it expires.
+        async with asyncio.timeout(settings.LEASE_TTL_SECONDS * LEASE_SHARE):
+            accounts = [account async for account in slot.accounts.filter(enabled=True).select_related("policy")]
+            policy = await sync_to_async(resolve_policy)(accounts[0])
+            client = make_client(*await sync_to_async(read_slot)(slot.pk), policy)
+            await client.connect()
+            try:
+                snapshots = [await _check_account(client, account) for account in accounts]
+                return [ok(f"{slot}: connected."), *snapshots, await _check_quotes(client, slot)]
+            finally:
+                await client.disconnect()
     finally:
-        await client.disconnect()
+        await sync_to_async(connections.close_all)()
 
 
 async def _check_account(client: BrokerClient, account: Account) -> Finding:

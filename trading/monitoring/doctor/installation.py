@@ -31,27 +31,19 @@ def database() -> Iterator[Finding]:
     if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
         yield problem(f"Unapplied migrations: {len(missing)}.", "Run `manage.py migrate`.")
         return
-    yield _writes()
-    yield _disk_space()
-
-
-def _writes() -> Finding:
     try:
         with transaction.atomic():
             ProcessHeartbeat.objects.create(name="doctor", kind="doctor", at=timezone.now())
             transaction.set_rollback(True)
     except DatabaseError as error:
         to_do = "Check for a full disk, a read-only file system, or a database user without write permission."
-        return problem(f"The database rejects writes: {error}", to_do)
-    return ok(f"{connection.display_name} responds, is migrated and accepts writes.")
-
-
-def _disk_space() -> Finding:
+        yield problem(f"The database rejects writes: {error}", to_do)
+    else:
+        yield ok(f"{connection.display_name} responds, is migrated and accepts writes.")
     free = shutil.disk_usage(settings.VAR_DIR).free
     message = f"{free / 1e9:.1f} GB free in {settings.VAR_DIR}."
-    if free < MIN_FREE_BYTES:
-        return problem(message, "Free disk space. On a full disk no order can be stored, and none is submitted.")
-    return ok(message)
+    to_do = "Free disk space. On a full disk no order can be stored, and none is submitted."
+    yield problem(message, to_do) if free < MIN_FREE_BYTES else ok(message)
 
 
 def site() -> Iterator[Finding]:
@@ -60,26 +52,20 @@ def site() -> Iterator[Finding]:
         yield problem("DEBUG is on: error pages show source code.", "Set DEBUG=false and restart.")
     else:
         yield ok("DEBUG is off.")
-    yield _https()
-    yield _two_factor()
-
-
-def _https() -> Finding:
     if not settings.SECURE_SSL_REDIRECT and settings.ALLOW_LIVE_TRADING and "*" in settings.ALLOWED_HOSTS:
         message = "The site accepts any host name over plain http, and live trading is allowed."
-        return problem(message, "Set ALLOWED_HOSTS to the site's name, and HTTPS=true behind a proxy with TLS.")
-    scheme = "https only" if settings.SECURE_SSL_REDIRECT else "plain http"
-    return ok(f"The site accepts the hosts {', '.join(settings.ALLOWED_HOSTS)} over {scheme}.")
-
-
-def _two_factor() -> Finding:
+        yield problem(message, "Set ALLOWED_HOSTS to the site's name, and HTTPS=true behind a proxy with TLS.")
+    else:
+        scheme = "https only" if settings.SECURE_SSL_REDIRECT else "plain http"
+        yield ok(f"The site accepts the hosts {', '.join(settings.ALLOWED_HOSTS)} over {scheme}.")
     with_device = TOTPDevice.objects.filter(confirmed=True).values("user")
     without = User.objects.filter(is_active=True, is_superuser=True).exclude(pk__in=with_device).count()
     message = f"Superusers without two-factor authentication (2FA): {without}."
     if without and settings.ALLOW_LIVE_TRADING:
         to_do = "Set it up in the user menu. ONE_TIME_CODES_REQUIRED_FOR=live requires it."
-        return problem(f"{message} Live trading is allowed.", to_do)
-    return ok(message)
+        yield problem(f"{message} Live trading is allowed.", to_do)
+    else:
+        yield ok(message)
 
 
 def clock() -> Iterator[Finding]:
@@ -88,11 +74,9 @@ def clock() -> Iterator[Finding]:
     if skew is None:
         yield problem("There is no policy.", "Run `manage.py migrate`, and mark one policy as the default.")
         return
+    to_do = "Synchronize the clocks of all hosts by NTP. Sessions and leases depend on them."
     message = f"The clocks of this host and of the database differ by {skew:.1f} s."
-    if skew > MAX_SKEW_SECONDS:
-        yield problem(message, "Synchronize the clocks of all hosts by NTP. Sessions and leases depend on them.")
-    else:
-        yield ok(message)
+    yield problem(message, to_do) if skew > MAX_SKEW_SECONDS else ok(message)
 
 
 def calendar() -> Iterator[Finding]:

@@ -20,23 +20,20 @@ MAX_NAMED_ENTRIES = 5
 
 def trading() -> Iterator[Finding]:
     """Show the kill switches, and the two switches of live trading."""
-    yield _mode()
+    enabled = Account.objects.filter(type=settings.TRADING_MODE, enabled=True)
+    message = f"TRADING_MODE={settings.TRADING_MODE}. Enabled accounts: {enabled.count()}"
+    if settings.TRADING_MODE == "paper":
+        yield ok(f"{message}. Live accounts can only be previewed.")
+    elif not settings.ALLOW_LIVE_TRADING:
+        yield off(f"{message}. ALLOW_LIVE_TRADING is off: they can only be previewed.")
+    else:
+        yield ok(f"{message}, armed: {enabled.filter(live_armed=True).count()}.")
     control = TradingControl.objects.filter(trading_paused=True).first()
     if control is not None:
         reason = f": {control.reason}" if control.reason else ""
         yield off(f"Trading is paused for all accounts{reason}. `manage.py resume` resumes it.")
     if paused := Account.objects.filter(trading_paused=True).order_by("account_id"):
         yield off(f"Trading is paused for {', '.join(account.account_id for account in paused)}.")
-
-
-def _mode() -> Finding:
-    enabled = Account.objects.filter(type=settings.TRADING_MODE, enabled=True)
-    message = f"TRADING_MODE={settings.TRADING_MODE}. Enabled accounts: {enabled.count()}"
-    if settings.TRADING_MODE == "paper":
-        return ok(f"{message}. Live accounts can only be previewed.")
-    if not settings.ALLOW_LIVE_TRADING:
-        return off(f"{message}. ALLOW_LIVE_TRADING is off: they can only be previewed.")
-    return ok(f"{message}, armed: {enabled.filter(live_armed=True).count()}.")
 
 
 def queue() -> Iterator[Finding]:

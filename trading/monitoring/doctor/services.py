@@ -24,11 +24,10 @@ ABANDONED_WITHIN = timedelta(days=1)
 def allocations() -> Iterator[Finding]:
     """Request the targets of each enabled strategy that uses the allocations service."""
     strategies = Strategy.objects.filter(enabled=True, source=Strategy.Source.API).order_by("name")
-    names = list(strategies.values_list("name", flat=True))
-    if not names:
+    if names := list(strategies.values_list("name", flat=True)):
+        yield from asyncio.run(_fetch_all(names))
+    else:
         yield off("No enabled strategy uses the allocations service.")
-        return
-    yield from asyncio.run(_fetch_all(names))
 
 
 async def _fetch_all(names: list[str]) -> list[Finding]:
@@ -78,9 +77,8 @@ def notifications() -> Iterator[Finding]:
         )
         return
     if unsupported := sum(1 for url in urls if not apprise.Apprise().add(url)):
-        yield problem(
-            f"Apprise does not support {unsupported} of {len(urls)} notification URLs.", "Correct NOTIFICATION_URLS."
-        )
+        message = f"Apprise does not support {unsupported} of {len(urls)} notification URLs."
+        yield problem(message, "Correct NOTIFICATION_URLS.")
         return
     yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
