@@ -69,7 +69,6 @@ class SlotConnection:
         self._lease = lease
         self._timings = timings
         self._lock = asyncio.Lock()
-        self._client: BrokerClient | None = None
         self._updates: OrderUpdateRouter | None = None
         self._targets: dict[int, SharedTargets] = {}
         self._quotes: dict[tuple[int, bool], SharedQuotes] = {}
@@ -81,17 +80,16 @@ class SlotConnection:
             BrokerConnectionError: it cannot be opened now.
         """
         async with self._lock:
-            if self._client is None or self._updates is None or self._is_broken:
+            updates = self._updates
+            if updates is None or updates.is_broken:
                 await self._close()
-                await self._open(context)
-        if self._client is None or self._updates is None:
-            raise AssertionError  # opened above, or an error was raised
+                updates = await self._open(context)
         use_cache = not context.executes
         quotes = self._quotes.setdefault(
             (event_id, use_cache),
-            SharedQuotes(self._client, use_cache=use_cache, max_age_seconds=self._timings.shared_quotes_seconds),
+            SharedQuotes(updates.client, use_cache=use_cache, max_age_seconds=self._timings.shared_quotes_seconds),
         )
-        return SlotResources(self._client, self._updates, self.targets(context, event_id), quotes)
+        return SlotResources(updates.client, updates, self.targets(context, event_id), quotes)
 
     def targets(self, context: RunContext, event_id: int) -> SharedTargets:
         """Return the targets that the accounts of the event share. They need no open connection."""
@@ -104,7 +102,7 @@ class SlotConnection:
     async def close_if_broken(self) -> None:
         """Close a connection that has failed. The next `acquire` opens another."""
         async with self._lock:
-            if self._updates is not None and self._is_broken:
+            if self._updates is not None and self._updates.is_broken:
                 await self._close()
 
     async def close(self) -> None:
@@ -112,27 +110,22 @@ class SlotConnection:
         async with self._lock:
             await self._close()
 
-    @property
-    def _is_broken(self) -> bool:
-        stream_ended = self._updates is not None and self._updates.is_broken
-        return stream_ended or self._client is None or not self._client.is_connected
-
-    async def _open(self, context: RunContext) -> None:
+    async def _open(self, context: RunContext) -> OrderUpdateRouter:
         slot, account_ids = await sync_to_async(read_slot)(self._lease.connection_id)
         client = make_client(slot, account_ids, context.policy, self._timings.quotes_seconds)
         await client.connect()
         # Stored at once, so that it is closed with the lease whatever fails next.
-        self._client, self._updates = client, OrderUpdateRouter(client)
-        self._updates.open()
+        self._updates = updates = OrderUpdateRouter(client)
+        updates.open()
         logger.info("Connected to %s (%s) with client id %s", slot.broker, slot.environment, slot.client_id)
         if slot.in_use_since is not None:
             await sync_to_async(record_client_id_in_use)(self._lease, in_use=False)
         reached(FailPoint.CONNECTED)
+        return updates
 
     async def _close(self) -> None:
         if self._updates is not None:
             await self._updates.close()
-        if self._client is not None:
-            await self._client.disconnect()
-        self._client = self._updates = None
+            await self._updates.client.disconnect()
+        self._updates = None
         self._quotes.clear()  # they use the closed client

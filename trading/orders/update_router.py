@@ -26,7 +26,7 @@ class OrderUpdateRouter:
     """Reads the stream of updates of one connection, for all accounts of its slot."""
 
     def __init__(self, client: BrokerClient) -> None:
-        self._client = client
+        self.client = client
         self._inboxes: dict[str, _Inbox] = {}
         self._error: BrokerConnectionError | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -43,8 +43,8 @@ class OrderUpdateRouter:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the stream of updates has ended."""
-        return self._error is not None
+        """Whether the stream of updates has ended, or the client has lost its connection."""
+        return self._error is not None or not self.client.is_connected
 
     def watch(self, client_order_id: str) -> None:
         """Collect the updates of an order from now on."""
@@ -73,7 +73,7 @@ class OrderUpdateRouter:
 
     async def _read(self) -> None:
         try:
-            async for update in self._client.order_updates():
+            async for update in self.client.order_updates():
                 if (inbox := self._inboxes.get(update.client_order_id)) is not None:
                     inbox.updates.append(update)
                     inbox.changed.set()
