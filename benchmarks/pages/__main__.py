@@ -27,7 +27,7 @@ def addresses():
     newest = {mode: account.runs.filter(mode=mode, state="completed").first() for mode in ("preview", "execute")}
     pages = product_pages(
         account=account.account_id,
-        strategy=account.strategy.name,
+        strategy=account.followed_strategy.name,
         replacement_set=account.replacement_set.name,
         preview=newest["preview"].run_id,
         run=newest["execute"].run_id,

@@ -53,7 +53,7 @@ def find_run(run_id: str) -> RebalanceRun:
 
 def _accounts() -> QuerySet[Account]:
     latest = AccountValue.objects.filter(account=OuterRef("pk")).order_by("-at")
-    return Account.objects.select_related("strategy").annotate(
+    return Account.objects.with_followed_strategy().annotate(
         total_value=Subquery(latest.values("total_value_usd")[:1]),
         cash_balance=Subquery(latest.values("cash_usd")[:1]),
         valued_at=Subquery(latest.values("at")[:1]),
@@ -61,7 +61,7 @@ def _accounts() -> QuerySet[Account]:
 
 
 def _account_line(account: Account) -> AccountLine:
-    strategy = account.strategy.name if account.strategy else None
+    strategy = account.followed_strategy.name if account.followed_strategy else None
     others = {name: getattr(account, name) for name in AccountLine.model_fields if name != "strategy"}
     return AccountLine(strategy=strategy, **others)
 

@@ -29,7 +29,7 @@ EXECUTES = Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION)
 @router.post("/accounts/{account_id}/preview", auth=PREVIEWS, response=QUEUED, operation_id="preview", tags=["runs"])
 def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
     """Queue a preview. Poll its run until it is finished."""
-    account = find_or_404(Account.objects.select_related("strategy"), "unknown_account", account_id=account_id)
+    account = find_or_404(Account.objects.with_followed_strategy(), "unknown_account", account_id=account_id)
     run = request_preview(account, owner_of(bearer_of(request)), source=EventSource.API)
     return Status(202, rebalance_result(run))
 
@@ -76,4 +76,4 @@ def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
 
 
 def _concerns_live(event: EventIn) -> bool:
-    return Account.objects.filter(strategy__name=event.channel.replace("\x00", ""), type=Account.Type.LIVE).exists()
+    return Account.objects.following(event.channel.replace("\x00", "")).filter(type=Account.Type.LIVE).exists()

@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
 
+from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exceptions import BrokerError
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat, slot_lease
@@ -39,7 +40,9 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
 def ended_runs_with_open_orders() -> list[RebalanceRun]:
     """Return the runs that have ended with orders that may be open at the broker."""
     runs = RebalanceRun.objects.filter(orders__state__in=OrderState.open_states()).exclude(state=RunState.RUNNING)
-    return list(runs.distinct().select_related("account__strategy", "account__policy", "event", "approved_preview"))
+    return list(
+        runs.distinct().select_related(f"account__{FOLLOWED_STRATEGY}", "account__policy", "event", "approved_preview")
+    )
 
 
 def recover_orphaned_orders() -> int:

@@ -47,7 +47,7 @@ def check_guards(
 ) -> list[GuardResult]:
     """Check all account guards against the current database; return one result per guard, in order of refusal."""
     context = GuardContext(
-        account=Account.objects.select_related("strategy").get(pk=account_pk),
+        account=Account.objects.with_followed_strategy().get(pk=account_pk),
         run_pk=run_pk,
         policy=policy,
         now=now,
@@ -95,7 +95,7 @@ account_guard(lambda context: check_enabled(context.account))
 
 @account_guard
 def _strategy_enabled(context: GuardContext) -> GuardResult:
-    strategy = context.account.strategy
+    strategy = context.account.followed_strategy
     return _result(
         "no_strategy",
         f"The account follows the strategy {strategy.name if strategy else ''}.",

@@ -143,17 +143,17 @@ def _strategy(channel: str) -> Strategy | None:
 
 def _accounts(strategy: Strategy | None, account_id: str | None) -> list[Account]:
     """Return the accounts that the event concerns."""
-    known = Account.objects.select_related("strategy", "connection")
+    known = Account.objects.with_followed_strategy().select_related("connection")
     if account_id is not None:
         account = known.filter(account_id=account_id).first()
         if account is None:
             raise EventRejected("unknown_account", f"There is no account {account_id!r}.")
-        if strategy and account.strategy != strategy:
+        if strategy and account.followed_strategy != strategy:
             raise EventRejected("account_of_other_strategy", f"Account {account_id} does not follow {strategy.name}.")
         return [account]
     if strategy is None:
         raise EventRejected("no_accounts", "The message names neither a strategy nor an account.")
-    followers = list(known.filter(strategy=strategy).order_by("account_id"))
+    followers = list(known.following(strategy.name).order_by("account_id"))
     if not followers:
         raise EventRejected("no_accounts", f"No account follows the strategy {strategy.name}.")
     return followers

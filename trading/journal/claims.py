@@ -5,6 +5,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts.models import Account
+from accounts.models.account import FOLLOWED_STRATEGY
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced_transaction, seconds_since
@@ -68,7 +69,9 @@ def claim_runs(lease: Lease, *, busy: bool = False) -> list[RebalanceRun]:
         reached(FailPoint.CLAIM_WRITTEN)
     return list(
         RebalanceRun.objects.filter(pk__in=claimed)
-        .select_related("account__strategy", "account__replacement_set", "account__policy", "event", "approved_preview")
+        .select_related(
+            f"account__{FOLLOWED_STRATEGY}", "account__replacement_set", "account__policy", "event", "approved_preview"
+        )
         .order_by("id")
     )
 

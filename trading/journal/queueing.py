@@ -101,7 +101,7 @@ def _new_run(event: StrategyEvent, account: Account, mode: RunMode, **fields: ob
         account=account,
         event=event,
         connection_id=account.connection_id,
-        strategy_name=account.strategy.name if account.strategy else "",
+        strategy_name=account.followed_strategy.name if account.followed_strategy else "",
         mode=mode,
         **fields,
     )

@@ -1,6 +1,7 @@
 from django.db import models
 from django.db.models import Q, QuerySet
 
+from accounts.models.account import FOLLOWED_STRATEGY
 from trading.models.runs import without_documents
 
 
@@ -67,7 +68,9 @@ class ScheduleEntry(models.Model):
     def open_entries(cls) -> "QuerySet[ScheduleEntry]":
         """Return waiting and started entries, and failed or missed ones that no other entry follows."""
         entries = cls.objects.filter(_open())
-        return without_documents(entries.select_related("account__strategy", "run", "requested_by"), "run__")
+        return without_documents(
+            entries.select_related(f"account__{FOLLOWED_STRATEGY}", "run", "requested_by"), "run__"
+        )
 
     @classmethod
     def past_entries(cls) -> "QuerySet[ScheduleEntry]":

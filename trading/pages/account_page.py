@@ -24,9 +24,9 @@ RUNS_SHOWN = 8
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
     """Return the page of an account."""
     found = get_object_or_404(
-        Account.objects.select_related("strategy", "replacement_set", "policy", "standing__planned_run").defer(
-            *(f"standing__planned_run__{name}" for name in ("snapshot", "quotes", "guards", "targets", "warnings"))
-        ),
+        Account.objects.with_followed_strategy()
+        .select_related("replacement_set", "policy", "standing__planned_run")
+        .defer(*(f"standing__planned_run__{name}" for name in ("snapshot", "quotes", "guards", "targets", "warnings"))),
         account_id=account_id,
     )
     standing = getattr(found, "standing", None)

@@ -59,7 +59,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 def _by_drift() -> QuerySet[Account]:
-    accounts = Account.objects.filter(enabled=True).select_related("strategy", "standing")
+    accounts = Account.objects.filter(enabled=True).with_followed_strategy().select_related("standing")
     return accounts.order_by(
         F("standing__is_outside").desc(nulls_last=True),
         F("standing__largest_drift_percent").desc(nulls_last=True),

@@ -77,7 +77,7 @@ def _effects(found: ReplacementSet) -> list[Effect]:
         .order_by("strategy__name", "account_id")
     )
     rules = replacement_rules(found)
-    users = groupby(accounts, lambda account: account.strategy)
+    users = groupby(accounts, lambda account: account.followed_strategy)
     return [_effect(strategy, list(of_one), rules) for strategy, of_one in users if strategy is not None]
 
 

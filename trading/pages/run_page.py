@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account
+from accounts.models.account import FOLLOWED_STRATEGY
 from trading.access.two_factor import has_device
 from trading.actions.manual_resolution import can_be_closed, may_resolve
 from trading.actions.previews import (
@@ -51,7 +52,9 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
 
 def find_run(run_id: str) -> RebalanceRun:
     """Return a run with the related rows of its page."""
-    runs = RebalanceRun.objects.select_related("account__strategy", "event", "approved_preview", "requested_by")
+    runs = RebalanceRun.objects.select_related(
+        f"account__{FOLLOWED_STRATEGY}", "event", "approved_preview", "requested_by"
+    )
     return get_object_or_404(runs, run_id=run_id)
 
 

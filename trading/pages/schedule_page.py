@@ -54,7 +54,7 @@ def schedule(request: HttpRequest) -> HttpResponse:
 @require_permission(VIEW_PERMISSION)
 def add(request: HttpRequest, account_id: str) -> HttpResponse:
     """Schedule the account for the next market open."""
-    account = get_object_or_404(Account.objects.select_related("strategy"), account_id=account_id)
+    account = get_object_or_404(Account.objects.with_followed_strategy(), account_id=account_id)
     try:
         entry = schedule_account(account, user_of(request))
         messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")

@@ -38,7 +38,7 @@ def make_run_context(run: RebalanceRun) -> RunContext:
         pk=run.pk,
         account_pk=account.pk,
         account_id=account.account_id,
-        strategy=account.strategy,
+        strategy=account.followed_strategy,
         mode=RunMode(run.mode),
         source=run.event.source,
         policy=policy,

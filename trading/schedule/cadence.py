@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Strategy
+from accounts.models.account import FOLLOWED_STRATEGY
 from trading.journal import schedule
 from trading.market_calendar import MarketCalendar
 from trading.models import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
@@ -41,7 +42,9 @@ def next_cadence_open(strategy: Strategy, now: datetime, calendar: MarketCalenda
 def plan_cadences(now: datetime, calendar: MarketCalendar) -> None:
     """Schedule the accounts of each strategy whose cadence starts at the next open, or was missed."""
     obsolete = ScheduleEntry.objects.filter(
-        state=ScheduleState.WAITING, origin=ScheduleOrigin.CADENCE, account__strategy__cadence=Strategy.Cadence.NONE
+        state=ScheduleState.WAITING,
+        origin=ScheduleOrigin.CADENCE,
+        **{f"account__{FOLLOWED_STRATEGY}__cadence": Strategy.Cadence.NONE},
     )
     for entry in obsolete:
         schedule.remove_entry(entry, "The cadence of the strategy was removed.")

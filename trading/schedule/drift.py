@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Strategy
+from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exchange_calendar import NEW_YORK
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
@@ -63,9 +64,9 @@ def rebalance_drifted_accounts(now: datetime) -> int:
         event__source=EventSource.SCHEDULE,
         event__message_id__startswith=PREFIX,
         finished_at__gte=now - MAX_LATENESS,
-        account__strategy__drift_check=Strategy.DriftCheck.EXECUTE,
+        **{f"account__{FOLLOWED_STRATEGY}__drift_check": Strategy.DriftCheck.EXECUTE},
     )
-    for run in checked.select_related("account__strategy", "event"):
+    for run in checked.select_related(f"account__{FOLLOWED_STRATEGY}", "event"):
         channel, key = run.event.channel, f"{run.event.message_id}:{run.account.account_id}"
         same_event = StrategyEvent.objects.filter(source=EventSource.SCHEDULE, channel=channel, message_id=key)
         if is_outside_band(run) and not same_event.exists():

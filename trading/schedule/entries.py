@@ -27,7 +27,7 @@ def schedule_account(account: Account, user: User | None = None) -> ScheduleEntr
     if user is not None:
         check_permissions(user, *execute_permissions(account), action="schedule this account")
     enforce([check_enabled(account), check_environment(account)], EventSource.ADMIN)
-    if account.strategy is None:
+    if account.followed_strategy is None:
         raise Refused("no_strategy", f"Account {account.account_id} has no strategy. Assign one in the admin.")
     origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {user or 'command'}."

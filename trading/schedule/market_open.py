@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
+from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import resolve_policy
 from trading.errors import IllegalTransition
 from trading.guards.account import MAX_LATENESS
@@ -35,7 +36,9 @@ def run_schedule(now: datetime) -> int:
     """Start the due entries, then reschedule missed and failed ones. Return the number of started runs."""
     started = 0
     waiting = ScheduleEntry.objects.filter(state=ScheduleState.WAITING, due_at__lte=now)
-    for entry in waiting.select_related("account__strategy", "account__policy", "run").order_by("due_at", "id"):
+    for entry in waiting.select_related(f"account__{FOLLOWED_STRATEGY}", "account__policy", "run").order_by(
+        "due_at", "id"
+    ):
         if not settings.SCHEDULER_ENABLED and entry.origin != ScheduleOrigin.DEFERRED:
             continue
         try:

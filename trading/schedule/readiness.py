@@ -10,6 +10,7 @@ from django.db import connections
 from django.utils import timezone
 
 from accounts.models import Account
+from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
 from brokers.broker_types import PriceKind
@@ -91,7 +92,10 @@ async def _find_problems(lease: Lease, due_at: datetime) -> list[str]:
     )
     try:
         async with asyncio.timeout(min(MAX_SECONDS, settings.LEASE_TTL_SECONDS * 0.9)):
-            accounts = [entry.account async for entry in waiting.select_related("account__strategy", "account__policy")]
+            accounts = [
+                entry.account
+                async for entry in waiting.select_related(f"account__{FOLLOWED_STRATEGY}", "account__policy")
+            ]
             if not accounts:
                 return []
             problems = await sync_to_async(_failed_guards)(accounts, due_at)
@@ -124,9 +128,9 @@ async def _check_account(account: Account, client: BrokerClient, targets: Shared
     """Return the problems with the snapshot, the targets and the quotes of an account."""
     try:
         await client.get_account_snapshot(account.account_id)
-        if account.strategy is None:
+        if account.followed_strategy is None:
             return []  # a guard reports it
-        symbols = [item.symbol for item in (await targets.of(account.strategy)).items][:MAX_SYMBOLS]
+        symbols = [item.symbol for item in (await targets.of(account.followed_strategy)).items][:MAX_SYMBOLS]
         prices = await client.get_multiple_market_prices(symbols, use_cache=False)
     except (BrokerError, TradingError) as error:
         return [f"{account.account_id}: {error.message}"]
