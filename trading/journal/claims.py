@@ -116,7 +116,7 @@ def _uncount_attempt(lease: Lease, **of: int) -> QuerySet[RebalanceRun]:
 
 
 def release_run(lease: Lease, pk: int) -> float:
-    """Release a run that cannot reach the broker now, not counted as an attempt; return for how long, in seconds."""
+    """Release a run that waits for the broker; no attempt is counted. Return the wait in seconds, by database time."""
     with fenced_transaction(lease):
         mine = _uncount_attempt(lease, pk=pk)
         mine.update(waiting_since=Coalesce("waiting_since", Now()))
