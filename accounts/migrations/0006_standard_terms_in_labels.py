@@ -8,6 +8,19 @@ from decimal import Decimal
 from django.db import migrations, models
 
 
+PERMISSIONS = {
+    "execute_account": ("Can send orders", "Can submit orders"),
+    "execute_live_account": ("Can send live orders", "Can submit live orders"),
+}
+
+
+def rename_labels(apps, index):
+    """Write the label of each permission; Django writes it only when it creates the row."""
+    permissions = apps.get_model("auth", "Permission").objects.filter(content_type__app_label="accounts")
+    for codename, labels in PERMISSIONS.items():
+        permissions.filter(codename=codename).update(name=labels[index])
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -669,4 +682,5 @@ class Migration(migrations.Migration):
             name='weight',
             field=models.DecimalField(decimal_places=8, help_text='Fraction of the account value: 0.25 is 25 %.', max_digits=10, validators=[django.core.validators.MinValueValidator(Decimal('0')), django.core.validators.MaxValueValidator(Decimal('1'))]),
         ),
+        migrations.RunPython(lambda apps, _: rename_labels(apps, 1), lambda apps, _: rename_labels(apps, 0)),
     ]

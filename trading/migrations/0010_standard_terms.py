@@ -13,26 +13,39 @@ CODES = {
     "settled_by_hand": "resolved_manually",
     "plan_digest_mismatch": "plan_hash_mismatch",
 }
-PERMISSION = ("settle_order", "resolve_order")
+OLD_PERMISSION = ("settle_order", "Can settle a run that needs attention")
+NEW_PERMISSION = ("resolve_order", "Can resolve orders manually and close runs")
 
 
-def rename(apps, codes, permission):
+def rename_permission(apps, old, new, name):
+    """Rename a permission. Where a migrate step has made the new one already, give its owners to it instead."""
+    permissions = apps.get_model("auth", "Permission").objects.filter(content_type__app_label="trading")
+    for row in permissions.filter(codename=old):
+        existing = permissions.filter(codename=new).first()
+        if existing is None:
+            permissions.filter(pk=row.pk).update(codename=new, name=name)
+            continue
+        existing.group_set.add(*row.group_set.all())
+        existing.user_set.add(*row.user_set.all())
+        row.delete()
+
+
+def rename_codes(apps, codes):
     """Write the new code in every row that holds an old one."""
     for model, field in (("RebalanceRun", "error_code"), ("TimelineEntry", "code")):
         rows = apps.get_model("trading", model).objects
         for old, new in codes.items():
             rows.filter(**{field: old}).update(**{field: new})
-    old, new = permission
-    permissions = apps.get_model("auth", "Permission").objects.filter(content_type__app_label="trading")
-    permissions.filter(codename=old).update(codename=new)
 
 
 def forwards(apps, schema_editor):
-    rename(apps, CODES, PERMISSION)
+    rename_codes(apps, CODES)
+    rename_permission(apps, OLD_PERMISSION[0], *NEW_PERMISSION)
 
 
 def backwards(apps, schema_editor):
-    rename(apps, {new: old for old, new in CODES.items()}, PERMISSION[::-1])
+    rename_codes(apps, {new: old for old, new in CODES.items()})
+    rename_permission(apps, NEW_PERMISSION[0], *OLD_PERMISSION)
 
 
 class Migration(migrations.Migration):

@@ -1,10 +1,13 @@
 """Store one delivery for each channel of a notification; webhooks are channels."""
 
 import json
+from importlib import import_module
 
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
+
+rename_permission = import_module("trading.migrations.0010_standard_terms").rename_permission
 
 FIELDS = ("state", "attempts", "last_error", "sent_at")
 ALL_CHANNELS = "all channels"
@@ -59,16 +62,18 @@ def add_notifications_to_webhook_deliveries(apps):
 
 def backwards(apps, schema_editor):
     notifications, deliveries = (apps.get_model("trading", name).objects for name in ("Notification", "Delivery"))
-    pending = deliveries.filter(webhook=None, state="pending")
-    notifications.exclude(pk__in=pending.values("notification")).update(state="sent")
+    of_channels = deliveries.filter(webhook=None)
+    pending, sent = (of_channels.filter(state=state).values("notification") for state in ("pending", "sent"))
+    finished = notifications.exclude(pk__in=pending)
+    finished.filter(pk__in=sent).update(state="sent")
+    finished.exclude(pk__in=sent).update(state="abandoned")
     deliveries.filter(webhook=None).delete()
     schema_editor.connection.check_constraints()
 
 
 def rename_permissions(apps, old, new):
-    permissions = apps.get_model("auth", "Permission").objects.filter(content_type__app_label="trading")
     for verb in ("view", "add", "change", "delete"):
-        permissions.filter(codename=f"{verb}_{old[0]}").update(codename=f"{verb}_{new[0]}", name=f"Can {verb} {new[1]}")
+        rename_permission(apps, f"{verb}_{old[0]}", f"{verb}_{new[0]}", f"Can {verb} {new[1]}")
 
 
 def permissions_forwards(apps, schema_editor):

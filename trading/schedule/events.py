@@ -17,9 +17,8 @@ def create_event(
     requested_by: User | None = None,
 ) -> StrategyEvent:
     """Create the event of the schedule with this key. The same key again creates no further runs."""
-    payload = {"exec": str(command), "event_id": key}
-    if account is not None:
-        payload["account_id"] = account.account_id
+    # The order of the keys is part of the digest by which a duplicate is recognized.
+    payload = {"exec": str(command)} | ({"account_id": account.account_id} if account else {}) | {"event_id": key}
     return receive_event(
         source=EventSource.SCHEDULE, channel=channel, message_id=key, payload=payload, requested_by=requested_by
     )

@@ -57,7 +57,7 @@ def test_migration_keeps_pending_deliveries_for_each_channel_and_the_history(old
     assert deliveries.filter(notification__title="waits", created_at=NEWEST).count() == 2
     before = migrate(BEFORE).get_model("trading", "Notification").objects
     assert dict(before.values_list("title", "state")) == {
-        "waits": "pending", "went": "sent", "gave up": "sent", "deleted": "sent"
+        "waits": "pending", "went": "sent", "gave up": "abandoned", "deleted": "abandoned"
     }  # fmt: skip
 
 
