@@ -6,7 +6,8 @@ TradingError                 has a `code` and a message that states what to do
 ├── RunFailed                the run could not be completed; no order of it is open at the broker
 ├── NeedsAttention           an operator must check: something is unknown, or differs from the records
 ├── AccountChanged           the basis of the plan has changed, or an order was proven lost: plan again
-├── LeaseLost                another process has claimed the slot: stop before the next effect
+├── SlotBusy                 another process uses the slot: try again in a moment
+├── LeaseLost                another process has claimed the slot: stop before the next side effect
 ├── IllegalTransition        the row was not in a state that allows the change
 └── EventRejected            the inbox does not act on this event
 """
@@ -48,6 +49,13 @@ class AccountChanged(TradingError):  # noqa: N818
 
     def __init__(self, message: str) -> None:
         super().__init__("account_changed", message)
+
+
+class SlotBusy(TradingError):  # noqa: N818
+    """Another process uses the slot; try again in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("connection_busy", "Another process uses the connection slot. Try again in a moment.")
 
 
 class LeaseLost(TradingError):  # noqa: N818

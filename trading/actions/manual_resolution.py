@@ -20,7 +20,7 @@ from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
 from trading.engine.lease_heartbeat import slot_lease
-from trading.errors import IllegalTransition, LeaseLost, Refused
+from trading.errors import IllegalTransition, LeaseLost, Refused, SlotBusy
 from trading.journal import manual
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState
@@ -135,7 +135,7 @@ def _lease(connection_id: int) -> Iterator[Lease]:
     try:
         with slot_lease(connection_id, "manual") as lease:
             yield lease
-    except (BlockingIOError, LeaseLost) as busy:
+    except (SlotBusy, LeaseLost) as busy:
         raise Refused("connection_busy", f"{busy} {NO_CHANGE}") from busy
 
 

@@ -16,6 +16,7 @@ from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
+from trading.errors import SlotBusy
 from trading.journal.account_status import store_total, store_value
 from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
@@ -58,7 +59,7 @@ def value_slot(connection_id: int) -> int:
     try:
         with slot_lease(connection_id, "values") as lease:
             return asyncio.run(_read_values(lease))
-    except BlockingIOError:
+    except SlotBusy:
         return 0
     except BrokerError as error:
         logger.warning("Values of slot %s could not be read: %s", connection_id, error.message)

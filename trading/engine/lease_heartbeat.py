@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
 
-from trading.errors import LeaseLost
+from trading.errors import LeaseLost, SlotBusy
 from trading.journal import leases
 from trading.journal.claims import has_ready_runs
 from trading.journal.leases import Lease
@@ -25,11 +25,11 @@ def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
     """Hold the slot's lease until the end of the block. Then wake a worker if runs are waiting for the slot.
 
     Raises:
-        BlockingIOError: another process uses the slot; try again in a moment.
+        SlotBusy: another process uses the slot; try again in a moment.
     """
     lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
     if lease is None:
-        raise BlockingIOError("Another process uses the connection slot. Try again in a moment.")
+        raise SlotBusy()
     try:
         yield lease
     finally:

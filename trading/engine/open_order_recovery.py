@@ -11,7 +11,7 @@ from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exceptions import BrokerError
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat, slot_lease
-from trading.errors import LeaseLost
+from trading.errors import LeaseLost, SlotBusy
 from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease
 from trading.journal.orders import OrderView, open_orders_of
@@ -31,7 +31,7 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
 
     Raises:
         BrokerError: the broker cannot be reached now; nothing has changed.
-        BlockingIOError: another process uses the slot; try again in a moment.
+        SlotBusy: another process uses the slot; try again in a moment.
     """
     with slot_lease(run.connection_id, "reconcile") as lease:
         return asyncio.run(_recover(run, lease))
@@ -51,7 +51,7 @@ def recover_orphaned_orders() -> int:
     for run in ended_runs_with_open_orders():
         try:
             still_open += sum(not order.is_resolved for order in recover_run_orders(run))
-        except (BrokerError, LeaseLost, BlockingIOError) as error:
+        except (BrokerError, LeaseLost, SlotBusy) as error:
             logger.warning("Orders of run %s could not be looked up: %s", run.run_id, error)
             still_open += 1
     return still_open

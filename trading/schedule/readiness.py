@@ -18,7 +18,7 @@ from brokers.exceptions import BrokerError
 from brokers.exchange_calendar import NEW_YORK
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
-from trading.errors import TradingError
+from trading.errors import SlotBusy, TradingError
 from trading.guards.account import check_guards
 from trading.journal import schedule
 from trading.journal.leases import Lease
@@ -70,7 +70,7 @@ def probe_slot(connection_id: int, due_at: datetime) -> str:
     try:
         with slot_lease(connection_id, "readiness") as lease:
             problems = asyncio.run(_find_problems(lease, due_at))
-    except BlockingIOError:
+    except SlotBusy:
         schedule.release_job(job)
         return "The slot is busy. It will be checked again."
     except TimeoutError:

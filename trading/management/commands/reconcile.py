@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers.exceptions import BrokerError
 from trading.engine.open_order_recovery import ended_runs_with_open_orders, recover_run_orders
-from trading.errors import LeaseLost
+from trading.errors import LeaseLost, SlotBusy
 from trading.management.lookup import USAGE
 from trading.management.progress import with_progress
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         for run in with_progress(runs, "Reconciling", options.get("stderr") or sys.stderr):
             try:
                 orders = recover_run_orders(run)
-            except (BrokerError, LeaseLost, BlockingIOError) as error:
+            except (BrokerError, LeaseLost, SlotBusy) as error:
                 raise CommandError(f"Run {run.run_id}: {error}", returncode=UNRESOLVED) from error
             for order in orders:
                 message = f": {order.message}" if order.message else ""

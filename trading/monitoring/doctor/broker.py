@@ -13,6 +13,7 @@ from brokers.base import BrokerClient
 from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
+from trading.errors import SlotBusy
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
 
 QUOTES = "quotes"
@@ -37,7 +38,7 @@ def _check_slot(slot: BrokerConnection) -> list[Finding]:
     try:
         with slot_lease(slot.pk, "doctor"):
             return asyncio.run(_check_connection(slot))
-    except BlockingIOError:
+    except SlotBusy:
         return [ok(f"{slot}: in use by a worker, not checked. See its runs.")]
     except BrokerError as error:
         to_do = "Start the broker's gateway, and check its host, port and login."
