@@ -29,7 +29,7 @@ def slot_lease(connection_id: int, purpose: str) -> Iterator[Lease]:
     """
     lease = leases.claim_lease(connection_id, f"{socket.gethostname()}:{os.getpid()}:{purpose}")
     if lease is None:
-        raise SlotBusy()
+        raise SlotBusy
     try:
         yield lease
     finally:
