@@ -10,16 +10,18 @@ class Limits:
     connect_retry_seconds: float = 0.5  # first wait for a client id that is in use; doubled for each retry
     close_seconds: float = 2.0  # maximum wait until the socket is closed
 
-    # After a fill of an earlier connection account values lag, until the broker renews them every three minutes.
+    # The account values lag behind fills of an earlier connection until the broker renews them, every three minutes.
     values_lag_seconds: float = 5.0  # values are not used for this time after the fill
     values_renewed_seconds: float = 200.0  # values are current from this time after the fill
-    max_values_wait_seconds: float = 20.0  # then the values are used as they are, and the plan checks decide
+    max_values_wait_seconds: float = (
+        20.0  # then the values are used; a plan from stale values is refused (`account_data_mismatch`)
+    )
     values_retry_seconds: float = 1.0
     max_commission_wait_seconds: float = 1.0  # commissions arrive after the executions
 
     # A login has 100 market data lines for all its clients. Requests share the message rate with orders.
     max_market_data_lines: int = 80  # quotes that one client streams at once
-    line_retry_seconds: float = 0.1  # interval of looking for a free line, or for the quote of another client
+    line_retry_seconds: float = 0.1  # interval between checks for a free line, or for the quote of another client
     max_lines_per_retry: int = 2
     max_line_wait_seconds: float = 10.0  # then the symbol has no quote
     quote_reuse_seconds: float = 2.0  # age up to which a quote is used again; then its line is released

@@ -10,7 +10,7 @@ from brokers.ibkr import mapping
 
 @dataclass
 class OrderRecord:
-    """One order of any client. `total` is zero if the broker does not report it, as for completed orders."""
+    """An order of any API client of the login. `total` is zero if the broker does not report it, as for completed orders."""
 
     account_id: str
     symbol: str
@@ -24,7 +24,7 @@ class OrderRecord:
     limit: Decimal | None = None
     ib_status: str = ""  # last status received
     status_filled: Decimal = Decimal(0)
-    status_average: Decimal | None = None
+    status_average_price: Decimal | None = None
     rejected: bool = False
     ended: bool = False
     messages: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class OrderRecord:
         if executed and executed >= self.status_filled:
             value = sum((abs(one.quantity) * one.price_usd for one in self.executions.values()), Decimal(0))
             return value / executed
-        return self.status_average
+        return self.status_average_price
 
     @property
     def status(self) -> OrderStatus:

@@ -99,7 +99,7 @@ class OrderTracker:
             record.ib_status = ib_status
         if mapping.amount(filled) >= record.status_filled:
             record.status_filled = mapping.amount(filled)
-            record.status_average = mapping.price(average) or record.status_average
+            record.status_average_price = mapping.price(average) or record.status_average_price
         self._changed(record)
 
     def on_error(self, order_id: int, code: int, broker_message: str) -> bool:

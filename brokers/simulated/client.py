@@ -36,7 +36,7 @@ from brokers.exceptions import (
 )
 from brokers.simulated import mapping, matching_engine
 from brokers.simulated.faults import Kind, take_fault
-from brokers.simulated.market import quoted_prices, the_market, true_prices
+from brokers.simulated.market import quoted_prices, get_market, market_prices
 from brokers.simulated.models import (
     SimulatedAccount,
     SimulatedExecution,
@@ -86,7 +86,7 @@ class SimulatedBroker(BrokerClient):
         return await self._request_account(_snapshot, account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
-        market = await self._request(the_market)
+        market = await self._request(get_market)
         await asyncio.sleep(market.quote_latency_seconds)  # quotes of a real broker are streamed
         return await self._request(quoted_prices, symbols)
 
@@ -192,7 +192,7 @@ class SimulatedBroker(BrokerClient):
 def _snapshot(account_id: str) -> AccountSnapshot:
     with matching_engine.locked_account(account_id) as account:
         positions = list(account.positions.all())
-        prices = true_prices({position.symbol for position in positions})
+        prices = market_prices({position.symbol for position in positions})
         return mapping.snapshot(account, positions, prices)
 
 

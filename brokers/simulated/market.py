@@ -12,16 +12,17 @@ from brokers.simulated.models import SimulatedInstrument, SimulatedMarket
 from brokers.simulated.price_model import quote_at
 
 STALE_BY = timedelta(hours=1)
+"""Age that the fault `stale_quote` gives to a quote."""
 
 
-def the_market() -> SimulatedMarket:
+def get_market() -> SimulatedMarket:
     """Return the market's row, created on first use."""
     return SimulatedMarket.objects.get_or_create(pk=1)[0]
 
 
-def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str, ContractPrice]:
+def market_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str, ContractPrice]:
     """Return the prices at which the exchange trades, without scripted faults."""
-    market, now = the_market(), now or timezone.now()
+    market, now = get_market(), now or timezone.now()
     return {
         symbol: ContractPrice(symbol=symbol, bid=bid, ask=ask, last=bid, close=bid, as_of=now, is_halted=False)
         for symbol, (bid, ask) in _bid_and_ask(market, symbols, market.frozen_at or now).items()
@@ -30,7 +31,7 @@ def true_prices(symbols: Iterable[str], now: datetime | None = None) -> dict[str
 
 def past_prices(symbols: Iterable[str], instant: datetime) -> dict[str, Decimal]:
     """Return the mid price of each symbol at any past instant."""
-    return {symbol: (bid + ask) / 2 for symbol, (bid, ask) in _bid_and_ask(the_market(), symbols, instant).items()}
+    return {symbol: (bid + ask) / 2 for symbol, (bid, ask) in _bid_and_ask(get_market(), symbols, instant).items()}
 
 
 def _bid_and_ask(market: SimulatedMarket, symbols: Iterable[str], at: datetime) -> dict[str, tuple[Decimal, Decimal]]:
@@ -42,7 +43,7 @@ def _bid_and_ask(market: SimulatedMarket, symbols: Iterable[str], at: datetime) 
 
 def quoted_prices(symbols: Iterable[str]) -> dict[str, ContractPrice]:
     """Return the quotes that clients receive, with scripted faults."""
-    return {symbol: price for symbol, true in true_prices(symbols).items() if (price := _with_faults(true)) is not None}
+    return {symbol: price for symbol, quote in market_prices(symbols).items() if (price := _with_faults(quote))}
 
 
 def _with_faults(price: ContractPrice) -> ContractPrice | None:

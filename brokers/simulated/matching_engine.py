@@ -16,7 +16,7 @@ from brokers.broker_types import OrderStatus, OrderType, TimeInForce
 from brokers.exceptions import AccountNotManaged, OrderRejected
 from brokers.exchange_calendar import ExchangeCalendar, Session
 from brokers.simulated.faults import Kind, take_fault
-from brokers.simulated.market import the_market, true_prices
+from brokers.simulated.market import get_market, market_prices
 from brokers.simulated.models import (
     SimulatedAccount,
     SimulatedExecution,
@@ -85,7 +85,7 @@ def take_order(
         _check_order(account, symbol, quantity, order_type, limit_price)
         if fault := take_fault(Kind.REJECT, account_id, symbol):
             raise OrderRejected(fault.message or "Order rejected by the exchange.")
-        now, market = timezone.now(), the_market()
+        now, market = timezone.now(), get_market()
         latency = timedelta(seconds=market.fill_latency_seconds)
         expires = time_in_force is TimeInForce.DAY and not market.always_open
         at_most = None
@@ -169,8 +169,8 @@ def _check_shares(account: SimulatedAccount, symbol: str, shares: Decimal) -> No
 
 
 def _check_cash(account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None) -> None:
-    market = the_market()
-    price = limit_price or true_prices([symbol])[symbol].ask or Decimal(0)
+    market = get_market()
+    price = limit_price or market_prices([symbol])[symbol].ask or Decimal(0)
     needed = shares * price + commission(market, shares, price)
     reserved = Decimal(0)
     for order in account.orders.filter(status__in=OPEN, quantity__gt=0):
@@ -201,14 +201,14 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
     price = None
     if shares == 0:
         order.next_fill_at = None  # the order stays open without further fills
-    elif not the_market().always_open and not _session(now).is_open_at(now):
+    elif not get_market().always_open and not _session(now).is_open_at(now):
         order.next_fill_at = _session(now).opens_at
     elif (price := _fill_price(order, now)) is None:
         order.next_fill_at = now + RETRY_AFTER
     if price is None:
         order.save(update_fields=("next_fill_at",))
         return
-    charged = commission(the_market(), abs(shares), price)
+    charged = commission(get_market(), abs(shares), price)
     SimulatedExecution.objects.create(
         order=order,
         execution_id=f"{order.order_id}.{order.executions.count() + 1}",
@@ -229,7 +229,7 @@ def _fill(account: SimulatedAccount, order: SimulatedOrder, now: datetime) -> No
 
 def _fill_price(order: SimulatedOrder, now: datetime) -> Decimal | None:
     """Return the price of the market, if the limit allows it."""
-    quote = true_prices([order.symbol], now)[order.symbol]
+    quote = market_prices([order.symbol], now)[order.symbol]
     side = quote.ask if order.quantity > 0 else quote.bid
     limit = order.limit_price_usd
     if side is None or limit is None:

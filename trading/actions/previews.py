@@ -59,10 +59,10 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
     if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not preview.is_held:
         return Refused("preview_superseded", f"This is not a completed preview. {NEW_PREVIEW}")
     if not preview.result.get("trades"):
-        return Refused("nothing_to_trade", "The account is within its drift band. There are no orders to submit.")
+        return Refused("nothing_to_trade", "The plan has no orders to submit.")
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"Run {preview.execution.run_id} has already executed this plan.")
-    # Submitting a plan that waits for approval from its page is the approval.
+    # A user who submits a plan that is held for approval approves it, so that these guards do not block it.
     blocking = [
         guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
     ]

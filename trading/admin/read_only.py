@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 
 class ReadOnlyMixin:
-    """Refuse changes. These tables grow without limit, so that their lists count the rows once, not twice."""
+    """Refuse changes. These tables can have many rows, so their lists count only the filtered rows."""
 
     show_full_result_count = False
 

@@ -54,7 +54,7 @@ def _rejected(request: HttpRequest, rejection: EventRejected) -> HttpResponse:
 
 
 @api.exception_handler(AuthenticationError)
-def _unknown_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse:
+def _invalid_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse:
     message = "The token is missing, unknown, expired or revoked. Send `Authorization: Bearer <token>`."
     return _answer(request, HTTPStatus.UNAUTHORIZED, "token_invalid", message)
 
@@ -76,7 +76,7 @@ def _not_found(request: HttpRequest, _: Http404) -> HttpResponse:
 
 
 @api.exception_handler(Exception)
-def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
+def _unexpected_error(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.error("Unexpected error in the API at %s", request.path, exc_info=error)
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "Unexpected error; see the log.")
 

@@ -17,10 +17,10 @@ from trading.models import ApiScope, ApiToken
 logger = logging.getLogger("rebalancer.trading")
 
 INVALID_TOKENS_PER_MINUTE = 60
-"""Requests with an invalid token that each process answers per minute, whatever their addresses.
+"""Limit of requests with an invalid token per minute and process, for all client addresses together.
 
-Valid tokens are not affected, so that nobody can lock the API for others. The count is in memory: a database row would
-let strangers cause writes.
+Valid tokens are not affected, so that an attacker cannot lock others out of the API. The count is kept in memory,
+because a database row would let unauthenticated requests cause writes.
 """
 
 
@@ -45,7 +45,7 @@ class Bearer(HttpBearer):
         if not count_request(found):
             raise Refusal(429, "rate_limited", "Too many requests in this minute. Try again in the next minute.")
         check_scope(found, self.scope, self.permission)
-        request.user = owner_of(found)
+        request.user = authenticate_owner(found)
         return found
 
 
@@ -58,14 +58,14 @@ def check_scope(token: ApiToken, scope: ApiScope, permission: str) -> None:
         raise Refusal(403, "not_permitted", message)
 
 
-def owner_of(token: ApiToken) -> User:
-    """Return the user on whose behalf the request is made."""
+def authenticate_owner(token: ApiToken) -> User:
+    """Return the owner of the token; a token that may execute counts as a verified login."""
     if ApiScope.EXECUTE in token.scopes:
         mark_verified(token.owner)
     return token.owner
 
 
-def bearer_of(request: HttpRequest) -> ApiToken:
+def token_of(request: HttpRequest) -> ApiToken:
     """Return the token of an authenticated request."""
     token: ApiToken = request.auth  # type: ignore[attr-defined]  # set by ninja
     return token
@@ -74,7 +74,7 @@ def bearer_of(request: HttpRequest) -> ApiToken:
 def _count_invalid_token(request: HttpRequest) -> None:
     """Count an invalid token; log the first one beyond the limit, and refuse all beyond it.
 
-    Many of them are an attack, or a program of the operator with an old token.
+    A large number means an attack, or a program that still uses an old token.
     """
     key = f"invalid_api_tokens:{timezone.now():%Y%m%d%H%M}"
     cache.add(key, 0, timeout=120)

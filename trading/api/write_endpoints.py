@@ -10,7 +10,7 @@ from trading.actions.previews import (
     request_preview,
     request_stop,
 )
-from trading.api.auth import Bearer, bearer_of, check_scope, owner_of
+from trading.api.auth import Bearer, token_of, check_scope, authenticate_owner
 from trading.api.read_endpoints import find_or_404, find_run, router
 from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
 from trading.errors import EventRejected
@@ -30,7 +30,7 @@ EXECUTES = Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION)
 def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResult]:
     """Queue a preview. Poll its run until it is finished."""
     account = find_or_404(Account.objects.with_followed_strategy(), "unknown_account", account_id=account_id)
-    run = request_preview(account, owner_of(bearer_of(request)), source=EventSource.API)
+    run = request_preview(account, authenticate_owner(token_of(request)), source=EventSource.API)
     return Status(202, rebalance_result(run))
 
 
@@ -39,7 +39,7 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
     """Queue the execution of a preview's plan. Repeating the call returns the same run."""
     run = execute_preview(
         find_run(run_id),
-        owner_of(bearer_of(request)),
+        authenticate_owner(token_of(request)),
         plan_hash=approval.plan_hash,
         typed_account_id=approval.account_id,
         source=EventSource.API,
@@ -51,14 +51,14 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
 def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
     """Stop a run: no further orders are submitted. Orders already submitted remain active and are tracked."""
     run = find_run(run_id)
-    request_stop(run, owner_of(bearer_of(request)))
+    request_stop(run, authenticate_owner(token_of(request)))
     return Status(202, rebalance_result(run))
 
 
 @router.post("/events", auth=SUBMITS, response=RECEIVED, operation_id="submit_event", tags=["events"])
 def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
-    token = bearer_of(request)
+    token = token_of(request)
     if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
         # Anything but a preview requires the scope and permissions of orders.
         check_scope(token, ApiScope.EXECUTE, EXECUTE_PERMISSION)
@@ -68,7 +68,7 @@ def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
         channel=event.channel,
         message_id=event.message_id,
         payload=event.payload,
-        requested_by=owner_of(token),
+        requested_by=authenticate_owner(token),
     )
     if stored.state == EventState.REJECTED:
         raise EventRejected(stored.reason_code, stored.reason)
