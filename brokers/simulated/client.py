@@ -36,7 +36,7 @@ from brokers.exceptions import (
 )
 from brokers.simulated import mapping, matching_engine
 from brokers.simulated.faults import Kind, take_fault
-from brokers.simulated.market import quoted_prices, get_market, market_prices
+from brokers.simulated.market import get_market, market_prices, quoted_prices
 from brokers.simulated.models import (
     SimulatedAccount,
     SimulatedExecution,

@@ -10,7 +10,7 @@ from trading.actions.previews import (
     request_preview,
     request_stop,
 )
-from trading.api.auth import Bearer, token_of, check_scope, authenticate_owner
+from trading.api.auth import Bearer, authenticate_owner, check_scope, token_of
 from trading.api.read_endpoints import find_or_404, find_run, router
 from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
 from trading.errors import EventRejected
