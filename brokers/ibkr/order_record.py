@@ -10,7 +10,7 @@ from brokers.ibkr import mapping
 
 @dataclass
 class OrderRecord:
-    """An order of any API client of the login. `total` is zero if the broker does not report it, as for completed orders."""
+    """An order of any API client. `total` is zero if the broker does not report it, as for completed orders."""
 
     account_id: str
     symbol: str
