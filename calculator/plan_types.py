@@ -14,23 +14,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 LARGEST, PLACES = 15, 400
 
 
-def _is_of_a_size(number: Decimal) -> bool:
+def _is_in_range(number: Decimal) -> bool:
     """Return whether a number is in a range that accounts can have; arithmetic beyond it could take hours."""
     return not number or -PLACES <= int(number.as_tuple().exponent) <= number.adjusted() <= LARGEST
 
 
-def _of_a_size(number: Decimal) -> Decimal:
-    if not _is_of_a_size(number):
+def _in_range(number: Decimal) -> Decimal:
+    if not _is_in_range(number):
         raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
     return number
 
 
-def _of_a_size_or_none(number: Decimal) -> Decimal:
-    return number if number.is_finite() and _is_of_a_size(number) else Decimal("NaN")
+def _in_range_or_nan(number: Decimal) -> Decimal:
+    return number if number.is_finite() and _is_in_range(number) else Decimal("NaN")
 
 
-Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_of_a_size)]
-Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_of_a_size_or_none)]
+Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_in_range)]
+Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_in_range_or_nan)]
 """Bid or ask. A value that is not a number makes its symbol untradable, not the whole plan invalid."""
 
 
@@ -180,8 +180,8 @@ class Plan(Value):
     band_lifted: bool
 
     @property
-    def digest(self) -> str:
-        """Return the SHA-256 of the plan in hexadecimal; equal plans have equal digests on every machine."""
+    def plan_hash(self) -> str:
+        """Return the SHA-256 of the plan in hexadecimal; equal plans have equal hashes on every machine."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

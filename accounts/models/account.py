@@ -36,8 +36,8 @@ class AccountQuerySet(models.QuerySet["Account"]):
 class Account(models.Model):
     """A brokerage account that is rebalanced to the targets of its strategy.
 
-    Other code reads `followed_strategy` or uses `following`, `with_followed_strategy` and `FOLLOWED_STRATEGY`, so that
-    this module is the only place that decides which targets an account follows.
+    Runs, guards, schedules and pages read `followed_strategy`, or use `following`, `with_followed_strategy` and
+    `FOLLOWED_STRATEGY`. Only code that starts from a strategy uses its `accounts`.
     """
 
     class Type(models.TextChoices):

@@ -142,7 +142,7 @@ def test_the_order_of_rows_does_not_matter():
     flipped = AccountState(
         total_value_usd=state.total_value_usd, cash_usd=state.cash_usd, positions=state.positions[::-1]
     )
-    assert plan(flipped, wanted[::-1], quotes[::-1]).plan.digest == forward.plan.digest
+    assert plan(flipped, wanted[::-1], quotes[::-1]).plan.plan_hash == forward.plan.plan_hash
 
 
 def test_a_debit_is_not_hidden_by_the_band():

@@ -126,7 +126,7 @@ def test_the_order_of_rows_does_not_matter(case, random):
     for rows in shuffled:
         random.shuffle(rows)
     mixed = AccountState(total_value_usd=state.total_value_usd, cash_usd=state.cash_usd, positions=tuple(shuffled[0]))
-    assert TradeCalculator(policy).plan(mixed, shuffled[1], shuffled[2]).plan.digest == result.plan.digest
+    assert TradeCalculator(policy).plan(mixed, shuffled[1], shuffled[2]).plan.plan_hash == result.plan.plan_hash
 
 
 @given(accounts())

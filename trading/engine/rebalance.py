@@ -188,7 +188,7 @@ class Rebalancer(BaseRebalancer):
             self._journal.record(
                 guards=[guard.model_dump(mode="json") for guard in guards],
                 result=proposal.result.model_dump(mode="json"),
-                plan_hash=proposal.result.plan.digest,
+                plan_hash=proposal.result.plan.plan_hash,
                 quotes=[quote.model_dump(mode="json") for quote in proposal.quotes],
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),

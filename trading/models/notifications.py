@@ -4,7 +4,7 @@ from django.db import models
 
 
 class NotificationKind(models.TextChoices):
-    """The subject of a notification."""
+    """The severity of a notification."""
 
     SUCCESS = "success", "Success"
     WARNING = "warning", "Warning"

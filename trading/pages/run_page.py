@@ -146,7 +146,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
         run_id = execute_preview(
             find_run(run_id),
             user_of(request),
-            plan_hash=request.POST.get("digest", ""),
+            plan_hash=request.POST.get("plan_hash", ""),
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
         ).run_id

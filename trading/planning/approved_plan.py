@@ -38,7 +38,7 @@ def match_approved(
             "to see the remaining trades.",
         )
     result = TradeCalculationResult.model_validate(approved.result)
-    if result.plan.digest != approved.plan_hash:
+    if result.plan.plan_hash != approved.plan_hash:
         raise Refused("plan_hash_mismatch", f"The stored plan is not the approved one. {NEW_PREVIEW}")
     if approved.targets != as_json(current.targets):
         raise Refused("preview_moved", f"The strategy's targets have changed since the preview. {NEW_PREVIEW}")

@@ -61,7 +61,9 @@ def previewed(client, account):
 
 
 def send(client, run, **fields):
-    return client.post(reverse("trading:execute", args=[run.run_id]), {"digest": run.plan_hash, **fields}, follow=True)
+    return client.post(
+        reverse("trading:execute", args=[run.run_id]), {"plan_hash": run.plan_hash, **fields}, follow=True
+    )
 
 
 def messages(answer):
@@ -121,7 +123,7 @@ def test_sending_takes_its_right_and_the_page_says_so(log_in, make_account):
     [
         ("expired", "quotes of the preview are too old"),
         ("superseded", "is newer than this preview"),
-        ("other digest", "differs from the stored plan"),
+        ("other plan hash", "differs from the stored plan"),
         ("blocked", "Trading is paused"),
         ("nothing to do", "no orders to submit"),
     ],
@@ -138,7 +140,7 @@ def test_what_cannot_be_sent_is_refused_with_a_sentence(log_in, make_account, wh
         RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
     if what == "superseded":
         previewed(client, account)
-    fields = {"digest": "0" * 64} if what == "other digest" else {}
+    fields = {"plan_hash": "0" * 64} if what == "other plan hash" else {}
     executions = RebalanceRun.objects.filter(mode="execute").count()
     assert said in messages(send(client, preview, **fields))
     assert RebalanceRun.objects.filter(mode="execute").count() == executions

@@ -18,7 +18,7 @@ from trading.planning.allocations import AllocationsClient
 
 ALLOCATIONS_TIMEOUT_SECONDS = 10.0
 OVERDUE_AFTER = timedelta(minutes=10)
-ABANDONED_WITHIN = timedelta(days=1)
+FAILED_WITHIN = timedelta(days=1)
 
 
 def allocations() -> Iterator[Finding]:
@@ -83,9 +83,9 @@ def notifications() -> Iterator[Finding]:
     yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
     overdue = Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
-    abandoned = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - ABANDONED_WITHIN).count()
-    if overdue or abandoned:
-        message = f"Overdue messages: {overdue}. Abandoned in the last 24 hours: {abandoned}."
+    failed = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - FAILED_WITHIN).count()
+    if overdue or failed:
+        message = f"Overdue messages: {overdue}. Failed in the last 24 hours: {failed}."
         yield problem(message, "See the log for the channel's response. The admin lists the messages.")
     else:
         yield ok("No message in the outbox is overdue.")
