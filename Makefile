@@ -37,7 +37,7 @@ soak: setup  ## Run seeded random events, broker faults and kills; then compare 
 check: setup  ## Check format, lint, types, layers, spelling, migrations, vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy .
+	$(BIN)/mypy . tests/support
 	$(BIN)/lint-imports
 	$(BIN)/djlint --quiet --check templates
 	$(BIN)/djlint --quiet --lint templates
