@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = {"completed", "refused", "failed", "needs_attention", "superseded", "deferred"}
@@ -16,7 +18,7 @@ POLL_SECONDS = 0.05
 class Installation:
     """Runs `manage.py` with its own settings and database."""
 
-    def __init__(self, directory, database_url, **environment):
+    def __init__(self, directory: Path, database_url: str, **environment: str) -> None:
         self.directory = directory
         clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
         self.environment = clean | {
@@ -31,10 +33,10 @@ class Installation:
             "ORDER_SETTLE_SECONDS": "0.5",
             **environment,
         }
-        self.processes = []
-        self._console = None
+        self.processes: list[subprocess.Popen[Any]] = []
+        self._console: subprocess.Popen[str] | None = None
 
-    def manage(self, *arguments, expect=0, stdin=None):
+    def manage(self, *arguments: str, expect: Any = 0, stdin: Any = None) -> Any:
         """Run one command, wait for its end and assert its exit code."""
         done = subprocess.run(
             [sys.executable, "manage.py", *map(str, arguments)],
@@ -48,15 +50,15 @@ class Installation:
         assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def python(self, code):
+    def python(self, code: str) -> str:
         """Run statements inside Django and return what they print."""
-        return self.request({"code": code})["printed"].strip()
+        return str(self.request({"code": code})["printed"]).strip()
 
-    def evaluate(self, code):
+    def evaluate(self, code: str) -> Any:
         """Run statements inside Django and return their variable `answer`."""
         return self.request({"code": code})["answer"]
 
-    def request(self, request):
+    def request(self, request: Any) -> Any:
         """Send one request to the process of `tests.support.console`, which is faster than a new process each time."""
         if self._console is None:
             log = (self.directory / "console.log").open("a")
@@ -73,11 +75,12 @@ class Installation:
             log.close()
             self.processes.append(self._console)
         print(json.dumps(request), file=self._console.stdin, flush=True)
+        assert self._console.stdout is not None
         reply = json.loads(self._console.stdout.readline())
         assert "error" not in reply, reply.get("error")
         return reply
 
-    def start(self, *arguments):
+    def start(self, *arguments: str) -> Any:
         """Start a long-running command in its own process group."""
         log = (self.directory / f"{arguments[0]}-{len(self.processes)}.log").open("w")
         process = subprocess.Popen(
@@ -92,7 +95,7 @@ class Installation:
         self.processes.append(process)
         return process
 
-    def kill(self, process, number=signal.SIGKILL):
+    def kill(self, process: Any, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process and all its children, and wait for its end."""
         try:
             os.killpg(process.pid, number)
@@ -100,7 +103,7 @@ class Installation:
             pass
         process.wait(30)
 
-    def close(self):
+    def close(self) -> None:
         """End all started processes."""
         for process in self.processes:
             self.kill(process)
@@ -108,24 +111,24 @@ class Installation:
                 if stream is not None:
                     stream.close()
 
-    def logs(self):
+    def logs(self) -> str:
         """Return the output of the long-running commands."""
         found = [*self.directory.glob("supervised-*/log"), *sorted(self.directory.glob("*.log"))]
         return "\n".join(path.read_text() for path in found)
 
-    def runs(self, account):
+    def runs(self, account: Any) -> list[Any]:
         """Return the account's runs, newest first, as `runs --json` prints them."""
         return self._printed("runs", "--account", account)
 
-    def events(self):
+    def events(self) -> list[Any]:
         """Return the events of the inbox, newest first."""
         return self._printed("events")
 
-    def _printed(self, *command):
+    def _printed(self, *command: str) -> list[Any]:
         code = f"from django.core.management import call_command; call_command(*{command!r}, '--json')"
-        return json.loads(self.python(code))
+        return list(json.loads(self.python(code)))
 
-    def wait_for(self, condition, what, seconds=60):
+    def wait_for(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Wait until the condition returns something true, and return that. A failure shows the logs."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -134,10 +137,10 @@ class Installation:
             time.sleep(POLL_SECONDS)
         raise AssertionError(f"{what} did not happen within {seconds} seconds.\n{self.logs()[-6000:]}")
 
-    def finished_run(self, account, index=0):
+    def finished_run(self, account: Any, index: int = 0) -> Any:
         """Wait until the account's newest run (or an older one) has ended and return it."""
 
-        def finished():
+        def finished() -> Any:
             runs = self.runs(account)
             return runs[index] if len(runs) > index and runs[index]["state"] in TERMINAL else None
 

@@ -109,9 +109,10 @@ class Listening:
             health = status.channels[channel].subscription if channel else status.connection
             return health if health.state == state else None
 
-        return eventually(found, f"{channel or 'The connection'} {state}")
+        health: Health = eventually(found, f"{channel or 'The connection'} {state}")
+        return health
 
 
-def heartbeat() -> dict[str, Any]:
+def heartbeat() -> Any:
     """Return the latest report of a listener."""
     return ProcessHeartbeat.objects.filter(kind="listener").latest("at").details

@@ -2,13 +2,14 @@
 
 import uuid
 from decimal import Decimal
+from typing import Any
 
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from trading.common.timings import DEFAULT_TIMINGS, Timings
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import request_run
-from trading.models import EventSource
+from trading.models import EventSource, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
 CHEAP = {
@@ -25,12 +26,12 @@ QUICK_TIMINGS = Timings(
 """Short waits for runs that have to reach a deadline."""
 
 
-def policy(name="cheap", **fields):
+def policy(name: str = "cheap", **fields: Any) -> RebalancePolicy:
     """Create a policy without a cash reserve and with small commissions."""
     return RebalancePolicy.objects.update_or_create(name=name, defaults=CHEAP | fields)[0]
 
 
-def strategy(name, targets=(), **fields):
+def strategy(name: str, targets: Any = (), **fields: Any) -> Strategy:
     """Create a static strategy with targets, or one of the allocations service without."""
     source = Strategy.Source.STATIC if targets else Strategy.Source.API
     found, _ = Strategy.objects.get_or_create(name=name, defaults={"source": source} | fields)
@@ -39,7 +40,7 @@ def strategy(name, targets=(), **fields):
     return found
 
 
-def simulated_account(account_id, targets, **fields):
+def simulated_account(account_id: str, targets: Any, **fields: Any) -> Account:
     """Create an account of the simulated broker with its own strategy."""
     fields.setdefault("strategy", strategy(f"strategy-of-{account_id.lower()}", targets))
     if "policy" not in fields:
@@ -49,30 +50,32 @@ def simulated_account(account_id, targets, **fields):
     )
 
 
-def queue(account, command=ExecCommand.REBALANCE, **fields):
+def queue(account: Any, command: ExecCommand = ExecCommand.REBALANCE, **fields: Any) -> RebalanceRun:
     """Queue a run of the account."""
     fields.setdefault("source", EventSource.COMMAND)
     return request_run(account, command, message_id=str(uuid.uuid4()), **fields)
 
 
-def carry_out(account, command=ExecCommand.REBALANCE, *, timings=DEFAULT_TIMINGS, **fields):
+def carry_out(
+    account: Any, command: ExecCommand = ExecCommand.REBALANCE, *, timings: Timings = DEFAULT_TIMINGS, **fields: Any
+) -> RebalanceRun:
     """Queue a run of the account, execute it in this process and return it."""
     return work_run(queue(account, command, **fields), timings)
 
 
-def work_run(run, timings=DEFAULT_TIMINGS):
+def work_run(run: RebalanceRun, timings: Timings = DEFAULT_TIMINGS) -> RebalanceRun:
     """Work the slot of a run once in this process, as a worker does, and return the run."""
     work_slot(run.connection_id, timings)
     run.refresh_from_db()
     return run
 
 
-def held(account_id):
+def held(account_id: str) -> dict[str, Decimal]:
     """Return the shares by symbol in the simulated broker's records."""
     positions = SimulatedAccount.objects.get(account_id=account_id).positions.all()
     return {position.symbol: position.quantity for position in positions}
 
 
-def cash(account_id):
+def cash(account_id: str) -> Decimal:
     """Return the cash in the simulated broker's records, in USD."""
     return SimulatedAccount.objects.get(account_id=account_id).cash_usd

@@ -3,13 +3,17 @@
 Target value minus current value, over the ask with slippage and commission, cut to the cash there is before the sells.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 UTILIZATION, MINIMUM_CASH_USD = Decimal("0.995"), Decimal(100)
 SLIPPAGE, COMMISSION, BAND_PERCENT = Decimal("0.005"), Decimal("0.01"), Decimal("0.5")
 
 
-def older_preview(cash, holdings, weights, quotes):
+def older_preview(
+    cash: Decimal, holdings: Mapping[str, Any], weights: Any, quotes: Mapping[str, Any]
+) -> dict[str, int]:
     """Trades by symbol, negative for sells.
 
     Args:
@@ -32,11 +36,11 @@ def older_preview(cash, holdings, weights, quotes):
     return _cut_to(cash, trades, quotes)
 
 
-def _cost(ask):
+def _cost(ask: Decimal) -> Decimal:
     return ask * (1 + SLIPPAGE) * (1 + COMMISSION)
 
 
-def _cut_to(cash, trades, quotes):
+def _cut_to(cash: Decimal, trades: Mapping[str, Any], quotes: Mapping[str, Any]) -> dict[str, int]:
     """The buys in proportion to the cash of before the sells; what they bring is not counted."""
     spent = sum(shares * _cost(quotes[symbol][1]) for symbol, shares in trades.items() if shares > 0)
     part = min(Decimal(1), max(cash, 0) / spent) if spent else Decimal(1)

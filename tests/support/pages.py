@@ -1,10 +1,12 @@
 """Every page that a person can open, by name, so that none is forgotten by what goes through all of them."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import reverse
 
 
-def product_pages(*, account, strategy, replacement_set, preview, run):
+def product_pages(*, account: Any, strategy: Any, replacement_set: Any, preview: Any, run: Any) -> dict[str, str]:
     """Addresses of the product's pages, for an account id, two names, and two run ids."""
     return {
         "dashboard": "/",
@@ -30,7 +32,7 @@ def product_pages(*, account, strategy, replacement_set, preview, run):
     }
 
 
-def admin_lists():
+def admin_lists() -> dict[str, str]:
     """Addresses of all lists of the admin."""
     return {
         f"admin: {model._meta.verbose_name_plural}": reverse(

@@ -7,11 +7,12 @@ import os
 import tempfile
 import uuid
 import warnings
+from typing import Any
 from urllib.parse import urlsplit
 
 
 @functools.cache
-def _server():
+def _server() -> Any:
     # Its own directory: as root, the server's user is given the right to read the directories above.
     directory = tempfile.mkdtemp(prefix="rebalancer-pg-")
     os.chmod(directory, 0o755)
@@ -36,4 +37,4 @@ def new_database(prefix: str, template: str = "") -> str:
     server = _server()
     copied = f" TEMPLATE {urlsplit(template).path.strip('/')}" if template else ""
     server.psql(f"CREATE DATABASE {name}{copied};")
-    return server.get_uri(database=name)
+    return str(server.get_uri(database=name))

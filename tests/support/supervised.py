@@ -16,14 +16,14 @@ POLL_SECONDS = 0.05
 RECOVERY_SECONDS = 1.0
 
 
-def main(directory, count):
+def main(directory: Path, count: int) -> None:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rebalancer_site.settings")
     django.setup()
     import trading.tasks  # noqa: F401 - imported once for all children
 
-    children = {}
+    children: dict[int, int] = {}
     while True:
         for place in range(count):
             if place not in children.values():
@@ -35,7 +35,7 @@ def main(directory, count):
             log.write(f"{pid} {os.waitstatus_to_exitcode(status)}\n")
 
 
-def _start(place, count):
+def _start(place: int, count: int) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -46,7 +46,7 @@ def _start(place, count):
         os._exit(1)
 
 
-def _work(place, count):
+def _work(place: int, count: int) -> None:
     from django.db import DatabaseError, connections
 
     recovered_at = 0.0
@@ -64,7 +64,7 @@ def _work(place, count):
             time.sleep(POLL_SECONDS)  # the database sends no notification
 
 
-def _work_once(place, count):
+def _work_once(place: int, count: int) -> bool:
     from accounts.models import BrokerConnection
     from trading import tasks
     from trading.journal.claims import has_ready_runs, requeue_due_runs
@@ -82,7 +82,7 @@ def _work_once(place, count):
     return worked
 
 
-def _recover():
+def _recover() -> None:
     from trading import tasks
     from trading.engine.open_order_recovery import ended_runs_with_open_orders
 

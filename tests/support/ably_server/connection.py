@@ -3,9 +3,12 @@
 import asyncio
 import json
 import secrets
+from typing import Any
 
 import msgpack
 from websockets.frames import OP_BINARY, OP_TEXT
+from websockets.frames import Frame as WebsocketFrame
+from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 HEARTBEAT, ACK, CONNECTED, DISCONNECTED, CLOSE, CLOSED, ERROR = 0, 1, 4, 6, 7, 8, 9
@@ -13,7 +16,7 @@ ATTACH, ATTACHED, DETACH, DETACHED, MESSAGE = 10, 11, 12, 13, 15
 RESUMED, PUBLISH, SUBSCRIBE = 1 << 2, 1 << 17, 1 << 18
 
 
-def error(code, message, status=None):
+def error(code: int, message: str, status: int | None = None) -> dict[str, Any]:
     """Return an error in wire format. A status of None is left out, as the real service sometimes does."""
     whole = {"code": code, "message": message, "statusCode": status}
     return {name: value for name, value in whole.items() if value is not None}
@@ -22,19 +25,20 @@ def error(code, message, status=None):
 class Connection:
     """A connected client."""
 
-    def __init__(self, server, writer, query):
+    def __init__(self, server: Any, writer: asyncio.StreamWriter, query: dict[str, str]) -> None:
         self.server = server
         self.query = query
-        self.attached = set()
+        self.attached: set[str] = set()
         self.open = False
         self.writer = writer
         self.protocol = ServerProtocol(max_size=None)
         self.id = self.key = ""
 
-    async def serve(self, head, reader):
+    async def serve(self, head: Any, reader: asyncio.StreamReader) -> None:
         """Serve the websocket until it ends."""
         self.protocol.receive_data(head)
         for request in self.protocol.events_received():
+            assert isinstance(request, Request)
             self.protocol.send_response(self.protocol.accept(request))
         self._flush()
         self._greet()
@@ -45,14 +49,14 @@ class Connection:
                     await asyncio.sleep(0.01)
                 self.protocol.receive_data(data)
                 for frame in self.protocol.events_received():
-                    if frame.opcode in {OP_TEXT, OP_BINARY}:
+                    if isinstance(frame, WebsocketFrame) and frame.opcode in {OP_TEXT, OP_BINARY}:
                         self._handle(self._decode(frame.data))
                 self._flush()
         finally:
             beats.cancel()
             self.open = False
 
-    def _greet(self):
+    def _greet(self) -> None:
         key = self.query.get("key") or self.server.store.tokens.get(self.query.get("accessToken", ""))
         if key not in self.server.store.keys:
             self.send({"action": ERROR, "error": error(40101, "No application found with this key", 401)})
@@ -72,13 +76,13 @@ class Connection:
         self.send({"action": CONNECTED, "connectionId": self.id, "connectionDetails": details})
         self.server.count("connected")
 
-    async def _heartbeats(self):
+    async def _heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self.server.heartbeat_seconds)
             if self.open:
                 self.send({"action": HEARTBEAT})
 
-    def _handle(self, message):
+    def _handle(self, message: Any) -> None:
         action, channel = message.get("action"), message.get("channel")
         if action == HEARTBEAT and "id" in message:
             self.send({"action": HEARTBEAT, "id": message["id"]})
@@ -94,7 +98,7 @@ class Connection:
             self.open = False
             self.send({"action": CLOSED})
 
-    def _attach(self, name, message):
+    def _attach(self, name: str, message: Any) -> None:
         capability = self.server.store.capability(self.api_key, name)
         if name in self.server.attach_ignored:
             return
@@ -115,7 +119,7 @@ class Connection:
             self.deliver(name, frame)
         self.server.count("attached")
 
-    def deliver(self, name, frame):
+    def deliver(self, name: str, frame: Any) -> None:
         """Send the messages of a frame."""
         self.send(
             {
@@ -128,17 +132,17 @@ class Connection:
             }
         )
 
-    def _decode(self, data):
+    def _decode(self, data: Any) -> Any:
         return msgpack.unpackb(data) if self.query.get("format") == "msgpack" else json.loads(data)
 
-    def send(self, message):
+    def send(self, message: Any) -> None:
         """Send a message in the client's format."""
         if self.query.get("format") == "msgpack":
             self.send_raw(msgpack.packb(message))
         else:
             self.send_raw(json.dumps(message).encode())
 
-    def send_raw(self, data):
+    def send_raw(self, data: Any) -> None:
         """Send bytes as one frame."""
         if self.server.stalled or self.protocol.state.name != "OPEN":
             return
@@ -148,17 +152,17 @@ class Connection:
             self.protocol.send_text(data)
         self._flush()
 
-    def close_normally(self):
+    def close_normally(self) -> None:
         """Close the websocket normally, as the real service does every few hours."""
         self.protocol.send_close(1000)
         self._flush()
 
-    def drop(self):
+    def drop(self) -> None:
         """Abort the transport."""
         self.open = False
         self.writer.transport.abort()
 
-    def _flush(self):
+    def _flush(self) -> None:
         if self.writer.transport.is_closing():
             return
         for data in self.protocol.data_to_send():

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import msgpack
@@ -15,11 +16,11 @@ MAX_PAGE_SIZE = 1000
 class Rest:
     """Handles requests, one at a time."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self.server = server
         self.store = server.store
 
-    def answer(self, method, target, headers, body):
+    def answer(self, method: str, target: str, headers: Any, body: bytes) -> Any:
         """Return status, body and headers of the response to a request."""
         path, query = urlsplit(target).path, {k: v[-1] for k, v in parse_qs(urlsplit(target).query).items()}
         content = self._content(headers, body)
@@ -39,7 +40,7 @@ class Rest:
             return self._messages(method, key, "/".join(parts[1:-1]), query, content)
         return 404, {"error": error(40400, "Not found", 404)}, {}
 
-    def _messages(self, method, key, channel, query, content):
+    def _messages(self, method: str, key: Any, channel: str, query: dict[str, str], content: Any) -> Any:
         needed = "publish" if method == "POST" else "history"
         if needed not in self.store.capability(key, channel):
             return 401, {"error": error(40160, f"{needed} denied on {channel}", 401)}, {}
@@ -48,7 +49,7 @@ class Rest:
             return 201, {"channel": channel}, {}
         return self._history(channel, query)
 
-    def _history(self, name, query):
+    def _history(self, name: str, query: dict[str, str]) -> Any:
         now = time.time()
         oldest = milliseconds(now - self.store.retention_seconds)
         start, end = int(query.get("start", 0)), int(query.get("end", milliseconds(now + 60)))
@@ -64,13 +65,13 @@ class Rest:
         return 200, page, {"Link": f'<./messages?{following}>; rel="next"'}
 
     @staticmethod
-    def _content(headers, body):
+    def _content(headers: Any, body: Any) -> Any:
         if not body:
             return None
         return msgpack.unpackb(body) if "msgpack" in headers.get("content-type", "") else json.loads(body)
 
 
-def encode(content, accept):
+def encode(content: Any, accept: str) -> tuple[bytes, str]:
     """Return the body in the requested format, and its content type."""
     if "msgpack" in accept:
         return msgpack.packb(content), "application/x-msgpack"

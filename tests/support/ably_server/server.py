@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.ably_server.connection import DISCONNECTED, ERROR, Connection, error
@@ -33,44 +35,44 @@ class Fault(StrEnum):
 class AblyServer:
     """A service with one key. The public methods can be called from any thread."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.key = KEY
         self.store = Store(KEY)
-        self.connections = []
-        self.continuity = {}
+        self.connections: list[Any] = []
+        self.continuity: dict[str, Any] = {}
         self.stalled = False
         self.refusing = False
-        self.attach_ignored = set()
+        self.attach_ignored: set[str] = set()
         self.rest_status = 0
         self.max_page_size = MAX_PAGE_SIZE
         self.heartbeat_seconds = 5.0
-        self._writers = set()
-        self._counts = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._counts: dict[str, int] = {}
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._rest = Rest(self)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, name="ably-server", daemon=True)
         self._thread.start()
         self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
-    def _run(self):
+    def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    async def _listen(self):
+    async def _listen(self) -> int:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self._server.sockets[0].getsockname()[1]
+        return int(self._server.sockets[0].getsockname()[1])
 
-    async def _close(self):
+    async def _close(self) -> None:
         self._server.close()
         self.stalled = False
         for writer in self._writers:
@@ -80,22 +82,22 @@ class AblyServer:
 
     # ---- called by tests
 
-    def call(self, function, *arguments):
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in the service's thread, and return its result."""
 
-        async def run():
+        async def run() -> Any:
             return function(*arguments)
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
 
-    def publish(self, channel, data, **fields):
+    def publish(self, channel: str, data: Any, **fields: Any) -> Any:
         """Publish one message, and return its id."""
         return self.publish_batch(channel, [{"data": data}], **fields)[0]
 
-    def publish_batch(self, channel, items, *, times=1, live=True, **fields):
+    def publish_batch(self, channel: str, items: Any, *, times: int = 1, live: bool = True, **fields: Any) -> Any:
         """Publish messages in one frame, in wire format, and return their ids; `live=False` adds them to history only."""
 
-        def publish():
+        def publish() -> Any:
             frame = self.store.publish(channel, items, **fields)
             for _ in range(times if live else 0):
                 self._fan_out(channel, frame)
@@ -103,18 +105,18 @@ class AblyServer:
 
         return self.call(publish)
 
-    def publish_here(self, channel, items):
+    def publish_here(self, channel: str, items: Any) -> None:
         """Publish messages sent by a client. Runs in the service's thread."""
         self._fan_out(channel, self.store.publish(channel, items))
 
-    def inject(self, fault):
+    def inject(self, fault: Any) -> None:
         """Inject a fault into every open connection."""
         self.call(self._inject, Fault(fault))
 
-    def set(self, **fields):
+    def set(self, **fields: Any) -> None:
         """Set lasting faults: `refusing`, `stalled`, `rest_status`, `attach_ignored`, `max_page_size` …"""
 
-        def assign():
+        def assign() -> None:
             for name, value in fields.items():
                 if not hasattr(self, name):
                     raise AttributeError(name)
@@ -122,23 +124,23 @@ class AblyServer:
 
         self.call(assign)
 
-    def allow(self, capability, key=KEY):
+    def allow(self, capability: Any, key: Any = KEY) -> None:
         """Set the capability of a key by channel (`*`: all others); None revokes the key."""
         self.call(lambda: self.store.keys.pop(key, None) if capability is None else self._allow(key, capability))
 
-    def _allow(self, key, capability):
+    def _allow(self, key: Any, capability: Any) -> None:
         self.store.keys[key] = capability
 
-    def set_retention(self, seconds):
+    def set_retention(self, seconds: float) -> None:
         """Set the retention of history."""
         self.call(setattr, self.store, "retention_seconds", seconds)
 
-    def seen(self, what):
+    def seen(self, what: str) -> Any:
         """Return how many times `connected`, `attached`, `denied` or `history` occurred."""
         with self._changed:
             return self._counts.get(what, 0)
 
-    def wait_for(self, what, number=1, seconds=20):
+    def wait_for(self, what: str, number: int = 1, seconds: float = 20) -> None:
         """Wait until it has occurred `number` times."""
         until = time.monotonic() + seconds
         with self._changed:
@@ -146,7 +148,7 @@ class AblyServer:
                 if not self._changed.wait(until - time.monotonic()):
                     raise AssertionError(f"{what} occurred {self._counts.get(what, 0)} times, not {number}.")
 
-    def count(self, what):
+    def count(self, what: str) -> None:
         """Count an occurrence."""
         with self._changed:
             self._counts[what] = self._counts.get(what, 0) + 1
@@ -154,12 +156,12 @@ class AblyServer:
 
     # ---- in the service's thread
 
-    def _fan_out(self, channel, frame):
+    def _fan_out(self, channel: str, frame: Any) -> None:
         for connection in self.connections:
             if connection.open and channel in connection.attached:
                 connection.deliver(channel, frame)
 
-    def _inject(self, fault):
+    def _inject(self, fault: Any) -> None:
         if fault == Fault.CONTINUITY_LOST:
             self.continuity.clear()
         if fault == Fault.STALL:
@@ -168,7 +170,7 @@ class AblyServer:
             self._inject_one(connection, fault)
 
     @staticmethod
-    def _inject_one(connection, fault):
+    def _inject_one(connection: Any, fault: Any) -> None:
         disconnects = {
             Fault.DISCONNECTED: error(80003, "Server is going away", 400),
             Fault.DISCONNECTED_WITHOUT_ERROR: None,
@@ -192,7 +194,7 @@ class AblyServer:
                 b"\x93{]\xff" if connection.query.get("format") == "msgpack" else b'{"action": 15, "mess'
             )
 
-    async def _accept(self, reader, writer):
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             await self._requests(reader, writer)
@@ -204,7 +206,7 @@ class AblyServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _requests(self, reader, writer):
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             if self.refusing:
                 writer.transport.abort()

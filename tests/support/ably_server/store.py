@@ -6,11 +6,12 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 EVERYTHING = ("subscribe", "history", "publish")
 
 
-def milliseconds(seconds):
+def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
@@ -21,7 +22,7 @@ class Frame:
     serial: str
     id: str
     timestamp: int
-    messages: list
+    messages: list[dict[str, Any]]
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Channel:
     name: str
     frames: list[Frame] = field(default_factory=list)
 
-    def history(self, start, end, oldest):
+    def history(self, start: Any, end: Any, oldest: Any) -> list[dict[str, Any]]:
         """Return stored messages, oldest first."""
         return [
             message
@@ -38,29 +39,29 @@ class Channel:
             if max(start, oldest) <= frame.timestamp <= end
         ]
 
-    def since(self, serial):
+    def since(self, serial: str) -> Any:
         """Return the frames after a serial."""
         return [frame for frame in self.frames if frame.serial > serial]
 
     @property
-    def head(self):
+    def head(self) -> str:
         return self.frames[-1].serial if self.frames else "0" * 12
 
 
 class Store:
     """The data of the service. Only its own thread uses it."""
 
-    def __init__(self, key):
-        self.channels = {}
+    def __init__(self, key: Any) -> None:
+        self.channels: dict[str, Channel] = {}
         self.keys = {key: {"*": EVERYTHING}}
-        self.tokens = {}
+        self.tokens: dict[str, Any] = {}
         self.retention_seconds = 3600.0
         self._serial = 0
 
-    def channel(self, name):
+    def channel(self, name: str) -> Any:
         return self.channels.setdefault(name, Channel(name))
 
-    def publish(self, name, items, *, age_seconds=0.0, message_id=None):
+    def publish(self, name: str, items: Any, *, age_seconds: float = 0.0, message_id: str | None = None) -> Any:
         """Store the messages of one frame with ids, timestamps and serials."""
         self._serial += 1
         now = milliseconds(time.time() - age_seconds)
@@ -77,12 +78,12 @@ class Store:
         self.channel(name).frames.append(frame)
         return frame
 
-    def capability(self, key, channel):
+    def capability(self, key: Any, channel: str) -> Any:
         """Return the operations that a key may perform on a channel; none if the key is unknown."""
         capability = self.keys.get(key, {})
         return capability.get(channel, capability.get("*", ()))
 
-    def issue_token(self, request):
+    def issue_token(self, request: Any) -> Any:
         """Return a token for a signed request; None if the key is unknown or the signature is invalid."""
         key = next((known for known in self.keys if known.partition(":")[0] == request.get("keyName")), None)
         if key is None:
@@ -97,7 +98,7 @@ class Store:
         now = milliseconds(time.time())
         return {"token": token, "issued": now, "expires": now + 3_600_000, "capability": '{"*":["*"]}'}
 
-    def key_of(self, authorization):
+    def key_of(self, authorization: Any) -> Any:
         """Return the key of a basic or bearer Authorization header; None if it is unknown."""
         kind, _, coded = (authorization or "").partition(" ")
         text = base64.b64decode(coded).decode() if coded else ""
