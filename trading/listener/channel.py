@@ -212,7 +212,7 @@ class ChannelListener:
             logger.info("History of %s had %d messages that were not stored", self.name, len(caught_up.new))
         if attached_at is None or attached_at != self._attached_at:
             return
-        since = attached_at + (await self._history.now() - timezone.now())
+        since = attached_at + (await self._history.clock()).latest
         missed = missed_messages(caught_up, self._recent_ids, since, timedelta(seconds=self._timing.grace))
         if missed:
             self._on_stale(f"{self.name}: history has {len(missed)} messages that were not received live")

@@ -1,8 +1,8 @@
 """Read the history of a channel over REST, oldest message first, and the clock of the service."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -27,26 +27,47 @@ class HistoryRefused(HistoryUnavailable):
     """The key may not read the history of the channel."""
 
 
+@dataclass(frozen=True)
+class ServiceClock:
+    """The bounds of the difference between the service's clock and ours.
+
+    The service read its clock at some time between our question and the arrival of its answer.
+    """
+
+    earliest: timedelta
+    latest: timedelta
+
+
 class History:
     """Reads the messages that the service still stores."""
 
     def __init__(self, rest: AblyRest, request_seconds: float) -> None:
         self._rest = rest
         self._seconds = request_seconds
-        self._clock_offset: timedelta | None = None
+        self._clock: ServiceClock | None = None
 
-    async def now(self) -> datetime:
-        """Return the current time by the clock of the service.
+    async def clock(self) -> "ServiceClock":
+        """Return how far the clock of the service is from ours, which is measured once.
 
         Raises:
             HistoryUnavailable: the service did not respond.
         """
-        if self._clock_offset is None:
-            asked = time.monotonic()
+        if self._clock is None:
+            asked_at = timezone.now()
             response = await self._within(self._rest.time())
-            self._clock_offset = EPOCH + timedelta(milliseconds=float(response)) - timezone.now()
-            self._clock_offset += timedelta(seconds=(time.monotonic() - asked) / 2)
-        return timezone.now() + self._clock_offset
+            answered = EPOCH + timedelta(milliseconds=float(response))
+            self._clock = ServiceClock(earliest=answered - timezone.now(), latest=answered - asked_at)
+        return self._clock
+
+    async def now(self) -> datetime:
+        """Return the current time by the clock of the service, or an earlier time, never a later one.
+
+        A later time would leave out messages that are published before it.
+
+        Raises:
+            HistoryUnavailable: the service did not respond.
+        """
+        return (await self.clock()).earliest + timezone.now()
 
     async def pages(self, channel: str, start: datetime) -> AsyncIterator[list[Received]]:
         """Yield the messages published since `start`, oldest first, page by page.

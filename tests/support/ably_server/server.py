@@ -44,6 +44,7 @@ class AblyServer:
         self.refusing = False
         self.attach_ignored: set[str] = set()
         self.rest_status = 0
+        self.clock_delay = 0.0
         self.max_page_size = MAX_PAGE_SIZE
         self.heartbeat_seconds = 5.0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -114,7 +115,7 @@ class AblyServer:
         self.call(self._inject, Fault(fault))
 
     def set(self, **fields: Any) -> None:
-        """Set lasting faults: `refusing`, `stalled`, `rest_status`, `attach_ignored`, `max_page_size` …"""
+        """Set lasting faults: `refusing`, `stalled`, `rest_status`, `clock_delay` (seconds before the time is read) …"""
 
         def assign() -> None:
             for name, value in fields.items():
@@ -228,6 +229,8 @@ class AblyServer:
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             while self.stalled:
                 await asyncio.sleep(0.01)
+            if target.startswith("/time"):
+                await asyncio.sleep(self.clock_delay)
             status, content, more = self._rest.answer(method, target, headers, body)
             answer, kind = encode(content, headers.get("accept", ""))
             more |= {"Content-Type": kind, "Content-Length": str(len(answer))}

@@ -142,6 +142,14 @@ def test_batch_with_an_undecodable_message_rejects_only_that_message(ably, liste
     assert listening.listener.status.rebuilds == 0
 
 
+def test_batch_right_after_a_slow_answer_about_the_time_is_read_from_history(ably, blend, inbox):
+    """The time at which a channel is first known is never ahead of the service's clock."""
+    ably.set(clock_delay=0.4)
+    with Listening(ably) as listener:
+        listener.until_attached("blend")
+        inbox(*ably.publish_batch("blend", [{"data": REBALANCE}, {"data": "{", "encoding": "json"}]))
+
+
 def test_message_named_error_is_read_from_history(ably, listening, inbox):
     (history_only,) = ably.publish_batch("blend", [{"data": REBALANCE, "name": "error"}])
     assert [event.state for event in inbox(history_only)] == ["accepted"]
