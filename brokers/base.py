@@ -136,7 +136,15 @@ class BrokerClient(ABC):
 
     @abstractmethod
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Return the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
+        """Return the symbols that the broker cannot trade as a US stock or ETF. Moves money: no.
+
+        Raises:
+            BrokerConnectionError: The broker cannot tell now. This says nothing about any symbol.
+        """
+
+    def why_unknown(self, symbol: str) -> str:
+        """Return the reason of a symbol in `unknown_symbols`, as part of a sentence; empty if none is known."""
+        return ""
 
     async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
         """Return the symbols whose own exchange is closed at an instant. Moves money: no.

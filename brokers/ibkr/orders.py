@@ -131,7 +131,13 @@ class Orders:
             return Feasibility(accepted=False, message=error_text(error.code, error.message))
         except ConnectionError as error:
             raise BrokerConnectionError("The connection was lost during a what-if order.") from error
-        return mapping.feasibility(state)
+        return mapping.feasibility(state, reduces=self._reduces(account_id, facts, quantity))
+
+    def _reduces(self, account_id: str, facts: ContractFacts, quantity: Decimal) -> bool:
+        """Return whether an order brings the position in its contract nearer to zero, and not beyond."""
+        positions = self._connection.ib.positions(account_id)
+        held = sum(mapping.amount(one.position) for one in positions if str(one.contract.conId) == facts.contract_id)
+        return min(-held, 0) <= quantity <= max(-held, 0)
 
     async def cancel(self, account_id: str, order_id: str) -> None:
         """Request a cancel and wait for the broker's first response. Moves money: no."""

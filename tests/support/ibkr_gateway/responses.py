@@ -51,7 +51,8 @@ class Responses:
         for tag, value, currency in self._values(account_id):
             self._send(messages.account_value(account_id, tag, value, currency))
         for instrument, quantity, cost in self._held(account_id):
-            self._send(messages.portfolio(account_id, instrument, quantity, cost))
+            if instrument.con_id not in self._records.accounts[account_id].without_row:
+                self._send(messages.portfolio(account_id, instrument, quantity, cost))
         self._send(messages.account_time("15:31"))
         self._send(messages.account_download_end(account_id))
 
@@ -75,6 +76,8 @@ class Responses:
         yield "SettledCash", _cents(values["SettledCash"]), currency
         for number in range(OTHER_VALUES):
             yield f"Value{number}", "0.00", currency
+        for (tag, of_currency), value in self._records.accounts[account_id].rows.items():
+            yield tag, value, of_currency
 
     def _held(self, account_id: str) -> Iterator[tuple[Instrument, Decimal, Decimal]]:
         account = self._records.accounts[account_id]
@@ -87,7 +90,9 @@ class Responses:
         found = [
             one
             for one in self._records.instruments.values()
-            if requested.con_id in {0, one.con_id}
+            if not self._gateway.definitions_lost
+            and (one.smart or requested.exchange != "SMART")
+            and requested.con_id in {0, one.con_id}
             and requested.symbol in {"", one.symbol}
             and requested.sec_type in {"", one.sec_type}
             and requested.currency in {"", one.currency}
