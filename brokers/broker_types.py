@@ -102,6 +102,16 @@ class ContractPrice(BrokerValue):
         """Whether 0 < bid <= ask, so that the quote can be traded on."""
         return self.bid is not None and self.ask is not None and 0 < self.bid <= self.ask
 
+    @property
+    def named(self) -> str:
+        """The symbol, with the broker's reason if there is one."""
+        return f"{self.symbol} ({self.message.rstrip('.')})" if self.message else self.symbol
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is no quote for the reason in `message`."""
+        return bool(self.message) and all(value is None for value in (self.bid, self.ask, self.last, self.close))
+
 
 class ExchangeDay(BrokerValue):
     """Trading hours of a contract on one day, as pairs of start and end; empty if the exchange is closed."""
@@ -119,6 +129,7 @@ class ContractFacts(BrokerValue):
     symbol: str
     contract_id: str
     primary_exchange: str = ""
+    is_chosen: bool = False  # by a user, from several contracts
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # lowest price, tick size
     liquid_hours: tuple[ExchangeDay, ...] = ()  # regular hours; other days are unknown
 

@@ -190,6 +190,5 @@ class InteractiveBrokers(BrokerClient):
 
     def _on_error(self, request_id: int, code: int, message: str) -> None:
         self._quotes.on_error(request_id, code, message)
-        self._contracts.on_error(code)
         if code == BROKER_RESTORED_WITHOUT_QUOTES:
             self._quotes.forget()

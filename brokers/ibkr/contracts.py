@@ -21,8 +21,6 @@ from brokers.ibkr.trading_hours import liquid_hours
 logger = logging.getLogger("rebalancer.brokers")
 
 NO_SUCH_CONTRACT = 200
-DEFINITIONS_LOST, DEFINITIONS_RESTORED = 2157, 2158
-"""Notices about the broker's security definitions. While they are away, the broker finds no contract at all."""
 CONTROL_SYMBOL = "SPY"
 """A symbol that always has a contract: if it has none either, the answers about others prove nothing."""
 MARKET_RULE_ATTEMPTS = 3
@@ -51,7 +49,6 @@ class Contracts:
         self._market_rules: dict[int, list[PriceIncrement]] = {}
         self._rules_lock = asyncio.Lock()
         self._lookup_lock = asyncio.Lock()
-        self._definitions_lost = False
 
     async def of(self, symbols: Sequence[str]) -> dict[str, ContractFacts]:
         """Return the contracts by symbol, without symbols that have none to trade; see `refusal`.
@@ -73,17 +70,12 @@ class Contracts:
         """Return why the symbol has no contract to trade; empty if it has one, or was not looked up."""
         return self._refusals.get(symbol, "")
 
-    def on_error(self, code: int) -> None:
-        """Process a notice about the broker's security definitions."""
-        if code in {DEFINITIONS_LOST, DEFINITIONS_RESTORED}:
-            self._definitions_lost = code == DEFINITIONS_LOST
-
     # ---- lookups
 
     async def _load(self, symbols: Sequence[str]) -> None:
         for symbol, facts in (await self._cache.get(symbols)).items():
-            if self._choices.get(symbol, facts.contract_id) == facts.contract_id:
-                self._known[symbol] = facts
+            if self._choices.get(symbol, "") == (facts.contract_id if facts.is_chosen else ""):
+                self._known[symbol] = facts  # else the choice has changed since it was stored
         details = await self._details([symbol for symbol in symbols if symbol not in self._known])
         found = await asyncio.gather(*(self._choose(symbol, some) for symbol, some in details.items()))
         fresh = {facts.symbol: facts for facts in found if facts is not None}
@@ -104,14 +96,12 @@ class Contracts:
                     f"The broker finds no contract at all now, also not of {', '.join(missing)}. Its security "
                     "definitions are away, usually for seconds. Try again."
                 )
-            await asyncio.sleep(self._limits.definitions_retry_seconds)  # nothing announces their return reliably
+            await asyncio.sleep(self._limits.definitions_retry_seconds)  # their return is not always announced (2158)
             found |= await self._request_all(missing)
         return found
 
     async def _is_answered(self) -> bool:
         """Return whether the broker finds a contract that exists, so that a missing one does not exist."""
-        if self._definitions_lost:
-            return False
         return bool(await self._request(next(iter(self._known), CONTROL_SYMBOL)))
 
     async def _request_all(self, symbols: Sequence[str]) -> dict[str, list[ContractDetails]]:
@@ -152,6 +142,7 @@ class Contracts:
             symbol=symbol,
             contract_id=str(contract.conId),
             primary_exchange=contract.primaryExchange,
+            is_chosen=symbol in self._choices,
             tick_steps=await self._tick_steps(details),
             liquid_hours=hours,
         )

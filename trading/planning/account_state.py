@@ -51,7 +51,7 @@ def _is_dust(position: AccountPosition) -> bool:
         return False
     is_small = position.kind is SecurityKind.STOCK and -position.quantity < DUST_SHARES
     mark = position.market_price
-    # A mark of zero says nothing about the size: a future has one.
+    # A mark of zero proves nothing about the size: a future has one.
     return is_small or (mark is not None and mark > 0 and -position.quantity * mark < DUST_USD)
 
 

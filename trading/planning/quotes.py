@@ -68,7 +68,7 @@ def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractP
 
 
 def _problems(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> Iterator[tuple[str, str]]:
-    """Return the codes and texts of the warnings about a price that may not be traded on, the most telling first."""
+    """Return the codes and texts of the warnings about a price that may not be traded on, the most specific first."""
     symbol, bid, ask = price.symbol, price.bid, price.ask
     reason = f" {price.message}" if price.message else ""
     if price.is_halted:

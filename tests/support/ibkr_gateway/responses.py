@@ -20,6 +20,8 @@ QUOTE_KINDS = (
     Kind.EMPTY_QUOTE,
     Kind.CROSSED_QUOTE,
     Kind.ONE_SIDED_QUOTE,
+    Kind.WIDE_QUOTE,
+    Kind.FARM_LOST,
     Kind.QUOTE_ERROR,
     Kind.DELAYED_QUOTE,
 )
@@ -119,7 +121,9 @@ class Responses:
             self._send(messages.error(request_id, 101, "Max number of tickers has been reached"))
             return
         self._session.lines.add(request_id)
-        if kind == Kind.MISSING_QUOTE:
+        if kind == Kind.FARM_LOST:
+            self._send(messages.error(-1, 2103, "Market data farm connection is broken:usfarm"))
+        if kind in {Kind.MISSING_QUOTE, Kind.FARM_LOST}:
             return
         if fault is not None and kind == Kind.QUOTE_ERROR:
             self._session.lines.discard(request_id)
@@ -180,6 +184,8 @@ def _ticks(instrument: Instrument, kind: Kind | None) -> Iterator[tuple[int, Dec
         bid = ask = (Decimal(-1), 0)
     elif kind == Kind.CROSSED_QUOTE:
         bid, ask = (instrument.ask, 3), (instrument.bid, 5)
+    elif kind == Kind.WIDE_QUOTE:
+        ask = (instrument.ask * 2, 5)
     elif kind == Kind.ONE_SIDED_QUOTE:
         ask = (Decimal(-1), 0)
     yield 1, *bid

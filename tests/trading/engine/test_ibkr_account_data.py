@@ -1,7 +1,7 @@
 """Runs over the gateway on loopback: accounts, contracts and quotes as a real gateway reports them."""
 
+import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support import makers
 from tests.support.ibkr_accounts import assert_runs_are_resolved, gateway_account
 from tests.support.ibkr_gateway import AccountRecords, GatewayThread, Kind
 from trading.common.timings import Timings
-from trading.models import RebalanceRun
+from trading.models import ContractChoice, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,3 +242,129 @@ def test_buy_in_a_margin_deficit_is_not_feasible(account, book, gateway):
     book.accounts[DU].what_if = ("100.0", "90000.00", "60000.00")
     run = carry_out(account)
     assert (run.state, run.error_code) == ("refused", "buy_not_feasible")
+
+
+# ---- contracts
+
+
+@pytest.mark.parametrize("foreign", ["LSEETF", "EBS", "PINK"])
+def test_symbol_with_one_us_listing_is_traded_there(book, gateway, foreign):
+    book.add_instrument("KWEB", bid="19", ask="19.01", primary_exchange=foreign)
+    us = book.add_instrument("KWEB", bid="30", ask="30.01", primary_exchange="ARCA")
+    run = carry_out(gateway_account(DU, {"SPY": "0.5", "KWEB": "0.4"}))
+    assert (run.state, run.error_message) == ("completed", "")
+    assert {order.instrument.con_id for order in book.orders if order.instrument.symbol == "KWEB"} == {us.con_id}
+    assert_runs_are_resolved(book)
+
+
+def test_symbol_with_two_us_listings_is_refused_by_name_until_a_user_chooses(book, gateway):
+    first, second = (book.add_instrument("KWEB", primary_exchange=exchange) for exchange in ("ARCA", "BATS"))
+    account = gateway_account(DU, {"SPY": "0.5", "KWEB": "0.4"})
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("refused", "unknown_symbol")
+    assert f"{first.con_id} on ARCA, {second.con_id} on BATS" in run.error_message
+    choice = ContractChoice.objects.create(broker="ibkr", symbol="KWEB", contract_id=str(second.con_id))
+    assert carry_out(account).state == "completed"
+    assert {order.instrument.con_id for order in book.orders if order.instrument.symbol == "KWEB"} == {second.con_id}
+    choice.delete()
+    assert preview(account).error_code == "unknown_symbol", "the contract of the day is not used without the choice"
+
+
+def test_position_in_the_contract_that_was_not_chosen_is_not_sold(book, gateway):
+    first, second = (book.add_instrument("KWEB", primary_exchange=exchange) for exchange in ("ARCA", "BATS"))
+    ContractChoice.objects.create(broker="ibkr", symbol="KWEB", contract_id=str(second.con_id))
+    book.accounts[DU].positions = {first.con_id: Decimal(100), second.con_id: Decimal(50)}
+    run = preview(gateway_account(DU, {"SPY": "0.5"}))
+    assert (run.state, run.error_message) == ("completed", "")
+    assert trades(run)["KWEB"] == -50
+    assert "other_contract_held" in codes(run)
+
+
+@pytest.mark.parametrize(("symbol", "hint"), [("BRK-B", "BRK.B"), ("NOSUCH", "no contract")])
+def test_symbol_that_is_unknown_is_refused_with_the_reason(book, gateway, symbol, hint):
+    book.add_instrument("BRK B", primary_exchange="NYSE")
+    run = preview(gateway_account(DU, {"SPY": "0.5", symbol: "0.4"}))
+    assert (run.state, run.error_code) == ("refused", "unknown_symbol")
+    assert f"{symbol} (" in run.error_message and hint in run.error_message
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_security_definitions_that_return_within_seconds_do_not_refuse_a_symbol(account, gateway, announced):
+    gateway.do(partial(gateway.gateway.lose_definitions, announced=announced))
+    gateway.do(lambda: asyncio.get_running_loop().call_later(0.6, gateway.gateway.restore_definitions))
+    run = preview(account)
+    assert (run.state, run.error_message) == ("completed", "")
+
+
+def test_security_definitions_that_stay_away_fail_the_run_as_a_connection_problem(account, gateway):
+    gateway.do(gateway.gateway.lose_definitions)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "broker_silent")
+
+
+# ---- quotes
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "detail"),
+    [
+        (Kind.QUOTE_ERROR, {"code": 354}, "IBKR 354"),
+        (Kind.QUOTE_ERROR, {"code": 10089}, "IBKR 10089"),
+        (Kind.QUOTE_ERROR, {"code": 10197}, "IBKR 10197"),
+        (Kind.DELAYED_QUOTE, {}, "IBKR 10167"),
+        (Kind.EMPTY_QUOTE, {}, "neither bid nor ask"),
+        (Kind.ONE_SIDED_QUOTE, {}, "no valid bid and ask"),
+        (Kind.WIDE_QUOTE, {}, "spread of IEF is"),
+        (Kind.FARM_LOST, {}, "IBKR 2103"),
+    ],
+)
+def test_plan_without_a_quote_is_refused_with_the_reason_of_the_symbol(account, gateway, kind, fields, detail):
+    gateway.fault(kind, symbol="IEF", **fields)
+    run = preview(account)
+    assert (run.state, run.error_code) == ("refused", "too_much_frozen")
+    assert "IEF" in run.error_message and detail in run.error_message
+    assert "market is open" not in run.error_message
+
+
+def test_share_of_the_account_without_quotes_never_exceeds_all_of_it(book, gateway):
+    """All of the account is in GLD, which is no target, and the targets have no quotes either."""
+    book.accounts[DU].positions = {book.stock("GLD").con_id: Decimal(1000)}
+    book.accounts[DU].cash = book.accounts[DU].lowest_cash = Decimal(10)
+    for symbol in ("GLD", "IEF"):
+        gateway.fault(Kind.EMPTY_QUOTE, symbol=symbol)
+    run = preview(gateway_account(DU, {"SPY": "0.1", "IEF": "0.9"}))
+    assert run.error_code == "too_much_frozen"
+    assert run.error_message.startswith("100.0 %")
+
+
+def test_position_without_a_contract_is_frozen_with_the_reason(account, book):
+    """A delisted stock is still held, and the broker finds no contract for it any more."""
+    gone = book.add_instrument("GONE", smart=False)
+    book.accounts[DU].positions[gone.con_id] = Decimal(1)
+    run = preview(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert "GONE" in message(run, "quote_missing") and "no contract" in message(run, "quote_missing")
+    assert "GONE" not in trades(run)
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_halted_symbol_is_not_traded_and_named(book, gateway, status):
+    book.stock("GLD").halted = status
+    run = carry_out(gateway_account(DU, {"SPY": "0.5", "IEF": "0.45", "GLD": "0.05"}))
+    assert (run.state, run.error_message) == ("completed", "")
+    assert "GLD" in message(run, "symbol_halted")
+    assert {order.instrument.symbol for order in book.orders} == {"IEF"}
+
+
+def test_position_without_a_row_of_the_broker_is_valued_at_its_quote(account, book):
+    book.accounts[DU].without_row = {book.stock("SPY").con_id}
+    run = preview(account)
+    assert (run.state, run.error_message) == ("completed", "")
+
+
+def test_position_without_a_row_and_a_quote_is_named(account, book, gateway):
+    book.accounts[DU].without_row = {book.stock("SPY").con_id}
+    gateway.fault(Kind.MISSING_QUOTE, symbol="SPY")
+    run = preview(account)
+    assert (run.state, run.error_code) == ("refused", "account_data_mismatch")
+    assert "SPY" in run.error_message
