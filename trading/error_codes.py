@@ -175,6 +175,7 @@ RUN_ERRORS = {
     "all_orders_rejected": "The broker rejected every order.",
     "open_orders_remain": "Open orders of another client could not be cancelled before the run.",
     "positions_disagree": "The change of the positions at the broker does not match the fills. Check the account.",
+    "positions_late": "The positions at the broker do not include all fills of the run yet. The fills are recorded.",
     "order_already_resolved": "The order's outcome is known. There is nothing to resolve.",
     "run_not_finished": "The run has not ended. Its worker resolves its orders.",
     "run_already_closed": "The run does not need attention, or no longer.",

@@ -121,6 +121,7 @@ class Orders:
         facts = await self._tradable(symbol, quantity)
         rounded = _rounded_limit(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, OrderType.LIMIT, rounded, TimeInForce.DAY, "")
+        await self._connection.until_downloaded()
         await self._connection.until_queue_empty()
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):

@@ -15,6 +15,7 @@ from tests.support import makers
 from tests.support.ibkr_accounts import assert_runs_are_resolved, gateway_account
 from tests.support.ibkr_gateway import AccountRecords, GatewayThread, Kind
 from trading.common.timings import Timings
+from trading.engine.report import positions_mismatch
 from trading.models import ContractChoice, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
@@ -366,5 +367,33 @@ def test_position_without_a_row_and_a_quote_is_named(account, book, gateway):
     book.accounts[DU].without_row = {book.stock("SPY").con_id}
     gateway.fault(Kind.MISSING_QUOTE, symbol="SPY")
     run = preview(account)
-    assert (run.state, run.error_code) == ("refused", "account_data_mismatch")
+    assert (run.state, run.error_code) == ("refused", "account_datapositions_mismatch")
     assert "SPY" in run.error_message
+
+
+# ---- positions after the orders
+
+
+def test_positions_that_lag_behind_our_fills_are_named_as_late(account, book):
+    book.accounts[DU].quiet_positions = True
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("needs_attention", "positions_late")
+    assert "IEF" in run.error_message and "another client" not in run.error_message
+
+
+@pytest.mark.parametrize(
+    ("held", "expected", "reported", "code"),
+    [
+        ({"A": 5}, {"A": 2}, {"A": 5}, "positions_late"),
+        ({"A": 5}, {"A": 2}, {"A": 3}, "positions_late"),
+        ({"A": 5}, {}, {"A": 5}, "positions_late"),
+        ({}, {"A": 5, "B": 2}, {"A": 5}, "positions_late"),
+        ({"A": 5}, {"A": 2}, {"A": 1}, "positions_disagree"),
+        ({"A": 5}, {"A": 2}, {"A": 6}, "positions_disagree"),
+        ({"A": 5}, {"A": 2}, {"A": 5, "B": 1}, "positions_disagree"),
+        ({"A": 5, "B": 1}, {"A": 2, "B": 1}, {"A": 5}, "positions_disagree"),
+    ],
+)
+def test_positions_within_our_fills_are_late_and_others_disagree(held, expected, reported, code):
+    shares = [{symbol: Decimal(quantity) for symbol, quantity in one.items()} for one in (held, expected, reported)]
+    assert positions_mismatch(*shares).code == code
