@@ -68,7 +68,7 @@ def _freeze(holdings: Holdings, selection: Selection) -> None:
         raise CalculationRefused(
             "too_much_frozen",
             # Positions and targets overlap: together they can exceed the account.
-            f"{min(Decimal(frozen_value) / holdings.total, 1) * 100:.1f} % of the account has no valid quote "
+            f"{min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100:.1f} % of the account has no valid quote "
             f"({symbols}); the policy allows {holdings.config.max_frozen_percent.normalize():f} %.",
         )
     for line in frozen:
