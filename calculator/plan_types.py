@@ -70,8 +70,9 @@ class AllocationItem(Value):
 class Position(Value):
     """A symbol and its signed quantity; `market_price` is the broker's mark.
 
-    A position that is not `tradable` (not a US stock or ETF) is identified by its `contract`, counted, and never
-    matched with a target.
+    A position that is not `tradable` (another contract than an order for the symbol would trade) is identified by its
+    `contract`, counted, and never matched with a target. With `is_cash` it is an amount in another currency; a negative
+    one is a debt, and no short position.
     """
 
     symbol: str
@@ -79,6 +80,7 @@ class Position(Value):
     market_price: Number | None = None
     contract: str = ""
     tradable: bool = True
+    is_cash: bool = False
 
 
 class AccountState(Value):

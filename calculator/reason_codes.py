@@ -13,7 +13,7 @@ REFUSALS = {
     "negative_offset": "A limit offset, band or commission is negative.",
     "short_position": "The account has a short position.",
     "account_data_mismatch": "Value, cash and positions of the account do not add up.",
-    "too_much_frozen": "Too large a part of the account has no valid quote. Try again when the market is open.",
+    "too_much_frozen": "Too large a part of the account has no valid quote. The message has the reason of each symbol.",
     "replacement_no_room": "The replacements leave too little for the weights that are not replaced.",
     "replacement_sum_off": "The replacements change the sum of the weights, because weights have too many digits.",
     "replacement_duplicate_source": "Two rules replace the same symbol.",
@@ -33,7 +33,7 @@ REASONS = {
     "fraction_only": "Less than a whole share is held. Fractions cannot be traded.",
     "kept": "The position is not a target, and the policy keeps such positions.",
     "short_kept": "The position is short, and the policy keeps it.",
-    "other_contract": "The position is not a US stock or ETF. It is counted, and never traded.",
+    "other_contract": "Not the contract that an order for the symbol trades. It is counted, and never traded.",
 }
 
 WARNINGS = {

@@ -36,7 +36,7 @@ def select(holdings: Holdings) -> Selection:
     selection = Selection()
     for position in holdings.others:
         label = position.contract or position.symbol
-        selection.leave_untraded(label, "other_contract", "Not a US stock or ETF; counted, never traded.")
+        selection.leave_untraded(label, "other_contract", "Not the contract that an order would trade; counted only.")
     _freeze(holdings, selection)
     targets = []
     for line in holdings.lines:
@@ -67,8 +67,9 @@ def _freeze(holdings: Holdings, selection: Selection) -> None:
         symbols = ", ".join(line.symbol for line in frozen)
         raise CalculationRefused(
             "too_much_frozen",
-            f"{Decimal(frozen_value) / holdings.total * 100:.1f} % of the account has no valid quote ({symbols}); the "
-            f"policy allows {holdings.config.max_frozen_percent.normalize():f} %. Try again when the market is open.",
+            # Positions and targets overlap: together they can exceed the account.
+            f"{min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100:.1f} % of the account has no valid quote "
+            f"({symbols}); the policy allows {holdings.config.max_frozen_percent.normalize():f} %.",
         )
     for line in frozen:
         reason = "below_tick" if line.bid else "no_valid_quote"

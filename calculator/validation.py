@@ -65,7 +65,7 @@ def check_account(account: AccountState, wanted: Container[str], config: Account
             "total_value_not_positive",
             f"The account's value is ${total}. Nothing is traded in an empty account.",
         )
-    short = [position for position in account.positions if position.quantity < 0]
+    short = [position for position in account.positions if position.quantity < 0 and not position.is_cash]
     refused = [p.symbol for p in short if config.shorts == "refuse" or (p.tradable and p.symbol in wanted)]
     if refused:
         raise CalculationRefused(

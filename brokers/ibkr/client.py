@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
 
@@ -61,8 +61,8 @@ class InteractiveBrokers(BrokerClient):
         self._order_tracker = OrderTracker(settings.client_id, self._publish)
         self._connection = GatewayConnection(settings, gateway, limits, self._order_tracker, self._on_error)
         self._quotes = Quotes(settings, gateway, limits, self._connection, self.price_cache)
-        self._contracts = Contracts(self._connection, self.contract_cache)
-        self._accounts = Accounts(limits, self._connection, self._order_tracker, self._quotes)
+        self._contracts = Contracts(limits, self._connection, self.contract_cache, settings.contract_choices)
+        self._accounts = Accounts(limits, self._connection, self._order_tracker, self._quotes, self._contracts)
         self._orders = Orders(settings, limits, self._connection, self._order_tracker, self._contracts)
 
     # ---- connection
@@ -92,12 +92,22 @@ class InteractiveBrokers(BrokerClient):
         return await self._accounts.positions(account_id)
 
     async def _fetch_prices(self, symbols: Sequence[str]) -> dict[str, ContractPrice]:
-        return await self._quotes.fetch(await self._contracts.of(symbols))
+        known = await self._contracts.of(symbols)
+        found = await self._quotes.fetch(known)
+        for symbol in symbols:
+            if symbol not in known:
+                reason = f"{self._contracts.refusal(symbol)}."
+                found[symbol] = ContractPrice(symbol=symbol, as_of=datetime.now(UTC), message=reason)
+        return found
 
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Return the symbols that do not have exactly one contract of a US stock or ETF. Moves money: no."""
+        """Return the symbols that have no contract of a US stock or ETF to trade. Moves money: no."""
         known = await self._contracts.of(symbols)
         return tuple(symbol for symbol in symbols if symbol not in known)
+
+    def why_unknown(self, symbol: str) -> str:
+        """Return why the symbol has no contract to trade: none, several, or another spelling. Moves money: no."""
+        return self._contracts.refusal(symbol)
 
     async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
         """Return the symbols whose contract is not traded at an instant, by its regular hours. Moves money: no."""

@@ -19,6 +19,10 @@ class Limits:
     values_retry_seconds: float = 1.0
     max_commission_wait_seconds: float = 1.0  # commissions arrive after the executions
 
+    # While the broker's security definitions are away, it finds no contract of any symbol.
+    max_definitions_wait_seconds: float = 10.0
+    definitions_retry_seconds: float = 1.0
+
     # A login has 100 market data lines for all its clients. Requests share the message rate with orders.
     max_market_data_lines: int = 80  # quotes that one client streams at once
     line_retry_seconds: float = 0.1  # interval between checks for a free line, or for the quote of another client

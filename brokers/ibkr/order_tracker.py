@@ -135,6 +135,8 @@ class OrderTracker:
             execution_id=key,
             account_id=received.acctNumber,
             symbol=mapping.our_symbol(contract),
+            kind=mapping.security_kind(contract),
+            currency=contract.currency or "USD",
             quantity=mapping.signed(received.side, received.shares),
             price_usd=mapping.exact(received.price) or Decimal(0),
             commission_usd=before.commission_usd if before else None,

@@ -121,6 +121,7 @@ class Orders:
         facts = await self._tradable(symbol, quantity)
         rounded = _rounded_limit(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, OrderType.LIMIT, rounded, TimeInForce.DAY, "")
+        await self._connection.until_downloaded()
         await self._connection.until_queue_empty()
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
@@ -131,7 +132,13 @@ class Orders:
             return Feasibility(accepted=False, message=error_text(error.code, error.message))
         except ConnectionError as error:
             raise BrokerConnectionError("The connection was lost during a what-if order.") from error
-        return mapping.feasibility(state)
+        return mapping.feasibility(state, reduces=self._reduces(account_id, facts, quantity))
+
+    def _reduces(self, account_id: str, facts: ContractFacts, quantity: Decimal) -> bool:
+        """Return whether an order brings the position in its contract nearer to zero, and not beyond."""
+        positions = self._connection.ib.positions(account_id)
+        held = sum(mapping.amount(one.position) for one in positions if str(one.contract.conId) == facts.contract_id)
+        return min(-held, 0) <= quantity <= max(-held, 0)
 
     async def cancel(self, account_id: str, order_id: str) -> None:
         """Request a cancel and wait for the broker's first response. Moves money: no."""

@@ -27,7 +27,7 @@ from trading.models import (
 from trading.pages.event_list import with_first_runs
 
 # Imported for their registrations.
-from trading.admin import access, webhooks  # isort: skip  # noqa: F401
+from trading.admin import access, contracts, webhooks  # isort: skip  # noqa: F401
 
 # A user who may add a schedule there can run any code, and "resubmit" checks no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):

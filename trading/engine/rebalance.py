@@ -19,9 +19,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.base import BaseRebalancer
-from brokers.broker_types import AccountSnapshot
 from brokers.exchange_calendar import NEW_YORK
-from calculator import AllocationItem, CalculationRefused, Quote, Trade, TradeCalculationResult, TradeCalculator
+from calculator import CalculationRefused, Quote, Trade, TradeCalculationResult, TradeCalculator
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
@@ -40,11 +39,12 @@ from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
 from trading.orders.execution import OrderPhase
 from trading.orders.reconciliation import Reconciler
-from trading.planning.account_state import account_state
+from trading.planning.account_state import account_state, account_warnings
 from trading.planning.approved_plan import match_approved
-from trading.planning.inputs import PlanInputsReader
+from trading.planning.inputs import PlanInputs, PlanInputsReader
 from trading.planning.proposal import Proposal
 from trading.planning.quotes import tradable_quotes
+from trading.planning.refusals import explain_refusal
 from trading.planning.run_context import RunContext
 
 logger = logging.getLogger("rebalancer.trading")
@@ -157,10 +157,11 @@ class Rebalancer(BaseRebalancer):
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         quotes, warnings = tradable_quotes(inputs.symbols, inputs.prices, inputs.closed, self._policy, timezone.now())
+        warnings += account_warnings(inputs.snapshot)
         logger.info("Quotes: %d of %d symbols can be traded", len(quotes), len(inputs.symbols))
         _, result = await run_concurrently(
             self._journal.record(RunStep.PLAN, instruments=inputs.instruments),
-            self._calculate(inputs.targets, inputs.snapshot, quotes),
+            self._calculate(inputs, quotes, warnings),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
         strategy = self._context.strategy
@@ -174,13 +175,14 @@ class Rebalancer(BaseRebalancer):
         return guards, proposal
 
     async def _calculate(
-        self, targets: Sequence[AllocationItem], snapshot: AccountSnapshot, quotes: Sequence[Quote]
+        self, inputs: PlanInputs, quotes: Sequence[Quote], warnings: Sequence[RunWarning]
     ) -> TradeCalculationResult:
+        account = account_state(inputs.snapshot, inputs.prices)
         try:
             # In a thread: a large account takes milliseconds, in which the order updates of others must not wait.
-            return await asyncio.to_thread(self._calculator.plan, account_state(snapshot), targets, quotes)
+            return await asyncio.to_thread(self._calculator.plan, account, inputs.targets, quotes)
         except CalculationRefused as refusal:
-            raise Refused(refusal.code, refusal.message) from refusal
+            raise explain_refusal(refusal, warnings, inputs.snapshot, inputs.prices) from refusal
 
     async def _store_plan(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         trades = proposal.result.trades

@@ -1,7 +1,7 @@
 """The report of a run: weights before and after, commissions, and orders that were not filled as planned."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -26,9 +26,11 @@ async def snapshot_after(
     """Return the account as soon as its positions include the fills of the orders.
 
     Raises:
-        NeedsAttention: the positions do not match the fills within the timeout.
+        NeedsAttention: the positions do not match the fills within the timeout; `positions_late` if only fills of
+            these orders are missing, else `positions_disagree`.
     """
-    expected = held_shares(before.positions)
+    held = held_shares(before.positions)
+    expected = dict(held)
     for order in orders:
         expected[order.symbol] = expected.get(order.symbol, Decimal(0)) + order.filled_quantity
     expected = {symbol: quantity for symbol, quantity in expected.items() if quantity}
@@ -39,12 +41,29 @@ async def snapshot_after(
         if held_shares(after.positions) == expected:
             return after
         if loop.time() > deadline:
-            raise NeedsAttention(
-                "positions_disagree",
-                "The broker's positions do not match the fills: another client traded, or a fill is missing. "
-                "Check the account, then preview it again.",
-            )
+            raise positions_mismatch(held, expected, held_shares(after.positions))
         await asyncio.sleep(POSITIONS_POLL_SECONDS)
+
+
+def positions_mismatch(
+    held: Mapping[str, Decimal], expected: Mapping[str, Decimal], reported: Mapping[str, Decimal]
+) -> NeedsAttention:
+    """Return the error for positions that lag behind our own fills, or that another client has changed."""
+    symbols = sorted(held.keys() | expected.keys() | reported.keys())
+    shares = {name: [one.get(name, Decimal(0)) for one in (held, expected, reported)] for name in symbols}
+    different = {name: amounts for name, amounts in shares.items() if amounts[1] != amounts[2]}
+    named = ", ".join(f"{name} {now:f} instead of {wanted:f}" for name, (_, wanted, now) in different.items())
+    if all(min(was, wanted) <= now <= max(was, wanted) for was, wanted, now in different.values()):
+        return NeedsAttention(
+            "positions_late",
+            f"The broker's positions do not include all fills of this run yet ({named}). The fills are recorded. "
+            "Preview the account again when the broker shows them.",
+        )
+    return NeedsAttention(
+        "positions_disagree",
+        f"The broker's positions do not match the fills ({named}): another client traded, or a fill is missing. "
+        "Check the account, then preview it again.",
+    )
 
 
 def make_report(

@@ -6,7 +6,7 @@
 from trading.models.access import ApiScope, ApiToken, AuditEntry
 from trading.models.account_values import AccountStanding, AccountValue, TotalValue
 from trading.models.channel_offsets import ChannelPosition
-from trading.models.contracts import CachedContract
+from trading.models.contracts import CachedContract, ContractChoice, contract_choices
 from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.fetched_targets import PublishedTargets
 from trading.models.heartbeats import ProcessHeartbeat

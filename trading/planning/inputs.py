@@ -97,8 +97,13 @@ class PlanInputsReader:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
         if unknown := await self.client.unknown_symbols(symbols):
-            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
+            named = "; ".join(self._with_reason(symbol) for symbol in unknown)
+            raise Refused("unknown_symbol", f"The broker cannot trade: {named}. Nothing was sent.")
         return tuple(replaced.items)
+
+    def _with_reason(self, symbol: str) -> str:
+        reason = self.client.why_unknown(symbol)
+        return f"{symbol} ({reason})" if reason else symbol
 
     async def _read_account(self) -> AccountSnapshot:
         snapshot = await self.client.get_account_snapshot(

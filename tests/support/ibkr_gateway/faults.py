@@ -28,6 +28,8 @@ class Kind(StrEnum):
     EMPTY_QUOTE = "empty_quote"  # -1 on both sides
     CROSSED_QUOTE = "crossed_quote"
     ONE_SIDED_QUOTE = "one_sided_quote"
+    WIDE_QUOTE = "wide_quote"
+    FARM_LOST = "farm_lost"  # 2103 instead of ticks
     QUOTE_ERROR = "quote_error"  # an error with `code` instead of ticks
     MUTE_RULE = "mute_rule"  # a market rule request gets no response
     DELAYED_QUOTE = "delayed_quote"  # 10167, then delayed ticks

@@ -171,9 +171,10 @@ class OrderHandler:
         account = self._records.accounts[order.account_id]
         con_id = order.instrument.con_id
         cost = account.average_costs.get(con_id, Decimal(0))
-        self._gateway.send_to_all(
-            messages.position(order.account_id, order.instrument, account.positions[con_id], cost)
-        )
+        if not account.quiet_positions:
+            self._gateway.send_to_all(
+                messages.position(order.account_id, order.instrument, account.positions[con_id], cost)
+            )
         if fill.commission is not None:
             self.send(order, messages.commission_report(fill))
 
@@ -222,7 +223,7 @@ class OrderHandler:
             change = order.total * price / 4
             equity = self._records.values(order.account_id)["NetLiquidation"]
             warning = "" if change <= equity else "The margin of the order is beyond the account's equity."
-            margins = (change, change, equity, COMMISSION_USD, warning)
+            margins = (*(account.what_if or (change, change, equity)), COMMISSION_USD, warning)
             session.send(messages.open_order(order, "PreSubmitted", margins))
 
     # ---- sending

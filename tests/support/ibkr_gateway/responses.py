@@ -20,6 +20,8 @@ QUOTE_KINDS = (
     Kind.EMPTY_QUOTE,
     Kind.CROSSED_QUOTE,
     Kind.ONE_SIDED_QUOTE,
+    Kind.WIDE_QUOTE,
+    Kind.FARM_LOST,
     Kind.QUOTE_ERROR,
     Kind.DELAYED_QUOTE,
 )
@@ -51,7 +53,8 @@ class Responses:
         for tag, value, currency in self._values(account_id):
             self._send(messages.account_value(account_id, tag, value, currency))
         for instrument, quantity, cost in self._held(account_id):
-            self._send(messages.portfolio(account_id, instrument, quantity, cost))
+            if instrument.con_id not in self._records.accounts[account_id].without_row:
+                self._send(messages.portfolio(account_id, instrument, quantity, cost))
         self._send(messages.account_time("15:31"))
         self._send(messages.account_download_end(account_id))
 
@@ -75,6 +78,8 @@ class Responses:
         yield "SettledCash", _cents(values["SettledCash"]), currency
         for number in range(OTHER_VALUES):
             yield f"Value{number}", "0.00", currency
+        for (tag, of_currency), value in self._records.accounts[account_id].rows.items():
+            yield tag, value, of_currency
 
     def _held(self, account_id: str) -> Iterator[tuple[Instrument, Decimal, Decimal]]:
         account = self._records.accounts[account_id]
@@ -87,7 +92,9 @@ class Responses:
         found = [
             one
             for one in self._records.instruments.values()
-            if requested.con_id in {0, one.con_id}
+            if not self._gateway.definitions_lost
+            and (one.smart or requested.exchange != "SMART")
+            and requested.con_id in {0, one.con_id}
             and requested.symbol in {"", one.symbol}
             and requested.sec_type in {"", one.sec_type}
             and requested.currency in {"", one.currency}
@@ -114,7 +121,9 @@ class Responses:
             self._send(messages.error(request_id, 101, "Max number of tickers has been reached"))
             return
         self._session.lines.add(request_id)
-        if kind == Kind.MISSING_QUOTE:
+        if kind == Kind.FARM_LOST:
+            self._send(messages.error(-1, 2103, "Market data farm connection is broken:usfarm"))
+        if kind in {Kind.MISSING_QUOTE, Kind.FARM_LOST}:
             return
         if fault is not None and kind == Kind.QUOTE_ERROR:
             self._session.lines.discard(request_id)
@@ -175,6 +184,8 @@ def _ticks(instrument: Instrument, kind: Kind | None) -> Iterator[tuple[int, Dec
         bid = ask = (Decimal(-1), 0)
     elif kind == Kind.CROSSED_QUOTE:
         bid, ask = (instrument.ask, 3), (instrument.bid, 5)
+    elif kind == Kind.WIDE_QUOTE:
+        ask = (instrument.ask * 2, 5)
     elif kind == Kind.ONE_SIDED_QUOTE:
         ask = (Decimal(-1), 0)
     yield 1, *bid

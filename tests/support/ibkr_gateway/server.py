@@ -46,6 +46,7 @@ class Gateway:
         self.next_order_id = 1
         self.muted = False
         self.broker_lost = False
+        self.definitions_lost = False
         self.requests: Counter[str] = Counter()
         self.peak_rate = 0
         self.when_accepted: dict[str, Callable[[], Awaitable[object]]] = {}
@@ -100,6 +101,16 @@ class Gateway:
         message = "Connectivity between IBKR and Trader Workstation has been restored."
         self.send_to_all(messages.error(-1, code, message))
         self.order_handler.resume()
+
+    def lose_definitions(self, *, announced: bool = True) -> None:
+        """Lose the security definitions: no contract is found. A gateway does not always announce it (2157)."""
+        self.definitions_lost = True
+        if announced:
+            self.send_to_all(messages.error(-1, 2157, "Sec-def data farm connection is broken:secdefnj"))
+
+    def restore_definitions(self) -> None:
+        self.definitions_lost = False
+        self.send_to_all(messages.error(-1, 2158, "Sec-def data farm connection is OK:secdefnj"))
 
     def register(self, session: Session, client_id: int) -> bool:
         """Return whether the session gets the client id."""

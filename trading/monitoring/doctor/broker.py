@@ -84,6 +84,7 @@ async def _check_quotes(client: BrokerClient, slot: BrokerConnection) -> Finding
         return problem(message, "Check the market data subscriptions of the login.", QUOTES)
     if missing := [symbol for symbol in symbols if symbol not in quotes or not quotes[symbol].is_two_sided]:
         to_do = "Outside trading hours this is normal. Otherwise check the symbols."
-        return problem(f"{slot}: no bid and ask for {', '.join(missing)}.", to_do, QUOTES)
+        named = ", ".join(quotes[symbol].named if symbol in quotes else symbol for symbol in missing)
+        return problem(f"{slot}: no bid and ask for {named}.", to_do, QUOTES)
     kinds = ", ".join(sorted({str(quote.kind) for quote in quotes.values()}))
     return ok(f"{slot}: bid and ask for {len(symbols)} symbols ({kinds}).", QUOTES)
