@@ -11,6 +11,7 @@ from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import needs_approval
 from trading.errors import Refused
+from trading.guards.may_trade import execute_permissions
 from trading.inbox.receive import request_run
 from trading.journal import runs
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
@@ -19,19 +20,6 @@ from trading.models.run_documents import ExecCommand
 NEW_PREVIEW = "Nothing was sent. Request a new preview."
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
-EXECUTE_PERMISSION = "accounts.execute_account"
-EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
-
-
-def execute_permissions(account: Account) -> tuple[str, ...]:
-    """Return the permissions that are needed to submit orders of the account."""
-    is_live = account.type == Account.Type.LIVE
-    return (EXECUTE_PERMISSION, EXECUTE_LIVE_PERMISSION) if is_live else (EXECUTE_PERMISSION,)
-
-
-def may_execute(user: User, account: Account) -> bool:
-    """Whether the user may submit orders of the account."""
-    return user.has_perms(execute_permissions(account))
 
 
 def request_preview(account: Account, user: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:

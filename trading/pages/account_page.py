@@ -5,7 +5,8 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
-from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION, may_execute
+from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
+from trading.guards.may_trade import may_execute
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import market_calendar
 from trading.models import RunMode, RunState, ScheduleEntry, without_documents

@@ -19,12 +19,12 @@ from trading.actions.previews import (
     VIEW_PERMISSION,
     execute_preview,
     execution_refusal,
-    may_execute,
     request_preview,
     request_stop,
 )
 from trading.error_codes import needs_approval
 from trading.errors import EventRejected, Refused
+from trading.guards.may_trade import may_execute
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission

@@ -8,8 +8,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy
-from trading.actions.previews import EXECUTE_PERMISSION, VIEW_PERMISSION
+from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
+from trading.guards.may_trade import EXECUTE_PERMISSION
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.layout import render_page, user_of
