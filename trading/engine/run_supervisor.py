@@ -125,8 +125,8 @@ class RunSupervisor:
             )
         await journal.record(**context.basis.as_stored())
         if context.executes and not context.has_sent:  # orders that were sent are resolved first, whatever has changed
-            refuse_changed_approval(context.approval_changes)
             await self._refuse_before_connecting(context)
+            refuse_changed_approval(context.approval_changes)
         return context
 
     async def _attempt(self, context: RunContext, event_id: int, journal: RunJournal) -> None:
