@@ -154,7 +154,7 @@ class BrokerClient(ABC):
         """
         return {}
 
-    async def wait_for_turn(self) -> None:
+    async def wait_for_turn(self) -> None:  # noqa: B027 - optional
         """Wait until the broker's message rate allows an order to leave at once. Moves money: no.
 
         The engine calls this before each order, one order at a time, then checks whether the order may still leave,

@@ -25,6 +25,7 @@ class OnFail(Enum):
     REFUSE = "The run is refused."
     DEFER = "The run is deferred and planned again later."
     DEFER_UNATTENDED = "The run is deferred; refused if requested on a page or by command."
+    STOP = "The run is stopped. A new run can finish what is left."
     HOLD = "The plan is held for approval on the run page."
 
 
@@ -56,6 +57,7 @@ _GUARDS = (
         "run_stopped",
         "stopped by a user",
         "A user stopped the run, or cancelled its working orders. Start a new run to finish the rebalance.",
+        on_fail=OnFail.STOP,
     ),
     Guard(
         "wrong_environment",
@@ -215,7 +217,7 @@ WARNINGS = {
     "quote_synthetic": "The ask was derived from the bid or the last price, as the policy allows.",
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
     "order_not_filled": "An order was not filled completely before its deadline.",
-    "order_not_sent": "A planned order was not sent, because the account may no longer trade. The message has the reason.",
+    "order_not_sent": "A planned order was not sent, because the run was stopped. The message has the reason.",
     "buys_reduced": "Buys were reduced to the available cash.",
 }
 

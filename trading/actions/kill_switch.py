@@ -12,9 +12,7 @@ from trading.models import NotificationKind, TradingControl
 logger = logging.getLogger("rebalancer.trading")
 
 
-def set_paused(
-    account: Account | None, *, paused: bool, reason: str, by: str, cancel_orders: bool = False
-) -> bool:
+def set_paused(account: Account | None, *, paused: bool, reason: str, by: str, cancel_orders: bool = False) -> bool:
     """Pause or resume trading for an account, or for all if it is None. Return whether the state changed.
 
     The change history stores who requested it (`by`) and the reason. With `cancel_orders`, the runs in progress also

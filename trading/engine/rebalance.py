@@ -299,6 +299,8 @@ class Rebalancer(BaseRebalancer):
         """Return code and message of a run that was stopped with trades left to do; nothing for another."""
         if self._gate.refusal is None or not left:
             return {}
-        named = ", ".join(left[:TRADES_NAMED]) + (f" and {len(left) - TRADES_NAMED} more" if left[TRADES_NAMED:] else "")
+        named = ", ".join(left[:TRADES_NAMED]) + (
+            f" and {len(left) - TRADES_NAMED} more" if left[TRADES_NAMED:] else ""
+        )
         message = f"{self._gate.refusal.message} Left to do: {named}. Preview the account again to finish."
         return {"code": self._gate.refusal.code, "message": message}

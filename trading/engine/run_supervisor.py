@@ -16,7 +16,7 @@ from trading.common.timings import Timings
 from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer
-from trading.error_codes import Stage
+from trading.error_codes import GUARDS, OnFail, Stage
 from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards
 from trading.guards.may_trade import enforce, refuse_changed_approval
@@ -134,9 +134,7 @@ class RunSupervisor:
             self._connection.acquire(context, event_id), self._read_meanwhile(context, event_id, journal)
         )
         with self._cancel_watch.watch(context.pk) as cancel_requested:
-            await Rebalancer(
-                context, resources, journal, self._calendar, prior, self._timings, cancel_requested
-            ).run()
+            await Rebalancer(context, resources, journal, self._calendar, prior, self._timings, cancel_requested).run()
 
     async def _read_meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
         """Request the targets and read the prior state while the connection is opened."""
@@ -168,7 +166,7 @@ class RunSupervisor:
             is_stopped = refusal.code in STOPPING and all(order.is_resolved for order in sent)
             state = RunState.STOPPED if is_stopped else RunState.NEEDS_ATTENTION
             await self._end(journal, state, refusal.code, message)
-        elif refusal.code == "run_stopped":
+        elif refusal.code in GUARDS and GUARDS[refusal.code].on_fail is OnFail.STOP:
             await self._end(journal, RunState.STOPPED, refusal.code, f"{refusal.message} No order was sent.")
         elif isinstance(refusal, Deferred):
             logger.warning("Run deferred: %s", refusal.message)

@@ -231,15 +231,19 @@ def read_facts(run_pk: int) -> TradeFacts:
     runs = without_documents(RebalanceRun.objects.all()).annotate(
         everywhere=Exists(paused),
         pause_reason=Subquery(paused.values("reason")[:1]),
-        **{f"may_{number}": _has(name) for number, name in enumerate((EXECUTE_PERMISSION, EXECUTE_LIVE_PERMISSION))},
+        may_execute=_has(EXECUTE_PERMISSION),
+        may_execute_live=_has(EXECUTE_LIVE_PERMISSION),
     )
     related = (FOLLOWED_STRATEGY, "policy", "replacement_set")
     run = runs.select_related("account", *(f"account__{name}" for name in related)).get(pk=run_pk)
     account = run.account
     if run.mode != RunMode.EXECUTE:
         return TradeFacts(account, run.pause_reason if run.everywhere else None)
-    needed = [run.may_0, run.may_1][: len(execute_permissions(account))]
-    requester = Requester(run.requester_name, all(needed), run.requester_verified) if run.requester_name else None
+    requester = None
+    if run.requester_name or run.requested_by_id is not None:  # a run that was queued by an earlier version has no name
+        is_live = account.type == Account.Type.LIVE
+        may = run.may_execute and (run.may_execute_live or not is_live)
+        requester = Requester(run.requester_name or "The user", may, run.requester_verified)
     return TradeFacts(account, run.pause_reason if run.everywhere else None, requester, run)
 
 

@@ -125,7 +125,9 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
     event.state = event.state or EventState.ACCEPTED
     event.save(force_insert=True)
     refused = _refusals(accounts, mode, event.requested_by)
-    record_refusals(event, mode, [Refusal(account, *refused[account.pk]) for account in accounts if account.pk in refused])
+    record_refusals(
+        event, mode, [Refusal(account, *refused[account.pk]) for account in accounts if account.pk in refused]
+    )
     remaining = [account for account in accounts if account.pk not in refused]
     return queue_runs(event, remaining, mode, approved=approved)
 

@@ -182,7 +182,13 @@ def mark_not_sent(lease: Lease, order_pk: int, message: str) -> OrderView:
         if not submitting.update(finished_at=Now(), **changes):
             raise IllegalTransition(f"Order {order_pk}", OrderState.CANCELLED)
         order = Order.objects.get(pk=order_pk)
-        write_entries([TimelineEntry(run_id=order.run_id, code="order_not_sent", level="warning", message=f"{order}: {order.message}")])
+        write_entries(
+            [
+                TimelineEntry(
+                    run_id=order.run_id, code="order_not_sent", level="warning", message=f"{order}: {order.message}"
+                )
+            ]
+        )
         if not Order.objects.filter(run_id=order.run_id, submitted_at__isnull=False).exists():
             ExecutedSession.objects.filter(run_id=order.run_id).delete()
     return view(order, ())

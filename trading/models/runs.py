@@ -149,7 +149,18 @@ class RebalanceRun(models.Model):
         return self.mode == RunMode.EXECUTE and held and self.plan_hash != ""
 
 
-DOCUMENTS = ("policy", "basis", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")
+DOCUMENTS = (
+    "policy",
+    "basis",
+    "targets",
+    "snapshot",
+    "quotes",
+    "instruments",
+    "guards",
+    "result",
+    "report",
+    "warnings",
+)
 Rows = TypeVar("Rows", bound=models.Model)
 
 

@@ -1,12 +1,11 @@
 """The settings that a plan is made under. If one changes before the first order, the plan is not the one to execute."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from accounts.models import Account, RebalancePolicy
+from accounts.models import Account
 from accounts.policies import FrozenPolicy, resolve_policy
 from accounts.replacements import replacement_rules
 from calculator import ReplacementRule
@@ -46,32 +45,29 @@ def read_basis(account: Account) -> PlanBasis:
 
 def stored_basis(run: RebalanceRun, current: PlanBasis) -> PlanBasis:
     """Return the settings that are stored on a run. What it does not contain is taken from the current ones."""
-    stored = run.basis | ({"policy": run.policy} if run.policy else {})
-    return PlanBasis.model_validate(current.model_dump() | stored)
+    policy = current.policy.model_dump() | run.policy
+    return PlanBasis.model_validate(current.model_dump() | run.basis | {"policy": policy})
 
 
 def describe_changes(before: PlanBasis, after: PlanBasis) -> list[str]:
     """Return each setting that differs, with its value before and after."""
-    changed = [
-        f"{_label(name)} {_text(old)} → {_text(new)}"
-        for name, old, new in _differences(before.policy.model_dump(), after.policy.model_dump())
+    old, new = _by_name(before), _by_name(after)
+    return [
+        f"{name.replace('_', ' ')} {_text(old[name])} → {_text(value)}"
+        for name, value in new.items()
+        if old[name] != value
     ]
-    settings = before.model_dump(exclude={"policy"}), after.model_dump(exclude={"policy"})
-    return changed + [f"{name.replace('_', ' ')} {_text(old)} → {_text(new)}" for name, old, new in _differences(*settings)]
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    return [(name, before.get(name), value) for name, value in after.items() if before.get(name) != value]
-
-
-def _label(name: str) -> str:
-    labels = {field.name: str(field.verbose_name) for field in RebalancePolicy._meta.concrete_fields}
-    return labels.get(name, name.replace("_", " "))
+def _by_name(basis: PlanBasis) -> dict[str, Any]:
+    content = basis.model_dump()
+    policy: dict[str, Any] = content.pop("policy")
+    return policy | content
 
 
 def _text(value: object) -> str:
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
     if isinstance(value, (tuple, list)):
-        return ", ".join(f"{rule['source']}={rule['target']}×{_text(rule['scale'])}" for rule in value) or "none"
+        return ", ".join(f"{rule['source']}={rule['target']}*{_text(rule['scale'])}" for rule in value) or "none"
     return str(value) if value not in {None, ""} else "none"

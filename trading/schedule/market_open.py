@@ -78,7 +78,9 @@ def _start(entry: ScheduleEntry) -> bool:
                 wake_slot(entry.run.connection_id)
             return requeued
         if _requester_is_gone(entry):
-            schedule.mark_failed(entry, f"{entry.requester_name}, who scheduled it, no longer exists. Schedule it again.")
+            schedule.mark_failed(
+                entry, f"{entry.requester_name}, who scheduled it, no longer exists. Schedule it again."
+            )
             return False
         if entry.requested_by is not None and entry.requester_verified:
             mark_verified(entry.requested_by)  # when the account was scheduled

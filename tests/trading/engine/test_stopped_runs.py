@@ -59,7 +59,9 @@ def after_sells(monkeypatch):
         (lambda: Account.objects.update(type="live"), "wrong_environment"),
     ],
 )
-def test_run_stopped_between_sells_and_buys_ends_stopped_and_names_what_is_left(make_account, after_sells, action, code):
+def test_run_stopped_between_sells_and_buys_ends_stopped_and_names_what_is_left(
+    make_account, after_sells, action, code
+):
     account = make_account(**SELLS_FIRST)
     after_sells(action)
     run = carry_out(account)

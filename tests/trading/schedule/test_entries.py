@@ -170,7 +170,7 @@ def test_failed_entry_is_retried_as_often_as_the_policy_allows(make_account, clo
     assert (second.state, second.attempt, second.follow_up) == ("failed", 2, None)
     assert "Attempt 2 of 2" not in second.message and "paused" in second.message
     assert list(ScheduleEntry.open_entries()) == [second]
-    unschedule_account(account)
+    unschedule_account(Account.objects.get())
     assert not ScheduleEntry.open_entries().exists()
 
 

@@ -1,8 +1,8 @@
 """Trade guard regimes: whether an account may be rebalanced, and a plan be sent, in a session.
 
 - `none` never blocks.
-- `once_per_session` allows one executed rebalance per session (PDT protection). A run after one that was stopped belongs
-  to the same rebalance.
+- `once_per_session` allows one executed rebalance per session (PDT protection). A run after a stopped one belongs to
+  the same rebalance.
 - `pdt_legacy` allows no plan that would make a fourth day trade in five sessions (PDT protection).
 - `cash_settlement` allows no sale of a position that unsettled cash may have paid for; buys are sized on settled cash.
 
