@@ -25,6 +25,7 @@ class OnFail(Enum):
     REFUSE = "The run is refused."
     DEFER = "The run is deferred and planned again later."
     DEFER_UNATTENDED = "The run is deferred; refused if requested on a page or by command."
+    STOP = "The run is stopped. A new run can finish what is left."
     HOLD = "The plan is held for approval on the run page."
 
 
@@ -46,7 +47,18 @@ class Guard:
 _GUARDS = (
     Guard("account_disabled", "account disabled", "The account is disabled. Enable it in the admin."),
     Guard("no_strategy", "no strategy", "The account follows no strategy, or a disabled one. Assign an enabled one."),
+    Guard(
+        "strategy_changed",
+        "strategy changed",
+        "The account follows another strategy than when the run was requested. Request a new run.",
+    ),
     Guard("trading_paused", "trading paused", "The kill switch is on, for all accounts or for this one."),
+    Guard(
+        "run_stopped",
+        "stopped by a user",
+        "A user stopped the run, or cancelled its working orders. Start a new run to finish the rebalance.",
+        on_fail=OnFail.STOP,
+    ),
     Guard(
         "wrong_environment",
         "wrong environment",
@@ -54,6 +66,12 @@ _GUARDS = (
     ),
     Guard("live_not_allowed", "live trading off", "Live trading is off. Set `ALLOW_LIVE_TRADING=true` to allow it."),
     Guard("live_not_armed", "account not armed", "The live account is not armed. Arm it in the admin."),
+    Guard(
+        "requester_rights",
+        "rights of the requester",
+        "The user who requested the run was deleted, is inactive, lacks the permission, or was not verified with a "
+        "two-factor code (2FA) that the account requires. It is checked again before every order.",
+    ),
     Guard(
         "orders_unknown",
         "unresolved orders",
@@ -161,6 +179,7 @@ RUN_ERRORS = {
     "preview_expired": "The quotes of the preview are too old. Make a new preview.",
     "preview_superseded": "A newer preview or run has replaced the preview.",
     "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
+    "approval_outdated": "Settings of the account have changed since the plan was approved. Make a new preview.",
     "preview_blocked": "A guard of the preview failed.",
     "plan_hash_mismatch": "The approved plan is not the stored plan. Make a new preview.",
     "already_executed": "The preview was executed before.",
@@ -203,7 +222,7 @@ WARNINGS = {
     "cash_differs": "The broker reports the cash in several rows that disagree. The smallest is used.",
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
     "order_not_filled": "An order was not filled completely before its deadline.",
-    "order_not_sent": "A planned order was not sent, because a user stopped the run or the session had closed.",
+    "order_not_sent": "A planned order was not sent, because the run was stopped. The message has the reason.",
     "buys_reduced": "Buys were reduced to the available cash.",
 }
 

@@ -38,6 +38,7 @@ urlpatterns = [
     path("runs/<str:run_id>/now/", run_page.run_fragment, name="run_fragment"),
     path("runs/<str:run_id>/execute/", run_page.execute, name="execute"),
     path("runs/<str:run_id>/stop/", run_page.stop, name="stop"),
+    path("runs/<str:run_id>/stop-and-cancel/", run_page.stop_and_cancel, name="stop_and_cancel"),
     path("runs/<str:run_id>/close/", manual_resolution_page.close, name="close"),
     path("runs/<str:run_id>/orders/<int:sequence>/resolve/", manual_resolution_page.resolve, name="resolve_order"),
     path("runs/<str:run_id>/trades.csv", downloads.run_csv, name="trades_csv"),

@@ -116,6 +116,9 @@ class InteractiveBrokers(BrokerClient):
 
     # ---- orders
 
+    async def wait_for_turn(self) -> None:
+        await self._connection.until_turn()
+
     async def place_order(
         self,
         account_id: str,

@@ -275,6 +275,24 @@ class GatewayConnection:
         await self.until_broker_up()
         _ = self.ib
 
+    async def until_turn(self) -> None:
+        """Wait until an order would be sent at once, with room for the messages of other requests.
+
+        Raises:
+            BrokerConnectionError: The connection was lost, or there was no turn in time. Nothing was sent.
+        """
+        await self.until_downloaded()
+        # The rate is counted over one interval, which may be as long as the deadline of a request.
+        seconds_left = self._settings.request_timeout_seconds + self.ib.client.RequestsInterval
+        try:
+            async with asyncio.timeout(seconds_left):
+                await self.until_queue_empty()
+                while seconds := self.ib.seconds_until_turn():
+                    await asyncio.sleep(seconds)
+                    await self.until_queue_empty()
+        except TimeoutError:
+            raise BrokerSilent("The message rate of the gateway left no room for an order in time.") from None
+
     # ---- events of the library
 
     def _on_gateway_error(self, request_id: int, code: int, message: str, _contract: Any) -> None:

@@ -4,6 +4,7 @@ The library's Trade and Ticker objects are not used. They stop updating when the
 order an error was about, and keep outdated values.
 """
 
+import asyncio
 from typing import Any, Protocol
 
 from ib_async import IB, CommissionReport, Contract, Order, OrderState
@@ -16,6 +17,9 @@ from brokers.ibkr.order_tracker import OrderTracker
 
 MESSAGES_PER_SECOND = 45
 """Maximum messages per second that the library sends. The gateway accepts 50."""
+
+ORDERS_FROM = 40
+"""Messages within a second up to which an order is sent: below the library's limit, so that its queue stays empty."""
 
 
 class TickListener(Protocol):
@@ -109,6 +113,14 @@ class IBClient(IB):
         self.client.setConnectOptions("+PACEAPI")
         self.client.apiEnd += self.disconnectedEvent
         self.RaiseRequestErrors = True
+
+    def seconds_until_turn(self) -> float:
+        """Return the seconds until an order would be sent at once; 0 if it would be now."""
+        sent = self.client._timeQ  # noqa: SLF001 - the times of the messages that the library counts
+        if len(sent) < ORDERS_FROM:
+            return 0.0
+        left: float = sent[-ORDERS_FROM] + self.client.RequestsInterval - asyncio.get_running_loop().time()
+        return max(left, 0.0)
 
     def request_account(self, account_id: str) -> Any:
         """Request the values of one account. The library has one future for all accounts: request one at a time."""

@@ -11,6 +11,7 @@ from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import needs_approval
 from trading.errors import Refused
+from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.inbox.receive import request_run
 from trading.journal import runs
 from trading.models import EventSource, RebalanceRun, RunMode, RunState
@@ -19,19 +20,6 @@ from trading.models.run_documents import ExecCommand
 NEW_PREVIEW = "Nothing was sent. Request a new preview."
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
-EXECUTE_PERMISSION = "accounts.execute_account"
-EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
-
-
-def execute_permissions(account: Account) -> tuple[str, ...]:
-    """Return the permissions that are needed to submit orders of the account."""
-    is_live = account.type == Account.Type.LIVE
-    return (EXECUTE_PERMISSION, EXECUTE_LIVE_PERMISSION) if is_live else (EXECUTE_PERMISSION,)
-
-
-def may_execute(user: User, account: Account) -> bool:
-    """Whether the user may submit orders of the account."""
-    return user.has_perms(execute_permissions(account))
 
 
 def request_preview(account: Account, user: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
@@ -52,7 +40,17 @@ def execution_refusal(preview: RebalanceRun, user: User) -> Refused | None:
         check_permissions(user, *execute_permissions(preview.account), action="execute orders of this account")
     except Refused as refusal:
         return refusal
-    return code_missing(user, preview.account) or _unsuitable(preview) or _outdated(preview)
+    return (
+        code_missing(user, preview.account)
+        or _unsuitable(preview)
+        or _outdated(preview)
+        or _may_not_trade(preview.account, user)
+    )
+
+
+def _may_not_trade(account: Account, user: User) -> Refused | None:
+    failed = refusals_to_queue([account], user).get(account.pk)
+    return Refused(failed.code, failed.message) if failed else None
 
 
 def _unsuitable(preview: RebalanceRun) -> Refused | None:
@@ -114,13 +112,14 @@ def execute_preview(
     )
 
 
-def request_stop(run: RebalanceRun, user: User) -> None:
-    """Request that a run submits no further orders. Orders already submitted remain active.
+def request_stop(run: RebalanceRun, user: User, *, cancel_orders: bool = False) -> None:
+    """Request that a run submits no further orders. Orders already submitted remain active, unless cancelled too.
 
     Raises:
         Refused: the user lacks the permission, or the run has ended.
     """
     check_permissions(user, *execute_permissions(run.account), action="stop this run")
-    if not runs.request_stop(run.pk, str(user)):
+    if not runs.request_stop(run.pk, str(user), cancel_orders=cancel_orders):
         raise Refused("run_ended", "The run has already ended.")
-    note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=user)
+    action = "asked to stop and cancel" if cancel_orders else "asked to stop"
+    note(action, f"{run}", f"Account {run.account.account_id}.", person=user)

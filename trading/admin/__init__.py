@@ -1,6 +1,7 @@
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -10,6 +11,7 @@ from simple_history.admin import SimpleHistoryAdmin
 
 from accounts.models import Account
 from trading.admin.read_only import ReadOnlyMixin
+from trading.journal.runs import request_cancel
 from trading.models import (
     ChannelPosition,
     ExecutedSession,
@@ -189,12 +191,30 @@ class ChannelPositionAdmin(ReadOnlyMixin, admin.ModelAdmin[ChannelPosition]):
     list_display = ("channel", "caught_up_to", "known_from", "history_reach_seconds")
 
 
+class TradingControlForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Form of the global kill switch."""
+
+    cancel_orders = forms.BooleanField(
+        label="Cancel working orders",
+        required=False,
+        help_text="While trading is paused: runs in progress also cancel the orders that are still open.",
+    )
+
+
 @admin.register(TradingControl)
 class TradingControlAdmin(SimpleHistoryAdmin):
     """The global kill switch."""
 
+    form = TradingControlForm
     list_display = ("__str__", "reason", "updated_at")
-    fields = ("trading_paused", "reason")
+    fields = ("trading_paused", "reason", "cancel_orders")
+
+    def save_model(self, request: HttpRequest, obj: TradingControl, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Save the kill switch and, if requested, let the runs in progress cancel their working orders."""
+        super().save_model(request, obj, form, change)
+        if obj.trading_paused and form.cleaned_data["cancel_orders"]:
+            request_cancel(None, str(request.user))
+            messages.info(request, "Runs in progress cancel their working orders.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow one row."""

@@ -3,8 +3,6 @@ from ninja import Status
 
 from accounts.models import Account
 from trading.actions.previews import (
-    EXECUTE_LIVE_PERMISSION,
-    EXECUTE_PERMISSION,
     PREVIEW_PERMISSION,
     execute_preview,
     request_preview,
@@ -14,6 +12,7 @@ from trading.api.auth import Bearer, authenticate_owner, check_scope, token_of
 from trading.api.read_endpoints import find_or_404, find_run, router
 from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
 from trading.errors import EventRejected
+from trading.guards.may_trade import EXECUTE_LIVE_PERMISSION, EXECUTE_PERMISSION
 from trading.inbox.receive import receive_event
 from trading.models import ApiScope, EventSource, EventState
 from trading.models.run_documents import ExecCommand, RebalanceResult

@@ -15,7 +15,8 @@ from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
 from trading.errors import AccountChanged, NeedsAttention, RunFailed
-from trading.guards.account import check_guards, enforce
+from trading.guards.account import check_guards
+from trading.guards.may_trade import enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
 from trading.journal.executions import store_executions

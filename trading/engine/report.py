@@ -7,11 +7,12 @@ from typing import Any
 
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
-from calculator import TradeCalculationResult
+from calculator import Trade, TradeCalculationResult
 from calculator.projection import CASH, residual_drift
 from trading.errors import NeedsAttention
 from trading.journal.orders import OrderView
 from trading.models import OrderState
+from trading.models.orders import trade_text
 from trading.models.run_documents import RunWarning
 from trading.planning.account_state import held_shares
 
@@ -80,6 +81,18 @@ def make_report(
         "total_value_usd": f"{after.total_value_usd:f}",
     }
     return report, list(_warnings(orders))
+
+
+def trades_left(trades: Sequence[Trade], orders: Sequence[OrderView]) -> list[str]:
+    """Return what a stopped run has left to do: the part of each trade that was not sent, or was cancelled."""
+    by_symbol = {order.symbol: order for order in orders}
+    left = []
+    for trade in trades:
+        order = by_symbol.get(trade.symbol)
+        quantity = Decimal(trade.quantity) if order is None else order.remaining
+        if quantity and (order is None or order.state == OrderState.CANCELLED):
+            left.append(trade_text(quantity, trade.symbol))
+    return left
 
 
 def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import DEFAULT_TIMINGS, Timings
+from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat
 from trading.engine.run_supervisor import RunSupervisor
@@ -113,7 +114,8 @@ class SlotWorker:
         self._claim_until = claim_until
         self._stop = stop
         self._connection = SlotConnection(lease, timings)
-        self.supervisor = RunSupervisor(lease, self._connection, calendar, timings)
+        self._cancel_watch = CancelWatch(timings.cancel_watch_seconds)
+        self.supervisor = RunSupervisor(lease, self._connection, calendar, timings, self._cancel_watch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_suspect = False
 
@@ -124,7 +126,7 @@ class SlotWorker:
             LeaseLost: another process has claimed the slot; no effect followed after that was known.
             DatabaseError: the database failed; the rows and the broker show what the runs have done.
         """
-        async with lease_heartbeat(self._lease) as heartbeat:
+        async with self._cancel_watch.running(), lease_heartbeat(self._lease) as heartbeat:
             stopping = asyncio.create_task(self._stop.wait(), name="stop request")
             try:
                 while not self._stop.is_set():

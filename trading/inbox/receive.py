@@ -1,5 +1,6 @@
 """The entry point for rebalance requests: each becomes an event and its queued runs, in one transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
@@ -9,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Account, Strategy
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
-from trading.guards.account import check_enabled, check_environment
+from trading.guards.may_trade import check_enabled, refusals_to_queue
 from trading.inbox.payload import (
     MAX_MESSAGE_ID,
     parse_command,
@@ -123,11 +124,12 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
         return []
     event.state = event.state or EventState.ACCEPTED
     event.save(force_insert=True)
-    refusals = [refusal for account in accounts if (refusal := _refusal(account, mode))]
-    refused = {refusal.account.pk for refusal in refusals}
-    record_refusals(event, mode, refusals)
+    refused = _refusals(accounts, mode, event.requested_by)
+    record_refusals(
+        event, mode, [Refusal(account, *refused[account.pk]) for account in accounts if account.pk in refused]
+    )
     remaining = [account for account in accounts if account.pk not in refused]
-    return queue_runs(event, remaining, mode, approved=approved, requested_by=event.requested_by)
+    return queue_runs(event, remaining, mode, approved=approved)
 
 
 def _strategy(channel: str) -> Strategy | None:
@@ -177,8 +179,11 @@ def _mode_by_lateness(event: StrategyEvent, strategy: Strategy | None, mode: Run
     return RunMode.PREVIEW
 
 
-def _refusal(account: Account, mode: RunMode) -> Refusal | None:
-    """Return why the account's run is refused at once: visible as a refused run, without a notification."""
-    checks = (check_enabled, check_environment) if mode == RunMode.EXECUTE else (check_enabled,)
-    failed = (guard for check in checks if not (guard := check(account)).passed)
-    return next((Refusal(account, guard.code, guard.message) for guard in failed), None)
+def _refusals(accounts: Sequence[Account], mode: RunMode, user: User | None) -> dict[int, tuple[str, str]]:
+    """Return code and message for each account (by primary key) whose run is refused at once."""
+    if mode == RunMode.EXECUTE:
+        failed = refusals_to_queue(accounts, user)
+    else:
+        enabled = {account.pk: check_enabled(account) for account in accounts}
+        failed = {pk: result for pk, result in enabled.items() if not result.passed}
+    return {pk: (result.code, result.message) for pk, result in failed.items()}

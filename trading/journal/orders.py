@@ -159,12 +159,39 @@ def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: dat
             [ExecutedSession(**run, session_date=session_date, first_order_at=Now())], ignore_conflicts=True
         )
         write_entries(
-            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"{order} sent{_limit_text(order)}.")
+            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"Submitting {order}{_limit_text(order)}.")
             for order in orders
         )
         reached(FailPoint.SUBMITTING_WRITTEN)
     sent = {"state": OrderState.SUBMITTING, "submitted_at": timezone.now()}
     return [order.model_copy(update=sent) for order in orders]
+
+
+def mark_not_sent(lease: Lease, order_pk: int, message: str) -> OrderView:
+    """Cancel a submitting order that this process has not sent, so that it counts as never sent; fenced.
+
+    Only the process that would have sent it knows that. If no order of the run was sent, its session does not count
+    for the trade guard either.
+
+    Raises:
+        IllegalTransition: the order is not submitting.
+    """
+    with fenced_transaction(lease):
+        changes = {"state": OrderState.CANCELLED, "message": message, "submitted_at": None}
+        submitting = Order.objects.filter(pk=order_pk, state=OrderState.SUBMITTING, acknowledged_at__isnull=True)
+        if not submitting.update(finished_at=Now(), **changes):
+            raise IllegalTransition(f"Order {order_pk}", OrderState.CANCELLED)
+        order = Order.objects.get(pk=order_pk)
+        write_entries(
+            [
+                TimelineEntry(
+                    run_id=order.run_id, code="order_not_sent", level="warning", message=f"{order}: {order.message}"
+                )
+            ]
+        )
+        if not Order.objects.filter(run_id=order.run_id, submitted_at__isnull=False).exists():
+            ExecutedSession.objects.filter(run_id=order.run_id).delete()
+    return view(order, ())
 
 
 def _limit_text(order: OrderView) -> str:

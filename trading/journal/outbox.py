@@ -105,6 +105,7 @@ def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
     subject = "Preview" if run.mode == RunMode.PREVIEW else "Rebalance"
     outcomes = {
         RunState.REFUSED: (NotificationKind.FAILURE, "Rebalance refused"),
+        RunState.STOPPED: (NotificationKind.WARNING, "Rebalance stopped"),
         RunState.NEEDS_ATTENTION: (NotificationKind.FAILURE, "Rebalance needs attention"),
         RunState.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
         RunState.COMPLETED: (NotificationKind.SUCCESS, f"{subject} completed"),

@@ -8,8 +8,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy
-from trading.actions.previews import EXECUTE_PERMISSION, VIEW_PERMISSION
+from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
+from trading.guards.may_trade import EXECUTE_PERMISSION
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.layout import render_page, user_of
@@ -56,7 +57,12 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
     """Schedule the account for the next market open."""
     account = get_object_or_404(Account.objects.with_followed_strategy(), account_id=account_id)
     try:
-        entry = schedule_account(account, user_of(request))
+        entry = schedule_account(
+            account,
+            user_of(request),
+            typed_account_id=request.POST.get("account_id", ""),
+            code=request.POST.get("code", ""),
+        )
         messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
     except Refused as refusal:
         messages.error(request, refusal.message)
