@@ -126,7 +126,8 @@ def needs_approval(code: str) -> bool:
 EVENT_REJECTIONS = {
     "payload_not_json": "The message is not a JSON object, or text that contains one.",
     "payload_undecodable": "The message's encoding is unknown, or the content does not match it.",
-    "payload_invalid": "The message lacks `exec`, or a field has the wrong type.",
+    "payload_invalid": "The message lacks `exec`, a field has the wrong type, or a key other than `account_id` reads "
+    "like an account.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",
     "strategy_disabled": "The strategy is disabled. Enable it in the admin.",
