@@ -12,8 +12,10 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from accounts.refusal_text import id_from_number, quoted
+from calculator.plan_types import CASH
 from trading.error_codes import GUARDS, Guard, OnFail
 
+FORMER_CASH = "CASH"
 MAX_EVENT_ID = 160
 """Maximum length of a stored event id, in characters."""
 
@@ -89,6 +91,17 @@ class EventData(BaseModel):
         if value is None:
             return None
         return (value if isinstance(value, str) else json.dumps(value, default=str))[:MAX_EVENT_ID]
+
+
+def stored_weights(content: Mapping[str, Any] | None) -> dict[str, Decimal]:
+    """Return weights that were stored by symbol, as fractions; cash is under `CASH`.
+
+    Weights that were stored before cash had a key of its own have it under "CASH".
+    """
+    weights = {symbol: Decimal(weight) for symbol, weight in (content or {}).items()}
+    if CASH not in weights and FORMER_CASH in weights:
+        weights[CASH] = weights.pop(FORMER_CASH)
+    return weights
 
 
 class GuardResult(TradingValue):
