@@ -8,6 +8,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from simple_history.admin import SimpleHistoryAdmin
 
+from accounts.cash_names import cash_name_problem
 from accounts.models import (
     Account,
     BrokerConnection,
@@ -19,6 +20,7 @@ from accounts.models import (
 )
 from accounts.replacements import find_cycle
 from accounts.simulated_accounts import ensure_simulated_account
+from accounts.target_weights import sum_problem
 from brokers.registry import broker_choices
 
 
@@ -96,13 +98,16 @@ class _InlineFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 class TargetFormSet(_InlineFormSet):
-    """Targets of a static strategy. Their weights must not exceed 1 in total."""
+    """Targets of a static strategy. Their weights must not exceed 1 in total, and none may be named like cash."""
 
     def check_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Reject a total above 1, and a static strategy without weights."""
+        """Reject a total above 1, names of cash, and a static strategy without weights."""
         total = sum((row["weight"] for row in rows), Decimal(0))
-        if total > 1:
-            raise ValidationError(f"The weights add up to {total.normalize():f}. Reduce them by {total - 1:f}.")
+        if problem := sum_problem(total):
+            raise ValidationError(problem)
+        stocks = self.instance.stocks_named_like_cash
+        if problem := cash_name_problem((row["symbol"] for row in rows), stocks):
+            raise ValidationError(problem)
         if self.instance.source == Strategy.Source.STATIC and not total:
             raise ValidationError("A static strategy needs a target with a weight above 0.")
 
@@ -124,6 +129,7 @@ class StrategyAdmin(SimpleHistoryAdmin):
     search_fields = ("name", "title")
     fieldsets = (
         (None, {"fields": ("name", "title", "source", "enabled")}),
+        ("Targets", {"fields": ("cash_like_stocks",)}),
         ("Events", {"fields": ("late_event_policy", "late_after_seconds")}),
         ("Schedule", {"fields": ("cadence", "drift_check", "drift_check_minutes")}),
         ("Approval", {"fields": ("auto_approve_turnover_percent",)}),

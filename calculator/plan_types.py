@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LARGEST, PLACES = 15, 400
+CASH = "$CASH"
+"""Key of cash beside symbols; no symbol can have it, while stocks are listed as CASH and USD."""
 
 
 def _is_in_range(number: Decimal) -> bool:
@@ -29,6 +31,13 @@ def _in_range_or_nan(number: Decimal) -> Decimal:
     return number if number.is_finite() and _is_in_range(number) else Decimal("NaN")
 
 
+def _not_cash(symbol: str) -> str:
+    if symbol == CASH:
+        raise ValueError(f"{CASH} is the key of cash, not a symbol")
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_not_cash)]
 Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_in_range)]
 Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_in_range_or_nan)]
 """Bid or ask. A value that is not a number makes its symbol untradable, not the whole plan invalid."""
@@ -63,7 +72,7 @@ class Value(BaseModel):
 class AllocationItem(Value):
     """Target weight of a symbol, a fraction in [0, 1]."""
 
-    symbol: str
+    symbol: Symbol
     weight: Number
 
 
@@ -75,7 +84,7 @@ class Position(Value):
     one is a debt, and no short position.
     """
 
-    symbol: str
+    symbol: Symbol
     quantity: Number
     market_price: Number | None = None
     contract: str = ""
@@ -189,7 +198,7 @@ class Plan(Value):
 
 
 class Projection(Value):
-    """Cash in USD, L1 error (a fraction of the account value) and weights, with cash as CASH."""
+    """Cash in USD, L1 error (a fraction of the account value) and weights by symbol, cash under `CASH`."""
 
     cash: Decimal
     l1_error: Decimal

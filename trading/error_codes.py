@@ -144,7 +144,8 @@ def needs_approval(code: str) -> bool:
 EVENT_REJECTIONS = {
     "payload_not_json": "The message is not a JSON object, or text that contains one.",
     "payload_undecodable": "The message's encoding is unknown, or the content does not match it.",
-    "payload_invalid": "The message lacks `exec`, or a field has the wrong type.",
+    "payload_invalid": "The message lacks `exec`, a field has the wrong type, or a key other than `account_id` reads "
+    "like an account.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",
     "strategy_disabled": "The strategy is disabled. Enable it in the admin.",
@@ -162,12 +163,14 @@ ALLOCATIONS = {
     "allocations_http_error": "The allocations service answered with an error.",
     "allocations_redirected": "The allocations service answered with a redirect. Redirects are not followed.",
     "allocations_too_large": "The answer of the allocations service exceeds the size limit.",
-    "allocations_not_json": "The answer of the allocations service is not JSON.",
+    "allocations_not_json": "The answer of the allocations service is not JSON, or its compression is invalid.",
     "allocations_wrong_shape": "The answer of the allocations service has an unexpected structure.",
     "allocations_wrong_strategy": "The allocations service answered for another strategy.",
     "allocations_empty": "The allocations are empty. Nothing is sold for an empty list.",
     "allocations_negative": "An allocation is negative.",
-    "allocations_above_one": "The sum of the allocations exceeds one.",
+    "allocations_above_one": "The sum of the allocations exceeds 1 by more than rounding (0.0005).",
+    "allocations_cash_name": "A target is named like cash (CASH, USD, $…), which is also the symbol of a stock. "
+    "Remove it if cash is meant; else enter it in the strategy's *stocks named like cash*.",
     "allocations_duplicate": "A symbol occurs twice in the allocations.",
 }
 
@@ -223,6 +226,8 @@ WARNINGS = {
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
     "order_not_filled": "An order was not filled completely before its deadline.",
     "order_not_sent": "A planned order was not sent, because the run was stopped. The message has the reason.",
+    "targets_scaled": "The weights of the targets exceeded 1 by rounding and were scaled to a sum of 1.",
+    "targets_time_unreadable": "The time of the published targets cannot be read, so that their age is not checked.",
     "buys_reduced": "Buys were reduced to the available cash.",
 }
 

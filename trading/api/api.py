@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from accounts.refusal_text import problem_sentences
 from trading.api import write_endpoints  # noqa: F401 - adds its operations to the router
 from trading.api.read_endpoints import router
 from trading.api.schemas import Refusal
@@ -61,7 +62,7 @@ def _invalid_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse
 
 @api.exception_handler(ValidationError)
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    message = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors)
+    message = "; ".join(problem_sentences(error.errors, "body"))
     return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "request_invalid", message)
 
 

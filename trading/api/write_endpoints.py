@@ -2,6 +2,7 @@ from django.http import HttpRequest
 from ninja import Status
 
 from accounts.models import Account
+from accounts.refusal_text import quoted
 from trading.actions.previews import (
     PREVIEW_PERMISSION,
     execute_preview,
@@ -10,7 +11,17 @@ from trading.actions.previews import (
 )
 from trading.api.auth import Bearer, authenticate_owner, check_scope, token_of
 from trading.api.read_endpoints import find_or_404, find_run, router
-from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
+from trading.api.schemas import (
+    CONFLICT,
+    ERRORS,
+    AccountId,
+    Approval,
+    EventIn,
+    EventLine,
+    Refusal,
+    RunId,
+    event_response,
+)
 from trading.errors import EventRejected
 from trading.guards.may_trade import EXECUTE_LIVE_PERMISSION, EXECUTE_PERMISSION
 from trading.inbox.receive import receive_event
@@ -57,6 +68,8 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
 @router.post("/events", auth=SUBMITS, response=RECEIVED, operation_id="submit_event", tags=["events"])
 def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
+    if request.GET:  # an account in the address would be ignored, and the event concern all accounts
+        raise Refusal(422, "request_invalid", f"Unknown query parameter {quoted(next(iter(request.GET)))}.")
     token = token_of(request)
     if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
         # Anything but a preview requires the scope and permissions of orders.

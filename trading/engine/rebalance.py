@@ -74,7 +74,6 @@ class Rebalancer(BaseRebalancer):
         self._policy = policy
         self._prior = prior
         self._client = client
-        self._targets = resources.targets
         self._journal = journal
         self._timings = timings
         self._calculator = TradeCalculator(policy.sizing)
@@ -176,10 +175,15 @@ class Rebalancer(BaseRebalancer):
             self._calculate(inputs, quotes, warnings),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        strategy = self._context.strategy
-        as_of = (await self._targets.of(strategy)).as_of if strategy else None
+        published = inputs.published
         proposal = Proposal(
-            result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings), prices=inputs.prices
+            result,
+            inputs.targets,
+            published.as_of,
+            inputs.snapshot,
+            tuple(quotes),
+            (*published.warnings, *warnings),
+            prices=inputs.prices,
         )
         if self._context.approved is not None:
             sent = await self._journal.orders()

@@ -8,10 +8,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
+from accounts.refusal_text import problem_sentences
+from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
 from trading.journal.outbox import notify_event_not_accepted
 from trading.models import EventSource, EventState, StrategyEvent
-from trading.models.run_documents import EventData, ExecCommand, Unreadable
+from trading.models.run_documents import ACCOUNT_KEYS, EventData, ExecCommand, Unreadable
 
 MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
@@ -26,19 +28,19 @@ def parse_payload(payload: object, text: str) -> EventData:
     if isinstance(payload, Unreadable):
         raise EventRejected("payload_undecodable", f"The message cannot be decoded: {payload.why}.")
     try:
-        content = json.loads(text)
+        content = read_json(text)
         if isinstance(content, str):  # JSON text inside a JSON string
-            content = json.loads(content)
-    except (ValueError, RecursionError) as error:
+            content = read_json(content)
+    except ValueError as error:
         raise EventRejected("payload_not_json", f"The message is not JSON: {error}.") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, JsonObject):
         raise EventRejected("payload_not_json", f"The message is a JSON {type(content).__name__}, not an object.")
+    if repeated := sorted({"exec", *ACCOUNT_KEYS}.intersection(content.repeated)):
+        raise EventRejected("payload_invalid", f"The message is not a valid event: it repeats {', '.join(repeated)}.")
     try:
         return EventData.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in error.errors()
-        )
+        problems = "; ".join(problem_sentences(error.errors(), "message"))
         raise EventRejected("payload_invalid", f"The message is not a valid event: {problems}.") from error
 
 

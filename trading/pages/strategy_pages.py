@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy, TargetAllocation
+from accounts.target_weights import sum_problem
 from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
@@ -94,6 +95,6 @@ def targets_of(strategy: Strategy) -> dict[str, Any]:
         ],
         "total": total,
         "cash": max(WHOLE - total, Decimal(0)),
-        "too_much": max(total - WHOLE, Decimal(0)),
+        "too_much": total - WHOLE if sum_problem(total / 100) else Decimal(0),
         "published": published,
     }

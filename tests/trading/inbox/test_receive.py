@@ -51,7 +51,6 @@ GOOD = {"exec": "rebalance"}
         (GOOD | {"account_id": "NOBODY"}, "unknown_account"),
         (GOOD | {"account_id": ""}, "payload_invalid"),
         (GOOD | {"account_id": "OTHER"}, "account_of_other_strategy"),
-        (GOOD | {"times_queued": -1}, "payload_invalid"),
     ],
 )
 def test_receive_invalid_message_stores_it_as_rejected_without_runs(account, payload, code):

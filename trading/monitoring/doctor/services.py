@@ -24,21 +24,22 @@ FAILED_WITHIN = timedelta(days=1)
 def allocations() -> Iterator[Finding]:
     """Request the targets of each enabled strategy that uses the allocations service."""
     strategies = Strategy.objects.filter(enabled=True, source=Strategy.Source.API).order_by("name")
-    if names := list(strategies.values_list("name", flat=True)):
-        yield from asyncio.run(_fetch_all(names))
+    if found := list(strategies):
+        yield from asyncio.run(_fetch_all(found))
     else:
         yield off("No enabled strategy uses the allocations service.")
 
 
-async def _fetch_all(names: list[str]) -> list[Finding]:
+async def _fetch_all(strategies: list[Strategy]) -> list[Finding]:
     key = settings.ALLOCATIONS_API_KEY.get_secret_value()
     client = AllocationsClient(settings.ALLOCATIONS_BASE_URL, key, ALLOCATIONS_TIMEOUT_SECONDS)
-    return list(await asyncio.gather(*(_fetch(client, name) for name in names)))
+    return list(await asyncio.gather(*(_fetch(client, strategy) for strategy in strategies)))
 
 
-async def _fetch(client: AllocationsClient, name: str) -> Finding:
+async def _fetch(client: AllocationsClient, strategy: Strategy) -> Finding:
+    name = strategy.name
     try:
-        targets = (await client.fetch(name)).items
+        targets = (await client.fetch(name, strategy.stocks_named_like_cash)).items
     except RunFailed as failure:
         to_do = "Check ALLOCATIONS_BASE_URL and ALLOCATIONS_API_KEY, or disable the strategy if it no longer exists."
         return problem(f"{name}: {failure.message}", to_do)
