@@ -131,6 +131,8 @@ class Environment(BaseSettings):
     """Number of trusted reverse proxies in front of the site."""
     one_time_codes_required_for: Literal["nothing", "live", "execute"] = "nothing"
     """Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` (all orders)."""
+    resume_by_another_user: bool = False
+    """A kill switch that a user turned on can be turned off in the admin by another user only."""
     api_requests_per_minute: int = Field(120, ge=1, le=100_000)
     """Maximum requests per minute of one API token."""
     secret_key: SecretStr = SecretStr("")

@@ -36,7 +36,7 @@ INSTALLED_APPS = [
     "trading.apps.TradingConfig",
     "accounts.apps.AccountsConfig",
     "brokers.simulated.apps.SimulatedConfig",
-    "django.contrib.admin",
+    "rebalancer_site.apps.ProtectedAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

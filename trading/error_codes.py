@@ -170,6 +170,8 @@ RUN_ERRORS = {
     "code_device_needed": "Orders require two-factor authentication (2FA) here. Set it up first.",
     "confirmation_missing": "The action concerns a live account. Type the account number to confirm.",
     "code_missing": "The action concerns a live account. Enter a current two-factor code (2FA).",
+    "fresh_code_needed": "The change disarms a protection. Enter a two-factor code (2FA), then repeat the change.",
+    "other_user_needed": "The user turned the kill switch on, and `RESUME_BY_ANOTHER_USER` is set. Ask another user.",
     "no_channel": "No notification channel is configured. Set `NOTIFICATION_URLS`.",
     "test_not_delivered": "A notification channel did not accept the test message. See the log.",
     "all_orders_rejected": "The broker rejected every order.",

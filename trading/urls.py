@@ -48,6 +48,7 @@ urlpatterns = [
     path("notifications/test/", notification_page.send_test_message, name="test_notification"),
     path("queue/", queue_page.queue, name="queue"),
     path("codes/", two_factor_page.page, name="two_factor"),
+    path("codes/enter/", two_factor_page.enter, name="enter_code"),
     path("codes/enrol/", two_factor_page.enrol, name="two_factor_enrol"),
     path("codes/remove/", two_factor_page.remove, name="two_factor_remove"),
     path("csp-report/", csp.report, name="csp_report"),
