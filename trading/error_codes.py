@@ -207,6 +207,7 @@ WARNINGS = {
 API_REFUSALS = {
     "token_invalid": "The request has no token, or one that is unknown, expired or revoked.",
     "scope_missing": "The token lacks the scope that the request needs.",
+    "approver_is_requester": "The plan waits for approval, and the owner of the token requested it. Ask another user.",
     "rate_limited": "Too many requests with this token within a minute, or too many with a wrong one. Try again later.",
     "request_invalid": "A part of the request is invalid. The message names it.",
     "unknown_run": "No run has this id.",

@@ -9,6 +9,7 @@ class ApiScope(models.TextChoices):
     PREVIEW = "preview", "Request previews"
     EXECUTE = "execute", "Submit orders"
     EVENTS = "events", "Send events"
+    APPROVE = "approve", "Approve held plans of other users"
 
 
 class ApiToken(models.Model):
