@@ -11,11 +11,12 @@ class TradingConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the audit trail and its reports. Update schedules and roles after each migration."""
-        from trading.access import audit, fresh_code  # noqa: PLC0415 - models are not loaded earlier
+        from trading.access import audit, fresh_code, sessions  # noqa: PLC0415 - models are not loaded earlier
         from trading.actions import safety_report  # noqa: PLC0415
 
         audit.connect()
         fresh_code.connect()
+        sessions.connect()
         safety_report.connect()
         post_migrate.connect(_sync, sender=self, dispatch_uid="trading.sync")
 

@@ -17,6 +17,7 @@ from trading.pages import (
     run_list,
     run_page,
     schedule_page,
+    sessions_page,
     strategy_pages,
     two_factor_page,
 )
@@ -51,6 +52,8 @@ urlpatterns = [
     path("codes/enter/", two_factor_page.enter, name="enter_code"),
     path("codes/enrol/", two_factor_page.enrol, name="two_factor_enrol"),
     path("codes/remove/", two_factor_page.remove, name="two_factor_remove"),
+    path("sessions/", sessions_page.sessions, name="sessions"),
+    path("sessions/end/", sessions_page.end, name="end_sessions"),
     path("csp-report/", csp.report, name="csp_report"),
     path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),

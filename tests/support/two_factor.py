@@ -5,18 +5,20 @@ import time
 from django.contrib.auth.models import User
 from django.test import Client
 from django_otp.oath import TOTP
-from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from trading.models import Authenticator
+from trading.models.two_factor import DIGITS, STEP_SECONDS
 
 
-def new_device(user: User) -> TOTPDevice:
+def new_device(user: User) -> Authenticator:
     """Create a confirmed device of the user."""
-    return TOTPDevice.objects.create(user=user, name="Phone", confirmed=True)
+    return Authenticator.objects.create(user=user, name="Phone", confirmed=True)
 
 
-def code_of(device: TOTPDevice, steps: int = 0) -> str:
+def code_of(device: Authenticator, steps: int = 0) -> str:
     """Return the code that the device shows now, or some steps of 30 seconds later."""
-    totp = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift)
-    totp.time = time.time() + steps * device.step
+    totp = TOTP(device.bin_key, STEP_SECONDS, 0, DIGITS, device.drift)
+    totp.time = time.time() + steps * STEP_SECONDS
     return f"{totp.token():06d}"
 
 

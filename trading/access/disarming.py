@@ -111,8 +111,8 @@ MODELS: dict[str, Rule | Effect] = {
     "trading.apitoken": Rule(adding=lambda token: set(token.scopes) != {"read"}, actions={"revoke_tokens": False}),
     "auth.user": Rule(harmless=dict.fromkeys(("first_name", "last_name", "email"), ANY) | {"is_active": False}),
     "auth.group": Rule(),
-    "otp_totp.totpdevice": Rule(),
-    "otp_static.staticdevice": Rule(),
+    "trading.authenticator": Rule(),
+    "trading.usersession": Effect.HARMLESS,  # ends sessions only
     "axes.accessattempt": Rule(),
     "axes.accesslog": Rule(),
     "axes.accessfailurelog": Rule(),
@@ -160,6 +160,7 @@ WRITING_VIEWS = {
     "trading:two_factor_enrol": Effect.OWN_CHECK,
     "trading:two_factor_remove": Effect.OWN_CHECK,
     "trading:enter_code": Effect.HARMLESS,
+    "trading:end_sessions": Effect.HARMLESS,
     "trading:csp_report": Effect.HARMLESS,
     "api:preview": Effect.HARMLESS,
     "api:execute": Effect.TRADES,

@@ -17,6 +17,7 @@ from django_otp import login as remember_device
 from trading.access import two_factor
 from trading.access.audit import note
 from trading.access.fresh_code import enter_code, mark_fresh
+from trading.actions.safety_report import report_change
 from trading.pages.layout import render_page, user_of
 
 TEMPLATE = "trading/two_factor.html"
@@ -32,6 +33,8 @@ def page(request: HttpRequest) -> HttpResponse:
     if two_factor.has_device(user):
         left = two_factor.backup_codes_left(user)
         return render_page(request, TEMPLATE, {"has_device": True, "codes_left": left}, TITLE)
+    if refusal := two_factor.enrolment_refusal(user):
+        return render_page(request, TEMPLATE, {"refusal": refusal}, TITLE)
     device = two_factor.pending_device(user)
     secret = base64.b32encode(device.bin_key).decode()
     return render_page(request, TEMPLATE, {"qr_code": _as_image(device.config_url), "secret": secret}, TITLE)
@@ -68,11 +71,15 @@ def enrol(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Incorrect password.")
     elif two_factor.has_device(user):
         messages.error(request, "2FA is already enabled. Disable it first.")
+    elif refusal := two_factor.enrolment_refusal(user):
+        messages.error(request, refusal.message)
     elif done := two_factor.enrol(user, request.POST.get("code", "")):
         device, backup_codes = done
         remember_device(request, device)
         mark_fresh(request)
         note("one-time codes set up", user.get_username())
+        # Whoever has the password can do this: the owner of the login must learn of it.
+        report_change(user, "two-factor device set up")
         return render_page(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
     else:
         messages.error(request, "Invalid code. Check the clock of your device and enter the next code.")
@@ -87,6 +94,7 @@ def remove(request: HttpRequest) -> HttpResponse:
     """Remove the device, confirmed with one of its codes."""
     if two_factor.remove(user_of(request), request.POST.get("code", "")):
         note("one-time codes removed", user_of(request).get_username())
+        report_change(user_of(request), "two-factor devices removed")
         messages.warning(request, "2FA disabled. Logins require your password only.")
     else:
         messages.error(request, "Invalid code. Nothing was changed.")
