@@ -192,6 +192,8 @@ RUN_ERRORS = {
     "code_device_needed": "Orders require two-factor authentication (2FA) here. Set it up first.",
     "confirmation_missing": "The action concerns a live account. Type the account number to confirm.",
     "code_missing": "The action concerns a live account. Enter a current two-factor code (2FA).",
+    "fresh_code_needed": "The change disarms a protection. Enter a two-factor code (2FA), then repeat the change.",
+    "other_user_needed": "The user turned the kill switch on, and `RESUME_BY_ANOTHER_USER` is set. Ask another user.",
     "no_channel": "No notification channel is configured. Set `NOTIFICATION_URLS`.",
     "test_not_delivered": "A notification channel did not accept the test message. See the log.",
     "all_orders_rejected": "The broker rejected every order.",
@@ -234,6 +236,7 @@ WARNINGS = {
 API_REFUSALS = {
     "token_invalid": "The request has no token, or one that is unknown, expired or revoked.",
     "scope_missing": "The token lacks the scope that the request needs.",
+    "approver_is_requester": "The plan waits for approval, and the owner of the token requested it. Ask another user.",
     "rate_limited": "Too many requests with this token within a minute, or too many with a wrong one. Try again later.",
     "request_invalid": "A part of the request is invalid. The message names it.",
     "unknown_run": "No run has this id.",

@@ -45,7 +45,8 @@ def connect() -> None:
 def _changed(instance: Any, history_instance: Any, **_: Any) -> None:
     verb = VERBS[history_instance.history_type]
     kind = str(instance._meta.verbose_name)  # noqa: SLF001 - Django's name for it
-    detail = _difference(history_instance) if verb == "changed" else ""
+    changes = field_changes(history_instance) if verb == "changed" else []
+    detail = "; ".join(f"{change.field}: {change.old} → {change.new}" for change in changes)
     if verb == "changed" and not detail:
         return
     if isinstance(instance, TradingControl):
@@ -54,10 +55,10 @@ def _changed(instance: Any, history_instance: Any, **_: Any) -> None:
     note(f"{kind} {verb}", str(instance), detail, person=history_instance.history_user)
 
 
-def _difference(now: Any) -> str:
-    before = now.prev_record
-    changes = now.diff_against(before).changes if before is not None else []
-    return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in changes)
+def field_changes(record: Any) -> list[Any]:
+    """Return the changes of a history record against the one before: each has `field`, `old` and `new`."""
+    before = record.prev_record
+    return list(record.diff_against(before).changes) if before is not None else []
 
 
 def _changed_in_admin(instance: LogEntry, **_: Any) -> None:

@@ -6,6 +6,8 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
@@ -34,6 +36,11 @@ from trading.admin import access, contracts, webhooks  # isort: skip  # noqa: F4
 # A user who may add a schedule there can run any code, and "resubmit" checks no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
     admin.site.unregister(queue_model)
+
+
+# `Authenticator` has replaced them.
+for device_model in (TOTPDevice, StaticDevice):
+    admin.site.unregister(device_model)
 
 
 class _WithoutDocuments:

@@ -16,5 +16,7 @@ from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
 from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id, without_documents
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models.sessions import UserSession
 from trading.models.trade_guard import ExecutedSession, SeenExecution
+from trading.models.two_factor import Authenticator, BackupCode
 from trading.models.webhooks import Webhook
