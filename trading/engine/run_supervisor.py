@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ClientIdInUse, WrongEnvironment
@@ -15,7 +14,7 @@ from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer
 from trading.error_codes import Stage
-from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
+from trading.errors import DATABASE_ERRORS, AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards, enforce
 from trading.journal import leases, runs
 from trading.journal.batch_writer import BatchWriter
@@ -60,7 +59,7 @@ class RunSupervisor:
                     self._places = asyncio.Semaphore(context.policy.max_concurrent_accounts)
                 async with self._places:
                     await self._attempt(context, run.event_id, journal)
-            except (LeaseLost, OperationalError, InterfaceError):
+            except (LeaseLost, *DATABASE_ERRORS):
                 raise
             except Refused as refusal:
                 await self._refuse_or_defer(journal, refusal)
