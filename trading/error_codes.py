@@ -153,6 +153,7 @@ EVENT_REJECTIONS = {
     "account_of_other_strategy": "The account follows another strategy.",
     "no_accounts": "No account follows the strategy.",
     "conflicting_duplicate": "Another message with the same id and different content was received before.",
+    "published_ahead": "The publication time is ahead of the database's clock. The event is ordered by its receipt.",
     "late_event": "The event is older than its strategy allows, and the strategy's policy is to skip late events.",
 }
 
@@ -209,7 +210,8 @@ RUN_ERRORS = {
     "inconsistent_resolution": "The entered outcome contradicts the order's records. The message names the conflict.",
     "resolved_manually": "A user resolved the run's orders, or checked the problem, and closed the run.",
     "too_many_attempts": "The run was started several times without progress.",
-    "internal_error": "Unexpected error; see the log.",
+    "internal_error": "Unexpected error; see the log. An event with this code is processed again.",
+    "superseded": "A run of a newer event of the account has replaced the run. Nothing was sent.",
     "run_ended": "The run has ended. There is nothing to stop.",
 }
 

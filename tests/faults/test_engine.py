@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
@@ -54,6 +54,19 @@ def test_full_disk_stops_the_run_before_an_order_is_sent_and_it_resumes_later(ma
     assert run.state in {"queued", "running"}
     assert not SimulatedOrder.objects.exists() and not Order.objects.filter(submitted_at__isnull=False).exists()
     BrokerConnection.objects.update(lease_until=None)  # it expired: a full disk also prevents its release
+    assert work_run(run).state == "completed", run.error_message
+
+
+def test_run_during_a_migration_is_resumed_and_not_failed(make_account, monkeypatch):
+    """A worker of the version before finds other tables than its models."""
+    run = queue(make_account())
+
+    def missing_column(*_, **__):
+        raise ProgrammingError("column does not exist")
+
+    with monkeypatch.context() as migrating:
+        migrating.setattr("trading.engine.run_supervisor.make_run_context", missing_column)
+        assert work_run(run).state == "running"
     assert work_run(run).state == "completed", run.error_message
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from accounts.policies import resolve_policy
@@ -17,7 +16,7 @@ from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer
 from trading.error_codes import GUARDS, OnFail, Stage
-from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
+from trading.errors import DATABASE_ERRORS, AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
 from trading.guards.account import check_guards
 from trading.guards.may_trade import enforce, refuse_changed_approval
 from trading.journal import leases
@@ -70,7 +69,7 @@ class RunSupervisor:
             try:
                 async with await self._place_for(run):
                     await self._execute(run, journal)
-            except (LeaseLost, OperationalError, InterfaceError):
+            except (LeaseLost, *DATABASE_ERRORS):
                 raise
             except Refused as refusal:
                 await self._refuse_or_defer(journal, refusal)

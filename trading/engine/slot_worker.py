@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
@@ -20,7 +20,7 @@ from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat
 from trading.engine.run_supervisor import RunSupervisor
-from trading.errors import LeaseLost
+from trading.errors import DATABASE_ERRORS, LeaseLost
 from trading.journal import claims, leases
 from trading.journal.leases import Lease
 from trading.market_calendar import MarketCalendar, market_calendar
@@ -52,7 +52,7 @@ async def _work_slot(connection_id: int, timings: Timings) -> tuple[bool, bool]:
         await loop.run()
     except LeaseLost:
         logger.warning("Slot %s: another process has claimed it", connection_id)
-    except (OperationalError, InterfaceError):
+    except DATABASE_ERRORS:
         logger.exception("Slot %s: database error; its runs will be resumed", connection_id)
         # Only this connection may be dead. Release the lease over a new one rather than let it expire.
         await sync_to_async(connections.close_all)()

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
 from accounts.refusal_text import problem_sentences
+from trading.common.clock import MAX_SKEW_SECONDS, database_now
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
 from trading.journal.outbox import notify_event_not_accepted
@@ -17,6 +19,32 @@ from trading.models.run_documents import ACCOUNT_KEYS, EventData, ExecCommand, U
 
 MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
+MAX_CHANNEL = 64
+"""Maximum length of a stored channel name, in characters."""
+MAX_AHEAD = timedelta(seconds=MAX_SKEW_SECONDS)
+"""Maximum time by which a publication time may be ahead of the database's clock."""
+
+
+def new_event(
+    source: EventSource, channel: str, message_id: str, payload: object, published_at: datetime | None, serial: str
+) -> StrategyEvent:
+    """Return an event that is not stored yet. Events are ordered by publication time, so a future one is not kept."""
+    text, digest = text_and_digest(payload)
+    now = database_now()
+    event = StrategyEvent(
+        source=source,
+        channel=storable(channel)[:MAX_CHANNEL],
+        message_id=stored_id(message_id),
+        payload=text,
+        payload_digest=digest,
+        published_at=published_at or now,
+        serial=storable(serial)[:MAX_MESSAGE_ID],
+    )
+    if event.published_at > now + MAX_AHEAD:
+        seconds = int((event.published_at - now).total_seconds())
+        event.published_at, event.reason_code = now, "published_ahead"
+        event.reason = f"Published {seconds} seconds ahead of the database's clock; ordered by its receipt instead."
+    return event
 
 
 def parse_payload(payload: object, text: str) -> EventData:

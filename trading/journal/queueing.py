@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from accounts.models import Account
 from trading.access.two_factor import is_verified
 from trading.journal.outbox import notify_run_ended
-from trading.journal.runs import supersede_all, write_entries
+from trading.journal.runs import SUPERSEDED, supersede_all, write_entries
 from trading.models import RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 WAITING = (RunState.QUEUED, RunState.DEFERRED)
@@ -61,15 +61,14 @@ def queue_runs(
                 account,
                 mode,
                 approved_preview=approved,
-                state=RunState.SUPERSEDED if account.pk in newer else RunState.QUEUED,
-                finished_at=Now() if account.pk in newer else None,
+                **_outcome(newer.get(account.pk)),
             )
             for account in accounts
         )
         source = f"Requested by {event.get_source_display()}."
         write_entries(TimelineEntry(run=run, code="queued", message=source) for run in runs)
         write_entries(
-            TimelineEntry(run=run, code="superseded", message=_reason(newer[run.account_id]))
+            TimelineEntry(run=run, code=SUPERSEDED, message=run.error_message)
             for run in runs
             if run.account_id in newer
         )
@@ -129,5 +128,16 @@ def _started(event: StrategyEvent, accounts: Iterable[int], mode: RunMode) -> Qu
     ).select_related("event")
 
 
-def _reason(newer: RebalanceRun) -> str:
-    return f"Run {newer.run_id} of a newer event {'is already waiting' if newer.state in WAITING else 'has started'}."
+def _outcome(newer: RebalanceRun | None) -> dict[str, object]:
+    """Return the fields of a new run: queued, or superseded by a run of a newer event."""
+    if newer is None:
+        return {"state": RunState.QUEUED}
+    state = "is already waiting" if newer.state in WAITING else "has started"
+    message = f"Run {newer.run_id} of a newer event ({newer.event_id}) {state}."
+    return {
+        "state": RunState.SUPERSEDED,
+        "step": RunStep.DONE,
+        "finished_at": Now(),
+        "error_code": SUPERSEDED,
+        "error_message": message,
+    }

@@ -17,6 +17,8 @@ from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, TimelineEntry
 
+SUPERSEDED = "superseded"
+"""Code of a run that another run of its account replaced before it started."""
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
     RunState.QUEUED: frozenset({RunState.DEFERRED}),
@@ -72,8 +74,15 @@ def supersede_all(pks: Collection[int], message: str) -> None:
         IllegalTransition: one of them is no longer queued or deferred; none was moved.
     """
     with transaction.atomic():
-        move_runs(pks, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
-        write_entries(TimelineEntry(run_id=pk, code="superseded", message=message) for pk in pks)
+        move_runs(
+            pks,
+            RunState.SUPERSEDED,
+            finished_at=Now(),
+            step=RunStep.DONE,
+            error_code=SUPERSEDED,
+            error_message=message,
+        )
+        write_entries(TimelineEntry(run_id=pk, code=SUPERSEDED, message=message) for pk in pks)
         for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
             schedule.on_run_ended(run)
 
