@@ -4,18 +4,28 @@ The library's Trade and Ticker objects are not used. They stop updating when the
 order an error was about, and keep outdated values.
 """
 
+import logging
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ib_async import IB, CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as IBExecution
 from ib_async.client import Client
+from ib_async.decoder import Decoder
 from ib_async.wrapper import RequestError, Wrapper
 
 from brokers.ibkr.errors import Effect, effect_of
 from brokers.ibkr.order_tracker import OrderTracker
+from brokers.ibkr.times import parse_execution_time
+
+logger = logging.getLogger("rebalancer.brokers")
 
 MESSAGES_PER_SECOND = 45
 """Maximum messages per second that the library sends. The gateway accepts 50."""
+
+
+_REQUEST_ID, _EXECUTION_TIME = 1, 15
+"""Positions of fields in the message of an execution."""
 
 
 class TickListener(Protocol):
@@ -36,6 +46,7 @@ class _Wrapper(Wrapper):
         self._order_tracker = order_tracker
         self._ticks = ticks
         self.requested_account = ""
+        self.time_problem = ""
 
     def openOrder(self, orderId: int, contract: Contract, order: Order, orderState: OrderState) -> None:  # noqa: N802, N803
         super().openOrder(orderId, contract, order, orderState)
@@ -65,9 +76,13 @@ class _Wrapper(Wrapper):
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
 
+    def is_requested(self, request_id: int) -> bool:
+        """Return whether a message responds to a request. Other messages are pushed when something happens."""
+        return request_id in self._futures
+
     def execDetails(self, reqId: int, contract: Contract, execution: IBExecution) -> None:  # noqa: N802, N803
         super().execDetails(reqId, contract, execution)
-        self._order_tracker.on_execution(contract, execution)
+        self._order_tracker.on_execution(contract, execution, self.time_problem)
 
     def commissionReport(self, commissionReport: CommissionReport) -> None:  # noqa: N802, N803
         self._order_tracker.on_commission(commissionReport)
@@ -97,13 +112,34 @@ class _Wrapper(Wrapper):
             super().accountDownloadEnd(_account)
 
 
+class _Decoder(Decoder):
+    """Reads the times of executions. The library misreads UTC, and drops an execution whose zone it does not know."""
+
+    wrapper: _Wrapper
+
+    def execDetails(self, fields: list[str]) -> None:  # noqa: N802
+        wrapper, now = self.wrapper, datetime.now(UTC)
+        wrapper.time_problem = ""
+        try:
+            at = parse_execution_time(fields[_EXECUTION_TIME], now, wrapper.ib.TimezoneTWS)
+        except ValueError as error:
+            at = now
+            logger.warning("The time of an execution cannot be used: %s.", error)
+            if wrapper.is_requested(int(fields[_REQUEST_ID])):  # else it happened just now
+                wrapper.time_problem = str(error)
+        fields[_EXECUTION_TIME] = f"{at:%Y%m%d %H:%M:%S} UTC"
+        super().execDetails(fields)
+
+
 class IBClient(IB):
     """One connection to a gateway. It is not used again after it is closed."""
 
-    def __init__(self, order_tracker: OrderTracker, ticks: TickListener) -> None:
+    def __init__(self, order_tracker: OrderTracker, ticks: TickListener, time_zone: str) -> None:
         super().__init__()
+        self.TimezoneTWS = time_zone
         self.wrapper: _Wrapper = _Wrapper(self, order_tracker, ticks)
         self.client = Client(self.wrapper)
+        self.client.decoder = _Decoder(self.wrapper, 0)
         self.client.MaxRequests = MESSAGES_PER_SECOND
         # A gateway that reads several messages at once then delays them instead of reporting error 100.
         self.client.setConnectOptions("+PACEAPI")

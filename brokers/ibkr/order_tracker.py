@@ -23,6 +23,7 @@ class OrderTracker:
         self._by_permanent_id: dict[int, OrderRecord] = {}
         self._by_order_id: dict[tuple[int, int], OrderRecord] = {}
         self._by_execution: dict[str, OrderRecord] = {}
+        self._time_problems: dict[str, str] = {}  # by execution
 
     # ---- records
 
@@ -64,6 +65,11 @@ class OrderTracker:
             if execution.executed_at >= since
         ]
         return sorted(found, key=lambda execution: (execution.executed_at, execution.execution_id))
+
+    def time_problem(self, account_id: str) -> str:
+        """Return why it is not known when an execution of the account happened; empty if all times are known."""
+        keys = (key for record in self.of_account(account_id) for key in record.executions)
+        return next((self._time_problems[key] for key in keys if key in self._time_problems), "")
 
     def wake_all(self) -> None:
         """Wake everything that waits for an order: the connection is lost, and nothing more arrives."""
@@ -118,8 +124,14 @@ class OrderTracker:
         self._changed(record)
         return True
 
-    def on_execution(self, contract: Contract, received: IBExecution) -> None:
-        """Process a fill, pushed or requested. A correction replaces the execution that it corrects."""
+    def on_execution(self, contract: Contract, received: IBExecution, time_problem: str = "") -> None:
+        """Process a fill, pushed or requested. A correction replaces the execution that it corrects.
+
+        Args:
+            contract: Contract of the order.
+            received: The fill, with the time of its arrival if its own time cannot be used.
+            time_problem: Why the fill's own time cannot be used.
+        """
         record = self._find(received.permId, received.clientId, received.orderId, received.orderRef)
         if record is None:
             record = OrderRecord(received.acctNumber, mapping.our_symbol(contract), received.side, received.orderRef)
@@ -131,6 +143,11 @@ class OrderTracker:
         if revision < record.revisions.get(key, revision):
             return  # already corrected
         record.revisions[key] = revision
+        executed_at = before.executed_at if before and time_problem else received.time.astimezone(UTC)
+        if not time_problem:
+            self._time_problems.pop(key, None)
+        elif before is None:
+            self._time_problems[key] = f"{record.symbol}: {time_problem}"
         execution = Execution(
             execution_id=key,
             account_id=received.acctNumber,
@@ -138,7 +155,7 @@ class OrderTracker:
             quantity=mapping.signed(received.side, received.shares),
             price_usd=mapping.exact(received.price) or Decimal(0),
             commission_usd=before.commission_usd if before else None,
-            executed_at=received.time.astimezone(UTC),
+            executed_at=executed_at,
             order_id=str(received.permId),
             permanent_id=str(received.permId),
             client_order_id=received.orderRef,

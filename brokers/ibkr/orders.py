@@ -25,6 +25,7 @@ from brokers.exceptions import (
     BrokerConnectionError,
     BrokerSilent,
     CapabilityMissing,
+    ExecutionTimesUnusable,
     OrderExecutionError,
     OrderOutcomeUnknown,
     OrderRejected,
@@ -195,9 +196,18 @@ class Orders:
         return record.result() if record is not None else None
 
     async def executions(self, account_id: str, since: datetime) -> list[Execution]:
-        """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no."""
+        """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no.
+
+        Raises:
+            ExecutionTimesUnusable: It is not known when a fill happened, so that it cannot be counted.
+        """
         only, kind = ExecutionFilter(acctCode=account_id), "executions"
         await self._connection.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind)
+        if problem := self._order_tracker.time_problem(account_id):
+            raise ExecutionTimesUnusable(
+                f"When an execution of account {account_id} happened is not known ({problem}). In the gateway's API "
+                "settings, choose to send times in UTC, and check the clock of this host."
+            )
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.max_commission_wait_seconds):
                 for record in self._order_tracker.of_account(account_id):

@@ -161,7 +161,7 @@ class OrderHandler:
 
     def send_fill(self, order: GatewayOrder, fill: Fill) -> None:
         """Send the messages about a fill."""
-        execution = messages.execution(-1, order, fill)
+        execution = messages.execution(-1, order, fill, self._records.time_form(fill.at))
         if self._script.take(Kind.STATUS_BEFORE_EXECUTION, symbol=order.instrument.symbol):
             self._send_state(order)
             self.send(order, execution)

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.ibkr.limits import Limits
@@ -551,3 +552,23 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
     for account in accounts:
         assert_at_targets(book, account.account_id)
     assert_runs_are_resolved(book)
+
+
+def executed(book, symbol, action, at):
+    """Add an order by hand that was filled at an instant."""
+    instrument = book.stock(symbol)
+    order = GatewayOrder(0, 0, 0, DU, instrument, action, Decimal(1), "MKT", None, "DAY", "", status="Submitted")
+    book.fill(book.accept(order), Decimal(1), instrument.mark).at = at
+
+
+def test_executions_without_a_known_time_stop_a_trade_guard_that_counts_them(account, book):
+    account.trade_guard = Account.TradeGuard.PDT_LEGACY
+    account.save()
+    executed(book, "SPY", "BUY", timezone.now())
+    book.time_form = "{:%Y%m%d %H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "execution_times_unusable")
+    assert all(order.client_id == 0 for order in book.orders)
+    book.time_form = "{:%Y%m%d-%H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
