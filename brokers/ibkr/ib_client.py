@@ -24,6 +24,9 @@ MESSAGES_PER_SECOND = 45
 """Maximum messages per second that the library sends. The gateway accepts 50."""
 
 
+ORDER_ID_GAP = 10
+"""Factor of the gap between an order id that was used before and the next one that is tried."""
+
 _REQUEST_ID, _EXECUTION_TIME = 1, 15
 """Positions of fields in the message of an execution."""
 
@@ -40,6 +43,8 @@ class TickListener(Protocol):
 
 class _Wrapper(Wrapper):
     """Passes messages to the order tracker and to the listener of quotes."""
+
+    ib: "IBClient"
 
     def __init__(self, ib: IB, order_tracker: OrderTracker, ticks: TickListener) -> None:
         super().__init__(ib)
@@ -70,7 +75,10 @@ class _Wrapper(Wrapper):
         self._order_tracker.on_status(orderId, clientId, permId, status, filled, avgFillPrice)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str) -> None:  # noqa: N803
-        is_failure = reqId in self._futures and effect_of(errorCode) in {Effect.REJECTS_ORDER, Effect.REQUEST}
+        effect = effect_of(errorCode)
+        if effect is Effect.NOT_SENT:
+            self.ib.client.skip_order_ids(reqId)
+        is_failure = reqId in self._futures and effect in {Effect.REJECTS_ORDER, Effect.REQUEST}
         if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_failure:
             # The library treats some refusals as warnings, and would never complete the request.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
@@ -112,6 +120,17 @@ class _Wrapper(Wrapper):
             super().accountDownloadEnd(_account)
 
 
+class _Client(Client):
+    """Chooses higher order ids after the gateway reported one as used before."""
+
+    _skipped = 0
+
+    def skip_order_ids(self, used: int) -> None:
+        """Continue above an order id that was used before; farther above it each time, because more can follow it."""
+        self._skipped += 1
+        self.updateReqId(used + ORDER_ID_GAP**self._skipped)
+
+
 class _Decoder(Decoder):
     """Reads the times of executions. The library misreads UTC, and drops an execution whose zone it does not know."""
 
@@ -138,7 +157,7 @@ class IBClient(IB):
         super().__init__()
         self.TimezoneTWS = time_zone
         self.wrapper: _Wrapper = _Wrapper(self, order_tracker, ticks)
-        self.client = Client(self.wrapper)
+        self.client: _Client = _Client(self.wrapper)
         self.client.decoder = _Decoder(self.wrapper, 0)
         self.client.MaxRequests = MESSAGES_PER_SECOND
         # A gateway that reads several messages at once then delays them instead of reporting error 100.

@@ -9,7 +9,7 @@ from ib_async import Execution as IBExecution
 
 from brokers.broker_types import Execution, OrderStatus, OrderUpdate
 from brokers.ibkr import mapping
-from brokers.ibkr.errors import Effect, effect_of, error_text
+from brokers.ibkr.errors import Effect, effect_of, error_text, explains_order
 from brokers.ibkr.order_record import OrderRecord
 
 
@@ -33,6 +33,17 @@ class OrderTracker:
         record.client_id, record.order_id = self._client_id, order_id
         self._by_order_id[self._client_id, order_id] = record
         return record
+
+    def renumber(self, record: OrderRecord, order_id: int) -> None:
+        """Give an order that was not accepted under its order id another one, under which it is sent again."""
+        self._by_order_id.pop((self._client_id, record.order_id), None)
+        self._by_order_id[self._client_id, order_id] = record
+        record.order_id, record.order_id_was_used = order_id, False
+
+    def reject(self, record: OrderRecord) -> None:
+        """Mark an order as rejected after lookups have proven that the broker does not have it."""
+        record.rejected = True
+        self._changed(record)
 
     def find_by_client_order_id(self, account_id: str, client_order_id: str) -> OrderRecord | None:
         """Return the order with our id. If there are several, which must not happen, the one with the most fills."""
@@ -117,8 +128,13 @@ class OrderTracker:
         message = error_text(code, broker_message)
         if effect is Effect.CANCEL_FAILED:
             record.cancel_refusal = message
+        elif effect is Effect.NOT_SENT:
+            record.order_id_was_used = True
+            record.updated.set()
+            return True
         else:
             record.messages.append(message)
+            record.has_unexplained_error = record.has_unexplained_error or not explains_order(code)
             record.rejected = record.rejected or effect is Effect.REJECTS_ORDER
             record.ended = record.ended or effect is Effect.CANCELS_ORDER
         self._changed(record)

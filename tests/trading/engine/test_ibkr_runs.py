@@ -45,7 +45,9 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    limits = Limits(values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1)
+    limits = Limits(
+        values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1, refusal_wait_seconds=0.1
+    )
     monkeypatch.setattr(InteractiveBrokers, "limits", limits)
 
 
@@ -141,7 +143,7 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
     assert_runs_are_resolved(book)
 
 
-@pytest.mark.parametrize("code", [110, 321, 434, 10243])
+@pytest.mark.parametrize("code", [110, 321, 434, 451, 9999, 10243])
 def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
     gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
