@@ -8,6 +8,7 @@ BrokerError                          has a `code` and a message that states what
 │   ├── AccountNotManaged            this login does not manage the account
 │   └── WrongEnvironment             the account is live and the connection paper, or the reverse
 ├── BrokerAPIError                   the broker answered, and the answer cannot be used
+│   ├── ExecutionTimesUnusable       when a trade happened is not known: the trade guard cannot count it
 │   ├── IncompleteAccountData        a value or a position is missing: never trade on it
 │   ├── MarketDataUnavailable        there is no quote, or none that can be traded on
 │   ├── CapabilityMissing            the connector does not support the request; nothing is dropped silently
@@ -67,6 +68,10 @@ class BrokerAPIError(BrokerError, code="broker_api"):
 
 class IncompleteAccountData(BrokerAPIError, code="incomplete_account_data"):  # noqa: N818
     """A value or a position is missing from the account data. Nothing is traded."""
+
+
+class ExecutionTimesUnusable(BrokerAPIError, code="execution_times_unusable"):  # noqa: N818
+    """The time of an execution cannot be read, or lies in the future. The trade guard cannot count it."""
 
 
 class MarketDataUnavailable(BrokerAPIError, code="market_data_unavailable"):  # noqa: N818

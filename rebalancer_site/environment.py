@@ -92,6 +92,8 @@ class Environment(BaseSettings):
     """Host of the IB Gateway."""
     ib_port: int | None = Field(None, ge=1, le=65_535)
     """Port of the IB Gateway. Default: 4004 for paper, 4003 for live."""
+    ib_time_zone: str = ""
+    """Time zone of the IB Gateway, such as `America/New_York`. Needed only if it sends times without a zone."""
 
     allocations_base_url: str = ""
     """Base URL of the allocations service."""

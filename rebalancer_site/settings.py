@@ -18,6 +18,7 @@ ENVIRONMENT = load()
 for _name, _value in ENVIRONMENT:
     globals()[_name.upper()] = _value
 IB_PORT = ENVIRONMENT.ib_port_number
+IB_TIME_ZONE = ENVIRONMENT.ib_time_zone
 
 # Django.
 SECRET_KEY = ENVIRONMENT.django_secret_key()

@@ -107,7 +107,7 @@ class GatewayConnection:
         _ = self.ib
 
     async def _open_once(self, ticks: TickListener, seconds: float) -> None:
-        ib = IBClient(self._order_tracker, ticks)
+        ib = IBClient(self._order_tracker, ticks, self._gateway.time_zone)
         refusal: asyncio.Future[BrokerConnectionError] = asyncio.get_running_loop().create_future()
         self._refusal = refusal
         self._broker_up.set()

@@ -5,21 +5,34 @@ order an error was about, and keep outdated values.
 """
 
 import asyncio
+import logging
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ib_async import IB, CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as IBExecution
 from ib_async.client import Client
+from ib_async.decoder import Decoder
 from ib_async.wrapper import RequestError, Wrapper
 
 from brokers.ibkr.errors import Effect, effect_of
 from brokers.ibkr.order_tracker import OrderTracker
+from brokers.ibkr.times import parse_execution_time
+
+logger = logging.getLogger("rebalancer.brokers")
 
 MESSAGES_PER_SECOND = 45
 """Maximum messages per second that the library sends. The gateway accepts 50."""
 
 ORDERS_FROM = 40
 """Messages within a second up to which an order is sent: below the library's limit, so that its queue stays empty."""
+
+
+ORDER_ID_GAP = 10
+"""Factor of the gap between an order id that was used before and the next one that is tried."""
+
+_REQUEST_ID, _EXECUTION_TIME = 1, 15
+"""Positions of fields in the message of an execution."""
 
 
 class TickListener(Protocol):
@@ -35,11 +48,14 @@ class TickListener(Protocol):
 class _Wrapper(Wrapper):
     """Passes messages to the order tracker and to the listener of quotes."""
 
+    ib: "IBClient"
+
     def __init__(self, ib: IB, order_tracker: OrderTracker, ticks: TickListener) -> None:
         super().__init__(ib)
         self._order_tracker = order_tracker
         self._ticks = ticks
         self.requested_account = ""
+        self.time_problem = ""
 
     def openOrder(self, orderId: int, contract: Contract, order: Order, orderState: OrderState) -> None:  # noqa: N802, N803
         super().openOrder(orderId, contract, order, orderState)
@@ -63,15 +79,22 @@ class _Wrapper(Wrapper):
         self._order_tracker.on_status(orderId, clientId, permId, status, filled, avgFillPrice)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str) -> None:  # noqa: N803
-        is_failure = reqId in self._futures and effect_of(errorCode) in {Effect.REJECTS_ORDER, Effect.REQUEST}
+        effect = effect_of(errorCode)
+        if effect is Effect.NOT_SENT:
+            self.ib.client.skip_order_ids(reqId)
+        is_failure = reqId in self._futures and effect in {Effect.REJECTS_ORDER, Effect.REQUEST}
         if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_failure:
             # The library treats some refusals as warnings, and would never complete the request.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
 
+    def is_requested(self, request_id: int) -> bool:
+        """Return whether a message responds to a request. Other messages are pushed when something happens."""
+        return request_id in self._futures
+
     def execDetails(self, reqId: int, contract: Contract, execution: IBExecution) -> None:  # noqa: N802, N803
         super().execDetails(reqId, contract, execution)
-        self._order_tracker.on_execution(contract, execution)
+        self._order_tracker.on_execution(contract, execution, self.time_problem)
 
     def commissionReport(self, commissionReport: CommissionReport) -> None:  # noqa: N802, N803
         self._order_tracker.on_commission(commissionReport)
@@ -101,13 +124,45 @@ class _Wrapper(Wrapper):
             super().accountDownloadEnd(_account)
 
 
+class _Client(Client):
+    """Chooses higher order ids after the gateway reported one as used before."""
+
+    _skipped = 0
+
+    def skip_order_ids(self, used: int) -> None:
+        """Continue above an order id that was used before; farther above it each time, because more can follow it."""
+        self._skipped += 1
+        self.updateReqId(used + ORDER_ID_GAP**self._skipped)
+
+
+class _Decoder(Decoder):
+    """Reads the times of executions. The library misreads UTC, and drops an execution whose zone it does not know."""
+
+    wrapper: _Wrapper
+
+    def execDetails(self, fields: list[str]) -> None:  # noqa: N802
+        wrapper, now = self.wrapper, datetime.now(UTC)
+        wrapper.time_problem = ""
+        try:
+            at = parse_execution_time(fields[_EXECUTION_TIME], now, wrapper.ib.TimezoneTWS)
+        except ValueError as error:
+            at = now
+            logger.warning("The time of an execution cannot be used: %s.", error)
+            if wrapper.is_requested(int(fields[_REQUEST_ID])):  # else it happened just now
+                wrapper.time_problem = str(error)
+        fields[_EXECUTION_TIME] = f"{at:%Y%m%d %H:%M:%S} UTC"
+        super().execDetails(fields)
+
+
 class IBClient(IB):
     """One connection to a gateway. It is not used again after it is closed."""
 
-    def __init__(self, order_tracker: OrderTracker, ticks: TickListener) -> None:
+    def __init__(self, order_tracker: OrderTracker, ticks: TickListener, time_zone: str) -> None:
         super().__init__()
+        self.TimezoneTWS = time_zone
         self.wrapper: _Wrapper = _Wrapper(self, order_tracker, ticks)
-        self.client = Client(self.wrapper)
+        self.client: _Client = _Client(self.wrapper)
+        self.client.decoder = _Decoder(self.wrapper, 0)
         self.client.MaxRequests = MESSAGES_PER_SECOND
         # A gateway that reads several messages at once then delays them instead of reporting error 100.
         self.client.setConnectOptions("+PACEAPI")

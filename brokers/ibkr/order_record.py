@@ -26,6 +26,8 @@ class OrderRecord:
     status_filled: Decimal = Decimal(0)
     status_average_price: Decimal | None = None
     rejected: bool = False
+    has_unexplained_error: bool = False  # an error from which the status of the order does not follow
+    order_id_was_used: bool = False  # the order was not accepted under its order id
     ended: bool = False
     messages: list[str] = field(default_factory=list)
     cancel_refusal: str = ""
@@ -69,14 +71,25 @@ class OrderRecord:
         return self.status not in {OrderStatus.PENDING, OrderStatus.UNKNOWN}
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the broker reported an error only, and only a lookup shows whether the order exists."""
+        is_open = self.ib_status in mapping.OPEN_STATUSES
+        return self.has_unexplained_error and not (is_open or self.filled or self.status.is_terminal)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the wait for the broker's first response is over."""
+        return self.is_acknowledged or self.is_doubtful or self.order_id_was_used
+
+    @property
     def is_being_cancelled(self) -> bool:
         """Whether the broker accepted a cancel, or nothing is left to cancel."""
         return self.ib_status == "PendingCancel" or self.status.is_terminal
 
     @property
     def is_proven(self) -> bool:
-        """Whether the broker reported anything about the order. An order that was only submitted may not exist."""
-        return bool(self.permanent_id or self.messages or self.filled)
+        """Whether the broker has the order, or rejected it. An order that was only submitted may not exist."""
+        return bool(self.permanent_id or self.filled or self.status.is_terminal)
 
     @property
     def lacks_commission(self) -> bool:

@@ -164,7 +164,7 @@ class Responses:
         for order in self._records.orders:
             if account_id in {"", order.account_id}:
                 for fill in order.fills:
-                    self._send(messages.execution(request_id, order, fill))
+                    self._send(messages.execution(request_id, order, fill, self._records.time_form(fill.at)))
                     if fill.commission is not None:
                         reports.append(messages.commission_report(fill))
         if after_end:

@@ -45,6 +45,7 @@ class Gateway:
         self.sessions: dict[int, Session] = {}
         self.next_order_id = 1
         self.muted = False
+        self.unanswered: set[str] = set()  # types of requests that get no response
         self.broker_lost = False
         self.definitions_lost = False
         self.requests: Counter[str] = Counter()

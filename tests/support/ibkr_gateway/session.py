@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SECOND = 50
 
+OPEN_ORDERS, EXECUTIONS, ALL_OPEN_ORDERS, COMPLETED_ORDERS = "5", "7", "16", "99"
+"""Types of requests."""
+
 
 class Session:
     """Reads requests and writes messages, each with the network delay."""
@@ -97,7 +100,8 @@ class Session:
         if handler is None:
             self.send(messages.error(-1, 505, f"Fatal Error: Unknown message id {fields[0]}."))
             return
-        handler(fields)
+        if fields[0] not in self.gateway.unanswered:
+            handler(fields)
 
     def _count_rate(self) -> None:
         now = time.monotonic()

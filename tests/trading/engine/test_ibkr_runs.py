@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.ibkr.limits import Limits
@@ -44,7 +45,9 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    limits = Limits(values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1)
+    limits = Limits(
+        values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1, refusal_wait_seconds=0.1
+    )
     monkeypatch.setattr(InteractiveBrokers, "limits", limits)
 
 
@@ -140,7 +143,7 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
     assert_runs_are_resolved(book)
 
 
-@pytest.mark.parametrize("code", [110, 321, 434, 10243])
+@pytest.mark.parametrize("code", [110, 321, 434, 451, 9999, 10243])
 def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
     gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
@@ -551,3 +554,23 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
     for account in accounts:
         assert_at_targets(book, account.account_id)
     assert_runs_are_resolved(book)
+
+
+def executed(book, symbol, action, at):
+    """Add an order by hand that was filled at an instant."""
+    instrument = book.stock(symbol)
+    order = GatewayOrder(0, 0, 0, DU, instrument, action, Decimal(1), "MKT", None, "DAY", "", status="Submitted")
+    book.fill(book.accept(order), Decimal(1), instrument.mark).at = at
+
+
+def test_executions_without_a_known_time_stop_a_trade_guard_that_counts_them(account, book):
+    account.trade_guard = Account.TradeGuard.PDT_LEGACY
+    account.save()
+    executed(book, "SPY", "BUY", timezone.now())
+    book.time_form = "{:%Y%m%d %H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "execution_times_unusable")
+    assert all(order.client_id == 0 for order in book.orders)
+    book.time_form = "{:%Y%m%d-%H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
