@@ -8,8 +8,13 @@ from calculator.selection import Selection
 from calculator.share_bounds import nearest_shares
 from calculator.sizing import Sizing
 
-COST_WEIGHT = 8
+COST_WEIGHT = 5
 """How many times its own cost a trade must improve the account by, where the policy has a minimum improvement."""
+FAR_BANDS = 5
+"""Distance from the target, in bands, from which other symbols move past their own targets to shorten it."""
+
+Bounds = tuple[list[int], list[int]]
+"""The lowest and the highest whole shares of each line."""
 
 
 @dataclass(frozen=True)
@@ -53,37 +58,50 @@ def _baseline(objective: Objective, selection: Selection) -> State:
 
 
 def _calm_shares(holdings: Holdings, objective: Objective, baseline: State, band: int) -> tuple[int, ...]:
-    """Return the best shares that move no line away from its own target, unless that brings others inside the band.
+    """Return the best shares that move no line away from its own target; costs count several times.
 
-    Costs count several times. What these trades leave outside the band, cash included, is looked at again with the
-    other lines free to move past their targets, by one share or to the edge of the band.
+    If that leaves a line or the cash far outside the band, the others may move past their targets to change it.
     """
     weighted = Objective(
         objective.lines, objective.minimum, objective.maximum, objective.money, holdings.charge, COST_WEIGHT
     )
-    bounds = list(zip(objective.lines, objective.minimum, objective.maximum, strict=True))
-    near = [max(least, min(nearest_shares(line), most)) for line, least, most in bounds]
-    lowest = [max(least, min(line.whole_held, n)) for (line, least, _), n in zip(bounds, near, strict=True)]
-    highest = [max(line.whole_held, n) for (line, _, _), n in zip(bounds, near, strict=True)]
-    best = Sizing(weighted.within(lowest, highest), weighted.state(baseline.shares)).run()
-    off = best.cash - objective.money.cash_target
+    towards = _towards_targets(objective)
+    best = Sizing(weighted.within(*towards), weighted.state(baseline.shares)).run()
+    past = _past_targets(objective, best, towards, band)
+    return (Sizing(weighted.within(*past), best).run() if past else best).shares
+
+
+def _towards_targets(objective: Objective) -> Bounds:
+    """Return the bounds between the shares that are held and those nearest to the target, for each line."""
+    lowest, highest = [], []
+    for line, least, most in zip(objective.lines, objective.minimum, objective.maximum, strict=True):
+        near = max(least, min(nearest_shares(line), most))
+        lowest.append(max(least, min(line.whole_held, near)))
+        highest.append(max(line.whole_held, near))
+    return lowest, highest
+
+
+def _past_targets(objective: Objective, state: State, towards: Bounds, band: int) -> Bounds | None:
+    """Return bounds within which the lines pay for what is far outside the band; None if nothing is.
+
+    Lines are sold to the edge of the band, or to one share less than nearest, for buys of a line that is far below its
+    target, or if cash is short. They are bought to one share more than nearest if much cash is idle.
+    """
+    lowest, highest = (list(bounds) for bounds in towards)
+    idle = state.cash - objective.money.cash_target
     lacking = [
-        i
-        for i, (line, n) in enumerate(zip(objective.lines, best.shares, strict=True))
-        if line.target - line.value_at(n) >= band and n < near[i]
+        line.target - line.value_at(n) >= FAR_BANDS * band and n < most
+        for line, n, most in zip(objective.lines, state.shares, highest, strict=True)
     ]
-    if not lacking and abs(off) < band:
-        return best.shares
-    further_down = bool(lacking) or off <= -band
-    further_up = off >= band
-    if further_down:
-        lowest = [
-            max(least, min(n, m - 1, line.whole_within(line.target - band) + 1))
-            for (line, least, _), n, m in zip(bounds, lowest, near, strict=True)
-        ]
-    if further_up:
-        highest = [min(most, max(n, m + 1)) for (_, _, most), n, m in zip(bounds, highest, near, strict=True)]
-    else:
-        highest = [n if i in lacking else m for i, (n, m) in enumerate(zip(highest, best.shares, strict=True))]
-    lowest = [min(n, m) for n, m in zip(lowest, best.shares, strict=True)]
-    return Sizing(weighted.within(lowest, highest), best).run().shares
+    is_short, is_idle = idle <= -band or state.cash < 0, idle >= FAR_BANDS * band
+    if not (is_short or is_idle or any(lacking)):
+        return None
+    for i, (line, n) in enumerate(zip(objective.lines, state.shares, strict=True)):
+        if is_idle:
+            highest[i] = min(objective.maximum[i], max(highest[i], nearest_shares(line) + 1))
+        elif not lacking[i]:
+            highest[i] = n
+        if is_short or any(lacking):
+            edge = min(nearest_shares(line), line.whole_within(line.target - band) + 1)
+            lowest[i] = max(objective.minimum[i], min(n, edge - 1))
+    return lowest, highest
