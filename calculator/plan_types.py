@@ -133,6 +133,7 @@ class AccountConfig(Value):
     commission: Commission = Commission()
     one_share: bool = True
     one_share_max_overshoot_percent: Number = Decimal(5)
+    one_share_min_weight_percent: Number = Decimal("0.05")
     minimum_improvement_bps: Number = Decimal(10)
     unmanaged: Literal["sell", "keep", "ignore"] = "sell"
     shorts: Literal["refuse", "keep"] = "refuse"
@@ -180,7 +181,10 @@ class PlanLine(Trade):
 
 
 class Plan(Value):
-    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and band decision."""
+    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and target, band decision.
+
+    Plans that were stored before the field existed have no `cash_target_usd`; their hash is unchanged.
+    """
 
     total_value_usd: Number
     floor_usd: Number
@@ -189,11 +193,13 @@ class Plan(Value):
     buys: tuple[PlanLine, ...]
     commission: Commission
     band_lifted: bool
+    cash_target_usd: Number | None = None
 
     @property
     def plan_hash(self) -> str:
         """Return the SHA-256 of the plan in hexadecimal; equal plans have equal hashes on every machine."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        later = {"cash_target_usd"} if self.cash_target_usd is None else None
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
