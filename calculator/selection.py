@@ -75,7 +75,7 @@ def _freeze(holdings: Holdings, selection: Selection) -> None:
         below_tick = [line.symbol for line in frozen if line.bid]
         reasons = [f"no valid quote: {listed(unquoted)}"] * bool(unquoted)
         reasons += [f"bid below the smallest price step: {listed(below_tick)}"] * bool(below_tick)
-        what_to_do = "Try again when the market is open." if unquoted else "Remove the symbol from the targets."
+        what_to_do = "Try again when there is one." if unquoted else "Remove the symbol from the targets."
         raise CalculationRefused(
             "too_much_frozen",
             # Positions and targets overlap: together they can exceed the account.

@@ -134,7 +134,7 @@ def test_migration_moves_devices_and_ends_sessions(user):
     from django.contrib.sessions.models import Session
     from django.utils import timezone
 
-    migration = import_module("trading.migrations.0014_access_protection")
+    migration = import_module("trading.migrations.0017_access_protection")
     former = TOTPDevice.objects.create(user=user, name="Phone", confirmed=True, last_t=7)
     former_codes = StaticDevice.objects.create(user=user, name="Backup codes", confirmed=True)
     former_codes.token_set.create(token="0123456789")

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('trading', '0013_standard_terms_in_labels'),
+        ('trading', '0014_contract_choice'),
     ]
 
     operations = [

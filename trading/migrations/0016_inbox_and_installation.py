@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('trading', '0013_standard_terms_in_labels'),
+        ('trading', '0015_may_trade'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
         ('otp_totp', '0003_add_timestamps'),
         ('otp_static', '0003_add_timestamps'),
         ('sessions', '0001_initial'),
-        ('trading', '0013_standard_terms_in_labels'),
+        ('trading', '0016_inbox_and_installation'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
