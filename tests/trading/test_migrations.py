@@ -1,5 +1,7 @@
 """Migrations: during an upgrade, processes of the version before may still write to the migrated tables."""
 
+from operator import itemgetter
+
 import pytest
 from django.db.migrations import AddField, DeleteModel, RemoveField, RenameField, RenameModel
 from django.db.migrations.loader import MigrationLoader
@@ -15,7 +17,7 @@ def operations() -> list[tuple[str, str, Operation]]:
     disk = MigrationLoader(None).disk_migrations
     return [
         (app, name, operation)
-        for (app, name), migration in disk.items()
+        for (app, name), migration in sorted(disk.items(), key=itemgetter(0))
         if name[:4] >= FIRST_CHECKED.get(app, "9999")
         for operation in migration.operations
     ]
