@@ -1,54 +1,56 @@
 """Reasons are true: they follow from the shares before and after the trade."""
 
-import random
 from decimal import Decimal
+from typing import NamedTuple
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calculator import CalculationRefused, Commission, TradeCalculator
-from tests.calculator.makers import account, charged, config, plan, quote, reasons, targets, traded
-
-PENNY = Decimal("0.0001")
+from calculator import CalculationRefused, TradeCalculator
+from tests.calculator.makers import account, charged, drawn_account, plan, quote, reasons, targets, traded
 
 
-def drawn_account(seed, size):
-    """An account with `size` targets near and far from balance, a missing one, and one position that is no target."""
-    rng = random.Random(seed)
-    names = [f"S{i:03d}" for i in range(size)]
-    value = rng.choice([2_000, 10_000, 100_000, 1_000_000])
-    prices = {name: Decimal(rng.choice([rng.randint(500, 9000), rng.randint(9000, 300_000)])) / 100 for name in names}
-    parts = {name: rng.randint(1, 40) for name in names}
-    whole = sum(parts.values()) * rng.choice([1, 1, 1.3])
-    weights = {name: f"{part / whole - 1e-6:.6f}" for name, part in parts.items()}
-    rows = []
-    for name in names[rng.randint(0, 1) :]:
-        wanted = float(value) * float(weights[name]) * rng.choice([0, 1, rng.gauss(1, 0.1), rng.gauss(1, 0.6)])
-        rows.append((name, max(0, round(wanted / float(prices[name]))), prices[name]))
-    quotes = [quote(name, price - PENNY * 100, price + PENNY * 100) for name, price in prices.items()]
-    policy = config(
-        cash_reserve_percent=rng.choice([0, 2]),
-        band_percent=rng.choice(["0", "0.5", "2"]),
-        commission=rng.choice([Commission(), Commission(kind="per_share"), Commission(rate=Decimal(0))]),
-        minimum_improvement_bps=rng.choice([0, 10]),
-        one_share=rng.random() < 0.7,
-    )
-    state = account(rng.randint(0, value // rng.choice([4, 40])), *(row for row in rows if row[1]))
-    return state, targets(**weights), quotes, policy
+class Drift(NamedTuple):
+    """Drifts before and after the plan in USD, and the signed shares traded, of one target; `slack` is for rounding."""
+
+    before: Decimal
+    after: Decimal
+    moved: int
+    half_share: Decimal
+    slack: Decimal
 
 
-def outcome(case, result):
-    """Values before and after and targets in USD by symbol, for the targets with their marks."""
+TRUE = {
+    "overweight": lambda d: d.before > 0 > d.moved and abs(d.after) <= abs(d.before) + d.slack,
+    "makes_room": lambda d: d.moved < 0 and abs(d.after) >= abs(d.before) - d.slack,
+    "underweight": lambda d: d.before < 0 < d.moved,
+    "one_share": lambda d: d.moved == 1,
+    "at_target": lambda d: abs(d.before) <= d.half_share + d.slack,
+    "last_share": lambda d: d.before >= d.half_share - d.slack,
+    "would_overshoot": lambda d: d.before <= d.slack - d.half_share,
+    "not_enough_cash": lambda d: d.before <= d.slack - d.half_share,
+    "cost_exceeds_gain": lambda d: abs(d.before) >= d.half_share - d.slack,
+    "improvement_too_small": lambda d: not d.moved,
+    "inside_band": lambda d: not d.moved,
+}
+
+
+def drifts(case, result):
+    """The drift of each target by symbol."""
     state, wanted, quotes, _ = case
-    held = {row.symbol: row.quantity for row in state.positions}
-    moved = traded(result)
+    held, moved = {row.symbol: row.quantity for row in state.positions}, traded(result)
+    marks = {quoted.symbol: (quoted.bid + quoted.ask) / 2 for quoted in quotes}
     investable = result.plan.total_value_usd - result.plan.floor_usd
-    for target in wanted:
-        quoted = next(q for q in quotes if q.symbol == target.symbol)
-        mark, shares = (quoted.bid + quoted.ask) / 2, held.get(target.symbol, Decimal(0))
-        goal = target.weight * investable
-        yield target.symbol, mark, shares * mark - goal, (shares + moved.get(target.symbol, 0)) * mark - goal
+    for symbol, weight in ((target.symbol, target.weight) for target in wanted):
+        mark, shares = marks[symbol], moved.get(symbol, 0)
+        before = held.get(symbol, Decimal(0)) * mark - weight * investable
+        yield symbol, Drift(before, before + shares * mark, shares, mark / 2, mark / 1000)
+
+
+def spare_cash(result):
+    """The cash in USD that the plan leaves for another share if all buys fill at their limits."""
+    at_limits = sum((buy.quantity * (buy.price - buy.quote_usd) for buy in result.plan.buys), Decimal(0))
+    return result.expected.cash - at_limits - max(result.plan.floor_usd, result.plan.cash_target_usd)
 
 
 @given(st.integers(0, 10**9), st.sampled_from([2, 5, 12, 40, 160]))
@@ -59,40 +61,14 @@ def test_reasons_of_trades_and_of_untraded_symbols_are_true(seed, size):
         result = TradeCalculator(case[3]).plan(*case[:3])
     except CalculationRefused:
         return
+    asks = {quoted.symbol: quoted.ask for quoted in case[2]}
     told = {trade.symbol: trade.reason for trade in result.trades} | reasons(result)
-    moved = traded(result)
-    cash = result.expected.cash
-    limits = {q.symbol: q.ask for q in case[2]}
-    for symbol, mark, before, after in outcome(case, result):
-        slack = mark / 1000
-        match told[symbol]:
-            case "overweight":
-                assert before > 0 > moved[symbol]
-                assert abs(after) <= abs(before) + slack
-            case "makes_room":
-                assert moved[symbol] < 0
-                assert abs(after) >= abs(before) - slack
-            case "underweight":
-                assert before < 0 < moved[symbol]
-            case "one_share":
-                assert moved[symbol] == 1
-            case "at_target":
-                assert abs(before) <= mark / 2 + slack
-            case "last_share":
-                assert before > mark / 2 - slack
-            case "would_overshoot":
-                assert before <= -mark / 2 + slack
-            case "not_enough_cash":
-                assert before <= -mark / 2 + slack
-                fee = charged(result.plan.commission, 1, limits[symbol])
-                keep = max(result.plan.floor_usd, result.plan.cash_target_usd)
-                bought = sum((b.quantity * (b.price - b.quote_usd) for b in result.plan.buys), Decimal(0))
-                assert cash - bought - limits[symbol] - 2 * fee - keep < 1
-            case "inside_band":
-                assert abs(before) <= case[3].band_percent / 100 * result.plan.total_value_usd + slack
-            case "cost_exceeds_gain" | "improvement_too_small":
-                assert abs(before) >= mark / 2 - slack or case[3].minimum_improvement_bps
-    skipped = [w.message for w in result.warnings if w.code == "one_share_skipped"]
+    for symbol, drift in drifts(case, result):
+        assert TRUE[told[symbol]](drift), (symbol, told[symbol], drift)
+        if told[symbol] == "not_enough_cash":
+            fee = charged(result.plan.commission, 1, asks[symbol])
+            assert spare_cash(result) < asks[symbol] + 2 * fee + 1
+    skipped = [warning.message for warning in result.warnings if warning.code == "one_share_skipped"]
     assert not any(f"No share of {trade.symbol}:" in message for trade in result.trades for message in skipped)
 
 
