@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from calculator.texts import clipped
+
 LARGEST, PLACES = 15, 400
 CASH = "$CASH"
 """Key of cash beside symbols; no symbol can have it, while stocks are listed as CASH and USD."""
@@ -23,7 +25,7 @@ def _is_in_range(number: Decimal) -> bool:
 
 def _in_range(number: Decimal) -> Decimal:
     if not _is_in_range(number):
-        raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
+        raise ValueError(f"{clipped(number)} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
     return number
 
 

@@ -35,7 +35,7 @@ def size_trades(holdings: Holdings, selection: Selection) -> SizedTrades:
         cash_target=holdings.cash_target,
     )
     objective = Objective(selection.free, selection.minimum, selection.maximum, money, holdings.charge)
-    baseline = _baseline(objective, selection)
+    baseline = obligatory_state(objective, selection)
     least_bps = holdings.config.minimum_improvement_bps
     if not least_bps:
         return SizedTrades(objective, Sizing(objective, baseline).run())
@@ -47,7 +47,7 @@ def size_trades(holdings: Holdings, selection: Selection) -> SizedTrades:
     return SizedTrades(objective, baseline, frozenset(line.symbol for line, n, kept in moved if n != kept))
 
 
-def _baseline(objective: Objective, selection: Selection) -> State:
+def obligatory_state(objective: Objective, selection: Selection) -> State:
     """Return the shares without band trades: those held and the first shares, with the sells that must pay for them."""
     obliged = [max(line.whole_held, least) for line, least in zip(objective.lines, objective.minimum, strict=True)]
     state = objective.state(obliged)
