@@ -17,6 +17,12 @@ def quoted(value: object, limit: int = MAX_QUOTED) -> str:
     return f"{text[:limit]!r}… ({len(text):,} characters)"
 
 
+def shortened(value: object, limit: int = MAX_QUOTED) -> str:
+    """Return the value without quotes, or its beginning with its length if it is long."""
+    text = str(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
 def id_from_number(value: object) -> str:
     """Return an identifier that was written as a number as text.
 
@@ -47,5 +53,4 @@ def problem_text(problem: Mapping[str, Any]) -> str:
 
 
 def _place(location: Iterable[int | str]) -> str:
-    parts = (str(part) for part in location)
-    return ".".join(part if len(part) <= MAX_QUOTED else quoted(part) for part in parts)
+    return ".".join(map(shortened, location))
