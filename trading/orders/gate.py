@@ -10,8 +10,9 @@ from typing import Any
 
 from brokers.base import BrokerClient
 from brokers.broker_types import OrderResult
+from brokers.exceptions import BrokerConnectionError
 from trading.common.fail_points import FailPoint, reached
-from trading.errors import TradingError
+from trading.errors import AccountChanged, TradingError
 from trading.journal.run_journal import RunJournal
 
 Check = Callable[[bool], Awaitable[None]]
@@ -58,8 +59,7 @@ class OrderGate:
         """
         async with self._turn:
             if self.refusal is None:
-                await self._client.wait_for_turn()
-                await self._journal.check_lease()  # a process that was paused learns here that it has lost the slot
+                await self._wait_for_turn()
             if not await self.is_open():
                 return None
             reached(FailPoint.BEFORE_SEND, account_id)
@@ -67,3 +67,11 @@ class OrderGate:
             self.has_sent = True
             await asyncio.sleep(0)  # it leaves before the next order is checked
         return sending
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            await self._client.wait_for_turn()
+        except BrokerConnectionError as error:
+            self.close(AccountChanged(error.message))  # the other orders of the run do not wait for the same error
+            raise
+        await self._journal.check_lease()  # a process that was paused learns here that it has lost the slot

@@ -117,6 +117,28 @@ def test_disconnect_waits_for_acknowledgement_of_submitted_orders(gateway):
     assert len(known) >= 40
 
 
+def test_orders_that_wait_for_their_turn_never_enter_the_queue_of_the_library(gateway):
+    """Seventy orders, each sent in the loop pass after its turn: the library would queue from the 46th on."""
+
+    async def in_turn():
+        client = connector(gateway)
+        await client.connect()
+        await client.unknown_symbols(["SPY"])
+        queued = []
+        client._connection.ib.client.throttleStart += lambda: queued.append(len(gateway.records.orders))
+        orders = []
+        for number in range(70):
+            await client.wait_for_turn()
+            orders.append(asyncio.create_task(buy(client, number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*orders)
+        await client.disconnect()
+        return queued
+
+    assert asyncio.run(in_turn()) == []
+    assert len(gateway.records.orders) == 70
+
+
 def test_client_order_id_is_submitted_once_per_connection(gateway):
     async def twice():
         client = connector(gateway)
