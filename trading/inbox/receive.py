@@ -27,6 +27,9 @@ from trading.queue.wake import wake_slot
 
 MAX_CHANNEL = 64
 """Maximum length of a stored channel name, in characters."""
+MAX_PAYLOAD_BYTES = 65_536
+"""Maximum size of an event's payload. Of a larger one, the first `KEPT_OF_LARGE_PAYLOAD` characters are stored."""
+KEPT_OF_LARGE_PAYLOAD = 1000
 MODES = {ExecCommand.REBALANCE: RunMode.EXECUTE, ExecCommand.PRINT_REBALANCE: RunMode.PREVIEW}
 
 
@@ -81,11 +84,12 @@ def receive_event(
         approved: the preview whose plan is executed.
     """
     text, digest = text_and_digest(payload)
+    size = len(text.encode())
     event = StrategyEvent(
         source=source,
         channel=storable(channel)[:MAX_CHANNEL],
         message_id=stored_id(message_id),
-        payload=text,
+        payload=text if size <= MAX_PAYLOAD_BYTES else text[:KEPT_OF_LARGE_PAYLOAD],
         payload_digest=digest,
         published_at=published_at or timezone.now(),
         serial=storable(serial)[:MAX_MESSAGE_ID],
@@ -93,7 +97,7 @@ def receive_event(
     )
     try:
         with transaction.atomic():
-            runs = _store(event, payload, approved)
+            runs = _store(event, payload, approved, size)
             notify_event_not_accepted(event)
             for connection_id in {run.connection_id for run in runs}:
                 wake_slot(connection_id)
@@ -107,9 +111,10 @@ def receive_event(
     return event
 
 
-def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None) -> list[RebalanceRun]:
+def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None, size: int) -> list[RebalanceRun]:
     """Store the event as accepted, late or rejected; return its queued runs."""
     try:
+        _check_size(size)
         data = parse_payload(payload, event.payload)
         event.exec, event.account_id = storable(data.exec), storable(data.account_id or "")
         event.event_id = storable(data.event_id or "")
@@ -128,6 +133,12 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
     record_refusals(event, mode, refusals)
     remaining = [account for account in accounts if account.pk not in refused]
     return queue_runs(event, remaining, mode, approved=approved, requested_by=event.requested_by)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_PAYLOAD_BYTES:
+        message = f"The message has {size} bytes; at most {MAX_PAYLOAD_BYTES} are accepted. Send less data."
+        raise EventRejected("payload_too_large", message)
 
 
 def _strategy(channel: str) -> Strategy | None:
