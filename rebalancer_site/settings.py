@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "trading.pages.middleware.HtmxLoginMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "trading.pages.middleware.RefusedAttemptsMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it replaces the response after a lockout
 ]
 AUTHENTICATION_BACKENDS = [
@@ -101,6 +102,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+# Counts of refused requests, for each process. Unauthenticated clients cause entries, so that the number is limited.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}}
 
 STATIC_URL = "static/"
 STATIC_ROOT = ENVIRONMENT.var_dir / "static"

@@ -146,6 +146,7 @@ EVENT_REJECTIONS = {
     "payload_undecodable": "The message's encoding is unknown, or the content does not match it.",
     "payload_invalid": "The message lacks `exec`, a field has the wrong type, or a key other than `account_id` reads "
     "like an account.",
+    "payload_too_large": "The message is larger than 64 KiB.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",
     "strategy_disabled": "The strategy is disabled. Enable it in the admin.",

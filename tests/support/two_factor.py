@@ -12,7 +12,8 @@ from trading.models.two_factor import DIGITS, STEP_SECONDS
 
 def new_device(user: User) -> Authenticator:
     """Create a confirmed device of the user."""
-    return Authenticator.objects.create(user=user, name="Phone", confirmed=True)
+    device: Authenticator = Authenticator.objects.create(user=user, name="Phone", confirmed=True)
+    return device
 
 
 def code_of(device: Authenticator, steps: int = 0) -> str:

@@ -41,7 +41,7 @@ class SessionStore(DatabaseStore):
         login = data.get(LOGIN, {})
         now = timezone.now()
         return UserSession(
-            session_key=digest(self._get_or_create_session_key()),
+            session_key=digest(self._get_or_create_session_key()),  # type: ignore[attr-defined]  # not in the stubs
             session_data=self.encode(data),
             expire_date=self.get_expiry_date(),
             user_id=data.get(SESSION_KEY),

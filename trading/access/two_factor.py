@@ -80,7 +80,9 @@ def enrolment_refusal(person: User) -> Refused | None:
 
 def pending_device(person: User) -> Authenticator:
     """Return the user's device that is not confirmed yet; create it if there is none."""
-    return Authenticator.objects.get_or_create(user=person, confirmed=False, defaults={"name": "Authenticator"})[0]
+    fields = {"user": person, "confirmed": False}
+    device: Authenticator = Authenticator.objects.get_or_create(**fields, defaults={"name": "Authenticator"})[0]
+    return device
 
 
 def enrol(person: User, code: str) -> tuple[Authenticator, list[str]] | None:

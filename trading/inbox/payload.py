@@ -21,6 +21,9 @@ MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
 MAX_CHANNEL = 64
 """Maximum length of a stored channel name, in characters."""
+MAX_PAYLOAD_BYTES = 65_536
+"""Maximum size of an event's payload. Of a larger one, the first `KEPT_OF_LARGE_PAYLOAD` characters are stored."""
+KEPT_OF_LARGE_PAYLOAD = 1000
 MAX_AHEAD = timedelta(seconds=MAX_SKEW_SECONDS)
 """Maximum time by which a publication time may be ahead of the database's clock."""
 
@@ -35,7 +38,7 @@ def new_event(
         source=source,
         channel=storable(channel)[:MAX_CHANNEL],
         message_id=stored_id(message_id),
-        payload=text,
+        payload=text if _size(text) <= MAX_PAYLOAD_BYTES else text[:KEPT_OF_LARGE_PAYLOAD],
         payload_digest=digest,
         published_at=published_at or now,
         serial=storable(serial)[:MAX_MESSAGE_ID],
@@ -51,8 +54,11 @@ def parse_payload(payload: object, text: str) -> EventData:
     """Return the event in a payload; `text` is its stored form.
 
     Raises:
-        EventRejected: `payload_undecodable`, `payload_not_json` or `payload_invalid`.
+        EventRejected: `payload_too_large`, `payload_undecodable`, `payload_not_json` or `payload_invalid`.
     """
+    if (size := _size(_text(payload))) > MAX_PAYLOAD_BYTES:
+        message = f"The message has {size} bytes; at most {MAX_PAYLOAD_BYTES} are accepted. Send less data."
+        raise EventRejected("payload_too_large", message)
     if isinstance(payload, Unreadable):
         raise EventRejected("payload_undecodable", f"The message cannot be decoded: {payload.why}.")
     try:
@@ -92,9 +98,17 @@ def storable(text: str) -> str:
 
 def text_and_digest(payload: object) -> tuple[str, str]:
     """Return the payload as it is stored, and the digest that identifies its content."""
-    content = payload.content if isinstance(payload, Unreadable) else payload
-    text = storable(content if isinstance(content, str) else json.dumps(content, default=str))
+    text = _text(payload)
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(payload: object) -> str:
+    content = payload.content if isinstance(payload, Unreadable) else payload
+    return storable(content if isinstance(content, str) else json.dumps(content, default=str))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def stored_id(message_id: str) -> str:

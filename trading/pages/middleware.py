@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import resolve_url
 from django.utils.cache import patch_cache_control
 
+from trading.access.audit import note_refusal
 from trading.access.sessions import touch
 from trading.common.log_context import SHORTEST_SECRET_IN_PAGES, configured_secrets
 
@@ -40,6 +42,22 @@ class ActivityMiddleware:
         if not refreshes_itself and request.user.is_authenticated:
             touch(request)
         return self._get_response(request)
+
+
+class RefusedAttemptsMiddleware:
+    """Record attempts that Django itself refuses, such as in the admin."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the response."""
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Record a missing permission; Django answers."""
+        if isinstance(exception, PermissionDenied):
+            note_refusal("not_permitted", request.path)
 
 
 class HtmxLoginMiddleware:

@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelBase
@@ -17,11 +16,13 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, reverse
 
+from trading.access.audit import note_refusal
 from trading.access.disarming import Rule, disarms, resume_refusal, rule_of
 from trading.access.fresh_code import enter_code, is_fresh, needs_code, require_fresh_code
 from trading.actions.safety_report import report_change
 from trading.errors import Refused
 from trading.pages.layout import user_of
+from trading.pages.refusals import show_refusal
 
 CODE_FIELD = "otp_token"
 WRONG_CODE = "Nothing was changed. The two-factor code is invalid or expired; enter the next one."
@@ -56,6 +57,7 @@ class ProtectedMixin:
                 _take_code(request, code)
             return view(request, object_id, form_url, _with_code_field(request, extra_context))
         except Refused as refusal:
+            note_refusal(refusal.code, request.path)
             request.refusal = refusal  # type: ignore[attr-defined]  # for `get_form`
             return view(request, object_id, form_url, _with_code_field(request, extra_context))
 
@@ -215,5 +217,5 @@ def _with_code_field(request: HttpRequest, context: Any) -> dict[str, Any]:
 
 def _ask_for_code(request: HttpRequest, refusal: Refused) -> HttpResponse:
     """Show the refusal on the page where a code can be entered, which leads back to this one."""
-    messages.error(request, refusal.message)
+    show_refusal(request, refusal)
     return redirect(f"{reverse('trading:enter_code')}?{urlencode({'next': request.get_full_path()})}")

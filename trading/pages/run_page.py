@@ -29,6 +29,7 @@ from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
+from trading.pages.refusals import show_refusal
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 
@@ -45,7 +46,7 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
     try:
         run = request_preview(found, user_of(request))
     except (Refused, EventRejected) as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
         return redirect("trading:account", account_id=account_id)
     return redirect("trading:run", run_id=run.run_id)
 
@@ -151,7 +152,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
             code=request.POST.get("code", ""),
         ).run_id
     except (Refused, EventRejected) as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)
 
 
@@ -175,5 +176,5 @@ def _stop(request: HttpRequest, run_id: str, *, cancel_orders: bool) -> HttpResp
         request_stop(find_run(run_id), user_of(request), cancel_orders=cancel_orders)
         messages.info(request, f"No further orders will be submitted. {submitted}")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)

@@ -15,6 +15,7 @@ from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.layout import render_page, user_of
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 from trading.schedule.cadence import next_cadence_open
 from trading.schedule.entries import schedule_account, unschedule_account
 from trading.schedule.next_open import format_start, next_open
@@ -65,7 +66,7 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
         )
         messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)
 
 
@@ -78,5 +79,5 @@ def remove(request: HttpRequest, account_id: str) -> HttpResponse:
         unschedule_account(account, user_of(request))
         messages.success(request, f"{account.display_name} was removed from the schedule.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)

@@ -78,7 +78,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
         remember_device(request, device)
         mark_fresh(request)
         note("one-time codes set up", user.get_username())
-        # Whoever has the password can do this: the owner of the login must learn of it.
+        # The password alone is enough for this, so that the owner of the login must learn of it.
         report_change(user, "two-factor device set up")
         return render_page(request, TEMPLATE, {"backup_codes": backup_codes}, TITLE)
     else:
