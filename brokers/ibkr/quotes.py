@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -23,6 +23,8 @@ logger = logging.getLogger("rebalancer.brokers")
 NO_MARKET_DATA_LINE = 101
 FARM_LOST, FARM_NOTICES = 2103, frozenset({2103, 2104, 2108, 2119})
 """Notices about the connection of a market data farm; each ends with a colon and the farm's name."""
+MAX_NAMED = 10
+"""Number of symbols that a message names."""
 LIVE, DELAYED = 1, 3
 """Market data types. With DELAYED the broker sends live quotes where the login has a subscription."""
 
@@ -80,7 +82,7 @@ class Quotes:
         _ = self._connection.ib  # raises if the connection was lost
         refused = [stream for stream in requested.values() if stream.refused]
         if requested and len(refused) == len(requested):
-            raise MarketDataUnavailable("; ".join(sorted({stream.message for stream in refused})))
+            raise MarketDataUnavailable(_reasons(refused))
         for stream in refused:
             logger.warning("No quote for %s: %s", stream.facts.symbol, stream.message)
         found = {symbol: stream.price() for symbol, stream in requested.items()}
@@ -255,6 +257,16 @@ class Quotes:
             self._farms_lost[farm] = error_text(code, message)
         else:
             self._farms_lost.pop(farm, None)
+
+
+def _reasons(refused: Sequence[QuoteStream]) -> str:
+    """Return each message of the broker with the symbols that it is about."""
+    symbols: dict[str, list[str]] = {}
+    for stream in refused:
+        symbols.setdefault(stream.message, []).append(stream.facts.symbol)
+    named = {message: ", ".join(some[:MAX_NAMED]) for message, some in symbols.items()}
+    more = {message: f" and {len(some) - MAX_NAMED} more" for message, some in symbols.items() if some[MAX_NAMED:]}
+    return "; ".join(f"{named[message]}{more.get(message, '')}: {message}" for message in sorted(symbols))
 
 
 async def _first(*events: asyncio.Event) -> None:

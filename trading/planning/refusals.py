@@ -19,7 +19,7 @@ def explain_refusal(
     snapshot: AccountSnapshot,
     prices: Mapping[str, ContractPrice],
 ) -> Refused:
-    """Return the refusal with the reason of each symbol without a quote, or the name of each position without a price.
+    """Return the refusal with the reason of each symbol without a quote, or what is missing in the account data.
 
     Args:
         refusal: refusal of the calculator.
@@ -36,6 +36,7 @@ def explain_refusal(
             for position in snapshot.positions
             if position.quantity and mark_of(position, prices) is None
         ]
+        reasons += [note.message for note in snapshot.notes]
     if len(reasons) > MAX_NAMED:
         reasons[MAX_NAMED:] = [f"And {len(reasons) - MAX_NAMED} more."]
     return Refused(refusal.code, " ".join([refusal.message, *reasons]))

@@ -28,6 +28,7 @@ def details(con_id: int, exchange: str, symbol: str = "KWEB", **fields: str) -> 
 )
 def test_choose_contract_returns_choice_then_us_listing_then_only_contract(found, chosen, traded):
     assert choose_contract("KWEB", found, chosen).contract.conId == traded
+    assert choose_contract("KWEB", found[::-1], chosen).contract.conId == traded
 
 
 @pytest.mark.parametrize(
