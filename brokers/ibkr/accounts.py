@@ -10,7 +10,7 @@ from decimal import Decimal
 from ib_async import AccountValue, PortfolioItem, Position
 
 from brokers.broker_types import AccountPosition, AccountSnapshot, Execution, SecurityKind
-from brokers.exceptions import IncompleteAccountData
+from brokers.exceptions import ExecutionsUnavailable, IncompleteAccountData
 from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.ib_client import IBClient
@@ -120,9 +120,15 @@ class Accounts:
         """Request the executions of all accounts, unless another account did so already."""
         async with self._executions_lock:
             if not self._executions_known:
-                await self._connection.request(
-                    "today's executions", lambda ib: ib.reqExecutionsAsync(), lock="executions"
-                )
+                try:
+                    await self._connection.request(
+                        "today's executions",
+                        lambda ib: ib.reqExecutionsAsync(),
+                        lock="executions",
+                        if_silent=ExecutionsUnavailable,
+                    )
+                except ExecutionsUnavailable as error:
+                    logger.warning("%s Account values are used without comparing them with fills", error.message)
                 self._executions_known = True
 
     # ---- cash
