@@ -112,8 +112,7 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """Preview: make the plan and store it for approval. Moves money: no."""
         guards, proposal = await self._plan()
-        plan_guards, open_orders = await self._pre_trade.check_plan_and_open_orders(proposal)
-        proposal = proposal.with_open_orders(open_orders)
+        plan_guards, proposal = await self._pre_trade.check_preview(proposal)
         await self._store_plan(proposal, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
