@@ -98,7 +98,7 @@ class OrderRecord:
 
     @property
     def placed_in(self) -> str:
-        """The program that placed the order, for messages. Orders by hand have the client id 0."""
+        """The program that placed the order, for messages. A manual order has the client id 0."""
         return f"API client {self.client_id}" if self.client_id else "TWS or the broker's app"
 
     def result(self) -> OrderResult:

@@ -189,16 +189,21 @@ class PreTradeSteps:
         return left
 
 
-def refuse_unknown(orders: Sequence[OrderView]) -> None:
+def refuse_unknown(orders: Sequence[OrderView], not_sent: Sequence[str] = ()) -> None:
     """Check that every order is resolved.
 
+    Args:
+        orders: orders that were sent.
+        not_sent: symbols of the buys that wait for these orders.
+
     Raises:
-        NeedsAttention: names the others with their messages.
+        NeedsAttention: names the others with their messages, and the buys that are not sent because of them.
     """
     unknown = [order for order in orders if not order.is_resolved]
     if unknown:
         details = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
+        left = f". Buys that were not sent: {', '.join(not_sent)}." if not_sent else ""
         raise NeedsAttention(
             "orders_unknown",
-            f"Order status unknown. These orders will not be resent; resolve them on the run page: {details}",
+            f"Order status unknown. These orders will not be resent; resolve them on the run page: {details}{left}",
         )

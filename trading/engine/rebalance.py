@@ -237,7 +237,8 @@ class Rebalancer(BaseRebalancer):
         )
         reached(FailPoint.ORDERS_COMMITTED, self._context.account_id)
         resolved = await self._phase.execute(orders)
-        refuse_unknown(resolved)
+        waiting = proposal.result.plan.buys if step == RunStep.SELLS else ()
+        refuse_unknown(resolved, [buy.symbol for buy in waiting])
         if any(order.state == OrderState.LOST for order in resolved):
             raise AccountChanged("An order did not reach the broker.")
         return resolved

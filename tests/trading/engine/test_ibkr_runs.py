@@ -186,6 +186,8 @@ def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(acco
     gateway.fault(Kind.CANCEL_IGNORED, symbol="VTI", times=9)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
+    waiting = run.error_message.rpartition("Buys that were not sent: ")[2].rstrip(".").split(", ")
+    assert set(waiting) == {"SPY", "IEF", "GLD"}
     assert_orders_are_safe(book)
     assert all(order.action == "SELL" for order in book.orders)
     again = carry_out(account)
