@@ -224,6 +224,7 @@ class OpenOrder(BrokerValue):
     order_id: str
     permanent_id: str = ""
     client_order_id: str = ""
+    placed_in: str = ""  # the program that placed it, if only that program can cancel it
 
 
 class Execution(BrokerValue):

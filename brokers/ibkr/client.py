@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
@@ -23,7 +24,7 @@ from brokers.broker_types import (
     OrderUpdate,
     TimeInForce,
 )
-from brokers.exceptions import BrokerConnectionError
+from brokers.exceptions import BrokerConnectionError, MarketDataUnavailable
 from brokers.ibkr.accounts import Accounts
 from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
 from brokers.ibkr.contracts import Contracts
@@ -84,7 +85,19 @@ class InteractiveBrokers(BrokerClient):
     # ---- accounts and quotes
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
-        return await self._accounts.snapshot(account_id)
+        snapshot = await self._accounts.snapshot(account_id)
+        held = [position for position in snapshot.positions if position.is_us_stock and position.quantity]
+        unmarked = [position.symbol for position in held if position.market_price is None]
+        if not unmarked:
+            return snapshot
+        with suppress(MarketDataUnavailable):  # a missing mark is reported by what needs it
+            await self._fetch_prices(unmarked)
+        return snapshot.model_copy(update={"positions": tuple(map(self._marked, snapshot.positions))})
+
+    def _marked(self, position: AccountPosition) -> AccountPosition:
+        if position.market_price is not None or not position.is_us_stock:
+            return position
+        return position.model_copy(update={"market_price": self._quotes.mid(position.symbol)})
 
     async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
         """Return the positions, which the broker pushes at every change. Moves money: no."""

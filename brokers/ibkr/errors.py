@@ -48,7 +48,7 @@ class ErrorCode:
 
 
 NO_ACTION = "Nothing."
-UNTICK_READ_ONLY = "Turn off Read-Only API in the gateway's settings (Configure, Settings, API)."
+UNTICK_READ_ONLY = "Turn off Read-Only API in the gateway, under Configure, Settings, API."
 _CHECK_ORDER = "Check the account's permissions and the order on the run page. Then request a new preview."
 _AUTOMATIC = "Nothing: the run looks the order up automatically."
 _SUBSCRIBE = "Subscribe to US market data for this login"
@@ -179,10 +179,6 @@ _TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
         10148: ("The order cannot be cancelled: it is already filled or cancelled.", _AUTOMATIC),
     },
     Effect.ACCOUNT_DATA: {
-        2100: (
-            "The gateway has stopped sending the account's values.",
-            "Nothing: they are requested again.",
-        ),
         2101: (
             "The gateway does not send the account's values: the client named in its message follows another account.",
             "Nothing: they are requested in another way. If that fails, end that client.",
@@ -224,6 +220,7 @@ _TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
         ),
     },
     Effect.NOTICE: {
+        2100: ("The gateway has stopped sending the values of an account.", NO_ACTION),
         2103: ("A market data farm is disconnected.", "Wait. Quotes can be missing until 2104."),
         2104: ("A market data farm is connected.", NO_ACTION),
         2105: ("A historical data farm is disconnected.", NO_ACTION),
@@ -235,7 +232,7 @@ _TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
         2158: ("The security definition farm is connected.", NO_ACTION),
     },
 }
-INVALID_REQUEST = 321
+CLIENT_ID_IN_USE, INVALID_REQUEST = 326, 321
 CODES = {code: ErrorCode(effect, *texts) for effect, codes in _TEXTS.items() for code, texts in codes.items()}
 """Every code that the connector handles, documented in docs/operations.md."""
 

@@ -7,7 +7,7 @@ order an error was about, and keep outdated values.
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from ib_async import IB, CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as IBExecution
@@ -15,7 +15,7 @@ from ib_async.client import Client
 from ib_async.decoder import Decoder
 from ib_async.wrapper import RequestError, Wrapper
 
-from brokers.ibkr.errors import Effect, effect_of
+from brokers.ibkr.errors import Effect, effect_of, error_text, is_read_only
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.times import parse_execution_time
 
@@ -28,6 +28,10 @@ ORDERS_FROM = 40
 """Messages within a second up to which an order is sent: below the library's limit, so that its queue stays empty."""
 
 
+ORDER_REQUESTS = ("openOrders", "completedOrders")
+"""Requests, by the library's keys, that a read-only gateway refuses."""
+ACCOUNT_REQUEST = "accountValues"
+"""The request for the values of an account, by the library's key."""
 ORDER_ID_GAP = 10
 """Factor of the gap between an order id that was used before and the next one that is tried."""
 
@@ -82,11 +86,20 @@ class _Wrapper(Wrapper):
         effect = effect_of(errorCode)
         if effect is Effect.NOT_SENT:
             self.ib.client.skip_order_ids(reqId)
+        if is_read_only(errorCode, errorString):
+            self._refuse(reqId, errorCode, errorString, *ORDER_REQUESTS)
+        elif effect is Effect.ACCOUNT_DATA:
+            self._refuse(reqId, errorCode, errorString, ACCOUNT_REQUEST)
         is_failure = reqId in self._futures and effect in {Effect.REJECTS_ORDER, Effect.REQUEST}
         if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_failure:
             # The library treats some refusals as warnings, and would never complete the request.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
+
+    def _refuse(self, request_id: int, code: int, message: str, *kinds: str) -> None:
+        """End the requests of these kinds with an error that does not name the request that it refuses."""
+        for kind in kinds:
+            self._endReq(kind, RequestError(request_id, code, message), success=False)
 
     def is_requested(self, request_id: int) -> bool:
         """Return whether a message responds to a request. Other messages are pushed when something happens."""
@@ -177,10 +190,29 @@ class IBClient(IB):
         left: float = sent[-ORDERS_FROM] + self.client.RequestsInterval - asyncio.get_running_loop().time()
         return max(left, 0.0)
 
-    def request_account(self, account_id: str) -> Any:
-        """Request the values of one account. The library has one future for all accounts: request one at a time."""
+    async def request_account(self, account_id: str) -> None:
+        """Request the values of one account. The library has one future for all accounts: request one at a time.
+
+        While another client follows another account, the gateway refuses the request. Another request returns the same
+        values then, but no marks of the positions.
+        """
         self.wrapper.requested_account = account_id
         self.wrapper.portfolio.pop(account_id, None)
         for key in [key for key in self.wrapper.accountValues if key[0] == account_id]:
             del self.wrapper.accountValues[key]
-        return self.reqAccountUpdatesAsync(account_id)
+        try:
+            await self.reqAccountUpdatesAsync(account_id)
+        except RequestError as error:
+            if effect_of(error.code) is not Effect.ACCOUNT_DATA:
+                raise
+            logger.warning("%s", error_text(error.code, error.message))
+            await self._request_values(account_id)
+
+    async def _request_values(self, account_id: str) -> None:
+        request_id = self.client.getReqId()
+        values = self.wrapper.startReq(request_id)
+        self.client.reqAccountUpdatesMulti(request_id, account_id, "", False)
+        try:
+            await values
+        finally:
+            self.client.cancelAccountUpdatesMulti(request_id)

@@ -96,6 +96,11 @@ class OrderRecord:
         """Whether the commission of an execution has not arrived yet."""
         return any(execution.commission_usd is None for execution in self.executions.values())
 
+    @property
+    def placed_in(self) -> str:
+        """The program that placed the order, for messages. A manual order has the client id 0."""
+        return f"API client {self.client_id}" if self.client_id else "TWS or the broker's app"
+
     def result(self) -> OrderResult:
         """Return the order's state. Its order id is the permanent id, because the gateway reuses order ids."""
         permanent_id = str(self.permanent_id) if self.permanent_id else ""
@@ -112,9 +117,10 @@ class OrderRecord:
             message=" ".join(self.messages),
         )
 
-    def open_order(self) -> OpenOrder:
+    def open_order(self, own_client_id: int) -> OpenOrder:
         """Return the order as an open order."""
         result = self.result()
+        is_own = self.client_id == own_client_id and self.order_id > 0
         return OpenOrder(
             account_id=self.account_id,
             symbol=self.symbol,
@@ -126,4 +132,5 @@ class OrderRecord:
             order_id=result.order_id,
             permanent_id=result.permanent_id,
             client_order_id=self.client_order_id,
+            placed_in="" if is_own else self.placed_in,
         )

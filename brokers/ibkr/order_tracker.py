@@ -9,7 +9,7 @@ from ib_async import Execution as IBExecution
 
 from brokers.broker_types import Execution, OrderStatus, OrderUpdate
 from brokers.ibkr import mapping
-from brokers.ibkr.errors import Effect, effect_of, error_text, explains_order
+from brokers.ibkr.errors import INVALID_REQUEST, Effect, effect_of, error_text, explains_order
 from brokers.ibkr.order_record import OrderRecord
 
 
@@ -126,7 +126,8 @@ class OrderTracker:
             return False
         effect = effect_of(code)
         message = error_text(code, broker_message)
-        if effect is Effect.CANCEL_FAILED:
+        is_open = record.ib_status in mapping.OPEN_STATUSES
+        if effect is Effect.CANCEL_FAILED or (is_open and code == INVALID_REQUEST):  # the request was to cancel it
             record.cancel_refusal = message
         elif effect is Effect.NOT_SENT:
             record.order_id_was_used = True

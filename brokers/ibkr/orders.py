@@ -25,6 +25,7 @@ from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
     CapabilityMissing,
+    ExecutionsUnavailable,
     ExecutionTimesUnusable,
     OrderExecutionError,
     OrderOutcomeUnknown,
@@ -43,7 +44,7 @@ logger = logging.getLogger("rebalancer.brokers")
 DOUBT_LOOKUPS = 2
 """Lookups that must not find an order before it counts as rejected by an error of unknown meaning."""
 NO_VERDICT = frozenset({Effect.CONNECTION, Effect.REQUEST, Effect.QUOTE, Effect.ACCOUNT_DATA, Effect.NOT_SENT})
-"""Effects of errors to a what-if order that say nothing about whether the broker would accept the order."""
+"""Effects of errors to a what-if order after which it stays open whether the broker would accept the order."""
 
 
 class Orders:
@@ -84,7 +85,7 @@ class Orders:
         if order_type is OrderType.LIMIT:
             limit = _rounded_limit(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, order_type, limit, time_in_force, client_order_id)
-        await self._connection.until_downloaded()
+        await self._connection.until_orders_downloaded()
         await self._connection.until_queue_empty()
         if self._order_tracker.find_by_client_order_id(account_id, client_order_id) is not None:
             # The broker accepts a second order with the same id, so the connector must prevent it.
@@ -187,10 +188,9 @@ class Orders:
             record = self._order_tracker.find_by_permanent_id(account_id, order_id)
         if record is None:
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
-        if record.client_id != self._settings.client_id or record.order_id <= 0:
+        if placed_in := record.open_order(self._settings.client_id).placed_in:
             raise OrderExecutionError(
-                f"The order of {record.symbol} was placed by another client ({record.client_id}), and only that client "
-                "can cancel it. Cancel it in TWS or in the broker's app."
+                f"The order of {record.symbol} was placed in {placed_in}, and can be cancelled only there."
             )
         record.cancel_refusal = ""
         await self._connection.until_queue_empty()
@@ -225,7 +225,7 @@ class Orders:
         """Return every open order of the account, from any client. Moves money: no."""
         await self._open.send()
         return [
-            record.open_order()
+            record.open_order(self._settings.client_id)
             for record in self._order_tracker.of_account(account_id)
             if self._is_listed(record) and not record.status.is_terminal
         ]
@@ -250,10 +250,13 @@ class Orders:
         """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no.
 
         Raises:
+            ExecutionsUnavailable: The gateway did not send all of them, as some do until they are restarted.
             ExecutionTimesUnusable: It is not known when a fill happened, so that it cannot be counted.
         """
         only, kind = ExecutionFilter(acctCode=account_id), "executions"
-        await self._connection.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind)
+        await self._connection.request(
+            kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind, if_silent=ExecutionsUnavailable
+        )
         if problem := self._order_tracker.time_problem(account_id):
             raise ExecutionTimesUnusable(
                 f"When an execution of account {account_id} happened is not known ({problem}). In the gateway's API "

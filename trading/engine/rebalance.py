@@ -123,8 +123,7 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """Preview: make the plan and store it for approval. Moves money: no."""
         guards, proposal = await self._plan()
-        plan_guards, open_orders = await self._pre_trade.check_plan_and_open_orders(proposal)
-        proposal = proposal.with_open_orders(open_orders)
+        plan_guards, proposal = await self._pre_trade.check_preview(proposal)
         await self._store_plan(proposal, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
@@ -266,7 +265,8 @@ class Rebalancer(BaseRebalancer):
         )
         reached(FailPoint.ORDERS_COMMITTED, self._context.account_id)
         resolved = await self._phase.execute(orders)
-        refuse_unknown(resolved)
+        waiting = proposal.result.plan.buys if step == RunStep.SELLS else ()
+        refuse_unknown(resolved, [buy.symbol for buy in waiting])
         if any(order.state == OrderState.LOST for order in resolved):
             raise AccountChanged("An order did not reach the broker.")
         if self._gate.refusal is not None and not self._gate.has_sent:

@@ -50,6 +50,10 @@ class Responses:
     def account_updates(self, account_id: str, *, subscribe: bool) -> None:
         if not subscribe or account_id not in self._records.accounts:
             return
+        if self._gateway.followed is not None and self._gateway.followed[1] != account_id:
+            message = "Unable to subscribe to account as the following clients are subscribed to a different account."
+            self._send(messages.error(-1, 2101, f"{message}  {self._gateway.followed[0]}"))
+            return
         for tag, value, currency in self._values(account_id):
             self._send(messages.account_value(account_id, tag, value, currency))
         for instrument, quantity, cost in self._held(account_id):

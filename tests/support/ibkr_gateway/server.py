@@ -45,6 +45,9 @@ class Gateway:
         self.sessions: dict[int, Session] = {}
         self.next_order_id = 1
         self.muted = False
+        self.is_read_only = False
+        self.refusal: tuple[int, str] | None = None  # error to every client that connects
+        self.followed: tuple[int, str] | None = None  # another client, and the account whose values it follows
         self.unanswered: set[str] = set()  # types of requests that get no response
         self.broker_lost = False
         self.definitions_lost = False
@@ -91,6 +94,15 @@ class Gateway:
     def drop_all(self) -> None:
         for session in list(self.sessions.values()):
             session.drop()
+
+    def close_sockets(self) -> None:
+        """Close the connections that have not started the API, too."""
+        for task in self.connections:
+            if task is not None:
+                task.cancel()
+
+    def send_error_to_all(self, code: int, message: str) -> None:
+        self.send_to_all(messages.error(-1, code, message))
 
     def lose_broker(self) -> None:
         """Lose the connection to the broker (1100). Nothing is confirmed until it is restored."""

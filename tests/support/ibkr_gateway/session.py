@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SECOND = 50
 
-OPEN_ORDERS, EXECUTIONS, ALL_OPEN_ORDERS, COMPLETED_ORDERS = "5", "7", "16", "99"
+PLACE_ORDER, CANCEL_ORDER, OPEN_ORDERS, EXECUTIONS, ALL_OPEN_ORDERS, COMPLETED_ORDERS = "3", "4", "5", "7", "16", "99"
+VALUES_MULTI = "76"
 """Types of requests."""
+ORDER_REQUESTS = {PLACE_ORDER, CANCEL_ORDER, OPEN_ORDERS, ALL_OPEN_ORDERS, COMPLETED_ORDERS}
+ORDER_ID_FIELDS = {PLACE_ORDER: 1, CANCEL_ORDER: 2}
+READ_ONLY = "Error validating request.-'bO' : cause - The API interface is currently in Read-Only mode."
 
 
 class Session:
@@ -100,7 +104,10 @@ class Session:
         if handler is None:
             self.send(messages.error(-1, 505, f"Fatal Error: Unknown message id {fields[0]}."))
             return
-        if fields[0] not in self.gateway.unanswered:
+        if self.gateway.is_read_only and fields[0] in ORDER_REQUESTS:
+            order_id = fields[ORDER_ID_FIELDS[fields[0]]] if fields[0] in ORDER_ID_FIELDS else "-1"
+            self.send(messages.error(int(order_id), 321, READ_ONLY))
+        elif fields[0] not in self.gateway.unanswered:
             handler(fields)
 
     def _count_rate(self) -> None:
@@ -114,6 +121,9 @@ class Session:
             self.send(messages.error(-1, 100, "Max rate of messages per second has been exceeded."))
 
     def _start(self, client_id: int) -> None:
+        if self.gateway.refusal is not None:
+            self.send(messages.error(-1, *self.gateway.refusal))
+            return
         if not self.gateway.register(self, client_id):
             message = "Unable to connect as the client id is already in use. Retry with a unique client id."
             self.send(messages.error(-1, 326, message))

@@ -18,12 +18,14 @@ from tests.support.ibkr_accounts import SHORT, assert_orders_are_safe, assert_ru
 from tests.support.ibkr_gateway import AccountRecords, GatewayOrder, GatewayThread, Kind, messages
 from tests.support.ibkr_gateway.order_handler import OrderHandler
 from tests.support.ibkr_gateway.responses import Responses
+from tests.support.ibkr_gateway.session import EXECUTIONS
 from tests.support.makers import policy, queue, work_run
 from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
+from trading.monitoring.doctor.registry import examine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -184,6 +186,8 @@ def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(acco
     gateway.fault(Kind.CANCEL_IGNORED, symbol="VTI", times=9)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
+    waiting = run.error_message.rpartition("Buys that were not sent: ")[2].rstrip(".").split(", ")
+    assert set(waiting) == {"SPY", "IEF", "GLD"}
     assert_orders_are_safe(book)
     assert all(order.action == "SELL" for order in book.orders)
     again = carry_out(account)
@@ -574,3 +578,69 @@ def test_executions_without_a_known_time_stop_a_trade_guard_that_counts_them(acc
     book.time_form = "{:%Y%m%d-%H:%M:%S}".format
     run = carry_out(account)
     assert (run.state, run.error_message) == ("completed", "")
+
+
+# ---- gateways that do not serve everything
+
+
+def test_read_only_gateway_makes_previews_and_refuses_executions(account, book, gateway):
+    gateway.gateway.is_read_only = True
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert len(run.result["trades"]) == 4
+    assert "Turn off Read-Only API" in warnings(run)["open_orders_unavailable"]
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "read_only_api")
+    assert (book.orders, run.orders.count()) == ([], 0)
+
+
+def test_doctor_at_a_read_only_gateway_reports_the_setting_and_nothing_else(account, gateway):
+    gateway.gateway.is_read_only = True
+    (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]
+    assert "read_only_api" in finding.message and "Turn off Read-Only API" in finding.message
+    assert "write access" in finding.to_do
+
+
+def test_doctor_at_a_silent_gateway_names_the_gateway_and_no_subscription(account, gateway):
+    gateway.gateway.muted = True
+    (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]
+    assert "broker_silent" in finding.message
+    assert "gateway" in finding.to_do
+
+
+@pytest.mark.parametrize(("regime", "outcome"), [("none", "completed"), ("pdt_legacy", "failed")])
+def test_executions_that_never_end_stop_only_executions_that_count_them(account, book, gateway, regime, outcome):
+    account.trade_guard = regime
+    account.save()
+    gateway.gateway.unanswered.add(EXECUTIONS)
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert (run.state, run.error_message, len(run.result["trades"])) == ("completed", "", 4)
+    failed = [guard["code"] for guard in run.guards if not guard["passed"]]
+    assert ("trade_guard" in failed) == (regime == "pdt_legacy")
+    run = carry_out(account)
+    assert run.state == outcome, run.error_message
+    if outcome == "failed":
+        assert (run.error_code, book.orders) == ("executions_unavailable", [])
+    else:
+        assert_at_targets(book)
+
+
+def test_account_shadowed_by_another_client_is_rebalanced(account, book, gateway):
+    gateway.gateway.followed = (12, "DU9999999")
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book)
+    assert_runs_are_resolved(book)
+
+
+def test_preview_with_an_order_by_hand_names_it_and_an_execution_is_refused_at_once(account, book, gateway):
+    by_hand = GatewayOrder(0, 0, 0, DU, book.stock("VTI"), "SELL", Decimal(1), "LMT", Decimal(900), "DAY", "")
+    gateway.do(book.accept, by_hand)
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert run.state == "completed"
+    assert "VTI (in TWS or the broker's app)" in warnings(run)["open_orders_elsewhere"]
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "open_orders_remain")
+    assert "VTI (in TWS or the broker's app)" in run.error_message
+    assert book.orders == [by_hand]
+    assert gateway.gateway.requests["4"] == 0
