@@ -20,8 +20,8 @@ from calculator import AccountConfig, AccountState, AllocationItem, Commission, 
 
 SIZES_USD = (5_000, 10_000, 25_000, 100_000)
 WALKS = 3
-OTHER_BANDS_PP = (Decimal("0.25"), Decimal(1), Decimal(2), Decimal(4))
-"""Other bands, in percentage points, of rounding: they show what it costs at another drift."""
+OTHER_BANDS_PP = tuple(Decimal(band) for band in ("0.05", "0.1", "0.25", "1", "2", "4"))
+"""Other bands, in percentage points, of the simple strategies: they show what these cost at another drift."""
 UNDONE_WITHIN = 5
 """Sessions within which an order in the other direction undoes an order."""
 POLICY = AccountConfig(
@@ -68,11 +68,11 @@ def _payable(problem: Problem, moved: dict[str, int]) -> Mapping[str, int]:
     return moved
 
 
-ROUNDING = "rounding to the target"
+ROUNDING, EDGE = "rounding to the target", "to the edge of the band"
 STRATEGIES: dict[str, Strategy] = {
     "this calculator": this_calculator,
     ROUNDING: rounding,
-    "to the edge of the band": to_the_edge,
+    EDGE: to_the_edge,
 }
 
 
@@ -182,6 +182,12 @@ def cost_at(drift: float, curve: Sequence[Years]) -> float:
     return points[0][1] if drift < points[0][0] else points[-1][1]
 
 
+def _with_other_bands(one: Years, walks: int) -> list[Years]:
+    """Return the years of a strategy with each band."""
+    policies = [POLICY.model_copy(update={"band_percent": band}) for band in OTHER_BANDS_PP]
+    return [one, *(run(one.size_usd, one.name, walks, policy) for policy in policies)]
+
+
 def year_table(walks: int = WALKS) -> str:
     """Simulate all account sizes and return the results as a Markdown table."""
     lines = [
@@ -192,15 +198,16 @@ def year_table(walks: int = WALKS) -> str:
         "",
         (
             "| Account | Strategy | Turnover | Orders | Cost | Mean drift | Away from the target | Undone in five sessions | "
-            "Rounding costs at this drift |"
+            "Rounding costs at this drift | To the edge costs at this drift |"
         ),
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for size in SIZES_USD:
         found = {name: run(size, name, walks) for name in STRATEGIES}
-        bands = [POLICY.model_copy(update={"band_percent": band}) for band in OTHER_BANDS_PP]
-        curve = [found[ROUNDING], *(run(size, ROUNDING, walks, policy) for policy in bands)]
-        lines += [f"{one.row()} {cost_at(one.drift, curve):.1f} bp |" for one in found.values()]
+        curves = [_with_other_bands(found[name], walks) for name in (ROUNDING, EDGE)]
+        for one in found.values():
+            costs = " | ".join(f"{cost_at(one.drift, curve):.1f} bp" for curve in curves)
+            lines.append(f"{one.row()} {costs} |")
     return "\n".join(lines)
 
 
