@@ -8,7 +8,6 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 from simple_history.admin import SimpleHistoryAdmin
 
-from accounts.cash_names import cash_name_problem
 from accounts.models import (
     Account,
     BrokerConnection,
@@ -20,7 +19,8 @@ from accounts.models import (
 )
 from accounts.replacements import find_cycle
 from accounts.simulated_accounts import ensure_simulated_account
-from accounts.target_weights import sum_problem
+from accounts.static_targets import targets_problem
+from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
 
 
@@ -102,14 +102,10 @@ class TargetFormSet(_InlineFormSet):
 
     def check_rows(self, rows: list[dict[str, Any]]) -> None:
         """Reject a total above 1, names of cash, and a static strategy without weights."""
-        total = sum((row["weight"] for row in rows), Decimal(0))
-        if problem := sum_problem(total):
+        targets = [(row["symbol"], row["weight"]) for row in rows]
+        is_used = self.instance.source == Strategy.Source.STATIC or any(weight for _, weight in targets)
+        if is_used and (problem := targets_problem(targets, self.instance.stocks_named_like_cash)):
             raise ValidationError(problem)
-        stocks = self.instance.stocks_named_like_cash
-        if problem := cash_name_problem((row["symbol"] for row in rows), stocks):
-            raise ValidationError(problem)
-        if self.instance.source == Strategy.Source.STATIC and not total:
-            raise ValidationError("A static strategy needs a target with a weight above 0.")
 
 
 class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
@@ -121,7 +117,7 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
 
 
 @admin.register(Strategy)
-class StrategyAdmin(SimpleHistoryAdmin):
+class StrategyAdmin(TargetFilesMixin, SimpleHistoryAdmin):
     """Admin of strategies."""
 
     list_display = ("name", "title", "source", "enabled", "weights", "followers", "cadence", "drift_check")

@@ -28,6 +28,7 @@ ROOT_URLCONF = "rebalancer_site.urls"
 WSGI_APPLICATION = "rebalancer_site.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_100  # 2,000 targets with five fields each, the most rows that Django's forms take
 TIME_ZONE = "America/New_York"
 LANGUAGE_CODE = "en-us"
 
