@@ -24,8 +24,8 @@ logger = logging.getLogger("rebalancer.brokers")
 MESSAGES_PER_SECOND = 45
 """Maximum messages per second that the library sends. The gateway accepts 50."""
 
-ORDERS_FROM = 40
-"""Messages within a second up to which an order is sent: below the library's limit, so that its queue stays empty."""
+MESSAGES_BEFORE_ORDER = 43
+"""Maximum messages of the last second before an order: below the library's limit, so that its queue stays empty."""
 
 
 ORDER_REQUESTS = ("openOrders", "completedOrders")
@@ -185,9 +185,9 @@ class IBClient(IB):
     def seconds_until_turn(self) -> float:
         """Return the seconds until an order would be sent at once; 0 if it would be now."""
         sent = self.client._timeQ  # noqa: SLF001 - the times of the messages that the library counts
-        if len(sent) < ORDERS_FROM:
+        if len(sent) < MESSAGES_BEFORE_ORDER:
             return 0.0
-        left: float = sent[-ORDERS_FROM] + self.client.RequestsInterval - asyncio.get_running_loop().time()
+        left: float = sent[-MESSAGES_BEFORE_ORDER] + self.client.RequestsInterval - asyncio.get_running_loop().time()
         return max(left, 0.0)
 
     async def request_account(self, account_id: str) -> None:

@@ -61,7 +61,7 @@ def make_client(
 class SlotResources:
     """The open connection of a slot, and the data that the accounts of an event share.
 
-    Whoever holds `turn` may send the next order.
+    The holder of `turn` may send the next order.
     """
 
     client: BrokerClient

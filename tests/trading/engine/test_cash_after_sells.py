@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from brokers.broker_types import AccountSnapshot
+from brokers.exceptions import IncompleteAccountData
 from brokers.simulated.models import SimulatedAccount
 from tests.support.makers import QUICK_TIMINGS, carry_out, cash
 from trading.engine import cash_after_sells as module
@@ -17,15 +18,17 @@ BEFORE, PROCEEDS = 1_000, 30_000
 
 
 class Broker:
-    """Reports one amount of cash after the other; the last one for ever."""
+    """Reports one amount of cash after the other; the last one for ever. None: the account cannot be read."""
 
-    def __init__(self, *reported: int) -> None:
+    def __init__(self, *reported: int | None) -> None:
         self._reported = list(reported)
         self.reads = 0
 
     async def get_account_snapshot(self, account_id: str) -> AccountSnapshot:
         self.reads += 1
         amount = self._reported.pop(0) if len(self._reported) > 1 else self._reported[0]
+        if amount is None:
+            raise IncompleteAccountData("A value is missing.")
         return snapshot(amount)
 
 
@@ -63,6 +66,14 @@ def test_cash_after_sells_is_the_smaller_value_and_a_lag_does_not_reduce_it(monk
     _, found = asyncio.run(cash_after_sells(broker, "U1", snapshot(BEFORE), [Sell()], 0.05))
     assert found == available
     assert reads is None or broker.reads == reads
+
+
+def test_cash_that_cannot_be_read_for_a_moment_is_read_again(monkeypatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    _, found = asyncio.run(cash_after_sells(Broker(None, None, 31_000), "U1", snapshot(BEFORE), [Sell()], 10))
+    assert found == BEFORE + PROCEEDS
+    with pytest.raises(IncompleteAccountData):
+        asyncio.run(cash_after_sells(Broker(None), "U1", snapshot(BEFORE), [Sell()], 0.01))
 
 
 def test_cash_without_sells_is_read_once():

@@ -1,15 +1,20 @@
 """Runs that a user, a kill switch or a change of rights stops: what was not sent, and the run that finishes it."""
 
+import asyncio
+
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.models import Account
 from brokers.simulated.client import SimulatedBroker
 from tests.support.makers import carry_out, held, policy, queue, work_run
+from trading.engine.rebalance import Rebalancer
 from trading.models import EventSource, ExecutedSession, Order, RebalanceRun, TradingControl
 from trading.orders import execution
+from trading.queue import shutdown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,3 +152,51 @@ def test_policy_change_after_the_first_order_does_not_change_the_run(make_accoun
     after_sells(lambda: policy("own", minimum_cash_reserve_usd=15_000))
     run = carry_out(account)
     assert (run.state, run.policy["minimum_cash_reserve_usd"]) == ("completed", "0.00")
+
+
+def test_run_that_is_paused_while_it_waits_for_another_worker_ends_stopped(make_account, monkeypatch):
+    """Its worker ended between the sells and the buys; all its orders are resolved."""
+    account = make_account(**SELLS_FIRST)
+    run = queue(account)
+
+    async def end_here(self, *_):
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rebalancer, "_buy", end_here)
+        work_run(run)
+    pause_trading()
+    run = work_run(run)
+    assert (run.state, run.error_code) == ("stopped", "trading_paused")
+    assert held("U1") == {}
+    resume_trading()
+    assert carry_out(account).state == "completed"
+
+
+def test_orders_that_wait_for_their_turn_when_the_worker_stops_are_not_sent(make_account, monkeypatch):
+    """The worker gets its stop signal while the first of four orders is placed. Another one plans again."""
+    original, requests = SimulatedBroker.place_order, []
+
+    def watch():
+        requests.append(shutdown.StopRequest(asyncio.Event()))
+        return requests[-1]
+
+    async def wait_for_turn(self):
+        await asyncio.sleep(0.1)
+
+    async def place_order(self, *args, **kwargs):
+        if len(requests) == 1:
+            requests[0].event.set()
+        return await original(self, *args, **kwargs)
+
+    monkeypatch.setattr(shutdown, "watch", watch)
+    monkeypatch.setattr(SimulatedBroker, "wait_for_turn", wait_for_turn)
+    monkeypatch.setattr(SimulatedBroker, "place_order", place_order)
+    run = queue(make_account(targets=[(symbol, "0.2") for symbol in ("SPY", "IEF", "GLD", "VTI")]))
+    work_run(run)
+    never_sent = run.orders.filter(submitted_at__isnull=True)
+    assert set(never_sent.values_list("state", flat=True)) == {"cancelled"}
+    assert 2 <= never_sent.count() <= 3
+    run = work_run(run)
+    assert run.state == "completed", run.error_message
+    assert set(held("U1")) == {"SPY", "IEF", "GLD", "VTI"}
