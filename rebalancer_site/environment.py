@@ -134,7 +134,7 @@ class Environment(BaseSettings):
     proxy_count: int = Field(0, ge=0, le=5)
     """Number of trusted reverse proxies in front of the site."""
     one_time_codes_required_for: Literal["nothing", "live", "execute"] = "nothing"
-    """Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` (all orders)."""
+    """Orders and safety settings that require two-factor authentication: `nothing`, `live` or `execute` (all)."""
     two_factor_needs_permission: bool = False
     """A first two-factor device can be set up only by users with the permission `trading.enrol_two_factor`."""
     session_idle_minutes: int = Field(60, ge=5, le=720)

@@ -3,12 +3,14 @@
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from tests.support.two_factor import code_of
 from trading.access.client_address import client_address
-from trading.models import AuditEntry, Authenticator, BackupCode
+from trading.access.two_factor import pending_device
+from trading.actions.safety_report import TITLE
+from trading.models import AuditEntry, Authenticator, BackupCode, Notification
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -122,3 +124,35 @@ def test_removing_needs_a_code(device):
 def test_the_page_is_for_those_who_are_logged_in():
     assert Client().get("/codes/").status_code == 302
     assert Client().post("/codes/enrol/").status_code == 302
+
+
+def test_setting_up_and_removing_a_device_is_reported_to_the_operators(device):
+    assert Notification.objects.get(title=TITLE).body == "ann: two-factor device set up"
+    device.client.post("/codes/remove/", {"code": device.printed_codes[0]})
+    assert Notification.objects.filter(title=TITLE).first().body == "ann: two-factor devices removed"
+
+
+def test_a_first_device_needs_a_permission_where_it_is_required(settings):
+    settings.TWO_FACTOR_NEEDS_PERMISSION = True
+    user = User.objects.create_user("bob", password=PASSWORD, is_staff=True)
+    client = Client()
+    log_in(client, name="bob")
+    assert "qr" not in client.get("/codes/").content.decode().lower().split("<main")[-1]
+    pending = pending_device(user)
+    fields = {"password": PASSWORD, "code": code_of(pending)}
+    client.post("/codes/enrol/", fields)
+    assert not Authenticator.objects.filter(confirmed=True).exists()
+    user.user_permissions.add(Permission.objects.get(codename="enrol_two_factor"))
+    client.post("/codes/enrol/", fields)
+    assert Authenticator.objects.get().confirmed
+
+
+def test_a_new_password_is_reported_to_the_operators(person):
+    client = Client()
+    log_in(client)
+    fields = {"old_password": "wrong", "new_password1": "n3w-passw0rd!", "new_password2": "n3w-passw0rd!"}
+    client.post("/admin/password_change/", fields)
+    assert not Notification.objects.exists()
+    client.post("/admin/password_change/", fields | {"old_password": PASSWORD})
+    assert Notification.objects.get(title=TITLE).body == "ann: password changed"
+    assert AuditEntry.objects.filter(person="ann", action="password changed").exists()

@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +26,9 @@ TOUCH_INTERVAL = timedelta(minutes=1)
 
 class SessionStore(DatabaseStore):
     """A session; in the cookie is its key, in the database the key's digest."""
+
+    last_seen_at: datetime | None = None
+    """Last recorded activity, once the session is loaded."""
 
     @classmethod
     def get_model_class(cls) -> type[UserSession]:
@@ -60,6 +63,8 @@ class SessionStore(DatabaseStore):
         row = live_sessions().filter(pk=digest(self.session_key or "")).first()
         if row is None:
             self._session_key = None
+        else:
+            self.last_seen_at = row.last_seen_at
         return row
 
 
@@ -82,9 +87,9 @@ def live_sessions() -> QuerySet[UserSession]:
 
 def touch(request: HttpRequest) -> None:
     """Record that the user was active, at most once per `TOUCH_INTERVAL`."""
-    if key := request.session.session_key:
-        now = timezone.now()
-        UserSession.objects.filter(pk=digest(key), last_seen_at__lt=now - TOUCH_INTERVAL).update(last_seen_at=now)
+    session, now = request.session, timezone.now()
+    if isinstance(session, SessionStore) and session.last_seen_at and session.last_seen_at < now - TOUCH_INTERVAL:
+        UserSession.objects.filter(pk=digest(session.session_key or "")).update(last_seen_at=now)
 
 
 def _logged_in(request: HttpRequest, **_: object) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, reverse
 
-from trading.access.audit import note_refusal
+from trading.access.audit import note, note_refusal
 from trading.access.disarming import Rule, disarms, resume_refusal, rule_of
 from trading.access.fresh_code import enter_code, is_fresh, needs_code, require_fresh_code
 from trading.actions.safety_report import report_change
@@ -183,6 +184,15 @@ class _RefusedForm:
 
 class ProtectedAdminSite(AdminSite):
     """The admin site of the product."""
+
+    def password_change(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Report a user's new password, in case that somebody else has set it. The form asks for the old one."""
+        answer = super().password_change(request, extra_context)
+        if request.method == "POST" and answer.status_code == HTTPStatus.FOUND:
+            user = user_of(request)
+            note("password changed", user.get_username())
+            report_change(user, "password changed")
+        return answer
 
     def register(
         self,

@@ -221,7 +221,13 @@ def test_webhooks_rights_and_tokens_are_refused_without_a_code(client, device, b
     client.post("/codes/enter/", {"code": code_of(device)})
     client.post(f"/admin/auth/user/{ann.pk}/password/", {"password1": "corrEct-h0rse", "password2": "corrEct-h0rse"})
     client.post("/admin/trading/apitoken/add/", {"name": "x", "scopes": ["preview"], "days": 3})
-    assert [text.split(":")[1].split()[0] for text in reports()] == ["user", "API"]
+    group = Group.objects.create(name="theirs")
+    client.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"})
+    user = {"username": "eve", "usable_password": "true", "password1": "corrEct-h0rse", "password2": "corrEct-h0rse"}
+    client.post("/admin/auth/user/add/", user)
+    client.post("/admin/auth/user/", {"action": "delete_selected", "_selected_action": [ann.pk], "post": "yes"})
+    assert [text.split(":")[1].split()[0] for text in reports()] == ["user", "API", "group", "user", "user"]
+    assert [text.rsplit(": ", 1)[1] for text in reports()[2:]] == ["deleted", "Added.", "deleted"]
 
 
 def test_reverting_to_a_former_version_is_refused_without_a_code(client, device):
