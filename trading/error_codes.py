@@ -79,6 +79,19 @@ _GUARDS = (
         stage=Stage.CONNECTED,
     ),
     Guard(
+        "unrecorded_orders",
+        "orders without a record",
+        "The broker has orders of this account that are not in this database: another installation has sent them, or "
+        "this one before it was restored. Run `manage.py reconcile`, or acknowledge each with `manage.py resolve`.",
+        stage=Stage.CONNECTED,
+    ),
+    Guard(
+        "database_restored",
+        "database restored",
+        "The database was restored from a backup, and not every enabled account has been reconciled since. Run "
+        "`manage.py reconcile`.",
+    ),
+    Guard(
         "schedule_late",
         "start missed",
         "The run was scheduled for more than 15 minutes ago. The policy decides whether it is scheduled again.",
@@ -202,6 +215,8 @@ RUN_ERRORS = {
     "open_orders_remain": "Open orders could not be cancelled before the run, for example those of another program.",
     "positions_disagree": "The change of the positions at the broker does not match the fills. Check the account.",
     "positions_late": "The positions at the broker do not include all fills of the run yet. The fills are recorded.",
+    "lost_order_found": "The broker has an order that was marked as lost and sent again. Check the positions.",
+    "recorded_from_broker": "The run's orders were recorded from the broker's records; this database had none.",
     "order_already_resolved": "The order's outcome is known. There is nothing to resolve.",
     "run_not_finished": "The run has not ended. Its worker resolves its orders.",
     "run_already_closed": "The run does not need attention, or no longer.",

@@ -40,7 +40,7 @@ class InteractiveBrokers(BrokerClient):
 
     name: ClassVar[str] = "ibkr"
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, accounts_per_connection=3
+        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, client_ids=8
     )
     Settings: ClassVar[type[ConnectorSettings]] = GatewaySettings
     limits: ClassVar[Limits] = Limits()

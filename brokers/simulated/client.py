@@ -52,7 +52,10 @@ class SimulatedBroker(BrokerClient):
 
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset(TimeInForce),
+        what_if=True,
+        empty_answer_seconds=0,
     )
 
     _token = ""

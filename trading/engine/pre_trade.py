@@ -65,6 +65,9 @@ class PreTradeSteps:
         incomplete = [order for order in prior.orders if order.is_resolved and not order.fills_complete]
         await run_concurrently(*(self.phase.look_up(order) for order in incomplete))
         await run_concurrently(*(self.phase.reconciler.resolve(order) for order in prior.orphaned_orders))
+        found = (await self.phase.reconciler.compare()).found  # orders without a row are judged by a guard
+        own = [order for order in found if order.run_pk == self.context.pk and not order.is_resolved]
+        refuse_unknown(await run_concurrently(*(self.phase.resume(order) for order in own)))
         reached(FailPoint.ORDERS_RESOLVED, self.context.account_id)
 
     async def check_guards(self) -> list[GuardResult]:

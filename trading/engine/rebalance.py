@@ -86,7 +86,7 @@ class Rebalancer(BaseRebalancer):
             updates=resources.updates,
             journal=journal,
             gate=self._gate,
-            reconciler=Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS),
+            reconciler=Reconciler(client, resources.updates, journal, account_id, settings.ORDER_SETTLE_SECONDS),
             account_id=account_id,
             session_of=calendar.session_of,
             order_timeout_seconds=float(policy.order_timeout_seconds),
@@ -277,6 +277,8 @@ class Rebalancer(BaseRebalancer):
 
     async def _report(self, proposal: Proposal, orders: list[OrderView]) -> None:
         await self._journal.record(RunStep.REPORT)
+        if orders:
+            await self._phase.reconciler.check_records()
         after = await snapshot_after(
             self._client, self._context.account_id, proposal.snapshot, orders, self._timings.positions_seconds
         )

@@ -9,6 +9,8 @@ from accounts.policies import FrozenPolicy
 from brokers.exchange_calendar import NEW_YORK
 from trading.guards.may_trade import TradeFacts, check_session, check_trade, read_facts, read_pause_reason
 from trading.guards.trade_guard import check_trade_guard
+from trading.journal.installation import awaits_reconciliation
+from trading.journal.unrecorded import describe, unresolved
 from trading.market_calendar import MarketCalendar
 from trading.models import Order, OrderState, ScheduleEntry, ScheduleState
 from trading.models.run_documents import GuardResult
@@ -67,6 +69,30 @@ def _earlier_orders_resolved(context: GuardContext) -> GuardResult:
         "No order of an earlier run is open.",
         f"An earlier run may have open orders: {', '.join(earlier)}. Resolve them first.",
         passed=not earlier,
+    )
+
+
+@account_guard
+def _no_unrecorded_orders(context: GuardContext) -> GuardResult:
+    """Fail while the broker has orders of ours without a row: another installation may trade the account."""
+    names = unresolved(context.account.pk)
+    return _result(
+        "unrecorded_orders",
+        "Every order of the account at the broker has a record.",
+        f"The broker has orders of this account that are not in this database: {describe(names)}. Make sure that no "
+        "other installation trades the account, then run `manage.py reconcile`.",
+        passed=not names,
+    )
+
+
+@account_guard
+def _not_restored(_: GuardContext) -> GuardResult:
+    return _result(
+        "database_restored",
+        "The database was not restored from a backup, or has been reconciled since.",
+        "The database was restored from a backup, and orders sent after the backup have no records. Run "
+        "`manage.py reconcile`, which reads every enabled account at its broker.",
+        passed=not awaits_reconciliation(),
     )
 
 

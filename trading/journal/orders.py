@@ -13,22 +13,27 @@ from pydantic import BaseModel, ConfigDict, Field
 from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
+from trading.journal.installation import installation
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
 
+ORDER_ID_PREFIX = "rb-"
+"""First characters of every client order id: `rb-<run>-<number>-<installation>`; older ones end with the number."""
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
-    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
-    OrderState.FILLED: frozenset({*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED}),
-    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states()}),
+    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST}),
+    OrderState.FILLED: frozenset(
+        {*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED, OrderState.LOST}
+    ),
+    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST}),
     OrderState.REJECTED: frozenset(OrderState.open_states()),
-    OrderState.EXPIRED: frozenset(OrderState.open_states()),
+    OrderState.EXPIRED: frozenset({*OrderState.open_states(), OrderState.LOST}),
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. A late fill may still complete a cancelled order."""
+"""States from which each state can be reached. A late fill completes a cancelled order; a lost one can be found."""
 
 
 class OrderView(BaseModel):
@@ -99,12 +104,12 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
 
 def orders_of(run_pk: int) -> list[OrderView]:
     """Return the run's orders, oldest first."""
-    return _views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
+    return views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
 
 
 def open_orders_of(run_pk: int) -> list[OrderView]:
     """Return the run's open orders, oldest first."""
-    return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
+    return views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
 
 
 def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
@@ -116,10 +121,11 @@ def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
 def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
     """Return the open orders of the account's other runs, oldest first."""
     orders = Order.objects.filter(account_id=account_pk, state__in=OrderState.open_states())
-    return _views(orders.exclude(run_id=exclude_run).order_by("id"))
+    return views(orders.exclude(run_id=exclude_run).order_by("id"))
 
 
-def _views(orders: QuerySet[Order]) -> list[OrderView]:
+def views(orders: QuerySet[Order]) -> list[OrderView]:
+    """Return the orders as the engine sees them."""
     return [view(order, order.fills.all()) for order in orders.prefetch_related("fills")]
 
 
@@ -128,12 +134,13 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
     with fenced_transaction(lease):
         run = RebalanceRun.objects.only("run_id", "account_id").get(pk=run_pk)
         first = Order.objects.filter(run=run).count() + 1
+        sender = installation().installation_id
         orders = Order.objects.bulk_create(
             Order(
                 run=run,
                 account_id=run.account_id,
                 sequence=sequence,
-                client_order_id=f"rb-{run.run_id}-{sequence}",
+                client_order_id=f"{ORDER_ID_PREFIX}{run.run_id}-{sequence}-{sender}",
                 **asdict(item),
             )
             for sequence, item in enumerate(planned, start=first)

@@ -10,6 +10,7 @@ from trading.models.contracts import CachedContract, ContractChoice, contract_ch
 from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.fetched_targets import PublishedTargets
 from trading.models.heartbeats import ProcessHeartbeat
+from trading.models.installation import Installation, UnrecordedOrder
 from trading.models.kill_switch import TradingControl
 from trading.models.notifications import Delivery, DeliveryState, Notification, NotificationKind
 from trading.models.orders import Fill, Order, OrderState

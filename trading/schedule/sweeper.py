@@ -14,7 +14,9 @@ from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
 from trading.inbox.broken_events import due_events
 from trading.inbox.receive import retry_event
 from trading.journal.claims import requeue_due_runs
+from trading.journal.installation import detect_restore
 from trading.journal.outbox import notify_operators
+from trading.journal.slots import move_accounts_to_their_slots
 from trading.market_calendar import market_calendar
 from trading.models import Delivery, DeliveryState, NotificationKind, ProcessHeartbeat, RunState
 from trading.queue.schedules import are_complete, sync_schedules
@@ -33,6 +35,8 @@ ALERT_INTERVAL = timedelta(hours=1)
 def sweep() -> int:
     """Wake slots with unfinished runs and no live lease (return their number), and start all other work that is due."""
     check_clock()
+    detect_restore()
+    move_accounts_to_their_slots()
     try:
         run_calendar()
     except DatabaseError:

@@ -32,6 +32,7 @@ class Gateway:
         cancel_seconds: float = 0.0,
         values_lag_seconds: float = 0.0,
         hold_id_seconds: float = 0.0,
+        empty_seconds: float = 0.0,
         market_data_lines: int = 100,
     ) -> None:
         self.records = records
@@ -41,6 +42,7 @@ class Gateway:
         self.cancel_seconds = cancel_seconds
         self.values_lag_seconds = values_lag_seconds
         self.hold_id_seconds = hold_id_seconds
+        self.empty_seconds = empty_seconds
         self.market_data_lines = market_data_lines
         self.sessions: dict[int, Session] = {}
         self.next_order_id = 1
@@ -103,6 +105,11 @@ class Gateway:
 
     def send_error_to_all(self, code: int, message: str) -> None:
         self.send_to_all(messages.error(-1, code, message))
+
+    def show_records(self) -> None:
+        """End the time after the connection in which lists of orders and executions are empty."""
+        for session in self.sessions.values():
+            session.empty_until = 0.0
 
     def lose_broker(self) -> None:
         """Lose the connection to the broker (1100). Nothing is confirmed until it is restored."""

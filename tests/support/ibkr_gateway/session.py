@@ -36,6 +36,7 @@ class Session:
         self.market_data_type = 1
         self.is_paced = False
         self.lines: set[int] = set()
+        self.empty_until = 0.0
         self._reader = reader
         self._writer = writer
         self._in = DelayedQueue(gateway.one_way_seconds, self._handle)
@@ -78,6 +79,11 @@ class Session:
         finally:
             self.gateway.unregister(self)
             await self._close()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the gateway has not received the orders and executions from the broker yet."""
+        return time.monotonic() < self.empty_until
 
     def send(self, message: Message) -> None:
         """Send a message, unless the gateway is muted."""
@@ -130,6 +136,7 @@ class Session:
             asyncio.get_running_loop().call_later(self.gateway.one_way_seconds + 0.05, self._writer.close)
             return
         self.client_id = client_id
+        self.empty_until = time.monotonic() + self.gateway.empty_seconds
         self.send(messages.managed_accounts(self.gateway.managed_accounts))
         self.send(messages.next_valid_id(self.gateway.next_order_id))
         if self.gateway.broker_lost:
