@@ -26,8 +26,9 @@ from brokers.broker_types import (
 )
 from brokers.exceptions import BrokerConnectionError, MarketDataUnavailable
 from brokers.ibkr.accounts import Accounts
-from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
+from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import Contracts
+from brokers.ibkr.errors import Effect, effect_of
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
@@ -206,5 +207,5 @@ class InteractiveBrokers(BrokerClient):
 
     def _on_error(self, request_id: int, code: int, message: str) -> None:
         self._quotes.on_error(request_id, code, message)
-        if code == BROKER_RESTORED_WITHOUT_QUOTES:
+        if effect_of(code) is Effect.QUOTES_LOST:
             self._quotes.forget()

@@ -28,10 +28,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("rebalancer.brokers")
 
-BROKER_LOST = frozenset({1100, 2110})
-"""The gateway lost the broker. A client that connects meanwhile receives the second code."""
-BROKER_RESTORED_WITHOUT_QUOTES, BROKER_RESTORED = 1101, 1102
-
 
 class GatewayConnection:
     """One connection with the slot's client id. It is opened once; a lost connection is replaced by a new object."""
@@ -264,14 +260,14 @@ class GatewayConnection:
     # ---- events of the library
 
     def _on_gateway_error(self, request_id: int, code: int, message: str, _contract: Any) -> None:
-        text = error_text(code, message)
-        if code in BROKER_LOST:
+        effect, text = effect_of(code), error_text(code, message)
+        if effect is Effect.BROKER_LOST:
             self._broker_up.clear()
             logger.warning("%s", text)
-        elif code in {BROKER_RESTORED, BROKER_RESTORED_WITHOUT_QUOTES}:
+        elif effect in {Effect.BROKER_RESTORED, Effect.QUOTES_LOST}:
             self._broker_up.set()
             logger.warning("%s", text)
-        elif effect_of(code) in {Effect.CONNECTION, Effect.ACCOUNT_DATA}:
+        elif effect in {Effect.CONNECTION, Effect.ACCOUNT_DATA}:
             self._last_message = f" The gateway's last message: {text}"
         self._on_error(request_id, code, message)
 

@@ -14,6 +14,9 @@ class Effect(StrEnum):
 
     NOTICE = "notice"  # nothing is wrong
     CONNECTION = "connection"  # the connection to the gateway, or from the gateway to the broker
+    BROKER_LOST = "broker_lost"  # the gateway has lost the broker; nothing is confirmed
+    BROKER_RESTORED = "broker_restored"
+    QUOTES_LOST = "quotes_lost"  # as BROKER_RESTORED, but the quotes must be subscribed again
     REFUSES_CONNECTION = "refuses_connection"  # the gateway does not accept this connection
     REJECTS_ORDER = "rejects_order"  # proof that the order does not exist
     NOT_SENT = "not_sent"  # the order was not accepted under its order id, and is sent again under another
@@ -77,24 +80,28 @@ _TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
             "Check the gateway: it may have restarted, or two clients use the same client id.",
         ),
         100: ("Too many messages per second were sent.", "Report it: the connector limits itself to 45 per second."),
-        1100: (
-            "The gateway has lost its connection to Interactive Brokers. Nothing is confirmed until it is restored.",
-            "Wait for 1102. If it takes long, check the network and the broker's system status page.",
-        ),
-        1101: (
-            "The gateway is connected again, but quote subscriptions were lost.",
-            "Nothing: the subscriptions are renewed.",
-        ),
-        1102: ("The gateway is connected again.", NO_ACTION),
         1300: (
             "The gateway's port was changed while it was running.",
             "Set IB_PORT to the gateway's port and restart the workers.",
         ),
-        2110: (
+    },
+    Effect.BROKER_LOST: {
+        1100: (
+            "The gateway has lost its connection to Interactive Brokers. Nothing is confirmed until it is restored.",
+            "Wait for 1102. If it takes long, check the network and the broker's system status page.",
+        ),
+        2110: (  # a client that connects meanwhile receives this code
             "The gateway has lost its connection to Interactive Brokers and is reconnecting.",
             "Wait. If it takes long, check the network.",
         ),
     },
+    Effect.QUOTES_LOST: {
+        1101: (
+            "The gateway is connected again, but quote subscriptions were lost.",
+            "Nothing: the subscriptions are renewed.",
+        ),
+    },
+    Effect.BROKER_RESTORED: {1102: ("The gateway is connected again.", NO_ACTION)},
     Effect.NOT_SENT: {
         103: (
             "The order id was used before.",
@@ -232,7 +239,7 @@ _TEXTS: dict[Effect, dict[int, tuple[str, str]]] = {
         2158: ("The security definition farm is connected.", NO_ACTION),
     },
 }
-CLIENT_ID_IN_USE, INVALID_REQUEST = 326, 321
+CLIENT_ID_IN_USE, INVALID_REQUEST, ACCOUNT_FOLLOWED_ELSEWHERE = 326, 321, 2101
 CODES = {code: ErrorCode(effect, *texts) for effect, codes in _TEXTS.items() for code, texts in codes.items()}
 """Every code that the connector handles, documented in docs/operations.md."""
 

@@ -13,9 +13,10 @@ from ib_async import IB, CommissionReport, Contract, Order, OrderState
 from ib_async import Execution as IBExecution
 from ib_async.client import Client
 from ib_async.decoder import Decoder
+from ib_async.util import UNSET_INTEGER
 from ib_async.wrapper import RequestError, Wrapper
 
-from brokers.ibkr.errors import Effect, effect_of, error_text, is_read_only
+from brokers.ibkr.errors import ACCOUNT_FOLLOWED_ELSEWHERE, INVALID_REQUEST, Effect, effect_of, error_text
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.times import parse_execution_time
 
@@ -28,10 +29,12 @@ MESSAGES_BEFORE_ORDER = 43
 """Maximum messages of the last second before an order: below the library's limit, so that its queue stays empty."""
 
 
-ORDER_REQUESTS = ("openOrders", "completedOrders")
-"""Requests, by the library's keys, that a read-only gateway refuses."""
-ACCOUNT_REQUEST = "accountValues"
-"""The request for the values of an account, by the library's key."""
+NO_REQUEST_ID = frozenset({-1, UNSET_INTEGER})
+REQUESTS_WITHOUT_ID = {
+    INVALID_REQUEST: ("openOrders", "completedOrders"),  # of a gateway whose API is read-only
+    ACCOUNT_FOLLOWED_ELSEWHERE: ("accountValues",),
+}
+"""Requests, by the library's keys, that an error without a request id ends: the gateway does not answer them."""
 ORDER_ID_GAP = 10
 """Factor of the gap between an order id that was used before and the next one that is tried."""
 
@@ -86,20 +89,14 @@ class _Wrapper(Wrapper):
         effect = effect_of(errorCode)
         if effect is Effect.NOT_SENT:
             self.ib.client.skip_order_ids(reqId)
-        if is_read_only(errorCode, errorString):
-            self._refuse(reqId, errorCode, errorString, *ORDER_REQUESTS)
-        elif effect is Effect.ACCOUNT_DATA:
-            self._refuse(reqId, errorCode, errorString, ACCOUNT_REQUEST)
+        if reqId in NO_REQUEST_ID:
+            for kind in REQUESTS_WITHOUT_ID.get(errorCode, ()):
+                self._endReq(kind, RequestError(reqId, errorCode, errorString), success=False)
         is_failure = reqId in self._futures and effect in {Effect.REJECTS_ORDER, Effect.REQUEST}
         if not self._order_tracker.on_error(reqId, errorCode, errorString) and is_failure:
             # The library treats some refusals as warnings, and would never complete the request.
             self._endReq(reqId, RequestError(reqId, errorCode, errorString), success=False)
         super().error(reqId, errorCode, errorString, advancedOrderRejectJson)
-
-    def _refuse(self, request_id: int, code: int, message: str, *kinds: str) -> None:
-        """End the requests of these kinds with an error that does not name the request that it refuses."""
-        for kind in kinds:
-            self._endReq(kind, RequestError(request_id, code, message), success=False)
 
     def is_requested(self, request_id: int) -> bool:
         """Return whether a message responds to a request. Other messages are pushed when something happens."""

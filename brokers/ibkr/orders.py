@@ -43,7 +43,9 @@ logger = logging.getLogger("rebalancer.brokers")
 
 DOUBT_LOOKUPS = 2
 """Lookups that must not find an order before it counts as rejected by an error of unknown meaning."""
-NO_VERDICT = frozenset({Effect.CONNECTION, Effect.REQUEST, Effect.QUOTE, Effect.ACCOUNT_DATA, Effect.NOT_SENT})
+NO_VERDICT = frozenset(
+    {Effect.CONNECTION, Effect.BROKER_LOST, Effect.REQUEST, Effect.QUOTE, Effect.ACCOUNT_DATA, Effect.NOT_SENT}
+)
 """Effects of errors to a what-if order after which it stays open whether the broker would accept the order."""
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from brokers.broker_types import OrderType
 from brokers.exceptions import (
+    BrokerAPIError,
     BrokerConnectionError,
     BrokerSilent,
     CapabilityMissing,
@@ -98,6 +99,25 @@ def test_read_only_gateway_serves_what_a_preview_needs(read_only):
     (snapshot, prices, positions, executions), seconds = with_client(read_only, read, seconds=10)
     assert seconds < 5
     assert (snapshot.cash_usd, list(prices), len(positions), executions) == (100_000, ["SPY"], 1, [])
+
+
+def test_error_321_without_an_id_in_another_language_ends_the_request_with_the_gateways_message(gateway):
+    message = "Fehler bei der Bestätigung der Anfrage"
+
+    async def read(client):
+        await client.get_open_orders(ACCOUNT)
+        gateway.gateway.unanswered.add(ALL_OPEN_ORDERS)
+        reading = asyncio.create_task(client.get_open_orders(ACCOUNT))
+        async with asyncio.timeout(5):
+            while await asyncio.to_thread(gateway.do, lambda: gateway.gateway.requests[ALL_OPEN_ORDERS]) < 2:
+                await asyncio.sleep(0)
+        await asyncio.to_thread(gateway.do, gateway.gateway.send_error_to_all, 321, message)
+        with pytest.raises(BrokerAPIError) as caught:
+            await reading
+        return caught.value, client.is_connected
+
+    (error, is_connected), _ = with_client(gateway, read, seconds=10)
+    assert error.message.startswith(f"IBKR 321: {message}") and is_connected
 
 
 def test_error_321_to_a_cancel_request_leaves_the_order_open(gateway):

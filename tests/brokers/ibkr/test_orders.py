@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ib_async import CommissionReport, Order, OrderState
 from ib_async import Execution as IBExecution
 
@@ -12,6 +14,7 @@ from brokers.broker_types import OrderResult, OrderStatus, OrderType
 from brokers.exceptions import OrderOutcomeUnknown, OrderRejected
 from brokers.ibkr import mapping
 from brokers.ibkr.client import InteractiveBrokers
+from brokers.ibkr.errors import explains_order
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from tests.brokers.ibkr.conftest import ACCOUNT, connection_settings
@@ -276,6 +279,39 @@ def test_order_ids_used_before_without_end_reject_the_order_once(gateway):
 async def collect(client, updates):
     async for update in client.order_updates():
         updates.append(update)
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("error"), st.sampled_from([201, 321, 399, 434, 451, 463, 504, 2109, 9999, 10147])),
+        st.tuples(st.just("status"), st.sampled_from(["PendingSubmit", "PreSubmitted", "Submitted", "Inactive"])),
+        st.tuples(st.just("filled"), st.integers(0, 9)),
+    ),
+    max_size=8,
+)
+
+
+@given(EVENTS)
+def test_order_is_never_ended_by_an_unexplained_error_and_never_in_doubt_while_open(events):
+    tracker = OrderTracker(7, lambda _: None)
+    record = tracker.add_submitted(5, SPY, Order(action="BUY", totalQuantity=10, account=ACCOUNT, orderRef="one"))
+    most = 0
+    for kind, value in events:
+        before = record.status
+        if kind == "error":
+            tracker.on_error(5, value, "A message.")
+            if not explains_order(value):
+                assert record.status is before
+        elif kind == "status":
+            tracker.on_status(5, 7, 1001, value, most, 100.0)
+            if value in mapping.OPEN_STATUSES:
+                assert record.status is OrderStatus.WORKING
+                assert not record.is_doubtful
+        else:
+            tracker.on_status(5, 7, 1001, "Submitted", value, 100.0)
+            most = max(most, value)
+        assert record.filled == most, "fills only grow"
+        assert record.status is not OrderStatus.REJECTED or not record.filled
 
 
 # ---- what-if orders
