@@ -14,7 +14,8 @@ from django.utils import timezone
 from tests.support.makers import strategy
 from tests.support.two_factor import log_in_without_code
 from trading.access.api_tokens import create_token
-from trading.inbox.receive import KEPT_OF_LARGE_PAYLOAD, MAX_PAYLOAD_BYTES, receive_event
+from trading.inbox.payload import KEPT_OF_LARGE_PAYLOAD, MAX_PAYLOAD_BYTES
+from trading.inbox.receive import receive_event
 from trading.journal.retention import delete_expired
 from trading.models import AuditEntry, EventSource, StrategyEvent
 from trading.pages.csp import LINES_PER_HOUR

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0007_cash_like_stocks'),
+        ('accounts', '0009_client_ids'),
         ('trading', '0015_may_trade'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -112,7 +112,9 @@ def test_unknown_key_refuses_codes_and_rotation_and_changes_nothing(user, settin
         _ = device.bin_key
 
 
-@pytest.mark.parametrize("value", ["short", "x" * 44, new_key()[:-4], f"{new_key()},word"])
+@pytest.mark.parametrize(
+    "value", ["short", "x" * 44, new_key()[:-4], f"{new_key()},word"], ids=["short", "letters", "cut", "second"]
+)
 def test_invalid_key_is_refused_without_its_value(monkeypatch, value):
     from rebalancer_site.environment import load
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0006_standard_terms_in_labels'),
+        ('accounts', '0007_cash_like_stocks'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0006_standard_terms_in_labels'),
+        ('accounts', '0008_one_share_min_weight'),
     ]
 
     operations = [
