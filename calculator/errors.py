@@ -1,5 +1,10 @@
 """The calculator's exception."""
 
+from calculator.texts import clipped
+
+LONGEST = 1000
+"""Maximum characters of a message; numbers of the input can have hundreds of digits."""
+
 
 class CalculationRefused(Exception):  # noqa: N818 - a result, not a failure
     """There is no plan, and nothing may be traded.
@@ -10,6 +15,6 @@ class CalculationRefused(Exception):  # noqa: N818 - a result, not a failure
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = clipped(message, LONGEST)
+        super().__init__(self.message)

@@ -21,6 +21,7 @@ from calculator.plan_types import (
 )
 from calculator.projection import Projector
 from calculator.selection import Selection, select
+from calculator.texts import clipped
 from calculator.trade_sizes import size_trades
 from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
 
@@ -184,18 +185,19 @@ def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
     """Return the warnings; `cash` is the cash after the trades, in micro-dollars."""
     warnings = []
     total = sum([line.weight for line in holdings.lines], Decimal(0))
+    told = clipped(f"{total.normalize():f}")
     if total > 1 + SUM_TOLERANCE:
         warnings.append(
             CalculationWarning(
                 code="weights_scaled",
-                message=f"The target weights add up to {total.normalize():f}; all are scaled so that they add up to 1.",
+                message=f"The target weights add up to {told}; all are scaled so that they add up to 1.",
             )
         )
     if total < 1 - SUM_TOLERANCE:
         warnings.append(
             CalculationWarning(
                 code="weights_below_one",
-                message=f"The target weights add up to {total.normalize():f}; the remainder stays in cash.",
+                message=f"The target weights add up to {told}; the remainder stays in cash.",
             )
         )
     if cash < holdings.cash_floor:

@@ -109,7 +109,8 @@ def _select_unmanaged(line: Line, holdings: Holdings, selection: Selection) -> N
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
             CalculationWarning(
-                code="fraction_stays", message=f"{fraction:f} of a share of {clipped(line.symbol)} remains."
+                code="fraction_stays",
+                message=f"{clipped(f'{fraction:f}')} of a share of {clipped(line.symbol)} remains.",
             )
         )
 

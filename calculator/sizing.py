@@ -1,22 +1,24 @@
 """Find whole shares for the free targets: close to target, affordable at limit prices, one direction per symbol.
 
-The search has two starting points: every line rounded to its nearest share, and the best use of the cash. Then the
-highest-priced lines are forced one share up and one share down with the rest solved again, and the best results are
-improved by small swaps. All sums are integer micro-dollars, so that results do not depend on rounding or row order.
+The search has two starting points: every line rounded to its nearest share, and the best use of the cash. Then
+high-priced lines whose targets are far from any whole share are forced one share up and one share down with the rest
+solved again, and the best results are improved by small swaps. All sums are integer micro-dollars, so that results do
+not depend on rounding or row order.
 """
 
 from collections.abc import Mapping
 
+from calculator.holdings import Line
 from calculator.leftover_cash import spend_leftover_cash
 from calculator.objective import Objective, State
 from calculator.scale_down import affordable_shares, is_affordable, take_from_one_line
 from calculator.share_bounds import nearest_shares
 from calculator.swaps import improve, swap_many
 
-HIGHEST_PRICED, IMPROVED = 4, 6
-"""Number of highest-priced lines that are forced up and down, and number of the results that are improved."""
-HIGHEST_PRICED_OF_MANY, IMPROVED_OF_MANY = 2, 3
-"""The same with many lines, where one share matters less and each attempt takes longer."""
+FORCED, IMPROVED = 3, 6
+"""Number of high-priced lines that are forced up and down, and number of the results that are improved."""
+FORCED_OF_MANY, IMPROVED_OF_MANY = 4, 4
+"""The same with many lines, where other lines matter more and swaps less."""
 HIGH_PRICE_PARTS = 10_000
 """A share is high-priced when it is worth more than 1/10,000 of the account (a basis point)."""
 FEW_SYMBOLS, FEW_FOR_SWAPS = 12, 30
@@ -96,15 +98,13 @@ class Sizing:
         return solve(self._objective, forced, below=self._below, nodes=nodes, thorough=self._thorough)
 
     def _try_high_priced(self, best: State) -> State:
-        """Force the highest-priced lines one share up and one share down, and improve the best results."""
+        """Force high-priced lines one share up and one share down, and improve the best results."""
         objective = self._objective
         few = len(self._lines) <= FEW_FOR_SWAPS
-        highest_priced, improved_most = (
-            (HIGHEST_PRICED, IMPROVED) if few else (HIGHEST_PRICED_OF_MANY, IMPROVED_OF_MANY)
-        )
+        forced_most, improved_most = (FORCED, IMPROVED) if few else (FORCED_OF_MANY, IMPROVED_OF_MANY)
         high_priced = [i for i, line in enumerate(self._lines) if line.mark * HIGH_PRICE_PARTS > objective.money.total]
-        high_priced = sorted(high_priced, key=lambda i: (-self._lines[i].mark, self._lines[i].symbol))[:highest_priced]
-        current = {i: best.shares[i] for i in high_priced}
+        high_priced = sorted(high_priced, key=lambda i: (-_rounding_error(self._lines[i]), self._lines[i].symbol))
+        current = {i: best.shares[i] for i in high_priced[:forced_most]}
         found = [best]
         for i, now in current.items():
             for n in (now - 1, now + 1):
@@ -125,3 +125,9 @@ class Sizing:
         shares = best.shares if self._thorough else self._nearest()
         sells = objective.state([min(n, line.whole_held) for n, line in zip(shares, self._lines, strict=True)])
         return min(best, improve(objective, sells) if self._thorough else sells, key=objective.total_error)
+
+
+def _rounding_error(line: Line) -> int:
+    """Return the distance of the target from the nearest whole share, in micro-dollars."""
+    rest = (line.target - line.value) % line.mark
+    return min(rest, line.mark - rest)

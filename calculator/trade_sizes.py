@@ -10,7 +10,7 @@ from calculator.sizing import Sizing
 
 COST_WEIGHT = 5
 """How many times its own cost a trade must improve the account by, where the policy has a minimum improvement."""
-FAR_BANDS = 5
+FAR_BANDS = 10
 """Distance from the target, in bands, from which other symbols move past their own targets to shorten it."""
 
 Bounds = tuple[list[int], list[int]]
