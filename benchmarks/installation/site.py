@@ -17,14 +17,14 @@ POLL_SECONDS = 0.05
 SIMULATED_SYMBOLS = ("VTI", "VXUS", "BND", "BNDX", "VNQ", "GLD", "TLT", "IEF", "DBC", "VWO")
 
 
-def prepare(var_dir):
-    """Create the database and set up Django in this process."""
+def prepare(var_dir, database_url=""):
+    """Create the tables and set up Django in this process. Without a URL, the database is a new one on PostgreSQL."""
     from tests.support.postgres import new_database
 
     os.environ.update(  # noqa: TID251 - the environment of the created installation
         REBALANCER_ENV_FILE="",
         VAR_DIR=str(var_dir),
-        DATABASE_URL=new_database("bench"),
+        DATABASE_URL=database_url or new_database("bench"),
         SECRET_KEY="a-key-of-the-benchmark-only",
         TRADING_MODE="paper",
         MARKET_CALENDAR="always_open",

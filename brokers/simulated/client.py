@@ -3,12 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 
 from brokers.base import BrokerClient
 from brokers.broker_types import (
@@ -142,7 +144,8 @@ class SimulatedBroker(BrokerClient):
             for update in updates:
                 yield update
             if has_due_orders:
-                await self._requests.ask(_execute_due)
+                with suppress(OperationalError):  # the lock was not free: the next poll tries again
+                    await self._requests.ask(_execute_due)
             else:
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from brokers.broker_types import ConnectionSettings, Execution, OrderStatus, OrderType
@@ -228,3 +228,25 @@ def test_stream_reports_fills_of_all_accounts_once():
 
     fills, filled = async_to_sync(scenario)()
     assert len(fills) == len(set(fills)) == len(set(filled)) == 3 * len(SYMBOLS)
+
+
+def test_stream_whose_lock_is_not_free_tries_again(monkeypatch):
+    """SQLite gives up on a lock after its time-out; the orders that are due are filled by a later poll."""
+    broker, original, locked = client(1), matching_engine.locked_books, []
+
+    def locked_once(account_ids):
+        if not locked:
+            locked.append(True)
+            raise OperationalError("database is locked")
+        return original(account_ids)
+
+    async def scenario():
+        await broker.connect()
+        await buy(broker, "L0")
+        monkeypatch.setattr(requests, "locked_books", locked_once)
+        async for update in broker.order_updates():
+            if not isinstance(update, Execution) and update.status is OrderStatus.FILLED:
+                break
+
+    async_to_sync(scenario)()
+    assert locked
