@@ -1,10 +1,12 @@
 """Sentences about invalid input. What they repeat of the input is bounded: an input can have megabytes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_QUOTED = 40
 """Maximum length of a repeated part of an input, in characters."""
+MAX_NAMES = 10
+"""Maximum number of names in a sentence."""
 
 _KINDS = {bool: "true or false", list: "a list", dict: "an object", float: "a number with decimals", type(None): "null"}
 
@@ -21,6 +23,12 @@ def shortened(value: object, limit: int = MAX_QUOTED) -> str:
     """Return the value without quotes, or its beginning with its length if it is long."""
     text = str(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the names separated by commas: the first few, and how many more there are."""
+    shown = ", ".join(map(shortened, names[:MAX_NAMES]))
+    return f"{shown} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else shown
 
 
 def id_from_number(value: object) -> str:

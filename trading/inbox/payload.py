@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
-from accounts.refusal_text import problem_sentences
+from accounts.refusal_text import problem_sentences, shortened
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
 from trading.journal.outbox import notify_event_not_accepted
@@ -17,6 +17,8 @@ from trading.models.run_documents import ACCOUNT_KEYS, EventData, ExecCommand, U
 
 MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
+MAX_WHY = 200
+"""Maximum length of a repeated reason why a message cannot be decoded, in characters."""
 
 
 def parse_payload(payload: object, text: str) -> EventData:
@@ -26,7 +28,7 @@ def parse_payload(payload: object, text: str) -> EventData:
         EventRejected: `payload_undecodable`, `payload_not_json` or `payload_invalid`.
     """
     if isinstance(payload, Unreadable):
-        raise EventRejected("payload_undecodable", f"The message cannot be decoded: {payload.why}.")
+        raise EventRejected("payload_undecodable", f"The message cannot be decoded: {shortened(payload.why, MAX_WHY)}.")
     try:
         content = read_json(text)
         if isinstance(content, str):  # JSON text inside a JSON string

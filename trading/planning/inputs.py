@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from accounts.cash_names import cash_name_problem
+from accounts.refusal_text import listed
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
@@ -102,10 +103,11 @@ class PlanInputsReader:
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
-        if problem := cash_name_problem(symbols, strategy.stocks_named_like_cash):
+        weights = [(item.symbol, item.weight) for item in replaced.items]
+        if problem := cash_name_problem(weights, strategy.stocks_named_like_cash):
             raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
         if unknown := await self.client.unknown_symbols(symbols):
-            raise Refused("unknown_symbol", f"The broker cannot trade: {', '.join(unknown)}. Nothing was sent.")
+            raise Refused("unknown_symbol", f"The broker cannot trade: {listed(unknown)}. Nothing was sent.")
         return published, tuple(replaced.items)
 
     async def _read_account(self) -> AccountSnapshot:
