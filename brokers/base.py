@@ -125,8 +125,8 @@ class BrokerClient(ABC):
             logger.info("Using cached price for %s (age %.1fs)", symbol, (now - price.as_of).total_seconds())
         missing = [symbol for symbol in dict.fromkeys(symbols) if symbol not in cached]
         fresh = await self._fetch_prices(missing) if missing else {}
-        if fresh:
-            await self.price_cache.put(fresh)
+        if quoted := {symbol: price for symbol, price in fresh.items() if not price.is_refused}:
+            await self.price_cache.put(quoted)
         found = {**cached, **fresh}
         return {symbol: found[symbol] for symbol in dict.fromkeys(symbols) if symbol in found}
 
@@ -136,7 +136,15 @@ class BrokerClient(ABC):
 
     @abstractmethod
     async def unknown_symbols(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Return the symbols that the broker cannot trade as a US stock or ETF. Moves money: no."""
+        """Return the symbols that the broker cannot trade as a US stock or ETF. Moves money: no.
+
+        Raises:
+            BrokerConnectionError: The broker cannot look symbols up now, which proves nothing about any of them.
+        """
+
+    def why_unknown(self, symbol: str) -> str:
+        """Return the reason of a symbol in `unknown_symbols`, as part of a sentence; empty if none is known."""
+        return ""
 
     async def closed_symbols(self, symbols: Sequence[str], at: datetime) -> tuple[str, ...]:
         """Return the symbols whose own exchange is closed at an instant. Moves money: no.
@@ -153,6 +161,17 @@ class BrokerClient(ABC):
             Names by symbol; symbols without a known name are left out.
         """
         return {}
+
+    async def wait_for_turn(self) -> None:  # noqa: B027 - optional
+        """Wait until the broker's message rate allows an order to leave at once. Moves money: no.
+
+        The engine calls this before each order, one order at a time, then checks whether the order may still leave,
+        and then calls `place_order`, which therefore sends it without another wait. A broker without a rate limit,
+        or whose library answers "too many requests" at once, does not need it.
+
+        Raises:
+            BrokerConnectionError: The connection is lost, or there was no turn before the deadline. Nothing was sent.
+        """
 
     @abstractmethod
     async def place_order(

@@ -3,6 +3,7 @@
 Quantities are always signed: positive is long or a buy, negative is short or a sell.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -101,6 +102,16 @@ class ContractPrice(BrokerValue):
         """Whether 0 < bid <= ask, so that the quote can be traded on."""
         return self.bid is not None and self.ask is not None and 0 < self.bid <= self.ask
 
+    @property
+    def named(self) -> str:
+        """The symbol, with the broker's reason if there is one."""
+        return f"{self.symbol} ({self.message.rstrip('.')})" if self.message else self.symbol
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is no quote for the reason in `message`."""
+        return bool(self.message) and all(value is None for value in (self.bid, self.ask, self.last, self.close))
+
 
 class ExchangeDay(BrokerValue):
     """Trading hours of a contract on one day, as pairs of start and end; empty if the exchange is closed."""
@@ -118,6 +129,7 @@ class ContractFacts(BrokerValue):
     symbol: str
     contract_id: str
     primary_exchange: str = ""
+    is_chosen: bool = False  # by a user, from several contracts
     tick_steps: tuple[tuple[Money, Money], ...] = ((Decimal(0), Decimal("0.01")),)  # lowest price, tick size
     liquid_hours: tuple[ExchangeDay, ...] = ()  # regular hours; other days are unknown
 
@@ -139,8 +151,9 @@ class InstrumentName(BrokerValue):
 class AccountPosition(BrokerValue):
     """A symbol and its signed quantity in an account.
 
-    `market_price` is the broker's mark in USD for one unit of `quantity`, in any `currency`. The mark of an option
-    contract includes its multiplier.
+    `market_price` is what one unit of `quantity` adds to the account's value, in USD, in any `currency`. The mark of an
+    option contract includes its multiplier; that of a future is zero, because its profit and loss is part of cash.
+    `exchange` is for display.
     """
 
     symbol: str
@@ -150,11 +163,20 @@ class AccountPosition(BrokerValue):
     contract_id: str
     kind: SecurityKind = SecurityKind.STOCK
     currency: str = "USD"
+    exchange: str = ""
+    is_other_contract: bool = False  # an order for the symbol trades another contract, for example another listing
 
     @property
     def is_us_stock(self) -> bool:
-        """Whether the position can be matched with a target by its symbol."""
-        return self.kind is SecurityKind.STOCK and self.currency == "USD"
+        """Whether this is the US stock or ETF that an order for its symbol trades. Only then it matches a target."""
+        return self.kind is SecurityKind.STOCK and self.currency == "USD" and not self.is_other_contract
+
+
+class AccountNote(BrokerValue):
+    """Something about the account data that a user should know, with the code of a run's warning."""
+
+    code: str
+    message: str
 
 
 class AccountSnapshot(BrokerValue):
@@ -165,6 +187,7 @@ class AccountSnapshot(BrokerValue):
     cash_usd: Money
     settled_cash_usd: Money | None = None
     positions: tuple[AccountPosition, ...] = ()
+    notes: tuple[AccountNote, ...] = ()
     as_of: Instant
 
 
@@ -201,14 +224,20 @@ class OpenOrder(BrokerValue):
     order_id: str
     permanent_id: str = ""
     client_order_id: str = ""
+    placed_in: str = ""  # the program that placed it, if only that program can cancel it
 
 
 class Execution(BrokerValue):
-    """One fill as reported by the broker; `execution_id` is unique at the broker."""
+    """One fill as reported by the broker; `execution_id` is unique at the broker.
+
+    `price_usd` is in USD for a US stock or ETF; for anything else it is as reported.
+    """
 
     execution_id: str
     account_id: str
     symbol: str
+    kind: SecurityKind = SecurityKind.STOCK
+    currency: str = "USD"
     quantity: Quantity
     price_usd: Money
     commission_usd: Money | None = None
@@ -241,6 +270,11 @@ class BrokerCapabilities(BrokerValue):
     times_in_force: frozenset[TimeInForce]
     what_if: bool = False
     accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
+    client_ids: int = 0
+    """Number of client ids to which accounts are assigned by their account number, so that each installation uses the
+    same id for an account and the broker rejects the second connection; 0: ids are assigned as they are needed."""
+    empty_answer_seconds: float = 120
+    """Time after connecting in which an empty list of orders or executions proves nothing, in seconds."""
 
 
 class ConnectorSettings(BrokerValue):
@@ -278,4 +312,7 @@ class ConnectionSettings(BrokerValue):
     connection_timeout_seconds: float = 10
     request_timeout_seconds: float = 10
     quote_timeout_seconds: float = 3
+    contract_choices: Mapping[str, str] = Field(
+        default={}, description="Contract ids by symbol, where a user has chosen between contracts of one symbol."
+    )
     connector: ConnectorSettings = ConnectorSettings()

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from calculator.texts import clipped
+
 LARGEST, PLACES = 15, 400
 CASH = "$CASH"
 """Key of cash beside symbols; no symbol can have it, while stocks are listed as CASH and USD."""
@@ -23,7 +25,7 @@ def _is_in_range(number: Decimal) -> bool:
 
 def _in_range(number: Decimal) -> Decimal:
     if not _is_in_range(number):
-        raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
+        raise ValueError(f"{clipped(number)} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
     return number
 
 
@@ -79,8 +81,9 @@ class AllocationItem(Value):
 class Position(Value):
     """A symbol and its signed quantity; `market_price` is the broker's mark.
 
-    A position that is not `tradable` (not a US stock or ETF) is identified by its `contract`, counted, and never
-    matched with a target.
+    A position that is not `tradable` (another contract than an order for the symbol would trade) is identified by its
+    `contract`, counted, and never matched with a target. With `is_cash` it is an amount in another currency; a negative
+    one is a debt, and no short position.
     """
 
     symbol: Symbol
@@ -88,6 +91,7 @@ class Position(Value):
     market_price: Number | None = None
     contract: str = ""
     tradable: bool = True
+    is_cash: bool = False
 
 
 class AccountState(Value):
@@ -131,6 +135,7 @@ class AccountConfig(Value):
     commission: Commission = Commission()
     one_share: bool = True
     one_share_max_overshoot_percent: Number = Decimal(5)
+    one_share_min_weight_percent: Number = Decimal("0.05")
     minimum_improvement_bps: Number = Decimal(10)
     unmanaged: Literal["sell", "keep", "ignore"] = "sell"
     shorts: Literal["refuse", "keep"] = "refuse"
@@ -178,7 +183,10 @@ class PlanLine(Trade):
 
 
 class Plan(Value):
-    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and band decision."""
+    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and target, band decision.
+
+    Plans that were stored before the field existed have no `cash_target_usd`; their hash is unchanged.
+    """
 
     total_value_usd: Number
     floor_usd: Number
@@ -187,11 +195,13 @@ class Plan(Value):
     buys: tuple[PlanLine, ...]
     commission: Commission
     band_lifted: bool
+    cash_target_usd: Number | None = None
 
     @property
     def plan_hash(self) -> str:
         """Return the SHA-256 of the plan in hexadecimal; equal plans have equal hashes on every machine."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        later = {"cash_target_usd"} if self.cash_target_usd is None else None
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,9 +10,11 @@ from decimal import Decimal
 from ib_async import AccountValue, PortfolioItem, Position
 
 from brokers.broker_types import AccountPosition, AccountSnapshot, Execution, SecurityKind
-from brokers.exceptions import IncompleteAccountData
+from brokers.exceptions import ExecutionsUnavailable
 from brokers.ibkr import mapping
+from brokers.ibkr.account_rows import AccountRows
 from brokers.ibkr.connection import GatewayConnection
+from brokers.ibkr.contracts import Contracts
 from brokers.ibkr.ib_client import IBClient
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
@@ -37,12 +39,18 @@ class Accounts:
     """The accounts of a connection."""
 
     def __init__(
-        self, limits: Limits, connection: GatewayConnection, order_tracker: OrderTracker, quotes: Quotes
+        self,
+        limits: Limits,
+        connection: GatewayConnection,
+        order_tracker: OrderTracker,
+        quotes: Quotes,
+        contracts: Contracts,
     ) -> None:
         self._limits = limits
         self._connection = connection
         self._order_tracker = order_tracker
         self._quotes = quotes
+        self._contracts = contracts
         self._cash_bases: dict[str, _CashBase] = {}
         self._last_requested = ""
         self._executions_known = False
@@ -63,7 +71,7 @@ class Accounts:
         """Return the pushed positions; wait while the gateway is disconnected from the broker and pushes none."""
         await self._connection.until_broker_up()
         await self._connection.until_downloaded()
-        return tuple(self._positions(self._connection.ib.positions(account_id), {}, AccountRows(account_id, ())))
+        return await self._positions(account_id, {}, AccountRows(account_id, ()))
 
     # ---- requests
 
@@ -81,13 +89,14 @@ class Accounts:
         values, items = await self._connection.request(f"the values of account {account_id}", send, lock="account")
         await self._connection.until_downloaded()
         rows = AccountRows(account_id, values)
-        positions = self._positions(self._connection.ib.positions(account_id), items, rows)
+        positions = await self._positions(account_id, items, rows)
         return AccountSnapshot(
             account_id=account_id,
             total_value_usd=rows.net_liquidation(),
             cash_usd=rows.cash(),
             settled_cash_usd=rows.settled_cash(),
             positions=(*positions, *rows.foreign_cash()),
+            notes=tuple(rows.notes()),
             as_of=datetime.now(UTC),
         )
 
@@ -108,7 +117,7 @@ class Accounts:
         return reported
 
     def _can_lag(self, reported: AccountSnapshot) -> bool:
-        newest = max((fill.executed_at for fill in self._fills(reported.account_id)), default=None)
+        newest = max((fill.executed_at for fill in self._executions(reported.account_id)), default=None)
         if newest is None:
             return False
         age_seconds = (datetime.now(UTC) - newest).total_seconds()
@@ -120,15 +129,26 @@ class Accounts:
         """Request the executions of all accounts, unless another account did so already."""
         async with self._executions_lock:
             if not self._executions_known:
-                await self._connection.request(
-                    "today's executions", lambda ib: ib.reqExecutionsAsync(), lock="executions"
-                )
+                try:
+                    await self._connection.request(
+                        "today's executions",
+                        lambda ib: ib.reqExecutionsAsync(),
+                        lock="executions",
+                        if_silent=ExecutionsUnavailable,
+                    )
+                except ExecutionsUnavailable as error:
+                    logger.warning("%s Account values are used without comparing them with fills", error.message)
                 self._executions_known = True
 
     # ---- cash
 
-    def _fills(self, account_id: str) -> list[Execution]:
+    def _executions(self, account_id: str) -> list[Execution]:
         return self._order_tracker.executions(account_id, datetime.min.replace(tzinfo=UTC))
+
+    def _fills(self, account_id: str) -> list[Execution]:
+        """Return the fills that change the cash in USD by quantity times price; others show in reported cash only."""
+        fills = self._executions(account_id)
+        return [fill for fill in fills if fill.kind is SecurityKind.STOCK and fill.currency == "USD"]
 
     def _current_cash(self, account_id: str, reported: Decimal) -> Decimal:
         """Calculate cash from fills and commissions. Reported cash lags by seconds, and verifies the result."""
@@ -147,92 +167,35 @@ class Accounts:
 
     # ---- positions
 
-    def _positions(
-        self, positions: Iterable[Position], items: Mapping[int, PortfolioItem], rows: "AccountRows"
-    ) -> Iterable[AccountPosition]:
-        for position in positions:
-            contract = position.contract
-            symbol = mapping.our_symbol(contract)
-            item = items.get(contract.conId)
-            mark = mapping.unit_mark(item, rows.rate(contract.currency)) if item else None
-            if mark is None and mapping.is_us_stock(contract):
-                mark = self._quotes.mid(symbol)
-            yield AccountPosition(
-                symbol=symbol,
-                quantity=mapping.amount(position.position),
-                market_price=mark,
-                average_cost=mapping.exact(position.avgCost),
-                contract_id=str(contract.conId),
-                kind=mapping.KINDS.get(contract.secType, SecurityKind.OTHER),
-                currency=contract.currency or "USD",
-            )
+    async def _positions(
+        self, account_id: str, items: Mapping[int, PortfolioItem], rows: AccountRows
+    ) -> tuple[AccountPosition, ...]:
+        """Return the pushed positions, and which of them are of the contract that an order for their symbol trades."""
+        held = {one.contract.conId: one for one in self._connection.ib.positions(account_id)}
+        symbols = {mapping.our_symbol(one.contract) for one in held.values() if mapping.is_us_stock(one.contract)}
+        traded = await self._contracts.traded_ids(sorted(symbols))
+        return tuple(self._position(one, items.get(con_id), rows, traded) for con_id, one in held.items())
 
-
-class AccountRows:
-    """The account value rows of one account, by tag and currency."""
-
-    def __init__(self, account_id: str, rows: Iterable[AccountValue]) -> None:
-        self._account_id = account_id
-        self._rows = {(row.tag, row.currency): row.value for row in rows}
-
-    def net_liquidation(self) -> Decimal:
-        """Return the net liquidation value in USD.
-
-        Raises:
-            IncompleteAccountData: It is missing, or in another currency.
-        """
-        if self._rows.get(("AccountReady", "")) == "false":
-            raise IncompleteAccountData(f"The gateway is still loading account {self._account_id}. Try again.")
-        found = {currency: value for (tag, currency), value in self._rows.items() if tag == "NetLiquidation"}
-        if found and "USD" not in found:
-            raise IncompleteAccountData(
-                f"The base currency of account {self._account_id} is {', '.join(found)}. Only accounts in USD are "
-                "supported."
-            )
-        return self._required("NetLiquidation")
-
-    def cash(self) -> Decimal:
-        """Return the cash in USD. Cash in other currencies is reported as positions."""
-        if ("CashBalance", "USD") in self._rows:
-            return self._required("CashBalance")
-        return self._required("TotalCashValue")
-
-    def settled_cash(self) -> Decimal | None:
-        """Return the settled cash in USD, if the broker reports it."""
-        return mapping.exact(self._rows.get(("SettledCash", "USD")))
-
-    def rate(self, currency: str) -> Decimal | None:
-        """Return the broker's exchange rate: USD for one unit of the currency."""
-        return Decimal(1) if currency in {"USD", ""} else mapping.price(self._rows.get(("ExchangeRate", currency)))
-
-    def foreign_cash(self) -> list[AccountPosition]:
-        """Return cash in other currencies as positions, which are never matched with a target."""
-        balances = [
-            (currency, mapping.amount(value))
-            for (tag, currency), value in sorted(self._rows.items())
-            if tag == "CashBalance" and currency not in {"USD", "BASE"}
-        ]
-        return [
-            AccountPosition(
-                symbol=currency,
-                quantity=quantity,
-                market_price=self.rate(currency),
-                contract_id=f"CASH:{currency}",
-                kind=SecurityKind.CASH,
-                currency=currency,
-            )
-            for currency, quantity in balances
-            if quantity
-        ]
-
-    def _required(self, tag: str) -> Decimal:
-        number = mapping.exact(self._rows.get((tag, "USD")))
-        if number is None:
-            raise IncompleteAccountData(
-                f"The gateway did not report {tag} of account {self._account_id}, so nothing is traded. Check that the "
-                "account is open in the gateway, and try again."
-            )
-        return number
+    def _position(
+        self, position: Position, item: PortfolioItem | None, rows: AccountRows, traded: Mapping[str, str]
+    ) -> AccountPosition:
+        contract = position.contract
+        symbol, contract_id = mapping.our_symbol(contract), str(contract.conId)
+        is_other = mapping.is_us_stock(contract) and traded.get(symbol, contract_id) != contract_id
+        mark = mapping.unit_mark(contract, item, rows.rate(contract.currency))
+        if mark is None and mapping.is_us_stock(contract) and not is_other:
+            mark = self._quotes.mid(symbol)
+        return AccountPosition(
+            symbol=symbol,
+            quantity=mapping.amount(position.position),
+            market_price=mark,
+            average_cost=mapping.exact(position.avgCost),
+            contract_id=contract_id,
+            kind=mapping.security_kind(contract),
+            currency=contract.currency or "USD",
+            exchange=contract.exchange or contract.primaryExchange,
+            is_other_contract=is_other,
+        )
 
 
 def _is_consistent(reported: AccountSnapshot) -> bool:

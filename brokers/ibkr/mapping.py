@@ -1,25 +1,46 @@
 """Conversion between the types of ib_async and of the broker layer. Pure functions; floats exist only here."""
 
-import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from enum import Enum, auto
 
 from ib_async import Contract, ContractDetails, Order, OrderState, PortfolioItem, PriceIncrement, Stock
-from ib_async.util import UNSET_DOUBLE
 
 from brokers.broker_types import Feasibility, OrderStatus, OrderType, PriceKind, SecurityKind, TimeInForce
 
-KINDS = {
-    "STK": SecurityKind.STOCK,
-    "OPT": SecurityKind.OPTION,
-    "FOP": SecurityKind.OPTION,
-    "WAR": SecurityKind.OPTION,
-    "FUT": SecurityKind.FUTURE,
-    "FUND": SecurityKind.FUND,
-    "BOND": SecurityKind.BOND,
-    "BILL": SecurityKind.BOND,
-    "CASH": SecurityKind.CASH,
+
+class Valuation(Enum):
+    """What a position adds to the net liquidation value, beside cash."""
+
+    PRICE = auto()
+    """Its price times its quantity."""
+    MARKET_VALUE = auto()
+    """Its market value, which includes a multiplier, or a price in percent."""
+    IN_CASH = auto()
+    """Nothing: its profit and loss, or its amount, is part of the account's cash."""
+
+
+SECURITY_TYPES = {
+    "STK": (SecurityKind.STOCK, Valuation.PRICE),
+    "OPT": (SecurityKind.OPTION, Valuation.MARKET_VALUE),
+    "FOP": (SecurityKind.OPTION, Valuation.MARKET_VALUE),
+    "WAR": (SecurityKind.OPTION, Valuation.MARKET_VALUE),
+    "IOPT": (SecurityKind.OPTION, Valuation.MARKET_VALUE),
+    "FUND": (SecurityKind.FUND, Valuation.MARKET_VALUE),
+    "BOND": (SecurityKind.BOND, Valuation.MARKET_VALUE),
+    "BILL": (SecurityKind.BOND, Valuation.MARKET_VALUE),
+    "CRYPTO": (SecurityKind.OTHER, Valuation.MARKET_VALUE),
+    "CMDTY": (SecurityKind.OTHER, Valuation.MARKET_VALUE),
+    "FUT": (SecurityKind.FUTURE, Valuation.IN_CASH),
+    "CFD": (SecurityKind.OTHER, Valuation.IN_CASH),
+    "CASH": (SecurityKind.CASH, Valuation.IN_CASH),  # a currency pair, whose amounts are cash balances
 }
+"""Kind and valuation by the broker's security type. Source: the secType of the TWS API's Contract."""
+
+UNKNOWN_TYPE = (SecurityKind.OTHER, Valuation.MARKET_VALUE)
+LARGEST = Decimal("1e300")
+"""Numbers from this size on mean "unset": the broker sends the largest double, as a number or as text."""
+
 PRICE_KINDS = {1: PriceKind.LIVE, 2: PriceKind.FROZEN}
 """Kinds of quotes by market data type. Delayed frozen quotes (4) count as delayed (3), and so does an unknown type."""
 
@@ -37,13 +58,14 @@ TickSteps = Sequence[tuple[Decimal, Decimal]]
 
 
 def exact(value: float | Decimal | str | None) -> Decimal | None:
-    """Return the number exactly as received; None if it is unset, not a number or infinite."""
+    """Return the number exactly as received; None if it is unset, no number or infinite."""
     if value is None or value == "":
         return None
-    if isinstance(value, float) and (not math.isfinite(value) or value == UNSET_DOUBLE):
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
         return None
-    number = Decimal(str(value))
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number) < LARGEST else None
 
 
 def amount(value: float | Decimal | str | None) -> Decimal:
@@ -66,9 +88,13 @@ def signed(side: str, quantity: float | Decimal) -> Decimal:
 
 
 def our_symbol(contract: Contract) -> str:
-    """Return the symbol of a contract: BRK.B for the broker's BRK B; the local symbol if it is not a stock."""
+    """Return the symbol of a contract: BRK.B for the broker's BRK B; the local symbol if it is not a stock.
+
+    A stock in another currency has a symbol that no target can have, so that it is never taken for the US stock.
+    """
     if contract.secType == "STK":
-        return contract.symbol.replace(" ", ".")
+        symbol = contract.symbol.replace(" ", ".")
+        return symbol if contract.currency in {"USD", ""} else f"{symbol} {contract.currency}"
     return contract.localSymbol or contract.symbol
 
 
@@ -151,11 +177,15 @@ def order_status(ib_status: str, *, total: Decimal, filled: Decimal, rejected: b
     return OrderStatus.PENDING if ib_status in PENDING_STATUSES else OrderStatus.UNKNOWN
 
 
-def feasibility(state: OrderState) -> Feasibility:
-    """Return the result of a what-if order: it is accepted if the margin after it does not exceed the equity."""
+def feasibility(state: OrderState, *, reduces: bool) -> Feasibility:
+    """Return the result of a what-if order that the broker answered without an error.
+
+    An order that only reduces a position is accepted. Any other is, if the margin after it does not exceed the equity,
+    or the broker did not report both.
+    """
     margin, equity = exact(state.initMarginAfter), exact(state.equityWithLoanAfter)
     message = (state.warningText or "").strip()
-    if margin is not None and equity is not None and margin > equity:
+    if not reduces and margin is not None and equity is not None and margin > equity:
         return Feasibility(
             accepted=False,
             margin_after_usd=margin,
@@ -164,13 +194,26 @@ def feasibility(state: OrderState) -> Feasibility:
     return Feasibility(accepted=True, margin_after_usd=margin, message=message)
 
 
-def unit_mark(item: PortfolioItem, rate: Decimal | None) -> Decimal | None:
-    """Return USD for one unit of a position, including an option's multiplier; None without an exchange rate."""
-    if item.contract.secType == "STK" and rate is not None:
+def security_kind(contract: Contract) -> SecurityKind:
+    """Return the kind of a contract's security."""
+    return SECURITY_TYPES.get(contract.secType, UNKNOWN_TYPE)[0]
+
+
+def unit_mark(contract: Contract, item: PortfolioItem | None, rate: Decimal | None) -> Decimal | None:
+    """Return what one unit of a position adds to the account's value, in USD.
+
+    None without a portfolio row or an exchange rate, unless the position adds nothing whatever they are.
+    """
+    valuation = SECURITY_TYPES.get(contract.secType, UNKNOWN_TYPE)[1]
+    if valuation is Valuation.IN_CASH:
+        return Decimal(0)
+    if item is None or rate is None:
+        return None
+    if valuation is Valuation.PRICE:
         mark = price(item.marketPrice)
         return mark * rate if mark is not None else None
     value, units = exact(item.marketValue), exact(item.position)
-    return value / units * rate if value is not None and units and rate is not None else None
+    return value / units * rate if value is not None and units else None
 
 
 def execution_key_and_revision(execution_id: str) -> tuple[str, int]:

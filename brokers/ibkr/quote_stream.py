@@ -28,7 +28,7 @@ class QuoteStream:
     message: str = ""
     refused: bool = False
     has_line: bool = True
-    line_message: str = ""  # why there was no market data line, until the first tick
+    line_message: str = ""  # why there was no market data line or farm, until the first tick
     updated: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0  # an incomplete stream with waiters is not closed
 

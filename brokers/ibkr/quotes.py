@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -21,6 +21,10 @@ from brokers.ibkr.settings import GatewaySettings
 logger = logging.getLogger("rebalancer.brokers")
 
 NO_MARKET_DATA_LINE = 101
+FARM_LOST, FARM_NOTICES = 2103, frozenset({2103, 2104, 2108, 2119})
+"""Notices about the connection of a market data farm; each ends with a colon and the farm's name."""
+MAX_NAMED = 10
+"""Number of symbols that a message names."""
 LIVE, DELAYED = 1, 3
 """Market data types. With DELAYED the broker sends live quotes where the login has a subscription."""
 
@@ -45,6 +49,7 @@ class Quotes:
         self._request_ids: dict[str, int] = {}  # by symbol
         self._data_type = LIVE
         self._mids: dict[str, Decimal] = {}  # of closed streams
+        self._farms_lost: dict[str, str] = {}  # the broker's message by farm
         self._release: asyncio.TimerHandle | None = None
         self._retries = 0
         self._retries_since = float("-inf")
@@ -66,8 +71,10 @@ class Quotes:
                 stream.waiters += 1
             await self._until_complete(list(requested.values()))
         except TimeoutError:
-            missing = [symbol for symbol, stream in requested.items() if not stream.is_complete]
-            logger.warning("No two-sided quote in time for %s", ", ".join(missing))
+            missing = [stream for stream in requested.values() if not stream.is_complete]
+            logger.warning("No two-sided quote in time for %s", ", ".join(stream.facts.symbol for stream in missing))
+            for stream in missing:
+                stream.line_message = stream.line_message or " ".join(self._farms_lost.values())
         finally:
             for stream in requested.values():
                 stream.waiters -= 1
@@ -75,7 +82,7 @@ class Quotes:
         _ = self._connection.ib  # raises if the connection was lost
         refused = [stream for stream in requested.values() if stream.refused]
         if requested and len(refused) == len(requested):
-            raise MarketDataUnavailable("; ".join(sorted({stream.message for stream in refused})))
+            raise MarketDataUnavailable(_reasons(refused))
         for stream in refused:
             logger.warning("No quote for %s: %s", stream.facts.symbol, stream.message)
         found = {symbol: stream.price() for symbol, stream in requested.items()}
@@ -231,7 +238,9 @@ class Quotes:
             self._streams[request_id].kind = mapping.PRICE_KINDS.get(data_type, PriceKind.DELAYED)
 
     def on_error(self, request_id: int, code: int, message: str) -> None:
-        """Process an error about a stream. Most errors mean that there is no quote."""
+        """Process an error about a stream or a farm. Most errors mean that there is no quote."""
+        if code in FARM_NOTICES:
+            self._on_farm_notice(code, message)
         stream = self._streams.get(request_id)
         if stream is None or effect_of(code) is Effect.NOTICE:
             return
@@ -241,6 +250,23 @@ class Quotes:
             stream.message = error_text(code, message)
             stream.refused = code not in mapping.QUOTE_FOLLOWS
         stream.updated.set()
+
+    def _on_farm_notice(self, code: int, message: str) -> None:
+        farm = message.rpartition(":")[2].strip()
+        if code == FARM_LOST:
+            self._farms_lost[farm] = error_text(code, message)
+        else:
+            self._farms_lost.pop(farm, None)
+
+
+def _reasons(refused: Sequence[QuoteStream]) -> str:
+    """Return each message of the broker with the symbols that it is about."""
+    symbols: dict[str, list[str]] = {}
+    for stream in refused:
+        symbols.setdefault(stream.message, []).append(stream.facts.symbol)
+    named = {message: ", ".join(some[:MAX_NAMED]) for message, some in symbols.items()}
+    more = {message: f" and {len(some) - MAX_NAMED} more" for message, some in symbols.items() if some[MAX_NAMED:]}
+    return "; ".join(f"{named[message]}{more.get(message, '')}: {message}" for message in sorted(symbols))
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -26,7 +26,7 @@ ADMIN = (
     TRADER
     | {f"{verb}_{model}" for verb in ("add", "change", "delete") for model in CONFIGURED}
     | {f"{verb}_{model}" for verb in ("view", "add", "change") for model in ("user", "group")}
-    | {f"{verb}_webhook" for verb in ("view", "add", "change", "delete")}
+    | {f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("webhook", "contractchoice")}
     | {"view_delivery", "view_auditentry"}
 )
 ROLES = {"viewer": VIEWER, "operator": OPERATOR, "trader": TRADER, "admin": ADMIN}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
@@ -15,6 +16,7 @@ from brokers.registry import connector_class
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import DEFAULT_TIMINGS, Timings
 from trading.journal.leases import Lease, record_client_id_in_use
+from trading.models import contract_choices
 from trading.orders.update_router import OrderUpdateRouter
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
@@ -23,15 +25,17 @@ from trading.planning.timed_cache import contract_cache, price_cache
 logger = logging.getLogger("rebalancer.trading")
 
 
-def read_slot(pk: int) -> tuple[BrokerConnection, tuple[str, ...]]:
-    """Return the slot and the broker's ids of its accounts."""
+def read_slot(pk: int) -> tuple[BrokerConnection, tuple[str, ...], dict[str, str]]:
+    """Return the slot, the broker's ids of its accounts, and the contracts that users have chosen, by symbol."""
     slot = BrokerConnection.objects.get(pk=pk)
-    return slot, tuple(slot.accounts.order_by("account_id").values_list("account_id", flat=True))
+    account_ids = tuple(slot.accounts.order_by("account_id").values_list("account_id", flat=True))
+    return slot, account_ids, contract_choices(slot.broker)
 
 
 def make_client(
     slot: BrokerConnection,
     account_ids: tuple[str, ...],
+    choices: Mapping[str, str],
     policy: FrozenPolicy,
     quote_timeout_seconds: float = DEFAULT_TIMINGS.quotes_seconds,
 ) -> BrokerClient:
@@ -42,6 +46,7 @@ def make_client(
             environment=slot.environment,
             client_id=slot.client_id,
             account_ids=account_ids,
+            contract_choices=choices,
             connection_timeout_seconds=float(policy.connection_timeout_seconds),
             request_timeout_seconds=float(policy.request_timeout_seconds),
             quote_timeout_seconds=quote_timeout_seconds,
@@ -54,9 +59,13 @@ def make_client(
 
 @dataclass(frozen=True)
 class SlotResources:
-    """The open connection of a slot, and the data that the accounts of an event share."""
+    """The open connection of a slot, and the data that the accounts of an event share.
+
+    The holder of `turn` may send the next order.
+    """
 
     client: BrokerClient
+    turn: asyncio.Lock
     updates: OrderUpdateRouter
     targets: SharedTargets
     quotes: SharedQuotes
@@ -69,6 +78,7 @@ class SlotConnection:
         self._lease = lease
         self._timings = timings
         self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._updates: OrderUpdateRouter | None = None
         self._targets: dict[int, SharedTargets] = {}
         self._quotes: dict[tuple[int, bool], SharedQuotes] = {}
@@ -89,7 +99,7 @@ class SlotConnection:
             (event_id, use_cache),
             SharedQuotes(updates.client, use_cache=use_cache, max_age_seconds=self._timings.shared_quotes_seconds),
         )
-        return SlotResources(updates.client, updates, self.targets(context, event_id), quotes)
+        return SlotResources(updates.client, self._turn, updates, self.targets(context, event_id), quotes)
 
     def targets(self, context: RunContext, event_id: int) -> SharedTargets:
         """Return the targets that the accounts of the event share. They need no open connection."""
@@ -111,8 +121,8 @@ class SlotConnection:
             await self._close()
 
     async def _open(self, context: RunContext) -> OrderUpdateRouter:
-        slot, account_ids = await sync_to_async(read_slot)(self._lease.connection_id)
-        client = make_client(slot, account_ids, context.policy, self._timings.quotes_seconds)
+        slot, account_ids, choices = await sync_to_async(read_slot)(self._lease.connection_id)
+        client = make_client(slot, account_ids, choices, context.policy, self._timings.quotes_seconds)
         await client.connect()
         # Stored at once, so that it is closed with the lease whatever fails next.
         self._updates = updates = OrderUpdateRouter(client)

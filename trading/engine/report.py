@@ -1,18 +1,19 @@
 """The report of a run: weights before and after, commissions, and orders that were not filled as planned."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
-from calculator import TradeCalculationResult
+from calculator import Trade, TradeCalculationResult
 from calculator.plan_types import CASH
 from calculator.projection import residual_drift
 from trading.errors import NeedsAttention
 from trading.journal.orders import OrderView
 from trading.models import OrderState
+from trading.models.orders import trade_text
 from trading.models.run_documents import RunWarning, stored_weights
 from trading.planning.account_state import held_shares
 
@@ -27,9 +28,11 @@ async def snapshot_after(
     """Return the account as soon as its positions include the fills of the orders.
 
     Raises:
-        NeedsAttention: the positions do not match the fills within the timeout.
+        NeedsAttention: the positions do not match the fills within the timeout; `positions_late` if only fills of
+            these orders are missing, else `positions_disagree`.
     """
-    expected = held_shares(before.positions)
+    held = held_shares(before.positions)
+    expected = dict(held)
     for order in orders:
         expected[order.symbol] = expected.get(order.symbol, Decimal(0)) + order.filled_quantity
     expected = {symbol: quantity for symbol, quantity in expected.items() if quantity}
@@ -40,12 +43,29 @@ async def snapshot_after(
         if held_shares(after.positions) == expected:
             return after
         if loop.time() > deadline:
-            raise NeedsAttention(
-                "positions_disagree",
-                "The broker's positions do not match the fills: another client traded, or a fill is missing. "
-                "Check the account, then preview it again.",
-            )
+            raise positions_mismatch(held, expected, held_shares(after.positions))
         await asyncio.sleep(POSITIONS_POLL_SECONDS)
+
+
+def positions_mismatch(
+    held: Mapping[str, Decimal], expected: Mapping[str, Decimal], reported: Mapping[str, Decimal]
+) -> NeedsAttention:
+    """Return the error for positions that lag behind our own fills, or that another client has changed."""
+    symbols = sorted(held.keys() | expected.keys() | reported.keys())
+    shares = {name: [one.get(name, Decimal(0)) for one in (held, expected, reported)] for name in symbols}
+    different = {name: amounts for name, amounts in shares.items() if amounts[1] != amounts[2]}
+    named = ", ".join(f"{name} {now:f} instead of {wanted:f}" for name, (_, wanted, now) in different.items())
+    if all(min(was, wanted) <= now <= max(was, wanted) for was, wanted, now in different.values()):
+        return NeedsAttention(
+            "positions_late",
+            f"The broker's positions do not include all fills of this run yet ({named}). The fills are recorded. "
+            "Preview the account again when the broker shows them.",
+        )
+    return NeedsAttention(
+        "positions_disagree",
+        f"The broker's positions do not match the fills ({named}): another client traded, or a fill is missing. "
+        "Check the account, then preview it again.",
+    )
 
 
 def make_report(
@@ -62,6 +82,18 @@ def make_report(
         "total_value_usd": f"{after.total_value_usd:f}",
     }
     return report, list(_warnings(orders))
+
+
+def trades_left(trades: Sequence[Trade], orders: Sequence[OrderView]) -> list[str]:
+    """Return what a stopped run has left to do: the part of each trade that was not sent, or was cancelled."""
+    by_symbol = {order.symbol: order for order in orders}
+    left = []
+    for trade in trades:
+        order = by_symbol.get(trade.symbol)
+        quantity = Decimal(trade.quantity) if order is None else order.remaining
+        if quantity and (order is None or order.state == OrderState.CANCELLED):
+            left.append(trade_text(quantity, trade.symbol))
+    return left
 
 
 def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:

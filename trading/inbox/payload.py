@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
 from accounts.refusal_text import problem_sentences, shortened
+from trading.common.clock import MAX_SKEW_SECONDS, database_now
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
 from trading.journal.outbox import notify_event_not_accepted
@@ -19,14 +21,46 @@ MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
 MAX_WHY = 200
 """Maximum length of a repeated reason why a message cannot be decoded, in characters."""
+MAX_CHANNEL = 64
+"""Maximum length of a stored channel name, in characters."""
+MAX_PAYLOAD_BYTES = 65_536
+"""Maximum size of an event's payload. Of a larger one, the first `KEPT_OF_LARGE_PAYLOAD` characters are stored."""
+KEPT_OF_LARGE_PAYLOAD = 1000
+MAX_AHEAD = timedelta(seconds=MAX_SKEW_SECONDS)
+"""Maximum time by which a publication time may be ahead of the database's clock."""
+
+
+def new_event(
+    source: EventSource, channel: str, message_id: str, payload: object, published_at: datetime | None, serial: str
+) -> StrategyEvent:
+    """Return an event that is not stored yet. Events are ordered by publication time, so a future one is not kept."""
+    text, digest = text_and_digest(payload)
+    now = database_now()
+    event = StrategyEvent(
+        source=source,
+        channel=storable(channel)[:MAX_CHANNEL],
+        message_id=stored_id(message_id),
+        payload=text if _size(text) <= MAX_PAYLOAD_BYTES else text[:KEPT_OF_LARGE_PAYLOAD],
+        payload_digest=digest,
+        published_at=published_at or now,
+        serial=storable(serial)[:MAX_MESSAGE_ID],
+    )
+    if event.published_at > now + MAX_AHEAD:
+        seconds = int((event.published_at - now).total_seconds())
+        event.published_at, event.reason_code = now, "published_ahead"
+        event.reason = f"Published {seconds} seconds ahead of the database's clock; ordered by its receipt instead."
+    return event
 
 
 def parse_payload(payload: object, text: str) -> EventData:
     """Return the event in a payload; `text` is its stored form.
 
     Raises:
-        EventRejected: `payload_undecodable`, `payload_not_json` or `payload_invalid`.
+        EventRejected: `payload_too_large`, `payload_undecodable`, `payload_not_json` or `payload_invalid`.
     """
+    if (size := _size(_text(payload))) > MAX_PAYLOAD_BYTES:
+        message = f"The message has {size} bytes; at most {MAX_PAYLOAD_BYTES} are accepted. Send less data."
+        raise EventRejected("payload_too_large", message)
     if isinstance(payload, Unreadable):
         raise EventRejected("payload_undecodable", f"The message cannot be decoded: {shortened(payload.why, MAX_WHY)}.")
     try:
@@ -66,9 +100,17 @@ def storable(text: str) -> str:
 
 def text_and_digest(payload: object) -> tuple[str, str]:
     """Return the payload as it is stored, and the digest that identifies its content."""
-    content = payload.content if isinstance(payload, Unreadable) else payload
-    text = storable(content if isinstance(content, str) else json.dumps(content, default=str))
+    text = _text(payload)
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(payload: object) -> str:
+    content = payload.content if isinstance(payload, Unreadable) else payload
+    return storable(content if isinstance(content, str) else json.dumps(content, default=str))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def stored_id(message_id: str) -> str:

@@ -15,6 +15,7 @@ HALF = Decimal(50)
 REASON_LABELS = {
     "underweight": "Underweight",
     "overweight": "Overweight",
+    "makes_room": "Sold to raise cash",
     "not_a_target": "Not in strategy",
     "one_share": "Minimum one share",
 }

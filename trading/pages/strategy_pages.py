@@ -17,6 +17,7 @@ from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
 from trading.pages.layout import VIEW_STRATEGIES, render_page, user_of
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 
 CHANGE_STRATEGY = "accounts.change_strategy"
 A_PAGE = 24
@@ -76,7 +77,7 @@ def fetch(request: HttpRequest, name: str) -> HttpResponse:
         for warning in targets.warnings:
             messages.warning(request, warning.message)
     except (RunFailed, Refused) as failure:
-        messages.error(request, failure.message)
+        show_refusal(request, failure)
     return redirect("trading:strategy", name=name)
 
 

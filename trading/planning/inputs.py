@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from accounts.cash_names import cash_name_problem
-from accounts.refusal_text import listed
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
@@ -107,8 +106,13 @@ class PlanInputsReader:
         if problem := cash_name_problem(weights, strategy.stocks_named_like_cash):
             raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
         if unknown := await self.client.unknown_symbols(symbols):
-            raise Refused("unknown_symbol", f"The broker cannot trade: {listed(unknown)}. Nothing was sent.")
+            named = "; ".join(self._with_reason(symbol) for symbol in unknown)
+            raise Refused("unknown_symbol", f"The broker cannot trade: {named}. Nothing was sent.")
         return published, tuple(replaced.items)
+
+    def _with_reason(self, symbol: str) -> str:
+        reason = self.client.why_unknown(symbol)
+        return f"{symbol} ({reason})" if reason else symbol
 
     async def _read_account(self) -> AccountSnapshot:
         snapshot = await self.client.get_account_snapshot(

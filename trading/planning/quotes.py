@@ -1,6 +1,6 @@
 """Select the quotes that may be traded on. A symbol without one gets a warning and is not traded."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -8,6 +8,14 @@ from accounts.policies import FrozenPolicy
 from brokers.broker_types import ContractPrice, PriceKind
 from calculator import Quote
 from trading.models.run_documents import RunWarning
+
+UNTRADABLE = frozenset(
+    {
+        *("exchange_closed", "symbol_halted", "quote_missing", "quote_stale", "quote_delayed", "quote_crossed"),
+        "quote_spread",
+    }
+)
+"""Codes of the warnings about symbols that are not traded."""
 
 
 def tradable_quotes(
@@ -40,7 +48,7 @@ def tradable_quotes(
             warnings.append(RunWarning(code="quote_missing", message=f"There is no quote for {symbol}."))
             continue
         usable = _with_synthetic_ask(price, policy)
-        if problem := _problem(usable, policy, now):
+        if problem := next(_problems(usable, policy, now), None):
             code, text = problem
             warnings.append(RunWarning(code=code, message=text))
             continue
@@ -59,20 +67,22 @@ def _with_synthetic_ask(price: ContractPrice, policy: FrozenPolicy) -> ContractP
     return price.model_copy(update={"bid": price.bid or basis, "ask": basis + policy.synthetic_ask_offset_usd})
 
 
-def _problem(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> tuple[str, str] | None:
-    """Return the code and the text of the warning about a price that may not be traded on."""
+def _problems(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> Iterator[tuple[str, str]]:
+    """Return the codes and texts of the warnings about a price that may not be traded on, the most specific first."""
     symbol, bid, ask = price.symbol, price.bid, price.ask
+    reason = f" {price.message}" if price.message else ""
+    if price.is_halted:
+        yield "symbol_halted", f"Trading in {symbol} is halted. It is not traded."
     age_seconds = (now - price.as_of).total_seconds()
     if (limit := policy.quote_max_age_seconds) < age_seconds:
-        return "quote_stale", f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {limit} s."
-    reason = f" {price.message}" if price.message else ""
+        yield "quote_stale", f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {limit} s.{reason}"
     if bid is None and ask is None and reason:
-        return "quote_missing", f"There is no quote for {symbol}:{reason}"
+        yield "quote_missing", f"There is no quote for {symbol}:{reason}"
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
-        return "quote_delayed", f"The quote of {symbol} is {price.kind}, not live.{reason}"
-    if bid is None or ask is None or not price.is_two_sided:
-        return "quote_crossed", f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask})."
-    spread_percent = (ask - bid) / ((ask + bid) / 2) * Decimal(100)
-    if spread_percent > (most := policy.max_spread_percent):
-        return "quote_spread", f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {most} %."
-    return None
+        yield "quote_delayed", f"The quote of {symbol} is {price.kind}, not live.{reason}"
+    if bid is None and ask is None:
+        yield "quote_crossed", f"The quote of {symbol} has neither bid nor ask, as is usual outside trading hours."
+    elif bid is None or ask is None or not price.is_two_sided:
+        yield "quote_crossed", f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask}).{reason}"
+    elif (spread_percent := (ask - bid) / ((ask + bid) / 2) * Decimal(100)) > (most := policy.max_spread_percent):
+        yield "quote_spread", f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {most} %."

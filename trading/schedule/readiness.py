@@ -136,8 +136,10 @@ async def _check_account(account: Account, client: BrokerClient, targets: Shared
         return [f"{account.account_id}: {error.message}"]
     policy = await sync_to_async(resolve_policy)(account)
     missing = [
-        symbol
+        prices[symbol].named if symbol in prices else symbol
         for symbol in symbols
-        if symbol not in prices or (prices[symbol].kind is PriceKind.DELAYED and not policy.allow_delayed_quotes)
+        if symbol not in prices
+        or prices[symbol].is_refused
+        or (prices[symbol].kind is PriceKind.DELAYED and not policy.allow_delayed_quotes)
     ]
     return [f"{account.account_id}: No live quotes for {', '.join(missing)}."] if missing else []

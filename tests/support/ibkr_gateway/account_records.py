@@ -1,13 +1,20 @@
 """The broker's records behind the gateway. They outlive every connection and every restart of the gateway."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 OPEN = ("ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel")
 COMMISSION_USD = Decimal("1.00")
+IN_CASH = ("FUT", "CFD", "CASH")
+
+
+def new_york_time(at: datetime) -> str:
+    """Return a time as most gateways send it."""
+    return at.astimezone(ZoneInfo("America/New_York")).strftime("%Y%m%d %H:%M:%S US/Eastern")
 
 
 @dataclass
@@ -30,12 +37,18 @@ class Instrument:
     own_mark: Decimal | None = None
     volume: int | None = None
     halted: int | None = None
+    smart: bool = True  # smart routing reaches it
     time_zone: str = "US/Eastern"
     hours: str = "20261124:0400-20261124:2000;20261125:0400-20261125:2000"
 
     @property
     def mark(self) -> Decimal:
         return self.own_mark if self.own_mark is not None else (self.bid + self.ask) / 2
+
+    @property
+    def unit_value(self) -> Decimal:
+        """What one unit adds to the account's value: nothing for futures and CFDs, whose gains are cash."""
+        return Decimal(0) if self.sec_type in IN_CASH else self.mark * Decimal(self.multiplier or 1)
 
     @property
     def contract(self) -> tuple[str, ...]:
@@ -125,6 +138,10 @@ class GatewayAccount:
     lowest_cash: Decimal = Decimal("Infinity")
     base_currency: str = "USD"
     reported: dict[str, Decimal] | None = None  # values that lag behind; None while they are current
+    rows: dict[tuple[str, str], str] = field(default_factory=dict)  # value rows by tag and currency, sent instead
+    without_row: set[int] = field(default_factory=set)  # contract ids of positions without a portfolio row
+    what_if: tuple[str, str, str] | None = None  # margin change, margin after and equity of every what-if order
+    quiet_positions: bool = False  # changes of positions are not sent
 
     def __post_init__(self) -> None:
         self.lowest_cash = self.cash
@@ -138,6 +155,7 @@ class AccountRecords:
         self.accounts: dict[str, GatewayAccount] = {}
         self.orders: list[GatewayOrder] = []
         self.went_short: list[str] = []
+        self.time_form: Callable[[datetime], str] = new_york_time
         self._next_perm_id = 1_900_000_001
         self._next_execution = 1
 
@@ -188,7 +206,7 @@ class AccountRecords:
         for con_id, quantity in account.positions.items():
             instrument = self.instruments[con_id]
             if instrument.currency == account.base_currency:
-                value += quantity * instrument.mark * Decimal(instrument.multiplier or 1)
+                value += quantity * instrument.unit_value
         return {"NetLiquidation": value, "CashBalance": account.cash, "SettledCash": account.cash}
 
     def reported_values(self, account_id: str) -> dict[str, Decimal]:

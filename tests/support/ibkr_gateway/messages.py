@@ -55,7 +55,7 @@ def account_values_multi_end(request_id: int) -> Message:
 
 def portfolio(account_id: str, instrument: Instrument, quantity: Decimal, average_cost: Decimal) -> Message:
     multiplier = Decimal(instrument.multiplier or 1)
-    value = quantity * instrument.mark * multiplier
+    value = Decimal(0) if instrument.sec_type == "CASH" else quantity * instrument.mark * multiplier
     gain = value - quantity * average_cost
     return [
         *("7", "8", instrument.con_id, *instrument.contract),
@@ -123,7 +123,7 @@ def order_status(order: GatewayOrder, status: str | None = None) -> Message:
 def open_order(
     order: GatewayOrder,
     status: str | None = None,
-    what_if: tuple[Decimal, Decimal, Decimal, Decimal, str] | None = None,
+    what_if: tuple[object, object, object, Decimal, str] | None = None,
 ) -> Message:
     """Return an open order. `what_if` has margin change, margin after, equity, commission and warning."""
     margins: Message = blanks(9)
@@ -189,9 +189,8 @@ def completed_orders_end() -> Message:
     return ["102"]
 
 
-def execution(request_id: int, order: GatewayOrder, fill: Fill) -> Message:
+def execution(request_id: int, order: GatewayOrder, fill: Fill, stamp: str) -> Message:
     instrument = order.instrument
-    stamp = fill.at.astimezone(NEW_YORK).strftime("%Y%m%d %H:%M:%S US/Eastern")
     return [
         *("11", request_id, order.order_id, instrument.con_id, *instrument.head, instrument.primary_exchange),
         *(instrument.currency, instrument.symbol, instrument.symbol, fill.execution_id, stamp, order.account_id),

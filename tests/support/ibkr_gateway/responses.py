@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tests.support.ibkr_gateway import messages
-from tests.support.ibkr_gateway.account_records import Instrument
+from tests.support.ibkr_gateway.account_records import GatewayOrder, Instrument
 from tests.support.ibkr_gateway.faults import Kind
 from tests.support.ibkr_gateway.requests import RequestedContract
 
@@ -20,6 +20,8 @@ QUOTE_KINDS = (
     Kind.EMPTY_QUOTE,
     Kind.CROSSED_QUOTE,
     Kind.ONE_SIDED_QUOTE,
+    Kind.WIDE_QUOTE,
+    Kind.FARM_LOST,
     Kind.QUOTE_ERROR,
     Kind.DELAYED_QUOTE,
 )
@@ -48,10 +50,15 @@ class Responses:
     def account_updates(self, account_id: str, *, subscribe: bool) -> None:
         if not subscribe or account_id not in self._records.accounts:
             return
+        if self._gateway.followed is not None and self._gateway.followed[1] != account_id:
+            message = "Unable to subscribe to account as the following clients are subscribed to a different account."
+            self._send(messages.error(-1, 2101, f"{message}  {self._gateway.followed[0]}"))
+            return
         for tag, value, currency in self._values(account_id):
             self._send(messages.account_value(account_id, tag, value, currency))
         for instrument, quantity, cost in self._held(account_id):
-            self._send(messages.portfolio(account_id, instrument, quantity, cost))
+            if instrument.con_id not in self._records.accounts[account_id].without_row:
+                self._send(messages.portfolio(account_id, instrument, quantity, cost))
         self._send(messages.account_time("15:31"))
         self._send(messages.account_download_end(account_id))
 
@@ -75,6 +82,8 @@ class Responses:
         yield "SettledCash", _cents(values["SettledCash"]), currency
         for number in range(OTHER_VALUES):
             yield f"Value{number}", "0.00", currency
+        for (tag, of_currency), value in self._records.accounts[account_id].rows.items():
+            yield tag, value, of_currency
 
     def _held(self, account_id: str) -> Iterator[tuple[Instrument, Decimal, Decimal]]:
         account = self._records.accounts[account_id]
@@ -87,7 +96,9 @@ class Responses:
         found = [
             one
             for one in self._records.instruments.values()
-            if requested.con_id in {0, one.con_id}
+            if not self._gateway.definitions_lost
+            and (one.smart or requested.exchange != "SMART")
+            and requested.con_id in {0, one.con_id}
             and requested.symbol in {"", one.symbol}
             and requested.sec_type in {"", one.sec_type}
             and requested.currency in {"", one.currency}
@@ -114,7 +125,9 @@ class Responses:
             self._send(messages.error(request_id, 101, "Max number of tickers has been reached"))
             return
         self._session.lines.add(request_id)
-        if kind == Kind.MISSING_QUOTE:
+        if kind == Kind.FARM_LOST:
+            self._send(messages.error(-1, 2103, "Market data farm connection is broken:usfarm"))
+        if kind in {Kind.MISSING_QUOTE, Kind.FARM_LOST}:
             return
         if fault is not None and kind == Kind.QUOTE_ERROR:
             self._session.lines.discard(request_id)
@@ -136,15 +149,18 @@ class Responses:
 
     # ---- orders
 
+    def _shown_orders(self) -> list[GatewayOrder]:
+        return [] if self._session.is_empty else self._records.orders
+
     def open_orders(self, *, own: bool) -> None:
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if order.is_open and (not own or order.client_id == self._session.client_id):
                 self._send(messages.open_order(order))
                 self._send(messages.order_status(order))
         self._send(messages.open_orders_end())
 
     def completed_orders(self) -> None:
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if not order.is_open:
                 self._send(messages.completed_order(order))
         self._send(messages.completed_orders_end())
@@ -152,10 +168,10 @@ class Responses:
     def executions(self, request_id: int, account_id: str) -> None:
         after_end = self._script.take(Kind.COMMISSION_AFTER_END)
         reports = []
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if account_id in {"", order.account_id}:
                 for fill in order.fills:
-                    self._send(messages.execution(request_id, order, fill))
+                    self._send(messages.execution(request_id, order, fill, self._records.time_form(fill.at)))
                     if fill.commission is not None:
                         reports.append(messages.commission_report(fill))
         if after_end:
@@ -175,6 +191,8 @@ def _ticks(instrument: Instrument, kind: Kind | None) -> Iterator[tuple[int, Dec
         bid = ask = (Decimal(-1), 0)
     elif kind == Kind.CROSSED_QUOTE:
         bid, ask = (instrument.ask, 3), (instrument.bid, 5)
+    elif kind == Kind.WIDE_QUOTE:
+        ask = (instrument.ask * 2, 5)
     elif kind == Kind.ONE_SIDED_QUOTE:
         ask = (Decimal(-1), 0)
     yield 1, *bid

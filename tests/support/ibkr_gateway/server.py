@@ -32,6 +32,7 @@ class Gateway:
         cancel_seconds: float = 0.0,
         values_lag_seconds: float = 0.0,
         hold_id_seconds: float = 0.0,
+        empty_seconds: float = 0.0,
         market_data_lines: int = 100,
     ) -> None:
         self.records = records
@@ -41,11 +42,17 @@ class Gateway:
         self.cancel_seconds = cancel_seconds
         self.values_lag_seconds = values_lag_seconds
         self.hold_id_seconds = hold_id_seconds
+        self.empty_seconds = empty_seconds
         self.market_data_lines = market_data_lines
         self.sessions: dict[int, Session] = {}
         self.next_order_id = 1
         self.muted = False
+        self.is_read_only = False
+        self.refusal: tuple[int, str] | None = None  # error to every client that connects
+        self.followed: tuple[int, str] | None = None  # another client, and the account whose values it follows
+        self.unanswered: set[str] = set()  # types of requests that get no response
         self.broker_lost = False
+        self.definitions_lost = False
         self.requests: Counter[str] = Counter()
         self.peak_rate = 0
         self.when_accepted: dict[str, Callable[[], Awaitable[object]]] = {}
@@ -90,6 +97,20 @@ class Gateway:
         for session in list(self.sessions.values()):
             session.drop()
 
+    def close_sockets(self) -> None:
+        """Close the connections that have not started the API, too."""
+        for task in self.connections:
+            if task is not None:
+                task.cancel()
+
+    def send_error_to_all(self, code: int, message: str) -> None:
+        self.send_to_all(messages.error(-1, code, message))
+
+    def show_records(self) -> None:
+        """End the time after the connection in which lists of orders and executions are empty."""
+        for session in self.sessions.values():
+            session.empty_until = 0.0
+
     def lose_broker(self) -> None:
         """Lose the connection to the broker (1100). Nothing is confirmed until it is restored."""
         self.send_to_all(messages.error(-1, 1100, "Connectivity between IBKR and Trader Workstation has been lost."))
@@ -100,6 +121,16 @@ class Gateway:
         message = "Connectivity between IBKR and Trader Workstation has been restored."
         self.send_to_all(messages.error(-1, code, message))
         self.order_handler.resume()
+
+    def lose_definitions(self, *, announced: bool = True) -> None:
+        """Lose the security definitions: no contract is found. A gateway does not always announce it (2157)."""
+        self.definitions_lost = True
+        if announced:
+            self.send_to_all(messages.error(-1, 2157, "Sec-def data farm connection is broken:secdefnj"))
+
+    def restore_definitions(self) -> None:
+        self.definitions_lost = False
+        self.send_to_all(messages.error(-1, 2158, "Sec-def data farm connection is OK:secdefnj"))
 
     def register(self, session: Session, client_id: int) -> bool:
         """Return whether the session gets the client id."""

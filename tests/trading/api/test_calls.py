@@ -67,8 +67,7 @@ def test_a_run_is_stopped_before_its_next_order(make_account, call):
     assert AuditEntry.objects.filter(action="asked to stop", person="robot").exists()
     work(run_id)
     _, run = caller.get(f"/runs/{run_id}")
-    assert {order["status"] for order in run["orders"]} == {"cancelled"}
-    assert {warning["code"] for warning in run["warnings"]} == {"order_not_sent"}
+    assert (run["state"], run["error"]["code"], run["orders"]) == ("stopped", "run_stopped", [])
     assert not SimulatedOrder.objects.exists()
     assert caller.post(f"/runs/{run_id}/stop")[1]["code"] == "run_ended"
 

@@ -20,6 +20,7 @@ from trading.models import (
     ApiToken,
     AuditEntry,
     ChannelPosition,
+    ContractChoice,
     Delivery,
     ExecutedSession,
     Notification,
@@ -102,6 +103,7 @@ def add_rows(shop, make_account, number):
     ChannelPosition.objects.create(channel=f"c{number}", known_from=now, caught_up_to=now)
     User.objects.create_user(f"u{number}").groups.add(Group.objects.create(name=f"g{number}"))
     ApiToken.objects.create(name="t", owner=person, digest=f"d{number}", expires_at=now)
+    ContractChoice.objects.create(broker="ibkr", symbol=f"S{number}", contract_id="1")
     webhook = Webhook.objects.create(name=f"w{number}", url="https://a.test")
     for fields in ({"webhook": webhook, "body": "{}"}, {"channel": f"NOTIFICATION_URLS {number}"}):
         Delivery.objects.create(notification=message, **fields)

@@ -18,6 +18,8 @@ from trading.planning.allocations import AllocationsClient
 
 ALLOCATIONS_TIMEOUT_SECONDS = 10.0
 OVERDUE_AFTER = timedelta(minutes=10)
+REFUSED = r"status 4(01|03|04|10)\."
+"""Error of a delivery that no later attempt can send: the key or the address is wrong."""
 FAILED_WITHIN = timedelta(days=1)
 
 
@@ -71,6 +73,10 @@ def listener() -> Iterator[Finding]:
 
 def notifications() -> Iterator[Finding]:
     """Check the configured notification channels and the outbox."""
+    pending = Delivery.objects.filter(state=DeliveryState.PENDING)
+    refused = pending.filter(last_error__regex=REFUSED).order_by("channel")
+    for channel, error in refused.values_list("channel", "last_error").distinct():
+        yield problem(f"{channel} refuses messages: {error}", "Correct its address and key. Waiting does not help.")
     urls = [channel.url for channel in channels()]
     if not urls:
         yield off(
@@ -84,7 +90,7 @@ def notifications() -> Iterator[Finding]:
         return
     yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
-    overdue = Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
+    overdue = pending.filter(created_at__lt=now - OVERDUE_AFTER).count()
     failed = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - FAILED_WITHIN).count()
     if overdue or failed:
         message = f"Overdue messages: {overdue}. Failed in the last 24 hours: {failed}."
