@@ -1,12 +1,10 @@
 """Sentences about invalid input. What they repeat of the input is bounded: an input can have megabytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MAX_QUOTED = 40
 """Maximum length of a repeated part of an input, in characters."""
-MAX_NAMES = 10
-"""Maximum number of names in a sentence."""
 
 _KINDS = {bool: "true or false", list: "a list", dict: "an object", float: "a number with decimals", type(None): "null"}
 
@@ -20,15 +18,10 @@ def quoted(value: object, limit: int = MAX_QUOTED) -> str:
 
 
 def shortened(value: object, limit: int = MAX_QUOTED) -> str:
-    """Return the value without quotes, or its beginning with its length if it is long."""
+    """Return the value as `quoted` does, without the quotes."""
     text = str(value)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the names separated by commas: the first few, and how many more there are."""
-    shown = ", ".join(map(shortened, names[:MAX_NAMES]))
-    return f"{shown} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else shown
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:limit])
+    return shown if len(text) <= limit else f"{shown}… ({len(text):,} characters)"
 
 
 def id_from_number(value: object) -> str:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from accounts.cash_names import cash_name_problem, reads_like_cash
-from accounts.refusal_text import listed, problem_sentences, quoted
+from accounts.refusal_text import problem_sentences, quoted
 from accounts.target_weights import short_number, sum_problem
 from accounts.validators import SYMBOL_PATTERN
 from calculator import AllocationItem
+from calculator.texts import listed
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import RunFailed
 from trading.models.run_documents import RunWarning
