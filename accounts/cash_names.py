@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterable
+from decimal import Decimal
 
 from accounts.refusal_text import quoted
 
@@ -15,10 +16,13 @@ def reads_like_cash(symbol: str) -> bool:
     return symbol.strip().startswith("$") or (bool(parts) and CASH_NAMES.issuperset(parts))
 
 
-def cash_name_problem(symbols: Iterable[str], stocks: Container[str]) -> str | None:
-    """Return why targets cannot be traded: the first symbol that reads like cash and is not one of the `stocks`."""
-    for symbol in symbols:
-        if symbol not in stocks and reads_like_cash(symbol):
+def cash_name_problem(targets: Iterable[tuple[str, Decimal]], stocks: Container[str]) -> str | None:
+    """Return why targets cannot be traded: the first symbol that reads like cash and is not one of the `stocks`.
+
+    A target of weight 0 has the same meaning either way.
+    """
+    for symbol, weight in targets:
+        if weight and symbol not in stocks and reads_like_cash(symbol):
             return (
                 f"The target {quoted(symbol)} can mean cash or the stock with this symbol. For cash, remove it: what "
                 "the weights leave out of 1 stays in cash. For the stock, enter its symbol in the strategy's “stocks "

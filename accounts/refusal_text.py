@@ -18,9 +18,10 @@ def quoted(value: object, limit: int = MAX_QUOTED) -> str:
 
 
 def shortened(value: object, limit: int = MAX_QUOTED) -> str:
-    """Return the value without quotes, or its beginning with its length if it is long."""
+    """Return the value as `quoted` does, without the quotes."""
     text = str(value)
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:limit])
+    return shown if len(text) <= limit else f"{shown}… ({len(text):,} characters)"
 
 
 def id_from_number(value: object) -> str:

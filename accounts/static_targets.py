@@ -40,7 +40,7 @@ def targets_problem(rows: Sequence[tuple[str, Decimal]], stocks: Container[str])
     total = sum((weight for _, weight in rows), Decimal(0))
     if not total:
         return "A static strategy needs a target with a weight above 0."
-    return sum_problem(total) or cash_name_problem((symbol for symbol, _ in rows), stocks)
+    return sum_problem(total) or cash_name_problem(rows, stocks)
 
 
 def replace_targets(strategy: Strategy, entries: Sequence[TargetEntry]) -> Changes:

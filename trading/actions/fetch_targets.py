@@ -7,15 +7,15 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 from accounts.models import Strategy
-from calculator import AllocationItem
 from trading.access.permissions import check_permissions
 from trading.planning.shared_data import SharedTargets
+from trading.planning.targets import StrategyTargets
 
 FETCH_PERMISSION = "accounts.preview_account"
 TIMEOUT_SECONDS = 10.0
 
 
-def fetch_strategy_targets(strategy: Strategy, user: User) -> tuple[AllocationItem, ...]:
+def fetch_strategy_targets(strategy: Strategy, user: User) -> StrategyTargets:
     """Fetch the strategy's targets from its source and store them for the strategy page.
 
     Raises:
@@ -26,8 +26,8 @@ def fetch_strategy_targets(strategy: Strategy, user: User) -> tuple[AllocationIt
     return asyncio.run(_fetch(strategy))
 
 
-async def _fetch(strategy: Strategy) -> tuple[AllocationItem, ...]:
+async def _fetch(strategy: Strategy) -> StrategyTargets:
     try:
-        return (await SharedTargets(TIMEOUT_SECONDS).of(strategy)).items
+        return await SharedTargets(TIMEOUT_SECONDS).of(strategy)
     finally:
         await sync_to_async(connections.close_all)()

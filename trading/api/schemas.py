@@ -112,7 +112,9 @@ class EventIn(TradingValue):
     """An event to submit."""
 
     channel: str = Field(min_length=1, max_length=64, description="The strategy's name.")
-    message_id: str = Field(min_length=1, max_length=160, description="Repeating an id has no effect.")
+    message_id: Annotated[str, BeforeValidator(id_from_number)] = Field(
+        min_length=1, max_length=160, description="Repeating an id has no effect."
+    )
     payload: dict[str, Any] = Field(
         description="`exec`, and optionally `account_id`: that account only. Any other key that begins with `account` "
         "is refused; all others are stored and not used."

@@ -122,6 +122,8 @@ class _CheckingBackend(httpcore.AnyIOBackend):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be resolved: {error.strerror}") from error
+        except UnicodeError as error:  # a label of more than 63 characters
+            raise httpcore.ConnectError(f"{host} is not a host name") from error
         addresses = check_addresses(host, [str(entry[4][0]) for entry in found], allow_loopback=self._allow_loopback)
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):

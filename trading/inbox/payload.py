@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
-from accounts.refusal_text import problem_sentences
+from accounts.refusal_text import problem_sentences, shortened
 from trading.common.clock import MAX_SKEW_SECONDS, database_now
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
@@ -19,6 +19,8 @@ from trading.models.run_documents import ACCOUNT_KEYS, EventData, ExecCommand, U
 
 MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
+MAX_WHY = 200
+"""Maximum length of a repeated reason why a message cannot be decoded, in characters."""
 MAX_CHANNEL = 64
 """Maximum length of a stored channel name, in characters."""
 MAX_PAYLOAD_BYTES = 65_536
@@ -60,7 +62,7 @@ def parse_payload(payload: object, text: str) -> EventData:
         message = f"The message has {size} bytes; at most {MAX_PAYLOAD_BYTES} are accepted. Send less data."
         raise EventRejected("payload_too_large", message)
     if isinstance(payload, Unreadable):
-        raise EventRejected("payload_undecodable", f"The message cannot be decoded: {payload.why}.")
+        raise EventRejected("payload_undecodable", f"The message cannot be decoded: {shortened(payload.why, MAX_WHY)}.")
     try:
         content = read_json(text)
         if isinstance(content, str):  # JSON text inside a JSON string

@@ -73,7 +73,9 @@ def fetch(request: HttpRequest, name: str) -> HttpResponse:
     found = get_object_or_404(Strategy, name=name)
     try:
         targets = fetch_strategy_targets(found, user_of(request))
-        messages.success(request, f"{len(targets)} targets fetched. Fetching does not trade.")
+        messages.success(request, f"{len(targets.items)} targets fetched. Fetching does not trade.")
+        for warning in targets.warnings:
+            messages.warning(request, warning.message)
     except (RunFailed, Refused) as failure:
         show_refusal(request, failure)
     return redirect("trading:strategy", name=name)

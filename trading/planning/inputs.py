@@ -102,7 +102,8 @@ class PlanInputsReader:
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
-        if problem := cash_name_problem(symbols, strategy.stocks_named_like_cash):
+        weights = [(item.symbol, item.weight) for item in replaced.items]
+        if problem := cash_name_problem(weights, strategy.stocks_named_like_cash):
             raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
         if unknown := await self.client.unknown_symbols(symbols):
             named = "; ".join(self._with_reason(symbol) for symbol in unknown)

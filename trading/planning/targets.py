@@ -9,11 +9,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from accounts.cash_names import cash_name_problem
+from accounts.cash_names import cash_name_problem, reads_like_cash
 from accounts.refusal_text import problem_sentences, quoted
 from accounts.target_weights import short_number, sum_problem
 from accounts.validators import SYMBOL_PATTERN
 from calculator import AllocationItem
+from calculator.texts import listed
 from trading.common.strict_json import JsonObject, read_json
 from trading.errors import RunFailed
 from trading.models.run_documents import RunWarning
@@ -24,7 +25,6 @@ SILENT_EXCESS = Decimal("0.000001")
 SCALED_PLACES = Decimal("1e-12")
 MAX_DECIMAL_PLACES = 400
 _SYMBOL = re.compile(SYMBOL_PATTERN)
-MAX_NAMES = 5
 
 
 def _weight(value: Decimal) -> Decimal:
@@ -172,13 +172,14 @@ def check_targets(
         raise RunFailed(
             "allocations_empty", "The strategy has no allocations. Positions are not sold for an empty list."
         )
-    symbols = [symbol for symbol, _ in rows]
-    if problem := cash_name_problem(symbols, stocks):
+    if problem := cash_name_problem(rows, stocks):
         raise RunFailed("allocations_cash_name", f"{problem} Nothing was sent.")
+    rows = [(symbol, weight) for symbol, weight in rows if symbol in stocks or not reads_like_cash(symbol)]
+    symbols = [symbol for symbol, _ in rows]
     if wrong := [symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)]:
         raise _wrong_shape(f"{quoted(wrong[0])} is not a symbol")
     if twice := sorted(name for name, count in Counter(symbols).items() if count > 1):
-        raise RunFailed("allocations_duplicate", f"The allocations contain these symbols twice: {_list(twice)}.")
+        raise RunFailed("allocations_duplicate", f"The allocations contain these symbols twice: {listed(twice)}.")
     total = sum((weight for _, weight in rows), Decimal(0))
     if too_much := sum_problem(total):
         raise RunFailed("allocations_above_one", too_much)
@@ -194,11 +195,6 @@ def check_targets(
 def _scaled(weight: Decimal, total: Decimal) -> Decimal:
     """Return the weight; scaled if the sum of the weights is above 1."""
     return weight if total <= 1 else (weight / total).quantize(SCALED_PLACES, ROUND_DOWN).normalize()
-
-
-def _list(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"{', '.join(names[:MAX_NAMES])}{rest}"
 
 
 def as_json(items: Iterable[AllocationItem]) -> list[Mapping[str, Any]]:

@@ -248,8 +248,9 @@ def test_submit_event_with_an_account_it_would_ignore_is_refused_by_name(
 def test_submit_event_for_one_account_concerns_only_it(make_account, call, key):
     account = make_account()
     make_account("1001", strategy=account.strategy)
-    event = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance", key: 1001}}
+    event = {"channel": account.strategy.name, "message_id": 7, "payload": {"exec": "rebalance", key: 1001}}
     status, answer = call().post("/events", event)
+    assert answer["message_id"] == "7"
     assert (status, [run["account_id"] for run in answer["runs"]]) == (202, ["1001"])
 
 

@@ -84,7 +84,7 @@ def test_receive_with_a_key_that_reads_like_an_account_is_rejected_by_name(accou
 
 
 @pytest.mark.parametrize("key", ["account_id", "accountId"])
-@pytest.mark.parametrize("value", [True, False, ["U1"], [], {"id": "U1"}, {}, 1001.5, "", " ", 10**70, "x" * 900_000])
+@pytest.mark.parametrize("value", [True, False, ["U1"], [], {"id": "U1"}, {}, 1001.5, "", " ", 10**70, "x" * 60_000])
 def test_receive_with_an_account_that_is_no_id_is_rejected_by_name(accounts, key, value):
     event = receive(REBALANCE | {key: value})
     assert (event.state, event.reason_code) == ("rejected", "payload_invalid")
@@ -99,7 +99,7 @@ def test_receive_with_an_account_that_is_no_id_is_rejected_by_name(accounts, key
         '{"exec": "rebalance", "account_id": "U1", "account_id": "U2"}',
         '{"exec": "rebalance", "accountId": "U1", "accountId": "U2"}',
         '{"exec": "print-rebalance", "exec": "rebalance"}',
-        REBALANCE | {"account" + "s" * 900_000: "U1"},
+        REBALANCE | {"account" + "s" * 60_000: "U1"},
     ],
 )
 def test_receive_of_a_message_that_says_two_things_is_rejected(accounts, payload):

@@ -143,6 +143,18 @@ def test_runs_and_events_list_newest_first_with_documented_keys(make_account):
     assert run("runs", "--account", "NOBODY")[0] == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("--account-id", ""), ("--account-id", " "), ("--message-id", ""), ("--message-id", " "), ("--account-id", "U9")],
+)
+def test_publish_event_with_an_empty_or_unknown_id_queues_nothing(make_account, arguments):
+    """An unset variable of a script must not widen an event to all accounts, or make each call a new event."""
+    account = make_account()
+    code, output = run("publish_event", account.strategy.name, "--exec", "rebalance", *arguments)
+    assert code == 2, output
+    assert not RebalanceRun.objects.exists()
+
+
 def test_publish_event_with_a_rejected_event_exits_with_2(make_account):
     account = make_account()
     code, output = run("publish_event", account.strategy.name, "--exec", "sell-everything")

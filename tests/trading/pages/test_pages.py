@@ -85,6 +85,9 @@ def test_fetch_now_shows_the_targets_or_says_what_is_wrong_and_trades_nothing(cl
     allocations.publish("blend", [("SPY", 0.6), ("IEF", 0.4)])
     page = words(client, "fetch_targets", "blend", method="post")
     assert "2 targets fetched." in page
+    allocations.publish("blend", [("SPY", 0.6001), ("IEF", 0.4)])
+    page = words(client, "fetch_targets", "blend", method="post")
+    assert "2 targets fetched." in page and "1.0001" in page and "Sum 100.00%" in page
     assert "SPY 60.00%" in page and "Fetched 0 minutes ago" in page
     allocations.answer("blend", 404, "{}")
     page = words(client, "fetch_targets", "blend", method="post")

@@ -143,7 +143,14 @@ def test_fetch_with_a_key_that_no_header_can_have_is_refused(allocations, key):
 
 @pytest.mark.parametrize(
     "address",
-    ["https://[", "https://[::1", "https://example.com:99999", "https://a b.example", "https://\u2488.example"],
+    [
+        "https://[",
+        "https://[::1",
+        "https://example.com:99999",
+        "https://a b.example",
+        f"https://{'a' * 70}.example",
+        "https://\u2488.example",
+    ],
 )
 def test_fetch_from_an_address_that_is_no_url_is_refused(address):
     assert refusal(address) in {"allocations_not_configured", "allocations_unreachable"}

@@ -94,6 +94,12 @@ def test_check_targets_accepts_a_name_of_cash_that_the_strategy_means_as_a_stock
     assert refusal(content, stocks={"CASH"}).code == "allocations_cash_name"
 
 
+@pytest.mark.parametrize("name", ["CASH", "USD", "$CASH"])
+def test_parse_allocations_drops_a_row_of_cash_without_weight(name):
+    items = parse_allocations(body((name, "0"), ("SPY", "1")), "blend").items
+    assert [item.symbol for item in items] == ["SPY"]
+
+
 @pytest.mark.parametrize(
     ("weights", "total", "codes"),
     [

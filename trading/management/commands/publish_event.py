@@ -30,7 +30,13 @@ class Command(BaseCommand):
         payload = {"exec": options["command"]}
         if options["account_id"] is not None:
             payload["account_id"] = options["account_id"]
-        message_id = options["message_id"] or f"manual-{uuid.uuid4()}"
+        message_id = options["message_id"]
+        if message_id is None:
+            message_id = f"manual-{uuid.uuid4()}"
+        elif not message_id.strip():  # a new id for each call would repeat the rebalance
+            raise CommandError(
+                "--message-id is empty. Leave it out, or give the id of the message.", returncode=REJECTED
+            )
         event = receive_event(
             source=EventSource.ABLY, channel=options["strategy"], message_id=message_id, payload=payload
         )

@@ -41,11 +41,12 @@ async def _fetch_all(strategies: list[Strategy]) -> list[Finding]:
 async def _fetch(client: AllocationsClient, strategy: Strategy) -> Finding:
     name = strategy.name
     try:
-        targets = (await client.fetch(name, strategy.stocks_named_like_cash)).items
+        targets, _, warnings = await client.fetch(name, strategy.stocks_named_like_cash)
     except RunFailed as failure:
         to_do = "Check ALLOCATIONS_BASE_URL and ALLOCATIONS_API_KEY, or disable the strategy if it no longer exists."
         return problem(f"{name}: {failure.message}", to_do)
-    return ok(f"{name}: {len(targets)} targets, sum of weights {sum(item.weight for item in targets):.4f}.")
+    notes = "".join(f" {warning.message}" for warning in warnings)
+    return ok(f"{name}: {len(targets)} targets, sum of weights {sum(item.weight for item in targets):.4f}.{notes}")
 
 
 def listener() -> Iterator[Finding]:
