@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from accounts.models import Account
+from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import FrozenPolicy, resolve_policy
 from accounts.replacements import replacement_rules
 from calculator import ReplacementRule
@@ -29,8 +30,9 @@ class PlanBasis(BaseModel):
         return {"policy": content.pop("policy"), "basis": content}
 
 
-def read_basis(account: Account) -> PlanBasis:
-    """Return the account's settings as they are now."""
+def read_basis(account_pk: int) -> PlanBasis:
+    """Read the account's settings as they are now."""
+    account = Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=account_pk)
     strategy = account.followed_strategy
     return PlanBasis.model_validate(
         {

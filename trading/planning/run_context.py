@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from accounts.models import Account, Strategy
-from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import FrozenPolicy, needs_one_time_code
 from calculator import ReplacementRule
 from trading.journal.runs import has_sent_orders
@@ -54,9 +53,9 @@ class RunContext:
 
 def make_run_context(run: RebalanceRun) -> RunContext:
     """Read the account's settings for an attempt of the run. They are frozen from its first order on, not before."""
-    account = Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=run.account_id)
+    account = Account.objects.with_followed_strategy().get(pk=run.account_id)
     run.refresh_from_db(fields=["policy", "basis"])
-    current = read_basis(account)
+    current = read_basis(account.pk)
     stored, has_sent = stored_basis(run, current), has_sent_orders(run.pk)
     basis = stored if has_sent else current
     approved = run.approved_preview
