@@ -21,7 +21,7 @@ from trading.error_codes import OnFail
 from trading.errors import AccountChanged, Deferred, Refused
 from trading.models import EventSource, RebalanceRun, RunMode, TradingControl
 from trading.models.run_documents import GuardResult
-from trading.planning.plan_basis import describe_changes, read_basis
+from trading.planning.plan_basis import basis_of, describe_changes, read_account
 from trading.planning.run_context import RunContext
 
 EXECUTE_PERMISSION = "accounts.execute_account"
@@ -277,7 +277,7 @@ def check_order(context: RunContext, session: Session, now: datetime, *, has_sen
     facts = read_facts(context.pk)
     resume = context.policy.next_execution_time
     enforce([*check_trade(facts), check_session(session, now, resume)], context.source)
-    if not has_sent and (changes := describe_changes(context.basis, read_basis(context.account_pk))):
+    if not has_sent and (changes := describe_changes(context.basis, basis_of(read_account(context.account_pk)))):
         if context.approved is not None:
             refuse_changed_approval(changes)
         raise AccountChanged(f"Settings of the account have changed since the plan: {'; '.join(changes)}.")

@@ -30,9 +30,13 @@ class PlanBasis(BaseModel):
         return {"policy": content.pop("policy"), "basis": content}
 
 
-def read_basis(account_pk: int) -> PlanBasis:
-    """Read the account's settings as they are now."""
-    account = Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=account_pk)
+def read_account(account_pk: int) -> Account:
+    """Read an account as it is now, with what its settings refer to."""
+    return Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=account_pk)
+
+
+def basis_of(account: Account) -> PlanBasis:
+    """Return the settings of an account that was read with `read_account`."""
     strategy = account.followed_strategy
     return PlanBasis.model_validate(
         {
