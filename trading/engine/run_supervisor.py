@@ -122,7 +122,9 @@ class RunSupervisor:
             await journal.add_timeline_entry(
                 "policy_changed", f"Settings have changed since the last attempt: {changes}.", "warning"
             )
-        await journal.record(**context.basis.as_stored())
+        stored = context.basis.as_stored()
+        await journal.record(**stored)
+        run.policy, run.basis = stored["policy"], stored["basis"]  # what the next attempt compares with
         if context.executes and not context.has_sent:  # orders that were sent are resolved first, whatever has changed
             await self._refuse_before_connecting(context)
             refuse_changed_approval(context.approval_changes)

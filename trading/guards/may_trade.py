@@ -1,7 +1,7 @@
 """The one predicate "may an order of this account leave now".
 
 Every entry point asks it when it queues an execution (`refusals_to_queue`), and the engine asks it right before every
-single order (`check_order`), by one query. `check_guards` shows the same checks in a preview.
+single order (`check_order`). `check_guards` shows the same checks in a preview.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime, time
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Subquery
 
 from accounts.models import Account
 from accounts.models.account import FOLLOWED_STRATEGY
@@ -19,13 +19,29 @@ from brokers.exchange_calendar import NEW_YORK, Session
 from trading.access.two_factor import is_verified
 from trading.error_codes import OnFail
 from trading.errors import AccountChanged, Deferred, Refused
-from trading.models import EventSource, RebalanceRun, RunMode, TradingControl, without_documents
+from trading.models import EventSource, RebalanceRun, RunMode, TradingControl
 from trading.models.run_documents import GuardResult
-from trading.planning.plan_basis import describe_changes, read_basis
+from trading.planning.plan_basis import basis_of, describe_changes, read_account
 from trading.planning.run_context import RunContext
 
 EXECUTE_PERMISSION = "accounts.execute_account"
 EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
+FIELDS = (
+    "mode",
+    "strategy_name",
+    "stop_requested_at",
+    "requested_by_id",
+    "requester_name",
+    "requester_verified",
+    "account__account_id",
+    "account__type",
+    "account__enabled",
+    "account__live_armed",
+    "account__trading_paused",
+    f"account__{FOLLOWED_STRATEGY}__name",
+    f"account__{FOLLOWED_STRATEGY}__enabled",
+)
+"""Fields of a run, of its account and of the strategy that the checks read. Few, because each order reads them."""
 PERMISSIONS_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -226,31 +242,23 @@ def read_pause_reason() -> str | None:
 
 
 def read_facts(run_pk: int) -> TradeFacts:
-    """Read what decides about the orders of a run, by one query."""
+    """Read what decides about the orders of a run: by one query, and one for each permission of its requester."""
     paused = TradingControl.objects.filter(trading_paused=True)
-    runs = without_documents(RebalanceRun.objects.all()).annotate(
-        everywhere=Exists(paused),
-        pause_reason=Subquery(paused.values("reason")[:1]),
-        may_execute=_has(EXECUTE_PERMISSION),
-        may_execute_live=_has(EXECUTE_LIVE_PERMISSION),
-    )
-    related = (FOLLOWED_STRATEGY, "policy", "replacement_set")
-    run = runs.select_related("account", *(f"account__{name}" for name in related)).get(pk=run_pk)
-    account = run.account
+    runs = RebalanceRun.objects.select_related("account", f"account__{FOLLOWED_STRATEGY}").only(*FIELDS)
+    run = runs.annotate(pause_reason=Subquery(paused.values("reason")[:1])).get(pk=run_pk)
     if run.mode != RunMode.EXECUTE:
-        return TradeFacts(account, run.pause_reason if run.everywhere else None)
+        return TradeFacts(run.account, run.pause_reason)
     requester = None
     if run.requester_name or run.requested_by_id is not None:  # a run that was queued by an earlier version has no name
-        is_live = account.type == Account.Type.LIVE
-        may = run.may_execute and (run.may_execute_live or not is_live)
+        may = all(_has_permission(run.requested_by_id, name) for name in execute_permissions(run.account))
         requester = Requester(run.requester_name or "The user", may, run.requester_verified)
-    return TradeFacts(account, run.pause_reason if run.everywhere else None, requester, run)
+    return TradeFacts(run.account, run.pause_reason, requester, run)
 
 
-def _has(permission: str) -> Exists:
-    """Return whether the requester of a run is an active user who has the permission."""
+def _has_permission(user_pk: int | None, permission: str) -> bool:
+    """Return whether there is an active user with this key who has the permission."""
     users = User.objects.with_perm(permission, backend=PERMISSIONS_BACKEND)
-    return Exists(users.filter(pk=OuterRef("requested_by")))
+    return user_pk is not None and users.filter(pk=user_pk).exists()
 
 
 def check_order(context: RunContext, session: Session, now: datetime, *, has_sent: bool) -> None:
@@ -269,7 +277,7 @@ def check_order(context: RunContext, session: Session, now: datetime, *, has_sen
     facts = read_facts(context.pk)
     resume = context.policy.next_execution_time
     enforce([*check_trade(facts), check_session(session, now, resume)], context.source)
-    if not has_sent and (changes := describe_changes(context.basis, read_basis(facts.account))):
+    if not has_sent and (changes := describe_changes(context.basis, basis_of(read_account(context.account_pk)))):
         if context.approved is not None:
             refuse_changed_approval(changes)
         raise AccountChanged(f"Settings of the account have changed since the plan: {'; '.join(changes)}.")

@@ -180,7 +180,7 @@ def end_run(
         level = levels.get(state, "error" if code else "warning")
         write_entry(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
-        if state in {RunState.COMPLETED, RunState.STOPPED}:
+        if state == RunState.COMPLETED or (state == RunState.STOPPED and run.report):
             store_plan(run)
         schedule.on_run_ended(run)
         notify_run_ended(run)

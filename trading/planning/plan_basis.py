@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from accounts.models import Account
+from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import FrozenPolicy, resolve_policy
 from accounts.replacements import replacement_rules
 from calculator import ReplacementRule
@@ -29,8 +30,13 @@ class PlanBasis(BaseModel):
         return {"policy": content.pop("policy"), "basis": content}
 
 
-def read_basis(account: Account) -> PlanBasis:
-    """Return the account's settings as they are now."""
+def read_account(account_pk: int) -> Account:
+    """Read an account as it is now, with what its settings refer to."""
+    return Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=account_pk)
+
+
+def basis_of(account: Account) -> PlanBasis:
+    """Return the settings of an account that was read with `read_account`."""
     strategy = account.followed_strategy
     return PlanBasis.model_validate(
         {

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from accounts.models import Account, Strategy
-from accounts.models.account import FOLLOWED_STRATEGY
+from accounts.models import Strategy
 from accounts.policies import FrozenPolicy, needs_one_time_code
 from calculator import ReplacementRule
 from trading.journal.runs import has_sent_orders
 from trading.models import RebalanceRun, RunMode
-from trading.planning.plan_basis import PlanBasis, describe_changes, read_basis, stored_basis
+from trading.planning.plan_basis import PlanBasis, basis_of, describe_changes, read_account, stored_basis
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,8 @@ class RunContext:
 
 def make_run_context(run: RebalanceRun) -> RunContext:
     """Read the account's settings for an attempt of the run. They are frozen from its first order on, not before."""
-    account = Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=run.account_id)
-    run.refresh_from_db(fields=["policy", "basis"])
-    current = read_basis(account)
+    account = read_account(run.account_id)
+    current = basis_of(account)
     stored, has_sent = stored_basis(run, current), has_sent_orders(run.pk)
     basis = stored if has_sent else current
     approved = run.approved_preview

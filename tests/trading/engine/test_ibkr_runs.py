@@ -22,6 +22,7 @@ from tests.support.ibkr_gateway.session import EXECUTIONS
 from tests.support.makers import policy, queue, work_run
 from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
+from trading.engine.rebalance import Rebalancer
 from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
@@ -105,6 +106,24 @@ def test_run_sells_then_buys_and_ends_at_its_targets(account, book):
     assert Decimal(run.report["residual_drift_after"]) < Decimal("0.01")
     sides = [order.action for order in book.orders]
     assert sides == sorted(sides, reverse=True), "every sell is sent before the first buy"
+
+
+def test_withdrawal_between_sells_and_buys_is_not_spent(account, book, gateway, monkeypatch):
+    """A margin account would lend the missing money without a word."""
+    original = Rebalancer._buy
+
+    def withdraw() -> None:
+        book.accounts[DU].cash -= 15_000
+
+    async def after_withdrawal(self, proposal, sells):
+        gateway.do(withdraw)
+        return await original(self, proposal, sells)
+
+    monkeypatch.setattr(Rebalancer, "_buy", after_withdrawal)
+    run = makers.carry_out(account, timings=replace(TIMINGS, cash_seconds=0.5))
+    assert (run.state, run.error_message) == ("completed", "")
+    assert book.accounts[DU].lowest_cash >= 0 and book.accounts[DU].cash < 1_000
+    assert run.timeline.filter(code="buys_reduced").exists()
 
 
 def test_preview_sends_nothing(account, book, gateway):

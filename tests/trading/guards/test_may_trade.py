@@ -137,9 +137,12 @@ def test_changed_setting_makes_a_new_plan_before_the_first_order_only(run):
     check(run, context, has_sent=True)
 
 
-def test_check_of_an_order_is_one_query(run, django_assert_num_queries):
+@pytest.mark.parametrize(("requester", "queries"), [(False, 1), (True, 2)])
+def test_check_of_an_order_is_one_query_and_one_for_its_requester(run, django_assert_num_queries, requester, queries):
+    if not requester:
+        RebalanceRun.objects.update(requester_name="", requested_by=None)
     context = make_run_context(run)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(queries):
         check(run, context)
 
 
