@@ -23,7 +23,7 @@ def logging_config(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # At level INFO these log the key in a websocket URL, or one line per request.
-            **{name: {"level": "WARNING"} for name in ("ably", "websockets", "httpx", "httpcore", "ib_async")},
+            **{name: {"level": "WARNING"} for name in ("ably", "axes", "websockets", "httpx", "httpcore", "ib_async")},
             # Django's own handlers would write the lines again, without redaction.
             **{name: {"level": level, "handlers": [], "propagate": True} for name in ("django", "django.server")},
             "django-q": {"level": level, "handlers": ["stderr"], "propagate": False},

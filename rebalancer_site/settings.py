@@ -160,7 +160,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # otherwise anyone could lock out a user for ever
 AXES_CLIENT_IP_CALLABLE = "trading.access.client_address.client_address"
-AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token"]
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "code"]
 AXES_VERBOSE = False
 AXES_LOCKOUT_TEMPLATE = "trading/locked_out.html"
 OTP_TOTP_ISSUER = "Rebalancer"

@@ -75,6 +75,10 @@ def _governs_live(policy: Any) -> bool:
     return Account.objects.filter(uses, type=Account.Type.LIVE).exists()
 
 
+def _replaces_the_default(policy: Any) -> bool:
+    return policy.is_default and Account.objects.filter(policy=None).exists()
+
+
 ACCOUNT = Rule(
     harmless={"name": ANY, "trading_paused": True, "live_armed": False, "enabled": False},
     adding=lambda account: account.live_armed,
@@ -92,7 +96,7 @@ STRATEGY = Rule(
 TARGET = Rule(concerns_live=lambda target: _followed_by_live(target.strategy), of_live_only=True)
 REPLACEMENTS = Rule(harmless={"description": ANY}, adding=_never, concerns_live=_replaces_for_live, of_live_only=True)
 REPLACEMENT = Rule(concerns_live=lambda rule: _replaces_for_live(rule.replacement_set), of_live_only=True)
-POLICY = Rule(harmless={"name": ANY}, adding=lambda policy: policy.is_default, concerns_live=_governs_live)
+POLICY = Rule(harmless={"name": ANY}, adding=_replaces_the_default, concerns_live=_governs_live)
 KILL_SWITCH = Rule(
     harmless={"trading_paused": True, "reason": ANY, "updated_at": ANY},
     adding=lambda control: not control.trading_paused,

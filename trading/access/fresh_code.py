@@ -1,9 +1,11 @@
 """Fresh two-factor codes: entered in this session a few minutes ago, as changes of safety settings require."""
 
+from copy import copy
+
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_login_failed
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django_otp import login as remember_device
 
@@ -37,7 +39,10 @@ def enter_code(request: HttpRequest, user: User, code: str) -> bool:
     """Verify a code; a valid one verifies the session and is fresh. A wrong one counts as a failed login."""
     device = check_code(user, code)
     if device is None:
-        user_login_failed.send(sender=User, credentials={"username": user.get_username()}, request=request)
+        # The lockout library stores the form of the request, which can contain the password of a new user.
+        without_form = copy(request)
+        without_form.POST = QueryDict()
+        user_login_failed.send(sender=User, credentials={"username": user.get_username()}, request=without_form)
         return False
     remember_device(request, device)
     mark_fresh(request)

@@ -171,6 +171,13 @@ def test_policy_change_and_replacement_are_refused_without_a_code(client, device
     assert RebalancePolicy.objects.get(pk=account.policy_id).max_turnover_percent != 500
 
 
+@pytest.mark.parametrize(("is_default", "refused"), [(True, True), (False, False)])
+def test_new_policy_is_refused_without_a_code_if_it_becomes_the_default(client, device, is_default, refused):
+    simulated_account("U1", {"SPY": "1"}, policy=None)
+    client.post("/admin/accounts/rebalancepolicy/add/", form_of(RebalancePolicy(name="new", is_default=is_default)))
+    assert RebalancePolicy.objects.filter(name="new").exists() is not refused
+
+
 @pytest.mark.parametrize(("kind", "required", "refused"), [
     ("paper", "nothing", False),
     ("live", "nothing", True),

@@ -6,6 +6,7 @@ import secrets
 from io import StringIO
 
 import pytest
+from axes.models import AccessAttempt
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -17,7 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from pydantic import SecretStr
 
 from rebalancer_site.environment import ConfigurationError
-from tests.support.two_factor import code_of, new_device
+from tests.support.two_factor import code_of, log_in_without_code, new_device
 from trading.access.two_factor import check_code
 from trading.common.encryption import CannotDecrypt, decrypt, encrypt
 from trading.models import Authenticator, BackupCode, UserSession
@@ -60,6 +61,22 @@ def test_dump_contains_neither_seed_nor_backup_code_nor_session_key(user):
     forged = Client()
     forged.cookies["sessionid"] = session.pk
     assert forged.get("/codes/").status_code == 302
+
+
+def test_form_with_a_wrong_code_is_not_stored(user):
+    User.objects.update(is_superuser=True)
+    new_device(user)
+    client = log_in_without_code(user)
+    form = {
+        "username": "eve",
+        "usable_password": "true",
+        "password1": "canary-password",
+        "password2": "canary-password",
+    }
+    client.post("/admin/auth/user/add/", form | {"otp_token": "canary-code"})
+    client.post("/codes/enter/", {"code": "canary-code"})
+    assert AccessAttempt.objects.get().failures_since_start == 2
+    assert "canary" not in dump()
 
 
 def test_backup_code_is_accepted_once(user):
