@@ -25,7 +25,7 @@ from brokers.broker_types import (
 )
 from brokers.exceptions import BrokerConnectionError
 from brokers.ibkr.accounts import Accounts
-from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
+from brokers.ibkr.connection import BROKER_RESTORED, BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
 from brokers.ibkr.contracts import Contracts
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
@@ -58,6 +58,7 @@ class InteractiveBrokers(BrokerClient):
     def _prepare(self) -> None:
         """Create the state of a connection. A connection is never opened twice, so none of it is reused."""
         settings, gateway, limits = self.settings, self._gateway, self.limits
+        self._data_restarts = 0
         self._order_tracker = OrderTracker(settings.client_id, self._publish)
         self._connection = GatewayConnection(settings, gateway, limits, self._order_tracker, self._on_error)
         self._quotes = Quotes(settings, gateway, limits, self._connection, self.price_cache)
@@ -80,6 +81,11 @@ class InteractiveBrokers(BrokerClient):
     @property
     def is_connected(self) -> bool:
         return self._connection.is_up
+
+    @property
+    def data_restarts(self) -> int:
+        """Number of times that the gateway reconnected to the broker (1101, 1102). Moves money: no."""
+        return self._data_restarts
 
     # ---- accounts and quotes
 
@@ -180,5 +186,6 @@ class InteractiveBrokers(BrokerClient):
 
     def _on_error(self, request_id: int, code: int, message: str) -> None:
         self._quotes.on_error(request_id, code, message)
+        self._data_restarts += code in {BROKER_RESTORED, BROKER_RESTORED_WITHOUT_QUOTES}
         if code == BROKER_RESTORED_WITHOUT_QUOTES:
             self._quotes.forget()

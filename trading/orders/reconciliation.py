@@ -174,7 +174,8 @@ class Reconciler:
         is_known = result is not None and result.status is not OrderStatus.NOT_FOUND
         if result is not None and is_known:
             order = await self.journal.apply(order, result)
-        self.updates.has_shown_orders |= is_known or bool(executions)
+        if is_known or executions:
+            self.updates.record_shown_orders()
         return order, is_known or bool(executions)
 
     async def _read_records(self, since: datetime) -> BrokerRecords:
@@ -186,7 +187,8 @@ class Reconciler:
     async def _known(self, records: BrokerRecords) -> list[OrderView]:
         """Return the orders of the records that have rows. One is enough to prove that the connection shows orders."""
         known = await sync_to_async(unrecorded.known_orders)(self.account_id, records.orders)
-        self.updates.has_shown_orders |= bool(known)
+        if known:
+            self.updates.record_shown_orders()
         return known
 
     async def _position(self, symbol: str) -> Decimal:
@@ -207,7 +209,7 @@ class Reconciler:
         if self.updates.has_shown_orders:
             return self.min_age_seconds - age
         patience = max(self.min_age_seconds, self.client.capabilities.empty_answer_seconds)
-        return max(patience - age, self.client.capabilities.empty_answer_seconds - self.updates.age_seconds)
+        return max(patience - age, self.client.capabilities.empty_answer_seconds - self.updates.data_age_seconds)
 
 
 def _has_late_fill(order: OrderView, executed: dict[str, Shares]) -> bool:
