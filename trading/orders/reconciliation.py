@@ -101,18 +101,20 @@ class Reconciler:
             order, found = await self._look_up(order)
             if found:
                 return order
+            if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
+                finding = "Sent on an earlier day. The broker may have no records of that day."
+                return await self.journal.mark(order, OrderState.UNKNOWN, finding)
             wait_seconds = await self._seconds_until_empty_counts(order)
             empty += wait_seconds <= 0
             if empty == LOOKUPS:
                 break
             # Looked up in between too, because a broker that has just come back can find the order at any time.
             await asyncio.sleep(min(wait_seconds, interval) if wait_seconds > 0 else interval)
-        state, finding = OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
-        if not order.submitted_at or _new_york_day(order.submitted_at) == _new_york_day(timezone.now()):
-            finding = f"Not found at the broker, but the position in {order.symbol} has changed."
-            if await self._position(order.symbol) == order.position_before:
-                state, finding = OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
-        return await self.journal.mark(order, state, finding)
+        if await self._position(order.symbol) == order.position_before:
+            finding = "Not found at the broker in two lookups; marked as lost."
+            return await self.journal.mark(order, OrderState.LOST, finding)
+        finding = f"Not found at the broker, but the position in {order.symbol} has changed."
+        return await self.journal.mark(order, OrderState.UNKNOWN, finding)
 
     async def compare(self, since: datetime | None = None) -> Differences:
         """Compare the account's open orders and executions (by default, of today) with the rows.
