@@ -90,6 +90,14 @@ class BrokerClient(ABC):
     def is_connected(self) -> bool:
         """Whether the connection is open, as far as this process can know. Moves money: no."""
 
+    @property
+    def data_restarts(self) -> int:
+        """Number of times that the broker's data restarted over this connection. Moves money: no.
+
+        After a restart, empty lists of orders prove nothing for a while, as after a new connection.
+        """
+        return 0
+
     @abstractmethod
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
         """Return the current value, cash and positions of an account. Moves money: no.

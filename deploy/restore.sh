@@ -27,9 +27,13 @@ $compose stop listener worker web
     echo 'COMMIT;'
 } | $compose exec -T db psql --username=postgres --dbname=rebalancer --quiet --set=ON_ERROR_STOP=1 >/dev/null
 
+# Migrate an older backup. Then no account trades until every enabled account was compared with its broker.
+$compose run --rm migrate
+$compose run --rm migrate python manage.py reconcile --restored
+
 cat <<'TEXT'
-Restored. web, worker and listener are stopped. Before you start them:
- 1. docker compose run --rm migrate     migrates an older backup
- 2. Check the broker: orders submitted after the backup have no rows. Cancel those you do not want.
- 3. docker compose up -d
+Restored. web, worker and listener are stopped, and trading is paused. Continue with:
+ 1. docker compose run --rm worker python manage.py reconcile
+    reads every enabled account at its broker, and records orders submitted after the backup. Trading continues then.
+ 2. docker compose up -d
 TEXT

@@ -1,7 +1,6 @@
 """Measure event to last fill over the wire-level gateway by number of accounts and worker processes."""
 
 import itertools
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,11 +14,10 @@ from benchmarks.ibkr.gateway_process import GatewayProcess
 from benchmarks.installation.costs import commits, processor_seconds
 from benchmarks.installation.site import Workers, clear_installation, ended, make_accounts, send_event, until
 from brokers.ibkr.client import InteractiveBrokers
-from tests.support.ibkr_gateway.server import MAX_CLIENTS
 
 ACCOUNTS = (1, 5, 20, 100)
 PROCESSES = (1, 4, 8)
-ACCOUNTS_PER_CONNECTION = InteractiveBrokers.capabilities.accounts_per_connection
+CLIENT_IDS = InteractiveBrokers.capabilities.client_ids
 ORDERS_PER_ACCOUNT = len(HELD) + len(TARGETS)
 WARM_ACCOUNTS = 24
 """Number of accounts previewed first: eight slots, so that each of up to eight processes has loaded its modules."""
@@ -75,7 +73,7 @@ def measure(accounts: int, processes: int, cell_seconds: float) -> Cell:
         seconds=seen.last_fill_at - began if runs is not None else None,
         filled=seen.filled,
         connections=seen.clients,
-        baseline_seconds=_baseline_seconds(accounts, min(math.ceil(accounts / ACCOUNTS_PER_CONNECTION), MAX_CLIENTS)),
+        baseline_seconds=_baseline_seconds(accounts, min(accounts, CLIENT_IDS)),
         commits=committed,
         processor_seconds=busy,
         load_average=load_average,

@@ -60,6 +60,7 @@ class InteractiveBrokers(BrokerClient):
     def _prepare(self) -> None:
         """Create the state of a connection. A connection is never opened twice, so none of it is reused."""
         settings, gateway, limits = self.settings, self._gateway, self.limits
+        self._data_restarts = 0
         self._order_tracker = OrderTracker(settings.client_id, self._publish)
         self._connection = GatewayConnection(settings, gateway, limits, self._order_tracker, self._on_error)
         self._quotes = Quotes(settings, gateway, limits, self._connection, self.price_cache)
@@ -82,6 +83,11 @@ class InteractiveBrokers(BrokerClient):
     @property
     def is_connected(self) -> bool:
         return self._connection.is_up
+
+    @property
+    def data_restarts(self) -> int:
+        """Number of times that the gateway reconnected to the broker (1101, 1102). Moves money: no."""
+        return self._data_restarts
 
     # ---- accounts and quotes
 
@@ -207,5 +213,7 @@ class InteractiveBrokers(BrokerClient):
 
     def _on_error(self, request_id: int, code: int, message: str) -> None:
         self._quotes.on_error(request_id, code, message)
-        if effect_of(code) is Effect.QUOTES_LOST:
+        effect = effect_of(code)
+        self._data_restarts += effect in {Effect.BROKER_RESTORED, Effect.QUOTES_LOST}
+        if effect is Effect.QUOTES_LOST:
             self._quotes.forget()

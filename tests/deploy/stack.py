@@ -222,6 +222,9 @@ def backup_and_restore(engine, directory, ably, run):
     check(stopped.read_text().split() == ["listener", "worker", "web"], "it stops what writes first")
     check(engine.run("migrate") == 0, "migrate ends with 0")
     start_ours(engine)
+    check(
+        "The pause after the restore has ended" in manage(engine, "reconcile"), "reconcile ends the pause of a restore"
+    )
     check(json.loads(manage(engine, "runs", "--json"))[0] == run, "the run is there again as it was")
     fills = manage(engine, "shell", "-v0", "-c", "from trading.models import Fill; print(Fill.objects.count())")
     check(int(fills) >= 2, f"and its {fills.strip()} fills")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -23,6 +24,9 @@ from trading.planning.run_context import make_run_context
 
 logger = logging.getLogger("rebalancer.trading")
 
+MAX_SECONDS = 300.0
+"""Time after which the task looks up no further run, in seconds. It is repeated every five minutes."""
+
 
 def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
     """Resolve the open orders of an ended run from the broker's records.
@@ -34,7 +38,8 @@ def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
         BrokerError: the broker cannot be reached now; nothing has changed.
         SlotBusy: another process uses the slot; try again in a moment.
     """
-    with slot_lease(run.connection_id, "reconcile") as lease:
+    # The account's present slot: the account can have moved since the run. Only a cancel needs the slot of the run.
+    with slot_lease(run.account.connection_id, "reconcile") as lease:
         return asyncio.run(_recover(run, lease))
 
 
@@ -48,8 +53,11 @@ def ended_runs_with_open_orders() -> list[RebalanceRun]:
 
 def recover_orphaned_orders() -> int:
     """Resolve the open orders of all ended runs; return how many are still open. A failed run counts as one."""
-    still_open = 0
+    still_open, give_up_at = 0, time.monotonic() + MAX_SECONDS
     for run in ended_runs_with_open_orders():
+        if time.monotonic() > give_up_at:
+            still_open += 1
+            continue
         try:
             still_open += sum(not order.is_resolved for order in recover_run_orders(run))
         except (BrokerError, LeaseLost, SlotBusy) as error:

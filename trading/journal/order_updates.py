@@ -96,6 +96,8 @@ class _OrderRow:
     def move(self, target: OrderState | None, message: str = "") -> None:
         """Move the row to the target state, if there is one and the transition is allowed."""
         row = self.row
+        if row.state == target and message not in {"", row.message}:
+            self._change(message=message)  # the finding of a later lookup
         if target is None or row.state == target or row.state not in TRANSITIONS[target]:
             return
         self._change(state=target)

@@ -101,18 +101,20 @@ class Reconciler:
             order, found = await self._look_up(order)
             if found:
                 return order
+            if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
+                finding = "Sent on an earlier day. The broker may have no records of that day."
+                return await self.journal.mark(order, OrderState.UNKNOWN, finding)
             wait_seconds = await self._seconds_until_empty_counts(order)
             empty += wait_seconds <= 0
             if empty == LOOKUPS:
                 break
             # Looked up in between too, because a broker that has just come back can find the order at any time.
             await asyncio.sleep(min(wait_seconds, interval) if wait_seconds > 0 else interval)
-        state, finding = OrderState.UNKNOWN, "Sent on an earlier day. The broker may have no records of that day."
-        if not order.submitted_at or _new_york_day(order.submitted_at) == _new_york_day(timezone.now()):
-            finding = f"Not found at the broker, but the position in {order.symbol} has changed."
-            if await self._position(order.symbol) == order.position_before:
-                state, finding = OrderState.LOST, "Not found at the broker in two lookups; marked as lost."
-        return await self.journal.mark(order, state, finding)
+        if await self._position(order.symbol) == order.position_before:
+            finding = "Not found at the broker in two lookups; marked as lost."
+            return await self.journal.mark(order, OrderState.LOST, finding)
+        finding = f"Not found at the broker, but the position in {order.symbol} has changed."
+        return await self.journal.mark(order, OrderState.UNKNOWN, finding)
 
     async def compare(self, since: datetime | None = None) -> Differences:
         """Compare the account's open orders and executions (by default, of today) with the rows.
@@ -174,7 +176,8 @@ class Reconciler:
         is_known = result is not None and result.status is not OrderStatus.NOT_FOUND
         if result is not None and is_known:
             order = await self.journal.apply(order, result)
-        self.updates.has_shown_orders |= is_known or bool(executions)
+        if is_known or executions:
+            self.updates.record_shown_orders()
         return order, is_known or bool(executions)
 
     async def _read_records(self, since: datetime) -> BrokerRecords:
@@ -186,7 +189,8 @@ class Reconciler:
     async def _known(self, records: BrokerRecords) -> list[OrderView]:
         """Return the orders of the records that have rows. One is enough to prove that the connection shows orders."""
         known = await sync_to_async(unrecorded.known_orders)(self.account_id, records.orders)
-        self.updates.has_shown_orders |= bool(known)
+        if known:
+            self.updates.record_shown_orders()
         return known
 
     async def _position(self, symbol: str) -> Decimal:
@@ -207,7 +211,7 @@ class Reconciler:
         if self.updates.has_shown_orders:
             return self.min_age_seconds - age
         patience = max(self.min_age_seconds, self.client.capabilities.empty_answer_seconds)
-        return max(patience - age, self.client.capabilities.empty_answer_seconds - self.updates.age_seconds)
+        return max(patience - age, self.client.capabilities.empty_answer_seconds - self.updates.data_age_seconds)
 
 
 def _has_late_fill(order: OrderView, executed: dict[str, Shares]) -> bool:

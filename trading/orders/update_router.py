@@ -30,9 +30,9 @@ class OrderUpdateRouter:
         self._inboxes: dict[str, _Inbox] = {}
         self._error: BrokerConnectionError | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._opened_at = asyncio.get_running_loop().time()
-        self.has_shown_orders = False
-        """Whether the broker has shown an order of ours over this connection."""
+        self._data_since = asyncio.get_running_loop().time()
+        self._restarts = client.data_restarts
+        self._has_shown_orders = False
 
     def open(self) -> None:
         """Start reading."""
@@ -50,9 +50,26 @@ class OrderUpdateRouter:
         return self._error is not None or not self.client.is_connected
 
     @property
-    def age_seconds(self) -> float:
-        """The time since the connection was opened, in seconds."""
-        return asyncio.get_running_loop().time() - self._opened_at
+    def has_shown_orders(self) -> bool:
+        """Whether the broker has shown an order with a row over this connection, since its data last restarted."""
+        self._notice_restart()
+        return self._has_shown_orders
+
+    def record_shown_orders(self) -> None:
+        """Record that the broker has shown an order with a row."""
+        self._notice_restart()
+        self._has_shown_orders = True
+
+    @property
+    def data_age_seconds(self) -> float:
+        """Time since the connection was opened or its data last restarted, in seconds."""
+        self._notice_restart()
+        return asyncio.get_running_loop().time() - self._data_since
+
+    def _notice_restart(self) -> None:
+        if self._restarts != self.client.data_restarts:
+            self._restarts = self.client.data_restarts
+            self._data_since, self._has_shown_orders = asyncio.get_running_loop().time(), False
 
     def watch(self, client_order_id: str) -> None:
         """Collect the updates of an order from now on."""

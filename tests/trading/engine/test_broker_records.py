@@ -1,13 +1,15 @@
 """Orders that the rows do not have, and empty answers that prove nothing: over the gateway on loopback."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from accounts.models import BrokerConnection
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.ibkr.limits import Limits
 from tests.support import makers
@@ -179,6 +181,28 @@ def test_fill_of_an_order_that_was_marked_lost_is_found_later_on_the_day(account
     assert (row.state, row.filled_quantity, row.fills.count()) == ("filled", -400, 1)
     assert Notification.objects.filter(title=f"Order marked as lost was found: {DU}").count() == 1
     assert row.run.timeline.filter(code="lost_order_found").count() == 1
+
+
+def test_unknown_order_of_an_earlier_day_stays_unknown_without_a_wait(account, book, gateway, patience):
+    """The broker has no records of that day: no wait could prove anything."""
+    assert carry_out(account).state == "completed"
+    earlier = timezone.now() - timedelta(days=2)
+    Order.objects.filter(symbol="VTI").update(state="unknown", client_order_id="rb-gone-1", submitted_at=earlier)
+    Fill.objects.filter(order__symbol="VTI").delete()
+    book.orders.clear()
+    patience(600)
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("refused", "orders_unknown")
+    assert "earlier day" in Order.objects.get(client_order_id="rb-gone-1").message
+
+
+def test_open_order_is_looked_up_after_its_account_has_moved_to_another_slot(account, book, gateway):
+    run = carry_out(account)
+    old = BrokerConnection.objects.create(broker="ibkr", environment="paper", client_id=101)
+    RebalanceRun.objects.update(connection=old)
+    Order.objects.filter(symbol="VTI").update(state="unknown")
+    assert tasks.recover_open_orders() == 0
+    assert run.orders.get(symbol="VTI").state == "filled"
 
 
 # ---- orders without a row

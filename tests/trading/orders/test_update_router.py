@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.broker_types import OrderResult, OrderStatus
+from brokers.broker_types import ConnectionSettings, OrderResult, OrderStatus
 from brokers.exceptions import BrokerConnectionError
+from brokers.ibkr.client import InteractiveBrokers
 from trading.orders.update_router import OrderUpdateRouter
 
 WAIT_SECONDS = 5
@@ -14,6 +15,8 @@ WAIT_SECONDS = 5
 
 class Client:
     """A broker client with nothing but a stream of updates. An exception in the queue ends the stream."""
+
+    data_restarts = 0
 
     def __init__(self):
         self.updates = asyncio.Queue()
@@ -96,3 +99,23 @@ def test_updates_before_a_lost_connection_are_returned_before_the_error():
     received, is_broken = with_router(scenario)
     assert filled(received) == [1]
     assert is_broken
+
+
+def test_shown_orders_count_only_until_the_brokers_data_restart():
+    async def scenario(router, _):
+        before = router.has_shown_orders
+        router.record_shown_orders()
+        await asyncio.sleep(0.01)
+        shown, age = router.has_shown_orders, router.data_age_seconds
+        router.client.data_restarts += 1
+        return before, shown, router.has_shown_orders, router.data_age_seconds < age
+
+    assert with_router(scenario) == (False, True, False, True)
+
+
+@pytest.mark.parametrize(("code", "restarts"), [(1100, 0), (1101, 1), (1102, 1), (2110, 0), (2104, 0)])
+def test_gateway_that_was_restored_counts_as_a_restart_of_its_data(code, restarts):
+    settings = ConnectionSettings(environment="paper", client_id=1001, account_ids=("DU1",))
+    client = InteractiveBrokers(settings)
+    client._on_error(-1, code, "message")
+    assert client.data_restarts == restarts
