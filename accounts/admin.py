@@ -19,6 +19,8 @@ from accounts.models import (
 )
 from accounts.replacements import find_cycle
 from accounts.simulated_accounts import ensure_simulated_account
+from accounts.static_targets import targets_problem
+from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
 
 
@@ -96,15 +98,14 @@ class _InlineFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 class TargetFormSet(_InlineFormSet):
-    """Targets of a static strategy. Their weights must not exceed 1 in total."""
+    """Targets of a static strategy. Their weights must not exceed 1 in total, and none may be named like cash."""
 
     def check_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Reject a total above 1, and a static strategy without weights."""
-        total = sum((row["weight"] for row in rows), Decimal(0))
-        if total > 1:
-            raise ValidationError(f"The weights add up to {total.normalize():f}. Reduce them by {total - 1:f}.")
-        if self.instance.source == Strategy.Source.STATIC and not total:
-            raise ValidationError("A static strategy needs a target with a weight above 0.")
+        """Reject a total above 1, names of cash, and a static strategy without weights."""
+        targets = [(row["symbol"], row["weight"]) for row in rows]
+        is_used = self.instance.source == Strategy.Source.STATIC or any(weight for _, weight in targets)
+        if is_used and (problem := targets_problem(targets, self.instance.stocks_named_like_cash)):
+            raise ValidationError(problem)
 
 
 class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
@@ -116,7 +117,7 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
 
 
 @admin.register(Strategy)
-class StrategyAdmin(SimpleHistoryAdmin):
+class StrategyAdmin(TargetFilesMixin, SimpleHistoryAdmin):
     """Admin of strategies."""
 
     list_display = ("name", "title", "source", "enabled", "weights", "followers", "cadence", "drift_check")
@@ -124,6 +125,7 @@ class StrategyAdmin(SimpleHistoryAdmin):
     search_fields = ("name", "title")
     fieldsets = (
         (None, {"fields": ("name", "title", "source", "enabled")}),
+        ("Targets", {"fields": ("cash_like_stocks",)}),
         ("Events", {"fields": ("late_event_policy", "late_after_seconds")}),
         ("Schedule", {"fields": ("cadence", "drift_check", "drift_check_minutes")}),
         ("Approval", {"fields": ("auto_approve_turnover_percent",)}),

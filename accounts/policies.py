@@ -21,8 +21,12 @@ COMMISSION_NAMES = {
     "commission_minimum_usd": "min_per_order",
     "commission_max_rate": "max_rate",
 }
+# Fields that runs stored before they existed do not contain.
+LATER_SIZING_NAMES = {name: name for name in ("one_share_min_weight_percent",)}
 SIZING_NAMES = {"minimum_cash_reserve_usd": "min_cash_usd", "allocation_threshold_percent": "band_percent"} | {
-    name: name for name in AccountConfig.model_fields if name not in {"min_cash_usd", "band_percent", "commission"}
+    name: name
+    for name in AccountConfig.model_fields
+    if name not in {"min_cash_usd", "band_percent", "commission", *LATER_SIZING_NAMES}
 }
 REPLACEMENT_NAMES = {name: name for name in ReplacementLimits.model_fields}
 
@@ -70,12 +74,13 @@ class FrozenPolicy(BaseModel):
         fields = dict(flat)
 
         def take(names: Mapping[str, str]) -> dict[str, Any]:
-            # A field that is added to the calculator later must be left out here: runs stored before do not contain it.
+            # A field that is added to the calculator later belongs to LATER_SIZING_NAMES.
             if missing := names.keys() - fields.keys():
                 raise ValueError(f"Missing fields: {', '.join(sorted(missing))}")
             return {inner: fields.pop(name) for name, inner in names.items()}
 
         sizing = take(SIZING_NAMES) | {"commission": take(COMMISSION_NAMES)}
+        sizing |= take({name: inner for name, inner in LATER_SIZING_NAMES.items() if name in fields})
         replacements = take(REPLACEMENT_NAMES)
         return fields | {"sizing": sizing, "replacements": replacements}
 
@@ -83,7 +88,11 @@ class FrozenPolicy(BaseModel):
     def _to_flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
         sizing, replacements = fields.pop("sizing"), fields.pop("replacements")
-        parts = ((sizing["commission"], COMMISSION_NAMES), (sizing, SIZING_NAMES), (replacements, REPLACEMENT_NAMES))
+        parts = (
+            (sizing["commission"], COMMISSION_NAMES),
+            (sizing, SIZING_NAMES | LATER_SIZING_NAMES),
+            (replacements, REPLACEMENT_NAMES),
+        )
         return fields | {name: part[inner] for part, names in parts for name, inner in names.items()}
 
 

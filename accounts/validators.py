@@ -5,4 +5,5 @@ STRATEGY_NAME = RegexValidator(
 )
 SET_NAME = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", "Use letters, digits, hyphens and underscores.")
 ACCOUNT_ID = RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z", "Use letters, digits, hyphens and underscores.")
-SYMBOL = RegexValidator(r"\A[A-Z][A-Z0-9.-]{0,14}\Z", "Use upper-case letters, digits, dots and hyphens.")
+SYMBOL_PATTERN = r"\A[A-Z][A-Z0-9.-]{0,14}\Z"
+SYMBOL = RegexValidator(SYMBOL_PATTERN, "Use upper-case letters, digits, dots and hyphens.")

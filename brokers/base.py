@@ -162,6 +162,17 @@ class BrokerClient(ABC):
         """
         return {}
 
+    async def wait_for_turn(self) -> None:  # noqa: B027 - optional
+        """Wait until the broker's message rate allows an order to leave at once. Moves money: no.
+
+        The engine calls this before each order, one order at a time, then checks whether the order may still leave,
+        and then calls `place_order`, which therefore sends it without another wait. A broker without a rate limit,
+        or whose library answers "too many requests" at once, does not need it.
+
+        Raises:
+            BrokerConnectionError: The connection is lost, or there was no turn before the deadline. Nothing was sent.
+        """
+
     @abstractmethod
     async def place_order(
         self,

@@ -224,6 +224,7 @@ class OpenOrder(BrokerValue):
     order_id: str
     permanent_id: str = ""
     client_order_id: str = ""
+    placed_in: str = ""  # the program that placed it, if only that program can cancel it
 
 
 class Execution(BrokerValue):
@@ -269,6 +270,11 @@ class BrokerCapabilities(BrokerValue):
     times_in_force: frozenset[TimeInForce]
     what_if: bool = False
     accounts_per_connection: int = ACCOUNTS_PER_CONNECTION
+    client_ids: int = 0
+    """Number of client ids to which accounts are assigned by their account number, so that each installation uses the
+    same id for an account and the broker rejects the second connection; 0: ids are assigned as they are needed."""
+    empty_answer_seconds: float = 120
+    """Time after connecting in which an empty list of orders or executions proves nothing, in seconds."""
 
 
 class ConnectorSettings(BrokerValue):

@@ -8,9 +8,12 @@ BrokerError                          has a `code` and a message that states what
 │   ├── AccountNotManaged            this login does not manage the account
 │   └── WrongEnvironment             the account is live and the connection paper, or the reverse
 ├── BrokerAPIError                   the broker answered, and the answer cannot be used
+│   ├── ExecutionTimesUnusable       when a trade happened is not known: the trade guard cannot count it
 │   ├── IncompleteAccountData        a value or a position is missing: never trade on it
 │   ├── MarketDataUnavailable        there is no quote, or none that can be traded on
+│   ├── ExecutionsUnavailable        the broker does not send today's executions
 │   ├── CapabilityMissing            the connector does not support the request; nothing is dropped silently
+│   │   └── ReadOnlyApi              the broker's API accepts no orders, by a setting at the broker
 │   └── UnknownBroker                no connector of that name is registered
 └── OrderExecutionError              concerns one order
     ├── OrderRejected                the broker rejected the order: this is proof, the order does not exist
@@ -69,12 +72,24 @@ class IncompleteAccountData(BrokerAPIError, code="incomplete_account_data"):  # 
     """A value or a position is missing from the account data. Nothing is traded."""
 
 
+class ExecutionTimesUnusable(BrokerAPIError, code="execution_times_unusable"):  # noqa: N818
+    """The time of an execution cannot be read, or lies in the future. The trade guard cannot count it."""
+
+
+class ExecutionsUnavailable(BrokerAPIError, code="executions_unavailable"):  # noqa: N818
+    """The broker does not send today's executions. What depends on them is refused; previews do without them."""
+
+
 class MarketDataUnavailable(BrokerAPIError, code="market_data_unavailable"):  # noqa: N818
     """There is no quote, or none that can be traded on."""
 
 
 class CapabilityMissing(BrokerAPIError, code="capability_missing"):  # noqa: N818
     """The connector does not support the request."""
+
+
+class ReadOnlyApi(CapabilityMissing, code="read_only_api"):
+    """The broker's API is read-only: it shows no orders and accepts none. Turn on write access in its settings."""
 
 
 class UnknownBroker(BrokerAPIError, code="unknown_broker"):  # noqa: N818

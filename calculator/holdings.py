@@ -73,7 +73,8 @@ def make_holdings(
             ignored += value_of(quantity, to_micro(mark_usd))
     total = to_micro(account.total_value_usd) - ignored
     floor = cash_floor(total, config)
-    lines = _lines(held, weights, quotes, Limits(config), Decimal(total - floor))
+    investable = (total - floor) / max(Decimal(1), sum(weights.values(), ZERO))  # weights above 1 are scaled to 1
+    lines = _lines(held, weights, quotes, Limits(config), investable)
     return Holdings(
         total=total,
         cash_floor=floor,
@@ -111,13 +112,14 @@ class Limits:
         self._tick_usd, self._tick = ZERO, 1
 
     def of(self, bid: int, ask: int, tick_usd: Decimal) -> tuple[int, int]:
-        """Return the buy and sell limit; a sell limit of 0 is not a valid price."""
+        """Return the buy and sell limit, at least one tick; a sell limit of 0 is not a valid price."""
         if tick_usd != self._tick_usd:  # usually the same as for the previous symbol
             self._tick_usd, self._tick = tick_usd, max(1, to_micro(tick_usd))
         tick = self._tick
         up, over = self._buy
         down, under = self._sell
-        return -(-ask * up // (over * tick)) * tick, bid * down // (under * tick) * tick
+        sell = bid * down // (under * tick) * tick
+        return -(-ask * up // (over * tick)) * tick, sell or (tick if tick <= bid else 0)
 
 
 def _lines(
@@ -127,13 +129,13 @@ def _lines(
     limits: Limits,
     investable: Decimal,
 ) -> list[Line]:
-    """Return one line per symbol, sorted by symbol; `investable` is in micro-dollars."""
+    """Return one line per symbol, sorted by symbol; `investable` is the value of a weight of 1, in micro-dollars."""
     lines = []
     for symbol in sorted(held.keys() | weights.keys()):
         quantity, mark_usd = held.get(symbol, NOT_HELD)
         weight, quote = weights.get(symbol), quotes.get(symbol)
         buy_limit = sell_limit = bid = ask = 0
-        if quote is not None and (sides := _two_sided(quote)):
+        if quote is not None and (sides := two_sided(quote)):
             bid, ask = sides
             mark = (bid + ask) // 2
             buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
@@ -159,7 +161,7 @@ def _lines(
     return lines
 
 
-def _two_sided(quote: Quote) -> tuple[int, int] | None:
+def two_sided(quote: Quote) -> tuple[int, int] | None:
     """Return bid and ask in micro-dollars if both are finite and 0 < bid <= ask."""
     bid, ask = quote.bid, quote.ask
     if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and bid <= ask):

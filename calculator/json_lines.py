@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,10 @@ from calculator.plan_types import (
     TradeCalculationResult,
     Value,
 )
+from calculator.texts import clipped
+
+LONGEST_CAUSE = 200
+"""Maximum characters of the cause in a message about an invalid line."""
 
 
 class _Account(Value):
@@ -70,10 +74,12 @@ def _answer(line: str | bytes, work: Callable[[Any], dict[str, Any]]) -> str:
         content = work(request)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        content = {"error": {"code": "invalid_input", "message": f"{where}: {first['msg']}."}}
+        where = _place(request, first["loc"]) or "the line"
+        content = {"error": {"code": "invalid_input", "message": f"{where}: {clipped(first['msg'], LONGEST_CAUSE)}."}}
     except (ValueError, RecursionError) as error:
-        content = {"error": {"code": "invalid_input", "message": f"The line is not JSON: {error}."}}
+        content = {
+            "error": {"code": "invalid_input", "message": f"The line is not JSON: {clipped(error, LONGEST_CAUSE)}."}
+        }
     except CalculationRefused as refusal:
         content = {"error": {"code": refusal.code, "message": refusal.message}}
     except Exception:  # noqa: BLE001 - an entry point: one bad line must not stop the lines that follow
@@ -81,6 +87,19 @@ def _answer(line: str | bytes, work: Callable[[Any], dict[str, Any]]) -> str:
         message = "Unexpected error; see standard error."
         content = {"error": {"code": "internal_error", "message": message}}
     return json.dumps({"id": identity, **content}, default=_text)
+
+
+def _place(request: Any, keys: Sequence[int | str]) -> str:
+    """Return where a value is, with the symbol of each row on the way: `targets.3 (VTI).weight`."""
+    parts, value = [], request
+    for key in keys:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            value = None
+        symbol = value.get("symbol") if isinstance(value, dict) else None
+        parts.append(clipped(key) if symbol is None else f"{clipped(key)} ({clipped(symbol)})")
+    return ".".join(parts)
 
 
 def _plan(content: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The value of a set of shares: error, cash and feasibility. All amounts are integer micro-dollars."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,9 +9,6 @@ from typing import NamedTuple
 from calculator.commissions import Charge
 from calculator.holdings import Line
 from calculator.share_options import BUYS, CASH, ERROR, WORST_CASH, ShareOptions
-
-NO_LIMIT = 1 << 62
-"""Maximum shares of a line without an upper bound."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,32 @@ class State(NamedTuple):
 
 
 class Objective:
-    """The lines to size, the minimum and maximum whole shares of each, and the cash. Lists are indexed by line."""
+    """The lines to size, the minimum and maximum whole shares of each, and the cash. Lists are indexed by line.
+
+    Costs count `cost_weight` times in the error.
+    """
 
     def __init__(
-        self, lines: Sequence[Line], minimum: Sequence[int], maximum: Sequence[int], money: Money, charge: Charge
+        self,
+        lines: Sequence[Line],
+        minimum: Sequence[int],
+        maximum: Sequence[int],
+        money: Money,
+        charge: Charge,
+        cost_weight: int = 1,
     ) -> None:
         self.lines = lines
         self.minimum = minimum
         self.maximum = maximum
         self.money = money
-        self.options = [ShareOptions(line, charge) for line in lines]
+        self.options = [ShareOptions(line, charge, cost_weight) for line in lines]
+
+    def within(self, minimum: Sequence[int], maximum: Sequence[int]) -> "Objective":
+        """Return the same lines and cash with other bounds."""
+        other = copy(self)
+        other.minimum, other.maximum = minimum, maximum
+        other.__dict__.pop("ideal", None)
+        return other
 
     @cached_property
     def ideal(self) -> State:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
 
+from calculator.explanations import explain_trade, explain_untraded, skipped_shares
 from calculator.fit_buys import fit_buys
 from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents
 from calculator.holdings import Holdings, Line, make_holdings
-from calculator.objective import NO_LIMIT, Money, Objective, State
 from calculator.plan_types import (
     AccountConfig,
     AccountState,
@@ -21,10 +21,12 @@ from calculator.plan_types import (
 )
 from calculator.projection import Projector
 from calculator.selection import Selection, select
-from calculator.sizing import Sizing
+from calculator.trade_sizes import size_trades
 from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
 
 PERCENT_PLACES = Decimal("0.0001")
+SUM_TOLERANCE = Decimal("0.000001")
+"""Difference of the sum of weights from 1 that needs no warning."""
 
 _Traded = tuple[int, Line, int]
 """A traded line: its value at the quote in micro-dollars, the line, and the signed shares."""
@@ -51,11 +53,17 @@ class TradeCalculator:
         """
         check_config(self._config)
         weights, by_symbol = weights_by_symbol(targets), quotes_by_symbol(quotes)
-        check_account(account, weights, self._config)
+        check_account(account, weights, by_symbol, self._config)
         holdings = make_holdings(account, weights, by_symbol, self._config)
         selection = select(holdings)
-        quantities, cash = _size(holdings, selection)
-        return _result(holdings, selection, quantities, cash)
+        sized = size_trades(holdings, selection)
+        quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
+        for line, n in zip(selection.free, sized.state.shares, strict=True):
+            if n != line.whole_held:
+                quantities[line.symbol] = n - line.whole_held
+        explain_untraded(sized, selection)
+        _explain_zero_weights(targets, selection)
+        return _result(holdings, selection, quantities, sized.state.cash)
 
     @staticmethod
     def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
@@ -63,54 +71,10 @@ class TradeCalculator:
         return fit_buys(plan, cash_usd)
 
 
-def _size(holdings: Holdings, selection: Selection) -> tuple[dict[str, int], int]:
-    """Return the signed shares by symbol, and the cash after them at quotes, in micro-dollars."""
-    free = selection.free
-    money = Money(
-        total=holdings.total,
-        cash=holdings.cash + selection.proceeds,
-        cash_floor=holdings.cash_floor,
-        cash_target=holdings.cash_target,
-    )
-    objective = Objective(free, selection.minimum, [NO_LIMIT] * len(free), money, holdings.charge)
-    sized = Sizing(objective).run()
-    if holdings.config.minimum_improvement_bps:
-        sized = _drop_small_improvement(holdings, selection, objective, sized)
-    quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
-    for line, n in zip(free, sized.shares, strict=True):
-        if n != line.whole_held:
-            quantities[line.symbol] = n - line.whole_held
-    return quantities, sized.cash
-
-
-def _drop_small_improvement(holdings: Holdings, selection: Selection, objective: Objective, sized: State) -> State:
-    """Drop the band trades if together they improve the account by less than the policy's minimum."""
-    without = objective.state(
-        [
-            line.whole_held + (n > line.whole_held and line.symbol in selection.one_share)
-            for line, n in zip(objective.lines, sized.shares, strict=True)
-        ]
-    )
-    if without.shares == sized.shares or not objective.is_feasible(without):
-        return sized  # without the sells of the band trades the first shares could not be paid
-    improvement = objective.total_error(without) - objective.total_error(sized)
-    if improvement * 10_000 >= holdings.config.minimum_improvement_bps * holdings.total:
-        return sized
-    for line, n, kept in zip(objective.lines, sized.shares, without.shares, strict=True):
-        if n != line.whole_held == kept:
-            selection.leave_untraded(
-                line.symbol,
-                "improvement_too_small",
-                "All band trades together improve the account too little.",
-            )
-    return without
-
-
 def _result(
     holdings: Holdings, selection: Selection, quantities: Mapping[str, int], cash: int
 ) -> TradeCalculationResult:
     """Return the full result; `cash` is the cash after the trades, in micro-dollars."""
-    _explain_untraded(selection, quantities)
     projector = Projector(holdings)
     before, drift_before = projector.after({}, holdings.cash)
     expected, drift_expected = projector.after(quantities, cash)
@@ -120,7 +84,7 @@ def _result(
         {
             "trades": (*plan.sells, *plan.buys),
             "not_traded": tuple(sorted(selection.not_traded, key=lambda item: item.symbol)),
-            "warnings": (*selection.warnings, *_warnings(holdings, cash)),
+            "warnings": (*selection.warnings, *skipped_shares(selection, quantities), *_warnings(holdings, cash)),
             "before": before,
             "expected": expected,
             "target_weights": projector.target_weights,
@@ -163,6 +127,7 @@ def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], bu
             "buys": _plan_lines(buys, holdings.total, selection),
             "commission": holdings.config.commission,
             "band_lifted": selection.band_lifted,
+            "cash_target_usd": from_micro(holdings.cash_target),
         }
     )
 
@@ -180,20 +145,14 @@ def _plan_lines(trades: Sequence[_Traded], total: int, selection: Selection) -> 
 
 def _plan_line(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> PlanLine:
     """Return a trade with its reason; `now` and `wanted` are weights in percent."""
-    symbol = line.symbol
     if shares > 0:
-        reason, limit, quote = "underweight", line.buy_limit, line.ask
+        limit, quote = line.buy_limit, line.ask
     else:
-        reason, limit, quote = "overweight", line.sell_limit, line.bid
-    if symbol in selection.liquidate:
-        reason, detail = "not_a_target", "Held, but not a target."
-    elif shares == 1 and symbol in selection.one_share:
-        reason, detail = "one_share", f"Not held; target {wanted} %."
-    else:
-        detail = f"{now} % now, target {wanted} %."
+        limit, quote = line.sell_limit, line.bid
+    reason, detail = explain_trade(line, shares, now, wanted, selection)
     return PlanLine.trusted(
         {
-            "symbol": symbol,
+            "symbol": line.symbol,
             "quantity": shares,
             "order_type": "LIMIT",
             "price": _price(limit),
@@ -213,23 +172,26 @@ def _price(micro: int) -> Decimal:
     return from_micro(micro).normalize() if rest else ONE_CENT * cents
 
 
-def _explain_untraded(selection: Selection, quantities: Mapping[str, int]) -> None:
-    explained = {item.symbol for item in selection.not_traded}
-    for line in selection.free:
-        if line.symbol in quantities or line.symbol in explained:
-            continue
-        short = line.target - line.value >= line.mark
-        if short:
-            selection.leave_untraded(line.symbol, "not_enough_cash", "Not enough cash for one share.")
-        else:
-            selection.leave_untraded(line.symbol, "at_target", "No whole share brings it closer to its target.")
+def _explain_zero_weights(targets: Iterable[AllocationItem], selection: Selection) -> None:
+    """Record the targets of weight 0 that no position needs a reason for."""
+    explained = {item.symbol for item in selection.not_traded} | selection.liquidate.keys()
+    for target in targets:
+        if not target.weight and target.symbol not in explained:
+            selection.leave_untraded(target.symbol, "zero_weight", "The target weight is 0.")
 
 
 def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
     """Return the warnings; `cash` is the cash after the trades, in micro-dollars."""
     warnings = []
     total = sum([line.weight for line in holdings.lines], Decimal(0))
-    if total < Decimal("0.999999"):
+    if total > 1 + SUM_TOLERANCE:
+        warnings.append(
+            CalculationWarning(
+                code="weights_scaled",
+                message=f"The target weights add up to {total.normalize():f}; all are scaled so that they add up to 1.",
+            )
+        )
+    if total < 1 - SUM_TOLERANCE:
         warnings.append(
             CalculationWarning(
                 code="weights_below_one",

@@ -11,7 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from calculator.texts import clipped
+
 LARGEST, PLACES = 15, 400
+CASH = "$CASH"
+"""Key of cash beside symbols; no symbol can have it, while stocks are listed as CASH and USD."""
 
 
 def _is_in_range(number: Decimal) -> bool:
@@ -21,7 +25,7 @@ def _is_in_range(number: Decimal) -> bool:
 
 def _in_range(number: Decimal) -> Decimal:
     if not _is_in_range(number):
-        raise ValueError(f"{number} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
+        raise ValueError(f"{clipped(number)} is not below 1e{LARGEST + 1}, or has more than {PLACES} decimal places")
     return number
 
 
@@ -29,6 +33,13 @@ def _in_range_or_nan(number: Decimal) -> Decimal:
     return number if number.is_finite() and _is_in_range(number) else Decimal("NaN")
 
 
+def _not_cash(symbol: str) -> str:
+    if symbol == CASH:
+        raise ValueError(f"{CASH} is the key of cash, not a symbol")
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_not_cash)]
 Number = Annotated[Decimal, Field(allow_inf_nan=False), AfterValidator(_in_range)]
 Side = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_in_range_or_nan)]
 """Bid or ask. A value that is not a number makes its symbol untradable, not the whole plan invalid."""
@@ -63,7 +74,7 @@ class Value(BaseModel):
 class AllocationItem(Value):
     """Target weight of a symbol, a fraction in [0, 1]."""
 
-    symbol: str
+    symbol: Symbol
     weight: Number
 
 
@@ -75,7 +86,7 @@ class Position(Value):
     one is a debt, and no short position.
     """
 
-    symbol: str
+    symbol: Symbol
     quantity: Number
     market_price: Number | None = None
     contract: str = ""
@@ -124,6 +135,7 @@ class AccountConfig(Value):
     commission: Commission = Commission()
     one_share: bool = True
     one_share_max_overshoot_percent: Number = Decimal(5)
+    one_share_min_weight_percent: Number = Decimal("0.05")
     minimum_improvement_bps: Number = Decimal(10)
     unmanaged: Literal["sell", "keep", "ignore"] = "sell"
     shorts: Literal["refuse", "keep"] = "refuse"
@@ -171,7 +183,10 @@ class PlanLine(Trade):
 
 
 class Plan(Value):
-    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and band decision."""
+    """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and target, band decision.
+
+    Plans that were stored before the field existed have no `cash_target_usd`; their hash is unchanged.
+    """
 
     total_value_usd: Number
     floor_usd: Number
@@ -180,16 +195,18 @@ class Plan(Value):
     buys: tuple[PlanLine, ...]
     commission: Commission
     band_lifted: bool
+    cash_target_usd: Number | None = None
 
     @property
     def plan_hash(self) -> str:
         """Return the SHA-256 of the plan in hexadecimal; equal plans have equal hashes on every machine."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        later = {"cash_target_usd"} if self.cash_target_usd is None else None
+        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Projection(Value):
-    """Cash in USD, L1 error (a fraction of the account value) and weights, with cash as CASH."""
+    """Cash in USD, L1 error (a fraction of the account value) and weights by symbol, cash under `CASH`."""
 
     cash: Decimal
     l1_error: Decimal

@@ -6,9 +6,8 @@ from operator import sub
 
 from calculator.fixed_point import EIGHT_PLACES, eight_place_fractions, fraction, from_micro, rounded
 from calculator.holdings import Holdings
-from calculator.plan_types import Projection
+from calculator.plan_types import CASH, Projection
 
-CASH = "CASH"
 CENT = Decimal("0.01")
 
 

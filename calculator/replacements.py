@@ -92,7 +92,13 @@ def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLim
         return others
     if others and abs(current - room) <= limits.normalization_trigger_threshold:
         return _with_rest(others, room)  # too small a difference to rescale every weight
-    if room * 100 < limits.minimal_non_replaced_allocation_percent or current <= 0:
+    if current <= 0 <= room:
+        raise CalculationRefused(
+            "replacement_no_room",
+            f"The replacements cover every weight and leave {room * 100:.2f} % to no symbol. Raise the scales, so that "
+            "the sum of the weights stays the same.",
+        )
+    if room * 100 < limits.minimal_non_replaced_allocation_percent:
         raise CalculationRefused(
             "replacement_no_room",
             f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; the "

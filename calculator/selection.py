@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.fixed_point import from_micro, to_micro
+from calculator.first_shares import NO_FIRST_SHARES, FirstShares, choose_first_shares
 from calculator.holdings import Holdings, Line
 from calculator.plan_types import CalculationWarning, NotTraded
+from calculator.share_bounds import share_bounds
+from calculator.texts import clipped, listed
 
 
 @dataclass
@@ -15,9 +17,11 @@ class Selection:
 
     liquidate: dict[str, int] = field(default_factory=dict)  # whole shares to sell, by symbol
     proceeds: int = 0  # of the liquidations at the bid, less commissions, in micro-dollars
-    one_share: set[str] = field(default_factory=set)  # missing targets that get a first share
+    first_shares: FirstShares = NO_FIRST_SHARES
     free: list[Line] = field(default_factory=list)  # targets that are sized
-    minimum: list[int] = field(default_factory=list)  # whole shares that each of them keeps
+    minimum: list[int] = field(default_factory=list)  # whole shares that each of them keeps or gets
+    maximum: list[int] = field(default_factory=list)  # whole shares that a buy of each may lead to
+    band: int = 0  # drift from which a target is traded, in micro-dollars
     band_lifted: bool = False
     not_traded: list[NotTraded] = field(default_factory=list)
     warnings: list[CalculationWarning] = field(default_factory=list)
@@ -45,18 +49,21 @@ def select(holdings: Holdings) -> Selection:
         elif line.tradable:
             targets.append(line)
     inside = _inside_band(targets, holdings, selection)
-    _select_first_shares(targets, holdings, selection)
-    one_share, first_shares = holdings.config.one_share, selection.one_share
+    bounds = share_bounds(holdings)
+    moving = [line for line in targets if line.symbol not in inside]
+    first = choose_first_shares(targets, moving, bounds, holdings, selection.proceeds)
+    selection.first_shares = first
     for line in targets:
-        is_first = line.symbol in first_shares
+        is_first = line.symbol in first.chosen
         if line.symbol in inside and not is_first:
             selection.leave_untraded(
                 line.symbol, "inside_band", f"Drift of {_drift_pp(line, holdings):+.2f} pp is inside the band."
             )
             continue
-        keeps = one_share and (line.whole_held >= 1 or is_first) and line.target > 0
+        keeps = is_first or (line.whole_held >= 1 and bounds.is_promised(line))
         selection.free.append(line)
-        selection.minimum.append(1 if keeps else 0)
+        selection.minimum.append(int(keeps))
+        selection.maximum.append(bounds.most(line))
     return selection
 
 
@@ -64,19 +71,24 @@ def _freeze(holdings: Holdings, selection: Selection) -> None:
     frozen = [line for line in holdings.lines if not line.tradable and (line.is_target or line.held)]
     frozen_value = sum(max(abs(line.value), line.target) for line in frozen)
     if frozen_value * 100 > holdings.config.max_frozen_percent * holdings.total:
-        symbols = ", ".join(line.symbol for line in frozen)
+        unquoted = [line.symbol for line in frozen if not line.bid]
+        below_tick = [line.symbol for line in frozen if line.bid]
+        reasons = [f"no valid quote: {listed(unquoted)}"] * bool(unquoted)
+        reasons += [f"bid below the smallest price step: {listed(below_tick)}"] * bool(below_tick)
+        what_to_do = "Try again when there is one." if unquoted else "Remove the symbol from the targets."
         raise CalculationRefused(
             "too_much_frozen",
             # Positions and targets overlap: together they can exceed the account.
-            f"{min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100:.1f} % of the account has no valid quote "
-            f"({symbols}); the policy allows {holdings.config.max_frozen_percent.normalize():f} %.",
+            f"{min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100:.1f} % of the account cannot be traded "
+            f"({'; '.join(reasons)}); the policy allows {holdings.config.max_frozen_percent.normalize():f} %. "
+            f"{what_to_do}",
         )
     for line in frozen:
         reason = "below_tick" if line.bid else "no_valid_quote"
         detail = "The bid is below the smallest price step." if line.bid else "No valid quote."
         selection.leave_untraded(line.symbol, reason, detail)
         selection.warnings.append(
-            CalculationWarning(code="symbol_frozen", message=f"{line.symbol} is not traded: {detail}")
+            CalculationWarning(code="symbol_frozen", message=f"{clipped(line.symbol)} is not traded: {detail}")
         )
 
 
@@ -96,7 +108,9 @@ def _select_unmanaged(line: Line, holdings: Holdings, selection: Selection) -> N
     if 0 < line.held != line.held.to_integral_value() and holdings.config.unmanaged == "sell":
         fraction = (line.held - line.whole_held).normalize()
         selection.warnings.append(
-            CalculationWarning(code="fraction_stays", message=f"{fraction:f} of a share of {line.symbol} remains.")
+            CalculationWarning(
+                code="fraction_stays", message=f"{fraction:f} of a share of {clipped(line.symbol)} remains."
+            )
         )
 
 
@@ -104,46 +118,13 @@ def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) 
     """Return the targets whose drift is inside the band; none if together they would hide a deposit or a debit."""
     # Rounded up to an integer: integers compare faster, and the same integers are below it.
     band = int((holdings.total * holdings.config.band_percent / 100).to_integral_value(ROUND_CEILING))
+    selection.band = band
     inside = [line for line in targets if abs(line.value - line.target) < band]
     combined = abs(sum(line.value - line.target for line in inside))
     if inside and (combined >= band or holdings.cash < 0):
         selection.band_lifted = True
         return set()
     return {line.symbol for line in inside}
-
-
-def _select_first_shares(targets: list[Line], holdings: Holdings, selection: Selection) -> None:
-    """Give each missing target one share, in order of weight, from cash, liquidations and sells above target."""
-    missing = [line for line in targets if line.whole_held == 0 and line.target > 0]
-    if not missing or not holdings.config.one_share:
-        return
-    charge = holdings.charge
-    costs = {line.symbol: line.buy_limit + charge(1, line.buy_limit) for line in missing}
-    money = holdings.cash - holdings.cash_floor + selection.proceeds
-    if money < sum(costs.values()):
-        money += _natural_sells(targets, holdings)
-    maximum = to_micro(from_micro(holdings.total) * holdings.config.one_share_max_overshoot_percent / 100)
-    for line in sorted(missing, key=lambda line: (-line.weight, line.symbol)):
-        cost = costs[line.symbol]
-        fits, overshoots = cost <= money, line.value_at(1) - line.target > maximum
-        if fits and not overshoots:
-            selection.one_share.add(line.symbol)
-            money -= cost
-        else:
-            why = "one share is too far above its target" if overshoots else "not enough cash"
-            selection.warnings.append(
-                CalculationWarning(code="one_share_skipped", message=f"No share of {line.symbol}: {why}.")
-            )
-
-
-def _natural_sells(targets: list[Line], holdings: Holdings) -> int:
-    """Return the proceeds of all shares above the targets, in micro-dollars; each target keeps one share."""
-    proceeds, charge = 0, holdings.charge
-    for line in targets:
-        if line.value > line.target and line.whole_held > 1:
-            shares = min((line.value - line.target) // line.mark, line.whole_held - 1)
-            proceeds += shares * line.bid - charge(shares, shares * line.bid)
-    return proceeds
 
 
 def _drift_pp(line: Line, holdings: Holdings) -> Decimal:

@@ -4,7 +4,7 @@ from calculator.commissions import Charge
 from calculator.holdings import Line
 
 ShareOption = tuple[int, int, int, int]
-"""Distance from target plus cost, cash at quotes, worst-case cash (all in micro-dollars), and 1 if it buys.
+"""Distance from target plus weighted cost, cash at quotes, worst-case cash (all in micro-dollars), and 1 if it buys.
 
 A tuple, because a plan makes about a hundred per symbol.
 """
@@ -14,11 +14,12 @@ ERROR, CASH, WORST_CASH, BUYS = range(4)
 class ShareOptions(dict[int, ShareOption]):
     """The options of one symbol by final whole shares, each calculated on first use."""
 
-    __slots__ = ("_charge", "line")
+    __slots__ = ("_charge", "_cost_weight", "line")
 
-    def __init__(self, line: Line, charge: Charge) -> None:
+    def __init__(self, line: Line, charge: Charge, cost_weight: int) -> None:
         self.line = line
         self._charge = charge
+        self._cost_weight = cost_weight
 
     def __missing__(self, shares: int) -> ShareOption:
         """Calculate an option on its first use."""
@@ -30,19 +31,20 @@ class ShareOptions(dict[int, ShareOption]):
         if moved > 0:
             asked, limit = moved * line.ask, moved * line.buy_limit
             cash = -asked - charge(moved, asked)
-            option = miss - grown - cash, cash, -limit - charge(moved, limit), 1
+            option = miss - self._cost_weight * (grown + cash), cash, -limit - charge(moved, limit), 1
         elif moved < 0:
             cash = -moved * line.bid
             cash -= charge(-moved, cash)
-            option = miss - grown - cash, cash, cash, 0
+            option = miss - self._cost_weight * (grown + cash), cash, cash, 0
         else:
             option = miss, 0, 0, 0
         self[shares] = option
         return option
 
-    def fitting(self, room: int, near: int, minimum: int) -> tuple[int, ...]:
+    def fitting(self, room: int, near: int, minimum: int, maximum: int) -> tuple[int, ...]:
         """Return the shares worth trying with `room` to spend: those nearest to the target, and the most that fit."""
         line = self.line
         price = line.buy_limit if room >= 0 else line.bid
-        fit = max(minimum, line.whole_held + room // price)
-        return (near, near + 1, min(fit, near + 1), max(minimum, min(fit, near + 1) - 1))
+        above = min(near + 1, maximum)
+        fit = min(max(minimum, line.whole_held + room // price), above)
+        return (near, above, fit, max(minimum, fit - 1))

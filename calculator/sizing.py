@@ -7,10 +7,10 @@ improved by small swaps. All sums are integer micro-dollars, so that results do 
 
 from collections.abc import Mapping
 
-from calculator.holdings import Line
 from calculator.leftover_cash import spend_leftover_cash
 from calculator.objective import Objective, State
 from calculator.scale_down import affordable_shares, is_affordable, take_from_one_line
+from calculator.share_bounds import nearest_shares
 from calculator.swaps import improve, swap_many
 
 HIGHEST_PRICED, IMPROVED = 4, 6
@@ -59,10 +59,10 @@ def solve(
 
 
 class Sizing:
-    """Search whole shares for each line."""
+    """Search whole shares for each line; `baseline` is a feasible state that the result is never worse than."""
 
-    def __init__(self, objective: Objective) -> None:
-        self._valuation = objective
+    def __init__(self, objective: Objective, baseline: State) -> None:
+        self._objective, self._baseline = objective, baseline
         self._lines, self._least = objective.lines, objective.minimum
         self._thorough = len(self._lines) <= MANY_SYMBOLS
         self._below = BELOW_FEW if len(self._lines) <= FEW_SYMBOLS else BELOW if self._thorough else 0
@@ -71,37 +71,33 @@ class Sizing:
         """Return the final whole shares of each line."""
         best = self._start()
         if self._thorough:
-            best = self._try_high_priced(improve(self._valuation, best))
+            best = self._try_high_priced(improve(self._objective, best))
         if len(self._lines) <= FEW_FOR_SWAPS:
-            best = swap_many(self._valuation, best)
-        return self._or_sell_only(best)
+            best = swap_many(self._objective, best)
+        return min(self._baseline, self._or_sell_only(best), key=self._objective.rank)
 
     def _start(self) -> State:
-        """Return the better of two starting points; if neither is affordable, drop buys until the rest is."""
-        objective = self._valuation
-        best = filled = self._solve(NO_FORCE, NODES)
+        """Return the better of two starting points, or the baseline if neither is affordable."""
+        objective = self._objective
+        best = self._solve(NO_FORCE, NODES)
         if self._thorough:
-            best = min(objective.state(self._nearest()), filled, key=objective.rank)
-        return best if objective.is_feasible(best) else self._drop_buys(filled)
+            best = min(objective.state(self._nearest()), best, key=objective.rank)
+        return best if objective.is_feasible(best) else self._baseline
 
     def _nearest(self) -> list[int]:
-        """Return the shares nearest to the target, for each line."""
-        return [max(minimum, _nearest(line)) for line, minimum in zip(self._lines, self._least, strict=True)]
+        """Return the shares nearest to the target within the bounds, for each line."""
+        objective = self._objective
+        return [
+            max(minimum, min(nearest_shares(line), maximum))
+            for line, minimum, maximum in zip(self._lines, objective.minimum, objective.maximum, strict=True)
+        ]
 
     def _solve(self, forced: Mapping[int, int], nodes: int) -> State:
-        return solve(self._valuation, forced, below=self._below, nodes=nodes, thorough=self._thorough)
-
-    def _drop_buys(self, state: State) -> State:
-        """Drop buys until the cash suffices; promised first shares can exceed it."""
-        for i in sorted(range(len(self._lines)), key=lambda i: (self._lines[i].target, self._lines[i].symbol)):
-            if self._valuation.is_feasible(state):
-                break
-            state = self._valuation.changed(state, ((i, min(state.shares[i], self._lines[i].whole_held)),))
-        return state
+        return solve(self._objective, forced, below=self._below, nodes=nodes, thorough=self._thorough)
 
     def _try_high_priced(self, best: State) -> State:
         """Force the highest-priced lines one share up and one share down, and improve the best results."""
-        objective = self._valuation
+        objective = self._objective
         few = len(self._lines) <= FEW_FOR_SWAPS
         highest_priced, improved_most = (
             (HIGHEST_PRICED, IMPROVED) if few else (HIGHEST_PRICED_OF_MANY, IMPROVED_OF_MANY)
@@ -113,7 +109,7 @@ class Sizing:
         for i, now in current.items():
             for n in (now - 1, now + 1):
                 overshoots = n > now and self._lines[i].value_at(now) >= self._lines[i].target
-                if n >= self._least[i] and not overshoots:
+                if self._least[i] <= n <= objective.maximum[i] and not overshoots:
                     found += [self._solve(forced, NODES_HIGH_PRICED) for forced in ({i: n}, current | {i: n})]
         nearest = sorted(dict.fromkeys(found), key=objective.rank)[:improved_most]
         improved = [improve(objective, state) for state in nearest if objective.is_feasible(state)]
@@ -121,7 +117,7 @@ class Sizing:
 
     def _or_sell_only(self, best: State) -> State:
         """Compare with selling only: with cash below the reserve, buying nothing can be closer to the targets."""
-        objective = self._valuation
+        objective = self._objective
         if objective.money.cash >= objective.money.cash_floor:
             return best
         if any(minimum > line.whole_held for line, minimum in zip(self._lines, self._least, strict=True)):
@@ -129,9 +125,3 @@ class Sizing:
         shares = best.shares if self._thorough else self._nearest()
         sells = objective.state([min(n, line.whole_held) for n, line in zip(shares, self._lines, strict=True)])
         return min(best, improve(objective, sells) if self._thorough else sells, key=objective.total_error)
-
-
-def _nearest(line: Line) -> int:
-    """Return the whole shares nearest to the target; the lower number on a tie."""
-    shares, rest = divmod(line.target - line.value, line.mark)
-    return line.whole_held + shares + (2 * rest > line.mark)

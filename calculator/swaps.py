@@ -45,9 +45,9 @@ def swap_many(objective: Objective, best: State) -> State:
     return best
 
 
-def _best_step(objective: Objective, state: State, steps: Sequence[tuple[_Step, _Step | None]]) -> _Changes:
+def _best_step(objective: Objective, state: State, steps: Sequence[tuple[_Step | None, _Step | None]]) -> _Changes:
     """Return the single share or pair that improves the state most; empty if none does."""
-    ups = [up for up, _ in steps]
+    ups = [up for up, _ in steps if up]
     downs = [down for _, down in steps if down]
     cash_floor, cash, buys = objective.money.cash_floor, state.cash - objective.money.cash_target, state.buys
     room, miss = state.worst_cash - cash_floor, abs(cash)
@@ -75,16 +75,18 @@ def _best_step(objective: Objective, state: State, steps: Sequence[tuple[_Step, 
     return best
 
 
-def _steps(objective: Objective, state: State, i: int) -> tuple[_Step, _Step | None]:
-    """Return what one share more, and one share less, of a line changes."""
+def _steps(objective: Objective, state: State, i: int) -> tuple[_Step | None, _Step | None]:
+    """Return what one share more, and one share less, of a line changes; None beyond its maximum or minimum."""
     options, n = objective.options[i], state.shares[i]
     error, cash, worst_cash, buys = options[n]
-    error_up, cash_up, worst_up, buys_up = options[n + 1]
-    up = i, n + 1, error_up - error, cash_up - cash, worst_up - worst_cash, buys_up - buys
-    if n <= objective.minimum[i]:
-        return up, None
-    error_down, cash_down, worst_down, buys_down = options[n - 1]
-    return up, (i, n - 1, error_down - error, cash_down - cash, worst_down - worst_cash, buys_down - buys)
+    up = down = None
+    if n < objective.maximum[i]:
+        error_up, cash_up, worst_up, buys_up = options[n + 1]
+        up = i, n + 1, error_up - error, cash_up - cash, worst_up - worst_cash, buys_up - buys
+    if n > objective.minimum[i]:
+        error_down, cash_down, worst_down, buys_down = options[n - 1]
+        down = i, n - 1, error_down - error, cash_down - cash, worst_down - worst_cash, buys_down - buys
+    return up, down
 
 
 def _best_swap(objective: Objective, state: State) -> State | None:
@@ -97,7 +99,7 @@ def _best_swap(objective: Objective, state: State) -> State | None:
     most_regained = max((partner[0] for partner in partners), default=0)
     for i, (options, at) in enumerate(zip(objective.options, state.shares, strict=True)):
         error_i, cash_i, worst_i, buys_i = options[at]
-        for n in range(max(objective.minimum[i], at - reach), at + reach + 1):
+        for n in range(max(objective.minimum[i], at - reach), min(objective.maximum[i], at + reach) + 1):
             error, cash, worst_cash, buys = options[n]
             error += state.error - error_i
             if n == at or error - most_regained >= best_value:
@@ -111,7 +113,7 @@ def _best_swap(objective: Objective, state: State) -> State | None:
                 error_j, cash_j, worst_j, buys_j = choices_j[state.shares[j]]
                 error_left, cash_left = error - error_j, cash - cash_j - cash_target
                 room, buys_left = worst_cash - worst_j - cash_floor, buys - buys_j
-                for m in choices_j.fitting(room, near, objective.minimum[j]):
+                for m in choices_j.fitting(room, near, objective.minimum[j], objective.maximum[j]):
                     to_error, to_cash, to_worst, to_buys = choices_j[m]
                     value = error_left + to_error + abs(cash_left + to_cash)
                     if value < best_value and (room + to_worst >= 0 or buys_left + to_buys == 0):

@@ -1,13 +1,20 @@
 """Refuse invalid policies, targets, quotes and account data before anything is calculated."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Quote
+from calculator.fixed_point import from_micro
+from calculator.holdings import two_sided
+from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Position, Quote
+from calculator.texts import clipped, listed
 
-ZERO, SUM_TOLERANCE = Decimal(0), Decimal("0.000001")
+ZERO = Decimal(0)
+LARGEST_SUM = Decimal("1.0005")
+"""Sum of weights up to which more than 1 is the rounding of their source, and is scaled to 1."""
+PERCENT = 10, 110
+"""Sums of weights that look like percent."""
 
 
 def check_config(config: AccountConfig) -> None:
@@ -25,6 +32,7 @@ def check_config(config: AccountConfig) -> None:
         "band_percent": config.band_percent,
         "minimum_improvement_bps": config.minimum_improvement_bps,
         "one_share_max_overshoot_percent": config.one_share_max_overshoot_percent,
+        "one_share_min_weight_percent": config.one_share_min_weight_percent,
         "commission": min(commission.rate, commission.per_share, commission.min_per_order, commission.max_rate),
     }
     if negative := [name for name, number in numbers.items() if number < 0]:
@@ -32,20 +40,29 @@ def check_config(config: AccountConfig) -> None:
 
 
 def weights_by_symbol(targets: Sequence[AllocationItem]) -> dict[str, Decimal]:
-    """Return the target weights by symbol; refuse an empty list, duplicates, negative weights and sums above 1."""
+    """Return the weights of the targets by symbol, as given; a target of weight 0 is no target.
+
+    Raises:
+        CalculationRefused: `no_targets`, `duplicate_target`, `negative_weight`, `weights_above_one`.
+    """
     if not targets:
         raise CalculationRefused("no_targets", "There are no targets. Nothing is sold because of an empty list.")
     weights = {target.symbol: target.weight for target in targets}
     if len(weights) < len(targets):
         duplicates = _duplicates(target.symbol for target in targets)
-        raise CalculationRefused("duplicate_target", f"Duplicate targets: {', '.join(duplicates)}.")
+        raise CalculationRefused("duplicate_target", f"Duplicate targets: {listed(duplicates)}.")
     if min(weights.values()) < 0:
         negative = [symbol for symbol, weight in weights.items() if weight < 0]
-        raise CalculationRefused("negative_weight", f"Negative weight: {', '.join(negative)}.")
+        raise CalculationRefused("negative_weight", f"Negative weight: {listed(negative)}.")
     total = sum(weights.values(), ZERO)
-    if total > 1 + SUM_TOLERANCE:
-        raise CalculationRefused("weights_above_one", f"The weights add up to {total.normalize():f}, more than 1.")
-    return weights
+    if total > LARGEST_SUM:
+        told = clipped(f"{total.normalize():f}")
+        looks_like_percent = PERCENT[0] <= total <= PERCENT[1]
+        hint = f"{told} looks like percent: publish fractions of 1." if looks_like_percent else "Correct the targets."
+        raise CalculationRefused("weights_above_one", f"The weights add up to {told}, more than 1. {hint}")
+    if not total:
+        raise CalculationRefused("no_targets", "All weights are 0. Nothing is sold because of an empty list.")
+    return {symbol: weight for symbol, weight in weights.items() if weight}
 
 
 def quotes_by_symbol(quotes: Sequence[Quote]) -> dict[str, Quote]:
@@ -53,12 +70,17 @@ def quotes_by_symbol(quotes: Sequence[Quote]) -> dict[str, Quote]:
     by_symbol = {quote.symbol: quote for quote in quotes}
     if len(by_symbol) < len(quotes):
         duplicates = _duplicates(quote.symbol for quote in quotes)
-        raise CalculationRefused("duplicate_quote", f"Duplicate quotes: {', '.join(duplicates)}.")
+        raise CalculationRefused("duplicate_quote", f"Duplicate quotes: {listed(duplicates)}.")
     return by_symbol
 
 
-def check_account(account: AccountState, wanted: Container[str], config: AccountConfig) -> None:
-    """Refuse account data without value, with a short position, or that does not add up."""
+def check_account(
+    account: AccountState, wanted: Container[str], quotes: Mapping[str, Quote], config: AccountConfig
+) -> None:
+    """Refuse account data without value, with a short position, or that does not add up.
+
+    A position without a mark counts with the mid of its quote, if that is valid.
+    """
     total = account.total_value_usd
     if total <= 0:
         raise CalculationRefused(
@@ -69,18 +91,36 @@ def check_account(account: AccountState, wanted: Container[str], config: Account
     refused = [p.symbol for p in short if config.shorts == "refuse" or (p.tradable and p.symbol in wanted)]
     if refused:
         raise CalculationRefused(
-            "short_position", f"The account has a short position in {', '.join(sorted(refused))}. Close it manually."
+            "short_position", f"The account has a short position in {listed(sorted(refused))}. Close it manually."
         )
+    marks = [position.market_price or _mid(position, quotes) for position in account.positions]
     booked = sum(
-        [position.quantity * (position.market_price or ZERO) for position in account.positions], account.cash_usd
+        [p.quantity * (mark or ZERO) for p, mark in zip(account.positions, marks, strict=True)], account.cash_usd
     )
     mismatch = abs(total - booked)
     if mismatch * 100 > config.max_data_mismatch_percent * total:
         raise CalculationRefused(
             "account_data_mismatch",
-            f"The account value is ${total:.2f}, but cash and positions add up to ${booked:.2f}. The data is stale or "
-            "belongs to another account. Try again in a minute.",
+            f"The account value is ${total:.2f}, but cash and positions add up to ${booked:.2f}. "
+            f"{_cause(account, marks)}",
         )
+
+
+def _mid(position: Position, quotes: Mapping[str, Quote]) -> Decimal | None:
+    """Return the mid of the position's quote in USD; None without a valid quote."""
+    quote = quotes.get(position.symbol) if position.tradable else None
+    sides = two_sided(quote) if quote else None
+    return from_micro(sum(sides) // 2) if sides else None
+
+
+def _cause(account: AccountState, marks: Sequence[Decimal | None]) -> str:
+    """Return why account data does not add up, and what to do."""
+    unpriced = [p.symbol for p, mark in zip(account.positions, marks, strict=True) if mark is None and p.quantity]
+    if unpriced:
+        return (
+            f"These positions have no price and no valid quote: {listed(unpriced)}. Try again when the market is open."
+        )
+    return "The data is stale or belongs to another account. Try again in a minute."
 
 
 def _duplicates(symbols: Iterable[str]) -> list[str]:

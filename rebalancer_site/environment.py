@@ -4,6 +4,7 @@ A secret `NAME` can also be given as `NAME_FILE`, the path of a file that contai
 and their descriptions into docs/configuration.md and .env.example.
 """
 
+import base64
 import contextlib
 import os
 import secrets
@@ -30,6 +31,7 @@ from pydantic_settings import (
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LIVE_PORT, PAPER_PORT = 4003, 4004
+KEY_BYTES = 32
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -90,6 +92,8 @@ class Environment(BaseSettings):
     """Host of the IB Gateway."""
     ib_port: int | None = Field(None, ge=1, le=65_535)
     """Port of the IB Gateway. Default: 4004 for paper, 4003 for live."""
+    ib_time_zone: str = ""
+    """Time zone of the IB Gateway, such as `America/New_York`. Needed only if it sends times without a zone."""
 
     allocations_base_url: str = ""
     """Base URL of the allocations service."""
@@ -130,11 +134,19 @@ class Environment(BaseSettings):
     proxy_count: int = Field(0, ge=0, le=5)
     """Number of trusted reverse proxies in front of the site."""
     one_time_codes_required_for: Literal["nothing", "live", "execute"] = "nothing"
-    """Orders that require two-factor authentication: `nothing`, `live` (live orders) or `execute` (all orders)."""
+    """Orders and safety settings that require two-factor authentication: `nothing`, `live` or `execute` (all)."""
+    two_factor_needs_permission: bool = False
+    """A first two-factor device can be set up only by users with the permission `trading.enrol_two_factor`."""
+    session_idle_minutes: int = Field(60, ge=5, le=720)
+    """Minutes without activity after which a login ends. It ends after 12 hours at the latest."""
+    resume_by_another_user: bool = False
+    """A kill switch that a user turned on can be turned off in the admin by another user only."""
     api_requests_per_minute: int = Field(120, ge=1, le=100_000)
     """Maximum requests per minute of one API token."""
     secret_key: SecretStr = SecretStr("")
     """Django's secret key. Default: generated once and stored in `VAR_DIR`."""
+    credentials_key: SecretStr = SecretStr("")
+    """Keys that encrypt secrets in the database, separated by commas. Default: derived from `SECRET_KEY`."""
     debug: bool = False
     """Django's debug mode. Never enable it on a machine that others can reach."""
 
@@ -155,6 +167,8 @@ class Environment(BaseSettings):
     """Days to keep events without runs, and messages."""
     keep_values_days: int = Field(3650, ge=30)
     """Days to keep account values."""
+    keep_audit_days: int = Field(1825, ge=90)
+    """Days to keep the audit trail."""
 
     broker_queue: Literal["main", "broker"] = "main"
     """Queue for broker work. `broker` needs a worker with `Q_CLUSTER_NAME=broker`."""
@@ -179,6 +193,18 @@ class Environment(BaseSettings):
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
             raise ValueError("Use an address such as https://rebalancer.example.org")
         return value.rstrip("/")
+
+    @field_validator("credentials_key")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        for key in filter(None, value.get_secret_value().split(",")):
+            try:
+                length = len(base64.b64decode(key.strip(), altchars=b"-_", validate=True))
+            except ValueError:
+                length = 0
+            if length != KEY_BYTES:
+                raise ValueError("A key is 32 bytes in URL-safe base64: openssl rand -base64 32 | tr '+/' '-_'")
+        return value
 
     @model_validator(mode="after")
     def _test_settings_need_paper(self) -> Self:

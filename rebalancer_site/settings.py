@@ -18,6 +18,7 @@ ENVIRONMENT = load()
 for _name, _value in ENVIRONMENT:
     globals()[_name.upper()] = _value
 IB_PORT = ENVIRONMENT.ib_port_number
+IB_TIME_ZONE = ENVIRONMENT.ib_time_zone
 
 # Django.
 SECRET_KEY = ENVIRONMENT.django_secret_key()
@@ -27,16 +28,19 @@ ROOT_URLCONF = "rebalancer_site.urls"
 WSGI_APPLICATION = "rebalancer_site.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_100  # 2,000 targets with five fields each, the most rows that Django's forms take
 TIME_ZONE = "America/New_York"
 LANGUAGE_CODE = "en-us"
 
 INSTALLED_APPS = [
     "django_q",  # before trading, whose admin removes the pages of the queue
+    "django_otp.plugins.otp_totp",  # the former tables of devices, which a migration empties
+    "django_otp.plugins.otp_static",
     "rebalancer_site.apps.SiteConfig",
     "trading.apps.TradingConfig",
     "accounts.apps.AccountsConfig",
     "brokers.simulated.apps.SimulatedConfig",
-    "django.contrib.admin",
+    "rebalancer_site.apps.ProtectedAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -47,13 +51,12 @@ INSTALLED_APPS = [
     "django_htmx",
     "simple_history",
     "django_otp",
-    "django_otp.plugins.otp_totp",
-    "django_otp.plugins.otp_static",
     "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "trading.pages.middleware.NoStoreMiddleware",  # below static files, above everything else
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -62,11 +65,13 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
+    "trading.pages.middleware.ActivityMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "trading.pages.middleware.HtmxLoginMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "trading.pages.middleware.RefusedAttemptsMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it replaces the response after a lockout
 ]
 AUTHENTICATION_BACKENDS = [
@@ -98,6 +103,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+# Counts of refused requests, for each process. Unauthenticated clients cause entries, so that the number is limited.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}}
 
 STATIC_URL = "static/"
 STATIC_ROOT = ENVIRONMENT.var_dir / "static"
@@ -131,6 +138,9 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # keeps users logged in when they follow an external link
 CSRF_COOKIE_HTTPONLY = True  # forms contain the token; no script needs the cookie
 SESSION_COOKIE_AGE = 12 * 3600
+SESSION_ENGINE = "trading.access.sessions"
+if ENVIRONMENT.serves_https:  # the prefix makes browsers reject such a cookie from another host or over plain http
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 
 # https only, unless the site serves this machine only (for example the demo).
 SECURE_SSL_REDIRECT = ENVIRONMENT.serves_https

@@ -9,6 +9,8 @@ admin.site.site_header = admin.site.site_title = "Rebalancer"
 admin.site.index_title = "System"
 admin.site.site_url = None  # no link "View site": the admin is part of the site
 
+handler400 = "trading.pages.bad_request.bad_request"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),

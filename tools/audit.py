@@ -1,7 +1,7 @@
 """Check the pinned dependencies for known vulnerabilities.
 
-Exit code 1 if a dependency has a known vulnerability, otherwise 0. If dependencies cannot be looked up, a prominent
-warning is printed and the exit code is 0.
+Exit code 1 if a dependency has a known vulnerability, 2 if none was looked up, otherwise 0. If dependencies cannot be
+looked up, a prominent warning is printed. `--allow-offline` (`make check`) turns the exit code 2 into 0.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 
 PINS = "requirements/main.txt"
 DEADLINE_SECONDS = 180
+NOTHING_LOOKED_UP = 2
 NOT_ASKED = """
 ##########################################################################
 ##  NOT AUDITED: {count} dependencies could not be looked up.
@@ -39,7 +40,8 @@ def judge(report: Mapping[str, Any]) -> tuple[int, str]:
     lines.append(
         f"{looked_up} of {len(dependencies)} dependencies looked up, {len(vulnerable)} with known vulnerabilities."
     )
-    return int(bool(vulnerable)), "\n".join(lines)
+    code = 1 if vulnerable else NOTHING_LOOKED_UP if not looked_up else 0
+    return code, "\n".join(lines)
 
 
 def main() -> int:
@@ -49,13 +51,13 @@ def main() -> int:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)  # noqa: S603 - our own tool
         code, message = judge(json.loads(done.stdout))
-    except (subprocess.TimeoutExpired, ValueError) as error:
+    except (subprocess.TimeoutExpired, OSError, ValueError) as error:
         code, message = (
-            0,
+            NOTHING_LOOKED_UP,
             NOT_ASKED.format(count="all", reason=f"pip-audit returned no report ({type(error).__name__})."),
         )
     sys.stdout.write(message + "\n")
-    return code
+    return 0 if code == NOTHING_LOOKED_UP and "--allow-offline" in sys.argv else code
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ class TradingConfig(AppConfig):
     name = "trading"
 
     def ready(self) -> None:
-        """Connect the audit trail, and update schedules and roles in the database after each migration."""
-        from trading.access import audit  # noqa: PLC0415 - models are not loaded earlier
+        """Connect the audit trail and its reports. Update schedules and roles after each migration."""
+        from trading.access import audit, fresh_code, sessions  # noqa: PLC0415 - models are not loaded earlier
+        from trading.actions import safety_report  # noqa: PLC0415
 
         audit.connect()
+        fresh_code.connect()
+        sessions.connect()
+        safety_report.connect()
         post_migrate.connect(_sync, sender=self, dispatch_uid="trading.sync")
 
 

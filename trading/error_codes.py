@@ -25,6 +25,7 @@ class OnFail(Enum):
     REFUSE = "The run is refused."
     DEFER = "The run is deferred and planned again later."
     DEFER_UNATTENDED = "The run is deferred; refused if requested on a page or by command."
+    STOP = "The run is stopped. A new run can finish what is left."
     HOLD = "The plan is held for approval on the run page."
 
 
@@ -46,7 +47,18 @@ class Guard:
 _GUARDS = (
     Guard("account_disabled", "account disabled", "The account is disabled. Enable it in the admin."),
     Guard("no_strategy", "no strategy", "The account follows no strategy, or a disabled one. Assign an enabled one."),
+    Guard(
+        "strategy_changed",
+        "strategy changed",
+        "The account follows another strategy than when the run was requested. Request a new run.",
+    ),
     Guard("trading_paused", "trading paused", "The kill switch is on, for all accounts or for this one."),
+    Guard(
+        "run_stopped",
+        "stopped by a user",
+        "A user stopped the run, or cancelled its working orders. Start a new run to finish the rebalance.",
+        on_fail=OnFail.STOP,
+    ),
     Guard(
         "wrong_environment",
         "wrong environment",
@@ -55,10 +67,29 @@ _GUARDS = (
     Guard("live_not_allowed", "live trading off", "Live trading is off. Set `ALLOW_LIVE_TRADING=true` to allow it."),
     Guard("live_not_armed", "account not armed", "The live account is not armed. Arm it in the admin."),
     Guard(
+        "requester_rights",
+        "rights of the requester",
+        "The user who requested the run was deleted, is inactive, lacks the permission, or was not verified with a "
+        "two-factor code (2FA) that the account requires. It is checked again before every order.",
+    ),
+    Guard(
         "orders_unknown",
         "unresolved orders",
         "The status of an order is unknown; it may be open at the broker. Resolve it on the run page.",
         stage=Stage.CONNECTED,
+    ),
+    Guard(
+        "unrecorded_orders",
+        "orders without a record",
+        "The broker has orders of this account that are not in this database: another installation has sent them, or "
+        "this one before it was restored. Run `manage.py reconcile`, or acknowledge each with `manage.py resolve`.",
+        stage=Stage.CONNECTED,
+    ),
+    Guard(
+        "database_restored",
+        "database restored",
+        "The database was restored from a backup, and not every enabled account has been reconciled since. Run "
+        "`manage.py reconcile`.",
     ),
     Guard(
         "schedule_late",
@@ -126,7 +157,9 @@ def needs_approval(code: str) -> bool:
 EVENT_REJECTIONS = {
     "payload_not_json": "The message is not a JSON object, or text that contains one.",
     "payload_undecodable": "The message's encoding is unknown, or the content does not match it.",
-    "payload_invalid": "The message lacks `exec`, or a field has the wrong type.",
+    "payload_invalid": "The message lacks `exec`, a field has the wrong type, or a key other than `account_id` reads "
+    "like an account.",
+    "payload_too_large": "The message is larger than 64 KiB.",
     "unknown_exec": "`exec` is neither `rebalance` nor `print-rebalance`.",
     "unknown_strategy": "No strategy has this name.",
     "strategy_disabled": "The strategy is disabled. Enable it in the admin.",
@@ -134,6 +167,7 @@ EVENT_REJECTIONS = {
     "account_of_other_strategy": "The account follows another strategy.",
     "no_accounts": "No account follows the strategy.",
     "conflicting_duplicate": "Another message with the same id and different content was received before.",
+    "published_ahead": "The publication time is ahead of the database's clock. The event is ordered by its receipt.",
     "late_event": "The event is older than its strategy allows, and the strategy's policy is to skip late events.",
 }
 
@@ -144,12 +178,14 @@ ALLOCATIONS = {
     "allocations_http_error": "The allocations service answered with an error.",
     "allocations_redirected": "The allocations service answered with a redirect. Redirects are not followed.",
     "allocations_too_large": "The answer of the allocations service exceeds the size limit.",
-    "allocations_not_json": "The answer of the allocations service is not JSON.",
+    "allocations_not_json": "The answer of the allocations service is not JSON, or its compression is invalid.",
     "allocations_wrong_shape": "The answer of the allocations service has an unexpected structure.",
     "allocations_wrong_strategy": "The allocations service answered for another strategy.",
     "allocations_empty": "The allocations are empty. Nothing is sold for an empty list.",
     "allocations_negative": "An allocation is negative.",
-    "allocations_above_one": "The sum of the allocations exceeds one.",
+    "allocations_above_one": "The sum of the allocations exceeds 1 by more than rounding (0.0005).",
+    "allocations_cash_name": "A target is named like cash (CASH, USD, $…), which is also the symbol of a stock. "
+    "Remove it if cash is meant; else enter it in the strategy's *stocks named like cash*.",
     "allocations_duplicate": "A symbol occurs twice in the allocations.",
 }
 
@@ -161,6 +197,7 @@ RUN_ERRORS = {
     "preview_expired": "The quotes of the preview are too old. Make a new preview.",
     "preview_superseded": "A newer preview or run has replaced the preview.",
     "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
+    "approval_outdated": "Settings of the account have changed since the plan was approved. Make a new preview.",
     "preview_blocked": "A guard of the preview failed.",
     "plan_hash_mismatch": "The approved plan is not the stored plan. Make a new preview.",
     "already_executed": "The preview was executed before.",
@@ -170,12 +207,16 @@ RUN_ERRORS = {
     "code_device_needed": "Orders require two-factor authentication (2FA) here. Set it up first.",
     "confirmation_missing": "The action concerns a live account. Type the account number to confirm.",
     "code_missing": "The action concerns a live account. Enter a current two-factor code (2FA).",
+    "fresh_code_needed": "The change disarms a protection. Enter a two-factor code (2FA), then repeat the change.",
+    "other_user_needed": "The user turned the kill switch on, and `RESUME_BY_ANOTHER_USER` is set. Ask another user.",
     "no_channel": "No notification channel is configured. Set `NOTIFICATION_URLS`.",
     "test_not_delivered": "A notification channel did not accept the test message. See the log.",
     "all_orders_rejected": "The broker rejected every order.",
-    "open_orders_remain": "Open orders of another client could not be cancelled before the run.",
+    "open_orders_remain": "Open orders could not be cancelled before the run, for example those of another program.",
     "positions_disagree": "The change of the positions at the broker does not match the fills. Check the account.",
     "positions_late": "The positions at the broker do not include all fills of the run yet. The fills are recorded.",
+    "lost_order_found": "The broker has an order that was marked as lost and sent again. Check the positions.",
+    "recorded_from_broker": "The run's orders were recorded from the broker's records; this database had none.",
     "order_already_resolved": "The order's outcome is known. There is nothing to resolve.",
     "run_not_finished": "The run has not ended. Its worker resolves its orders.",
     "run_already_closed": "The run does not need attention, or no longer.",
@@ -185,7 +226,8 @@ RUN_ERRORS = {
     "inconsistent_resolution": "The entered outcome contradicts the order's records. The message names the conflict.",
     "resolved_manually": "A user resolved the run's orders, or checked the problem, and closed the run.",
     "too_many_attempts": "The run was started several times without progress.",
-    "internal_error": "Unexpected error; see the log.",
+    "internal_error": "Unexpected error; see the log. An event with this code is processed again.",
+    "superseded": "A run of a newer event of the account has replaced the run. Nothing was sent.",
     "run_ended": "The run has ended. There is nothing to stop.",
 }
 
@@ -202,14 +244,19 @@ WARNINGS = {
     "currency_debt": "The account owes an amount in another currency. The debt is counted, and not repaid.",
     "cash_differs": "The broker reports the cash in several rows that disagree. The smallest is used.",
     "open_orders_cancelled": "Open orders of the account are cancelled before the first sell.",
+    "open_orders_elsewhere": "Only the program that placed an open order can cancel it. An execution would be refused.",
+    "open_orders_unavailable": "The broker does not show open orders. An execution would be refused.",
     "order_not_filled": "An order was not filled completely before its deadline.",
-    "order_not_sent": "A planned order was not sent, because a user stopped the run or the session had closed.",
+    "order_not_sent": "A planned order was not sent, because the run was stopped. The message has the reason.",
+    "targets_scaled": "The weights of the targets exceeded 1 by rounding and were scaled to a sum of 1.",
+    "targets_time_unreadable": "The time of the published targets cannot be read, so that their age is not checked.",
     "buys_reduced": "Buys were reduced to the available cash.",
 }
 
 API_REFUSALS = {
     "token_invalid": "The request has no token, or one that is unknown, expired or revoked.",
     "scope_missing": "The token lacks the scope that the request needs.",
+    "approver_is_requester": "The plan waits for approval, and the owner of the token requested it. Ask another user.",
     "rate_limited": "Too many requests with this token within a minute, or too many with a wrong one. Try again later.",
     "request_invalid": "A part of the request is invalid. The message names it.",
     "unknown_run": "No run has this id.",

@@ -14,6 +14,11 @@ TradingError                 has a `code` and a message that states what to do
 
 from datetime import datetime
 
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
+
+DATABASE_ERRORS = (InterfaceError, InternalError, OperationalError, ProgrammingError)
+"""Errors of the database or its tables (during an upgrade), not of a value: what failed with one is repeated."""
+
 
 class TradingError(Exception):
     """Root of the exceptions of trading: a stable code for programs (`trading.error_codes`), a sentence for users."""

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading.engine import open_order_recovery
+from trading.engine import account_reconciliation, open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
@@ -47,6 +47,12 @@ def tidy() -> str:
     return str(retention.delete_expired())
 
 
+def recover_open_orders() -> int:
+    """Resolve the open orders of ended runs, and look for those that were marked as lost; return how many are open."""
+    account_reconciliation.watch_lost_orders()
+    return open_order_recovery.recover_orphaned_orders()
+
+
 def check_readiness(connection_id: int, due_at: str) -> str:
     """Check whether the slot's scheduled accounts can start at the due time."""
     return probe_slot(connection_id, datetime.fromisoformat(due_at))
@@ -54,6 +60,5 @@ def check_readiness(connection_id: int, due_at: str) -> str:
 
 # The queue stores these names.
 value_accounts = value_slot
-recover_open_orders = open_order_recovery.recover_orphaned_orders
 market_open = sweeper.run_calendar
 deliver_notifications = deliver.deliver_due

@@ -8,6 +8,7 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from accounts.models.strategy import Strategy
+from accounts.refusal_text import quoted
 from accounts.validators import ACCOUNT_ID
 from brokers.registry import broker_names
 
@@ -18,7 +19,7 @@ FOLLOWED_STRATEGY = "strategy"
 def validate_broker(name: str) -> None:
     """Reject a broker without a registered connector."""
     if name not in broker_names():
-        raise ValidationError(f"Unknown broker {name!r}. Known brokers: {', '.join(broker_names())}.")
+        raise ValidationError(f"Unknown broker {quoted(name)}. Known brokers: {', '.join(broker_names())}.")
 
 
 class AccountQuerySet(models.QuerySet["Account"]):

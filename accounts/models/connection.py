@@ -8,7 +8,7 @@ class BrokerConnection(models.Model):
     broker = models.CharField(max_length=40)
     environment = models.CharField(max_length=5)
     client_id = models.PositiveIntegerField(
-        unique=True, help_text="Fixed for this slot, so that the broker rejects a second connection of the slot."
+        help_text="Fixed for this slot, so that the broker rejects a second connection of the slot."
     )
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_epoch = models.BigIntegerField(default=0)
@@ -21,6 +21,9 @@ class BrokerConnection(models.Model):
     class Meta:
         ordering = ("client_id",)
         indexes = (models.Index(F("broker"), F("environment"), name="slot_by_broker"),)
+        constraints = (
+            models.UniqueConstraint(fields=("broker", "environment", "client_id"), name="client_id_once_per_gateway"),
+        )
 
     def __str__(self) -> str:
         return f"{self.broker} {self.environment} #{self.client_id}"

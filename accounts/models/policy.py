@@ -9,7 +9,7 @@ from simple_history.models import HistoricalRecords
 
 
 def _number(
-    label: str, default: int | str, low: int | str, high: int | str, help_text: str, places: int = 4
+    label: str, default: int | str, low: int | str, high: int | str, help_text: str, places: int = 4, **options: Any
 ) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(
         label,
@@ -18,6 +18,7 @@ def _number(
         default=Decimal(default),
         validators=[MinValueValidator(Decimal(low)), MaxValueValidator(Decimal(high))],
         help_text=help_text,
+        **options,
     )
 
 
@@ -100,6 +101,14 @@ class RebalancePolicy(models.Model):
     )
     one_share_max_overshoot_percent = _number(
         "maximum overshoot of one share (%)", 5, 0, 100, "Above its target, in percent of the account value."
+    )
+    one_share_min_weight_percent = _number(
+        "minimum weight for one share (%)",
+        "0.05",
+        0,
+        100,
+        "Smaller targets get their one share only if they are worth half a share.",
+        db_default=Decimal("0.05"),
     )
     unmanaged = _choice(
         "positions without target", Unmanaged.SELL, "What to do with a position whose symbol is not a target."

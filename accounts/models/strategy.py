@@ -1,15 +1,25 @@
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
+from accounts.cash_names import read_stock_list, reads_like_cash
 from accounts.validators import STRATEGY_NAME, SYMBOL
 
 SCHEDULE_FIELDS = ("cadence", "drift_check", "drift_check_minutes")
+
+
+def validate_cash_like_stocks(text: str) -> None:
+    """Reject entries that are no symbols, or that nobody takes for cash."""
+    for symbol in read_stock_list(text):
+        SYMBOL(symbol)
+        if not reads_like_cash(symbol):
+            raise ValidationError(f"{symbol} does not read like cash and needs no entry here. Remove it.")
 
 
 class Strategy(models.Model):
@@ -41,6 +51,16 @@ class Strategy(models.Model):
     title = models.CharField(max_length=80, blank=True, help_text="Shown instead of the name.")
     source = models.CharField("source of targets", max_length=6, choices=Source, default=Source.API)
     enabled = models.BooleanField(default=True, help_text="A disabled strategy starts no runs.")
+    cash_like_stocks = models.CharField(
+        "stocks named like cash",
+        max_length=80,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_cash_like_stocks],
+        help_text="Symbols such as CASH or USD that mean the stock, separated by commas. Other targets that read like "
+        "cash are refused: cash is what the weights leave out of 1.",
+    )
     late_event_policy = models.CharField(
         "late events", max_length=7, choices=LateEventPolicy, default=LateEventPolicy.PREVIEW
     )
@@ -75,6 +95,11 @@ class Strategy(models.Model):
     def __str__(self) -> str:
         return self.display_name
 
+    @property
+    def stocks_named_like_cash(self) -> frozenset[str]:
+        """Return the symbols that mean the stock although they read like cash."""
+        return frozenset(read_stock_list(self.cash_like_stocks))
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the strategy. A changed schedule takes effect from now on."""
         known = Strategy.objects.filter(pk=self.pk).values_list(*SCHEDULE_FIELDS).first()
@@ -98,7 +123,10 @@ class TargetAllocation(models.Model):
     weight = models.DecimalField(
         max_digits=10,
         decimal_places=8,
-        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(1))],
+        validators=[
+            MinValueValidator(Decimal(0)),
+            MaxValueValidator(Decimal(1), "Write a fraction of at most 1: 0.25 is 25 %%."),
+        ],
         help_text="Fraction of the account value: 0.25 is 25 %.",
     )
     history = HistoricalRecords()

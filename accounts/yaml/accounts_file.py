@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from django.core.exceptions import ValidationError as ModelInvalid
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from accounts.models import Account, RebalancePolicy, ReplacementSet, Strategy
+from accounts.refusal_text import quoted, shortened
 from accounts.simulated_accounts import ensure_simulated_account
+from accounts.yaml.fields import Number, Text
 from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml, repeated, save_all
 from accounts.yaml.writing import write_yaml
 
@@ -18,24 +20,19 @@ class AccountEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    account_id: str = Field(min_length=1, max_length=32)
+    account_id: Text = Field(min_length=1, max_length=32)
     type: Literal["paper", "live"] = "paper"
     enabled: bool = True
-    strategy_name: str | None = None
-    replacement_set: str | None = None
-    cash_reserve_percent: Decimal = Field(default=Decimal(0), ge=0, lt=100, allow_inf_nan=False)
+    strategy_name: Text | None = None
+    replacement_set: Text | None = None
+    cash_reserve_percent: Number = Field(default=Decimal(0), ge=0, lt=100, allow_inf_nan=False)
     pdt_protection_enabled: bool | None = None
     trade_guard: Literal["pdt_legacy", "once_per_session", "cash_settlement", "none"] | None = None
-    broker: str = "ibkr"
-    name: str | None = None
-    policy: str | None = None
+    broker: Text = "ibkr"
+    name: Text | None = None
+    policy: Text | None = None
     live_armed: bool | None = None
     trading_paused: bool | None = None
-
-    @field_validator("account_id", "strategy_name", "replacement_set", mode="before")
-    @classmethod
-    def _numbers_are_names(cls, value: object) -> object:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _one_trade_guard(self) -> Self:
@@ -72,7 +69,7 @@ def _entries(path: Path) -> list[AccountEntry]:
         try:
             entries.append(AccountEntry.model_validate(row))
         except ValidationError as error:
-            problems += problems_of(error, f"{path.name}: entry {number} ({label})")
+            problems += problems_of(error, f"{path.name}: entry {number} ({shortened(label)})")
     ids = [entry.account_id for entry in entries]
     problems += [f"{path.name}: account {each}: account_id: appears {count} times." for each, count in repeated(ids)]
     if problems:
@@ -151,7 +148,7 @@ def _strategy(name: str | None) -> Strategy | None:
 def _by_name(model: Any, field: str, name: str | None, how: str) -> Any:
     found = None if name is None else model.objects.filter(name=name).first()
     if name is not None and found is None:
-        raise ModelInvalid({field: f"Unknown {field.replace('_', ' ')} {name!r}. Create it first ({how})."})
+        raise ModelInvalid({field: f"Unknown {field.replace('_', ' ')} {quoted(name)}. Create it first ({how})."})
     return found
 
 

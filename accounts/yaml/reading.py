@@ -2,9 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +11,14 @@ import yaml
 from django.db import transaction
 from pydantic import ValidationError
 
+from accounts.refusal_text import problem_sentences, shortened
+from accounts.yaml.loader import TextLoader
+
 Content = TypeVar("Content")
 
 MAX_BYTES = 5_000_000
+MAX_PROBLEM = 200
+"""Maximum length of a repeated message of the parser, in characters."""
 
 
 class ImportRefused(Exception):  # noqa: N818 - a refusal with a list of problems
@@ -37,37 +41,8 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe loader that rejects duplicate keys and aliases, since a few lines of aliases can expand to gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=self.get_mark())
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} appears twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | str:
-    text = loader.construct_scalar(node)
-    try:
-        return Decimal(text.replace("_", ""))
-    except ArithmeticError:
-        return text
-
-
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", _decimal)
-
-
 def read_yaml(path: Path) -> Any:
-    """Return the content of the file, or of standard input for `-`. Decimal numbers are exact.
+    """Return the content of the file, or of standard input for `-`. Text stays text; decimal numbers are exact.
 
     Raises:
         ImportRefused: The file cannot be read or is not YAML.
@@ -76,18 +51,37 @@ def read_yaml(path: Path) -> Any:
         # A container receives the file on standard input.
         with sys.stdin.buffer if path == Path("-") else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])
-        return yaml.load(content.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ImportRefused([f"{path}: cannot be read: {error.strerror}."]) from error
+    if len(content) > MAX_BYTES:
+        raise ImportRefused([f"{path.name}: larger than {MAX_BYTES:,} bytes."])
+    return parse_yaml(content, path.name)
+
+
+def parse_yaml(content: bytes, name: str) -> Any:
+    """Return the content of a YAML text.
+
+    Args:
+        content: the text in UTF-8.
+        name: name of its file, for the messages.
+
+    Raises:
+        ImportRefused: It is not YAML, or uses a part of YAML that is refused.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        return yaml.load(text, Loader=TextLoader)  # noqa: S506 - a SafeLoader
     except UnicodeDecodeError as error:
-        raise ImportRefused([f"{path.name}: not a text file in UTF-8."]) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ImportRefused([f"{name}: line {line}: not text in UTF-8."]) from error
     except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ImportRefused([f"{path.name}: {line}{error.problem}."]) from error
-    except yaml.YAMLError as error:
-        raise ImportRefused([f"{path.name}: not YAML."]) from error
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = shortened(error.problem or error.context, MAX_PROBLEM)
+        raise ImportRefused([f"{name}: line {line}: {problem}."]) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ImportRefused([f"{name}: line {line}: a character that is not allowed in YAML."]) from error
 
 
 def save_all(content: Content, save: Callable[[Content], Report], *, dry_run: bool) -> Report:
@@ -106,6 +100,4 @@ def repeated(names: list[str]) -> list[tuple[str, int]]:
 
 def problems_of(error: ValidationError, where: str) -> list[str]:
     """Return a message for each problem, with entry and field."""
-    return [
-        f"{where}: {'.'.join(map(str, problem['loc'])) or 'entry'}: {problem['msg']}." for problem in error.errors()
-    ]
+    return [f"{where}: {problem}." for problem in problem_sentences(error.errors(), "entry")]

@@ -7,7 +7,9 @@ from django.core.exceptions import ValidationError as ModelInvalid
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from accounts.models import ReplacementRule, ReplacementSet
+from accounts.refusal_text import shortened
 from accounts.replacements import find_cycle
+from accounts.yaml.fields import Number, Text
 from accounts.yaml.reading import ImportRefused, Report, problems_of, read_yaml, repeated, save_all
 from accounts.yaml.writing import write_yaml
 
@@ -17,9 +19,9 @@ class RuleEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
-    target: str = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
-    scale: Decimal = Field(default=Decimal(1), gt=0, le=100, decimal_places=4, allow_inf_nan=False)
+    source: Text = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
+    target: Text = Field(pattern=r"^[A-Z][A-Z0-9.\-]{0,14}$")
+    scale: Number = Field(default=Decimal(1), gt=0, le=100, decimal_places=4, allow_inf_nan=False)
 
 
 _RULES = TypeAdapter(list[RuleEntry])
@@ -40,7 +42,7 @@ def _sets(path: Path) -> dict[str, list[RuleEntry]]:
         raise ImportRefused([f"{path.name}: must contain sets, each with a list of rules."])
     sets, problems = {}, []
     for name, rows in content.items():
-        where = f"{path.name}: set {name}"
+        where = f"{path.name}: set {shortened(name)}"
         try:
             rules = _RULES.validate_python(rows)
         except ValidationError as error:
@@ -49,8 +51,8 @@ def _sets(path: Path) -> dict[str, list[RuleEntry]]:
         sources = [rule.source for rule in rules]
         problems += [f"{where}: source: {each} appears {count} times." for each, count in repeated(sources)]
         if cycle := find_cycle({rule.source: rule.target for rule in rules}):
-            problems.append(f"{where}: target: the rules form a cycle: {' → '.join(cycle)}.")
-        sets[str(name)] = rules
+            problems.append(f"{where}: target: the rules form a cycle: {shortened(' → '.join(cycle), 200)}.")
+        sets[name] = rules
     if problems:
         raise ImportRefused(problems)
     return sets
@@ -64,7 +66,7 @@ def _import(file: str, sets: dict[str, list[RuleEntry]]) -> Report:
         try:
             replacement_set.full_clean()
         except ModelInvalid as error:
-            raise ImportRefused([f"{file}: set {name}: {message}" for message in error.messages]) from error
+            raise ImportRefused([f"{file}: set {shortened(name)}: {message}" for message in error.messages]) from error
         if found is None:
             replacement_set.save()
         changed = _sync_rules(replacement_set, rules)

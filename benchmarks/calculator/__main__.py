@@ -1,12 +1,12 @@
 """Compare the calculator with other methods and the exact optimum: `python -m benchmarks.calculator`."""
 
 import argparse
-from pathlib import Path
 
 from benchmarks.calculator.measure import compare, growth, loop_time
-from benchmarks.calculator.report import BEGIN, END, chart, table
+from benchmarks.calculator.page import DOCS, write_measured
+from benchmarks.calculator.report import chart, table
+from benchmarks.calculator.year import year_table
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 SYMBOLS, ACCOUNTS_PER_SIZE = [10, 100, 500, 3000], 9
 
 
@@ -24,13 +24,12 @@ def main() -> None:
     found = compare(options.first_seed, options.accounts)
     loops.append(loop_time())
     command = f"python -m benchmarks.calculator --accounts {options.accounts} --first-seed {options.first_seed}"
-    text = table(found, grown, loops, command)
-    print(text)
+    text, year = table(found, grown, loops, command), year_table()
+    print(text, year, sep="\n\n")
     if options.no_docs:
         return
-    page = DOCS / "calculator.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    write_measured("measured", text)
+    write_measured("year", year)
     (DOCS / "calculator.svg").write_text(chart(found.scores))
 
 

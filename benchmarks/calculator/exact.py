@@ -1,12 +1,14 @@
 """Solve the sizing problem exactly by mixed-integer programming (HiGHS through scipy)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 
-from benchmarks.calculator.problem import Problem
+from benchmarks.calculator.problem import Problem, Symbol
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,61 @@ class Program:
         return answer
 
 
+@dataclass(frozen=True)
+class Range:
+    """The shares of a symbol that may be bought and sold."""
+
+    symbol: Symbol
+    least_bought: int
+    most_bought: int
+    most_sold: int
+
+
 def optimum(problem: Problem, seconds: float = 10) -> Optimum | None:
     """Return the best trades under the rules of the plan, or None when the solver found no solution in time."""
+    cash = problem.cash_after(problem.liquidations, worst=False)
+    ranges = []
+    for symbol in problem.free:
+        least = problem.least(symbol)
+        ranges.append(
+            Range(
+                symbol,
+                max(0, least - symbol.whole),
+                max(0, problem.most(symbol) - symbol.whole),
+                max(0, symbol.whole - least),
+            )
+        )
+    found = _best(problem, ranges, problem.liquidations, cash, seconds)
+    return found and Optimum(
+        problem.liquidations | found.moved, found.bound + float(problem.cost(problem.liquidations)), found.proven
+    )
+
+
+def best_smaller_buys(
+    problem: Problem, sells: Mapping[str, int], planned: Mapping[str, int], cash: Decimal, seconds: float = 10
+) -> Optimum | None:
+    """Return the best part of the planned buys that `cash`, in USD after the sells, pays for; the sells cost nothing."""
+    ranges = [Range(problem.symbols[name], 0, shares, 0) for name, shares in planned.items()]
+    return _best(problem, ranges, sells, cash, seconds)
+
+
+def _best(
+    problem: Problem, ranges: Sequence[Range], moved: Mapping[str, int], cash: Decimal, seconds: float
+) -> Optimum | None:
+    """Return the best trades within the ranges; other symbols have moved, without cost, and left `cash` in USD."""
     program = Program()
-    cash = float(problem.cash_after(problem.liquidations, worst=False))
-    floor = float(problem.floor)
-    sold = [max(0, symbol.whole - problem.least(symbol)) for symbol in problem.free]
-    income = sum(shares * float(symbol.bid) for shares, symbol in zip(sold, problem.free, strict=True))
+    cash, floor = float(cash), float(problem.floor)
+    income = sum(one.most_sold * float(one.symbol.bid) for one in ranges)
     any_buy, cash_miss = program.binary(), program.variable(cost=1)
     flow: list[tuple[int, float]] = []
     worst: list[tuple[int, float]] = []
     buys, sells = {}, {}
-    for symbol, most_sold in zip(problem.free, sold, strict=True):
-        needed = max(0, problem.least(symbol) - symbol.whole)
-        most = max(needed, int(max(0.0, cash + income - floor) / float(symbol.buy_limit)))
-        bought, sold_now = program.binary(), program.binary()
+    for one in ranges:
+        symbol, most_sold = one.symbol, one.most_sold
         ask, bid, mark, limit = (float(price) for price in (symbol.ask, symbol.bid, symbol.mark, symbol.buy_limit))
-        buy = buys[symbol.name] = program.variable(ask - mark, needed, most, whole=True)
+        most = max(one.least_bought, min(one.most_bought, int(max(0.0, cash + income - floor) / limit)))
+        bought, sold_now = program.binary(), program.binary()
+        buy = buys[symbol.name] = program.variable(ask - mark, one.least_bought, most, whole=True)
         sell = sells[symbol.name] = program.variable(mark - bid, 0, most_sold, whole=True)
         program.constrain(0, (bought, most), (buy, -1))
         program.constrain(0, (sold_now, most_sold), (sell, -1))
@@ -102,13 +142,10 @@ def optimum(problem: Problem, seconds: float = 10) -> Optimum | None:
     answer = program.solve(seconds)
     if answer.x is None:
         return None
-    moved = {name: round(answer.x[buys[name]]) - round(answer.x[sells[name]]) for name in buys}
-    left_alone = problem.error(problem.liquidations) - sum(abs(symbol.drift) for symbol in problem.free)
-    left_alone -= abs(problem.cash_after(problem.liquidations, worst=False) - problem.cash_wanted)
+    shares = {name: round(answer.x[buys[name]]) - round(answer.x[sells[name]]) for name in buys}
+    left_alone = problem.distance(moved) - sum(abs(one.symbol.drift) for one in ranges)
     return Optimum(
-        {**problem.liquidations, **{name: shares for name, shares in moved.items() if shares}},
-        answer.mip_dual_bound + float(left_alone),
-        answer.status == 0,
+        {name: n for name, n in shares.items() if n}, answer.mip_dual_bound + float(left_alone), answer.status == 0
     )
 
 

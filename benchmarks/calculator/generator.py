@@ -1,7 +1,8 @@
 """Generate realistic accounts from a seed: small and large, valid and damaged, with low-priced and high-priced shares.
 
 They have reserves, bands, three commission models, fractional shares, missing and crossed quotes, debit balances, positions
-that are no longer targets, and weights that sum to less than one.
+that are no longer targets, weights that sum to less than one or by rounding to a little more, weights of zero, and weights of
+almost zero.
 """
 
 import random
@@ -58,6 +59,7 @@ def make_case(seed: int, symbols: int | None = None) -> Case:
     if rng.random() < 0.03:
         crossed = rng.randrange(len(quotes))
         quotes[crossed] = quotes[crossed].model_copy(update={"bid": quotes[crossed].ask + CENT})
+    weights = _unusual(seed, weights)
     return Case(
         account=AccountState(total_value_usd=invested + cash, cash_usd=cash, positions=tuple(positions)),
         targets=[AllocationItem(symbol=name, weight=weight) for name, weight in weights.items()],
@@ -76,6 +78,24 @@ def _weights(rng: random.Random, names: list[str]) -> dict[str, Decimal]:
     parts = [rng.expovariate(1) + 0.15 for _ in names]
     whole = sum(parts) / rng.choice([1, 1, 1, 0.9, 0.7])
     return {name: Decimal(str(round(part / whole - 1e-7, 6))) for name, part in zip(names, parts, strict=True)}
+
+
+def _unusual(seed: int, weights: dict[str, Decimal]) -> dict[str, Decimal]:
+    """Return the weights of the account: of some accounts one is zero, a few are noise, or all sum to more than one."""
+    rng = random.Random(f"unusual weights {seed}")
+    changed = dict(weights)
+    if rng.random() < 0.05:
+        changed[rng.choice(sorted(changed))] = Decimal(0)
+    if rng.random() < 0.05:
+        changed |= dict.fromkeys(rng.sample(sorted(changed), 2), Decimal("0.00000001"))
+    if rng.random() < 0.05 and changed == weights:
+        above = Decimal(1) + Decimal(rng.randint(1, 5)) / 10_000
+        whole = sum(weights.values())
+        changed = {
+            name: (weight / whole * above).quantize(Decimal("0.0000001"), "ROUND_FLOOR")
+            for name, weight in weights.items()
+        }
+    return changed
 
 
 def _config(rng: random.Random) -> AccountConfig:

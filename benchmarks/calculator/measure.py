@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -11,15 +11,16 @@ from benchmarks.calculator.alternatives import ALTERNATIVES
 from benchmarks.calculator.exact import Optimum, optimum
 from benchmarks.calculator.generator import Case, make_case
 from benchmarks.calculator.problem import Problem
-from benchmarks.calculator.rules import broken_rules, is_feasible, keeps_shares
+from benchmarks.calculator.rules import broken_rules, is_feasible, keeps_shares, overshooting
+from benchmarks.calculator.shortfalls import CENT, Shortfall, shortfalls
 from calculator import CalculationRefused, TradeCalculationResult, TradeCalculator
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 LOOP_ITERATIONS = 200_000
-CENT = Decimal("0.01")
-"""Error in USD below which a result counts as exact."""
+CALM = {"minimum_improvement_bps": Decimal(10)}
+"""The default minimum improvement, with which all accounts are planned again for the rules."""
 
 
 @dataclass
@@ -34,10 +35,10 @@ class Score:
     failed: int = 0
 
     def judge(self, problem: Problem, moved: Mapping[str, int], best: Optimum) -> None:
-        """Record the error if the trades can be executed and every target keeps its share; count the account otherwise."""
+        """Record the error if the trades can be executed and no share is missing or too many; count the account otherwise."""
         if not is_feasible(problem, moved):
             self.infeasible += 1
-        elif not keeps_shares(problem, moved):
+        elif not keeps_shares(problem, moved) or overshooting(problem, moved):
             self.rule_breaks += 1
         else:
             self.ratios.append(float(max(problem.error(moved), CENT)) / max(best.bound, float(CENT)))
@@ -69,6 +70,7 @@ class Comparison:
     unproven: int = 0
     unsolved: int = 0
     broken: dict[int, list[str]] = field(default_factory=dict)  # by seed
+    shortfalls: list[Shortfall] = field(default_factory=list)
 
 
 def compare(first_seed: int, accounts: int) -> Comparison:
@@ -88,7 +90,7 @@ def compare(first_seed: int, accounts: int) -> Comparison:
     moved = {name: _all(problems, method, Exception) for name, method in ALTERNATIVES.items()}
     for seed, problem in problems.items():
         our_time, result = planned[seed]
-        if broken := broken_rules(problem, result):
+        if broken := broken_rules(problem, result) + broken_when_calm(cases[seed]):
             found.broken[seed] = broken
         exact_time, best = timed(lambda problem=problem: optimum(problem))
         if best is None:
@@ -106,7 +108,14 @@ def compare(first_seed: int, accounts: int) -> Comparison:
             took, shares = moved[name][seed]
             score.times.append(took)
             score.judge(problem, shares, best)
+    found.shortfalls = shortfalls(cases, {seed: result for seed, (_, result) in planned.items()})
     return found
+
+
+def broken_when_calm(case: Case) -> list[str]:
+    """Return the rules that the plan breaks with the default minimum improvement, with which fewer trades are made."""
+    calm = replace(case, config=case.config.model_copy(update=CALM))
+    return [f"{rule} (with a minimum improvement)" for rule in broken_rules(Problem(calm), plan_case(calm))]
 
 
 def loop_time() -> float:

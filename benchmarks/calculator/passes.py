@@ -9,16 +9,14 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 from unittest.mock import patch
 
 from benchmarks.calculator.generator import Case, make_case
-from benchmarks.calculator.measure import CENT, plan_case, timed
+from benchmarks.calculator.measure import plan_case, timed
+from benchmarks.calculator.page import write_measured
 from benchmarks.calculator.problem import Problem
+from benchmarks.calculator.shortfalls import CENT
 from calculator import CalculationRefused, leftover_cash, plan, sizing
-
-BEGIN, END = "<!-- passes: begin -->", "<!-- passes: end -->"
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "calculator.md"
 
 
 class _WithoutHighPriced(sizing.Sizing):
@@ -106,8 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     text = table(options.first_seed, options.accounts)
     print(text)
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    write_measured("passes", text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,23 @@
 """Write the table and the chart of docs/calculator.md."""
 
 from benchmarks.calculator.measure import LOOP_ITERATIONS, Comparison, Score
+from benchmarks.calculator.shortfalls import Shortfall
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+def shortfall_table(found: list[Shortfall]) -> list[str]:
+    """Return the results of `fit_buys` as lines of Markdown."""
+    lines = [
+        "| `fit_buys` when | Accounts | Mean | p99 | Worst | Above 1.05 | Spends the reserve or adds shares |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for shortfall in found:
+        row = shortfall.row()
+        share = row["above 1.05"] / max(1, row["accounts"])
+        lines.append(
+            f"| {shortfall.name} | {row['accounts']:.0f} | {row['mean']:.4f} | {row['p99']:.3f} | {row['worst']:.3f} | "
+            f"{row['above 1.05']:.0f} ({share:.1%}) | {row['broken']:.0f} |"
+        )
+    return lines
 
 
 def table(found: Comparison, grown: dict[int, float], loops: list[float], command: str) -> str:
@@ -34,7 +49,15 @@ def table(found: Comparison, grown: dict[int, float], loops: list[float], comman
         f"bound is used: {found.unproven}; without a solver result: {found.unsolved}. Accounts on which another method "
         f"failed: {failed or 'none'}."
     )
-    lines += ["", summary, "", "| Symbols | This calculator, median (best of three for each account) |", "|---|---|"]
+    lines += [
+        "",
+        summary,
+        "",
+        *shortfall_table(found.shortfalls),
+        "",
+        "| Symbols | This calculator, median (best of three for each account) |",
+        "|---|---|",
+    ]
     lines += [f"| {size:,} | {milliseconds:.1f} ms |" for size, milliseconds in grown.items()]
     return "\n".join(lines)
 

@@ -33,6 +33,8 @@ def broken_rules(problem: Problem, result: TradeCalculationResult) -> list[str]:
         "a position that is not a target is not sold down to its fraction": problem.liquidations.items()
         <= moved.items(),
         "a traded symbol is inside the band or has no quote": moved.keys() <= _may_move(problem),
+        "a buy ends too far above its target": not overshooting(problem, moved),
+        "the account is worse off than without the trades": not makes_worse(problem, moved),
         "an order has no shares or another price than its limit": all(
             _is_at_limit(problem, trade) for trade in result.trades
         ),
@@ -40,6 +42,24 @@ def broken_rules(problem: Problem, result: TradeCalculationResult) -> list[str]:
         "fills at the quotes lead to other buys than planned": _executes_as_planned(problem, result),
     }
     return [rule for rule, is_followed in rules.items() if not is_followed]
+
+
+def overshooting(problem: Problem, moved: Mapping[str, int]) -> set[str]:
+    """Return the symbols whose buy ends further above the target than any buy may."""
+    symbols = {name: problem.symbols[name] for name, shares in moved.items() if shares > 0}
+    return {name for name, symbol in symbols.items() if symbol.whole + moved[name] > problem.most(symbol)}
+
+
+def makes_worse(problem: Problem, moved: Mapping[str, int]) -> bool:
+    """Return whether the error, costs included, is larger than with the trades that the rules demand in any case.
+
+    These are the liquidations and the first shares, and the sells above target if only they pay for the first shares.
+    Without any of them, the error is compared with that of the account as it is.
+    """
+    least = problem.obligatory
+    if not is_feasible(problem, least):
+        least = problem.natural_sells | least
+    return problem.error(moved) > problem.error(least) + MICRO * len(problem.symbols)
 
 
 def _may_move(problem: Problem) -> set[str]:

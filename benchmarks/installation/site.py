@@ -125,7 +125,7 @@ def send_event(strategy, command="rebalance"):
 
 def ended(event):
     """Return a condition that gives the runs of the event once all have ended."""
-    ends = {"completed", "refused", "failed", "needs_attention"}
+    ends = {"completed", "refused", "stopped", "failed", "needs_attention"}
 
     def runs():
         if event.runs.exclude(state__in=ends).exists():

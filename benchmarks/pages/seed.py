@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from benchmarks.installation.site import SIMULATED_SYMBOLS
+from calculator.plan_types import CASH
 
 HELD = {"AAPL": 60, "MSFT": 40, "ITOT": 100, "QQQ": 30, "VEA": 300}
 STRATEGIES, SETS = 20, 10
@@ -202,7 +203,7 @@ class Seed:
         from trading.models import AccountStanding, AccountValue, TotalValue
 
         newest = dict(self._runs().filter(mode="preview").order_by("id").values_list("account_id", "pk"))
-        weights = [[symbol, "0.099"] for symbol in SIMULATED_SYMBOLS] + [["CASH", "0.01"]]
+        weights = [[symbol, "0.099"] for symbol in SIMULATED_SYMBOLS] + [[CASH, "0.01"]]
         AccountStanding.objects.bulk_create(
             AccountStanding(
                 account_id=pk,

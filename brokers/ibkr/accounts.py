@@ -10,6 +10,7 @@ from decimal import Decimal
 from ib_async import AccountValue, PortfolioItem, Position
 
 from brokers.broker_types import AccountPosition, AccountSnapshot, Execution, SecurityKind
+from brokers.exceptions import ExecutionsUnavailable
 from brokers.ibkr import mapping
 from brokers.ibkr.account_rows import AccountRows
 from brokers.ibkr.connection import GatewayConnection
@@ -128,9 +129,15 @@ class Accounts:
         """Request the executions of all accounts, unless another account did so already."""
         async with self._executions_lock:
             if not self._executions_known:
-                await self._connection.request(
-                    "today's executions", lambda ib: ib.reqExecutionsAsync(), lock="executions"
-                )
+                try:
+                    await self._connection.request(
+                        "today's executions",
+                        lambda ib: ib.reqExecutionsAsync(),
+                        lock="executions",
+                        if_silent=ExecutionsUnavailable,
+                    )
+                except ExecutionsUnavailable as error:
+                    logger.warning("%s Account values are used without comparing them with fills", error.message)
                 self._executions_known = True
 
     # ---- cash

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import ClassVar
@@ -23,10 +24,11 @@ from brokers.broker_types import (
     OrderUpdate,
     TimeInForce,
 )
-from brokers.exceptions import BrokerConnectionError
+from brokers.exceptions import BrokerConnectionError, MarketDataUnavailable
 from brokers.ibkr.accounts import Accounts
-from brokers.ibkr.connection import BROKER_RESTORED_WITHOUT_QUOTES, GatewayConnection
+from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import Contracts
+from brokers.ibkr.errors import Effect, effect_of
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
@@ -39,7 +41,7 @@ class InteractiveBrokers(BrokerClient):
 
     name: ClassVar[str] = "ibkr"
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
-        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, accounts_per_connection=3
+        order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, client_ids=8
     )
     Settings: ClassVar[type[ConnectorSettings]] = GatewaySettings
     limits: ClassVar[Limits] = Limits()
@@ -84,7 +86,19 @@ class InteractiveBrokers(BrokerClient):
     # ---- accounts and quotes
 
     async def get_account_snapshot(self, account_id: str, *, use_cached_prices: bool = False) -> AccountSnapshot:
-        return await self._accounts.snapshot(account_id)
+        snapshot = await self._accounts.snapshot(account_id)
+        held = [position for position in snapshot.positions if position.is_us_stock and position.quantity]
+        unmarked = [position.symbol for position in held if position.market_price is None]
+        if not unmarked:
+            return snapshot
+        with suppress(MarketDataUnavailable):  # a missing mark is reported by what needs it
+            await self._fetch_prices(unmarked)
+        return snapshot.model_copy(update={"positions": tuple(map(self._marked, snapshot.positions))})
+
+    def _marked(self, position: AccountPosition) -> AccountPosition:
+        if position.market_price is not None or not position.is_us_stock:
+            return position
+        return position.model_copy(update={"market_price": self._quotes.mid(position.symbol)})
 
     async def get_positions(self, account_id: str) -> tuple[AccountPosition, ...]:
         """Return the positions, which the broker pushes at every change. Moves money: no."""
@@ -115,6 +129,9 @@ class InteractiveBrokers(BrokerClient):
         return tuple(symbol for symbol in symbols if symbol in known and known[symbol].is_closed_at(at))
 
     # ---- orders
+
+    async def wait_for_turn(self) -> None:
+        await self._connection.until_turn()
 
     async def place_order(
         self,
@@ -190,5 +207,5 @@ class InteractiveBrokers(BrokerClient):
 
     def _on_error(self, request_id: int, code: int, message: str) -> None:
         self._quotes.on_error(request_id, code, message)
-        if code == BROKER_RESTORED_WITHOUT_QUOTES:
+        if effect_of(code) is Effect.QUOTES_LOST:
             self._quotes.forget()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from ib_async.wrapper import RequestError
@@ -14,25 +14,19 @@ from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
     BrokerSilent,
-    BrokerUnreachable,
     ClientIdInUse,
-    WrongEnvironment,
+    ReadOnlyApi,
 )
-from brokers.ibkr.errors import CODES, error_text
+from brokers.ibkr.errors import CODES, Effect, effect_of, error_text, is_read_only
 from brokers.ibkr.ib_client import IBClient, TickListener
 from brokers.ibkr.limits import Limits
-from brokers.ibkr.mapping import is_paper_account
+from brokers.ibkr.opening import Opening, close_socket
 from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.settings import GatewaySettings
 
 T = TypeVar("T")
 
 logger = logging.getLogger("rebalancer.brokers")
-
-CLIENT_ID_IN_USE = 326
-BROKER_LOST = frozenset({1100, 2110})
-"""The gateway lost the broker. A client that connects meanwhile receives the second code."""
-BROKER_RESTORED_WITHOUT_QUOTES, BROKER_RESTORED = 1101, 1102
 
 
 class GatewayConnection:
@@ -52,11 +46,12 @@ class GatewayConnection:
         self._order_tracker = order_tracker
         self._on_error = on_error
         self._ib: IBClient | None = None
-        self._refusal: asyncio.Future[BrokerConnectionError] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
         self._broker_up = asyncio.Event()
         self._queue_empty = asyncio.Event()
-        self._initial_download: asyncio.Task[Any] | None = None
+        self._positions_download: asyncio.Task[Any] | None = None
+        self._orders_download: asyncio.Task[Any] | None = None
+        self._last_message = ""
         self.failure: BrokerConnectionError | None = None
         self.ended = asyncio.Event()
 
@@ -81,15 +76,14 @@ class GatewayConnection:
                 pause *= 2
             else:
                 break
-        self._initial_download = asyncio.create_task(self._download(), name="positions and open orders")
-        self._initial_download.add_done_callback(self._on_download_end)
+        self._positions_download = self._download("positions", lambda ib: ib.reqPositionsAsync())
+        self._orders_download = self._download("our open orders", lambda ib: ib.reqOpenOrdersAsync(), "open orders")
 
-    async def _download(self) -> None:
-        """Subscribe to positions and to our own orders."""
-        await asyncio.gather(
-            self.request("positions", lambda ib: ib.reqPositionsAsync()),
-            self.request("our open orders", lambda ib: ib.reqOpenOrdersAsync(), lock="open orders"),
-        )
+    def _download(self, what: str, send: Callable[[IBClient], Awaitable[Any]], lock: str = "") -> asyncio.Task[Any]:
+        """Subscribe to positions, or to our own orders."""
+        download = asyncio.create_task(self.request(what, send, lock=lock), name=what)
+        download.add_done_callback(self._on_download_end)
+        return download
 
     def _on_download_end(self, download: asyncio.Task[Any]) -> None:
         """Give up the connection if the download failed: it cannot be used, and a new one may work."""
@@ -97,91 +91,46 @@ class GatewayConnection:
             self._fail(error)
 
     async def until_downloaded(self) -> None:
-        """Wait until the gateway has sent all positions and our open orders. Nothing is traded before.
+        """Wait until the gateway has sent all positions.
 
         Raises:
             BrokerSilent: The gateway did not send them in time.
         """
-        if self._initial_download is not None:
-            await asyncio.shield(self._initial_download)
+        if self._positions_download is not None:
+            await asyncio.shield(self._positions_download)
         _ = self.ib
 
+    async def until_orders_downloaded(self) -> None:
+        """Wait until the gateway has sent all positions and our open orders. Nothing is traded before.
+
+        Raises:
+            BrokerSilent: The gateway did not send them in time.
+            ReadOnlyApi: The gateway sends no orders and accepts none.
+        """
+        if self._orders_download is not None:
+            await asyncio.shield(self._orders_download)
+        await self.until_downloaded()
+
     async def _open_once(self, ticks: TickListener, seconds: float) -> None:
-        ib = IBClient(self._order_tracker, ticks)
-        refusal: asyncio.Future[BrokerConnectionError] = asyncio.get_running_loop().create_future()
-        self._refusal = refusal
+        ib = IBClient(self._order_tracker, ticks, self._gateway.time_zone)
         self._broker_up.set()
         self._queue_empty.set()
         ib.errorEvent += self._on_gateway_error
         ib.disconnectedEvent += self._on_disconnected
-        ib.client.conn.disconnected += self._on_socket_closed
         ib.client.throttleStart += self._queue_empty.clear
         ib.client.throttleEnd += self._queue_empty.set
-        connecting = asyncio.create_task(self._connect(ib, seconds))
-        # The library notices a refusal only at the end of its timeout.
-        refusal.add_done_callback(lambda _: connecting.cancel())
-        try:
-            await connecting
-            self._check_environment(ib)
-        except BaseException as error:
-            await self._close_socket(ib)
-            task = asyncio.current_task()
-            is_cancelled = task is not None and task.cancelling()  # closing the socket then looks like a refusal
-            if isinstance(error, asyncio.CancelledError) and refusal.done() and not is_cancelled:
-                raise refusal.result() from None
-            raise
+        await Opening(ib, self._settings, self._gateway).run(seconds, self._limits.close_seconds)
         self._ib = ib
-
-    async def _connect(self, ib: IBClient, seconds: float) -> None:
-        host, port, client_id = self._gateway.host, self._gateway.port, self._settings.client_id
-        try:
-            # The library limits the time of each step, but not their sum.
-            async with asyncio.timeout(seconds):
-                # IB.connectAsync would wait for positions here. They are requested later, beside other requests.
-                ib.wrapper.clientId = client_id
-                await ib.client.connectAsync(host, port, client_id, seconds)
-        except TimeoutError as error:
-            raise BrokerSilent(
-                f"The gateway at {self._address} accepted the connection but did not respond within {seconds:.0f} s. "
-                "Check that it is logged in."
-            ) from error
-        except OSError as error:
-            raise BrokerUnreachable(f"No gateway responds at {self._address} ({error}). {CODES[502].action}") from error
-
-    @property
-    def _address(self) -> str:
-        return f"{self._gateway.host}:{self._gateway.port}"
-
-    def _check_environment(self, ib: IBClient) -> None:
-        """Refuse paper accounts in a live configuration, and the reverse: the port is wrong."""
-        environment = self._settings.environment
-        wrong = [account for account in ib.managedAccounts() if is_paper_account(account) != (environment == "paper")]
-        if wrong:
-            raise WrongEnvironment(
-                f"The gateway at {self._address} manages {', '.join(wrong)}, which is not a {environment} account. Set "
-                f"IB_PORT to the port of the {environment} gateway, or change TRADING_MODE."
-            )
 
     async def close(self) -> None:
         """Close the connection. A caller that submitted orders waits for their acknowledgement first."""
         ib, self._ib = self._ib, None
-        if self._initial_download is not None:
-            self._initial_download.cancel()
+        for download in (self._positions_download, self._orders_download):
+            if download is not None:
+                download.cancel()
         if ib is not None:
             self._fail(BrokerConnectionError("The connection to the gateway is closed."))
-            await self._close_socket(ib)
-
-    async def _close_socket(self, ib: IBClient) -> None:
-        connection = ib.client.conn
-        transport = connection.transport
-        ib.client.disconnect()
-        if transport is None or connection.transport is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.close_seconds):
-                await connection.disconnected
-                return
-        transport.abort()
+            await close_socket(ib, self._limits.close_seconds)
 
     # ---- requests
 
@@ -216,16 +165,25 @@ class GatewayConnection:
                 f"{', '.join(managed) or 'none'}. Log in with the account's user, or correct the account number."
             )
 
-    async def request(self, what: str, send: Callable[[IBClient], Awaitable[T]], *, lock: str = "") -> T:
+    async def request(
+        self,
+        what: str,
+        send: Callable[[IBClient], Awaitable[T]],
+        *,
+        lock: str = "",
+        if_silent: type[BrokerAPIError] | None = None,
+    ) -> T:
         """Send a request and wait for the response until the deadline. After a timeout the connection has failed.
 
         Args:
             what: Noun phrase for error messages.
             send: Sends the request, and returns the awaitable response.
             lock: Kind of request. The library has one future for each kind, so requests of one kind are sequential.
+            if_silent: Error of a request that some gateways never answer. It does not fail the connection.
 
         Raises:
             BrokerSilent: The gateway did not respond in time, or lost its own connection to the broker.
+            ReadOnlyApi: The gateway refused the request because its API is read-only.
             BrokerAPIError: The gateway refused the request; the message is the broker's.
         """
         await self.until_broker_up()
@@ -236,11 +194,17 @@ class GatewayConnection:
                 async with asyncio.timeout(seconds):
                     return await send(ib)
             except TimeoutError as error:
-                silent = BrokerSilent(f"The gateway did not respond within {seconds:g} s to a request for {what}.")
+                message = (
+                    f"The gateway did not respond within {seconds:g} s to a request for {what}.{self._last_message}"
+                )
+                if if_silent is not None:
+                    raise if_silent(message) from error
+                silent = BrokerSilent(message)
                 self._fail(silent)
                 raise silent from error
             except RequestError as error:
-                raise BrokerAPIError(error_text(error.code, error.message)) from error
+                kind = ReadOnlyApi if is_read_only(error.code, error.message) else BrokerAPIError
+                raise kind(error_text(error.code, error.message)) from error
             except ConnectionError as error:
                 raise BrokerConnectionError(f"The connection was lost during a request for {what}.") from error
 
@@ -275,34 +239,40 @@ class GatewayConnection:
         await self.until_broker_up()
         _ = self.ib
 
+    async def until_turn(self) -> None:
+        """Wait until an order would be sent at once, with room for the messages of other requests.
+
+        Raises:
+            BrokerConnectionError: The connection was lost, or there was no turn in time. Nothing was sent.
+        """
+        await self.until_downloaded()
+        # The rate is counted over one interval, which may be as long as the deadline of a request.
+        seconds_left = self._settings.request_timeout_seconds + self.ib.client.RequestsInterval
+        try:
+            async with asyncio.timeout(seconds_left):
+                await self.until_queue_empty()
+                while seconds := self.ib.seconds_until_turn():
+                    await asyncio.sleep(seconds)
+                    await self.until_queue_empty()
+        except TimeoutError:
+            raise BrokerSilent("The message rate of the gateway left no room for an order in time.") from None
+
     # ---- events of the library
 
     def _on_gateway_error(self, request_id: int, code: int, message: str, _contract: Any) -> None:
-        if code == CLIENT_ID_IN_USE:
-            client_id = self._settings.client_id
-            self._refuse(ClientIdInUse(f"Client id {client_id} is in use at the gateway. {CODES[code].action}"))
-        elif code in BROKER_LOST:
+        effect, text = effect_of(code), error_text(code, message)
+        if effect is Effect.BROKER_LOST:
             self._broker_up.clear()
-            logger.warning("%s", error_text(code, message))
-        elif code in {BROKER_RESTORED, BROKER_RESTORED_WITHOUT_QUOTES}:
+            logger.warning("%s", text)
+        elif effect in {Effect.BROKER_RESTORED, Effect.QUOTES_LOST}:
             self._broker_up.set()
-            logger.warning("%s", error_text(code, message))
+            logger.warning("%s", text)
+        elif effect in {Effect.CONNECTION, Effect.ACCOUNT_DATA}:
+            self._last_message = f" The gateway's last message: {text}"
         self._on_error(request_id, code, message)
 
-    def _on_socket_closed(self, message: str) -> None:
-        self._refuse(
-            BrokerUnreachable(
-                f"The gateway at {self._address} closed the connection at once ({message or 'without a message'}). "
-                "Check that its API is enabled for this host."
-            )
-        )
-
-    def _refuse(self, error: BrokerConnectionError) -> None:
-        if self._refusal is not None and not self._refusal.done():
-            self._refusal.set_result(error)
-
     def _on_disconnected(self) -> None:
-        self._fail(BrokerConnectionError("The connection to the gateway was lost."))
+        self._fail(BrokerConnectionError(f"The connection to the gateway was lost.{self._last_message}"))
 
     def _fail(self, error: BrokerConnectionError) -> None:
         if self.failure is None and self._ib is not None:

@@ -26,6 +26,8 @@ class OrderRecord:
     status_filled: Decimal = Decimal(0)
     status_average_price: Decimal | None = None
     rejected: bool = False
+    has_unexplained_error: bool = False  # an error from which the status of the order does not follow
+    order_id_was_used: bool = False  # the order was not accepted under its order id
     ended: bool = False
     messages: list[str] = field(default_factory=list)
     cancel_refusal: str = ""
@@ -69,19 +71,35 @@ class OrderRecord:
         return self.status not in {OrderStatus.PENDING, OrderStatus.UNKNOWN}
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the broker reported an error only, and only a lookup shows whether the order exists."""
+        is_open = self.ib_status in mapping.OPEN_STATUSES
+        return self.has_unexplained_error and not (is_open or self.filled or self.status.is_terminal)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the wait for the broker's first response is over."""
+        return self.is_acknowledged or self.is_doubtful or self.order_id_was_used
+
+    @property
     def is_being_cancelled(self) -> bool:
         """Whether the broker accepted a cancel, or nothing is left to cancel."""
         return self.ib_status == "PendingCancel" or self.status.is_terminal
 
     @property
     def is_proven(self) -> bool:
-        """Whether the broker reported anything about the order. An order that was only submitted may not exist."""
-        return bool(self.permanent_id or self.messages or self.filled)
+        """Whether the broker has the order, or rejected it. An order that was only submitted may not exist."""
+        return bool(self.permanent_id or self.filled or self.status.is_terminal)
 
     @property
     def lacks_commission(self) -> bool:
         """Whether the commission of an execution has not arrived yet."""
         return any(execution.commission_usd is None for execution in self.executions.values())
+
+    @property
+    def placed_in(self) -> str:
+        """The program that placed the order, for messages. A manual order has the client id 0."""
+        return f"API client {self.client_id}" if self.client_id else "TWS or the broker's app"
 
     def result(self) -> OrderResult:
         """Return the order's state. Its order id is the permanent id, because the gateway reuses order ids."""
@@ -99,9 +117,10 @@ class OrderRecord:
             message=" ".join(self.messages),
         )
 
-    def open_order(self) -> OpenOrder:
+    def open_order(self, own_client_id: int) -> OpenOrder:
         """Return the order as an open order."""
         result = self.result()
+        is_own = self.client_id == own_client_id and self.order_id > 0
         return OpenOrder(
             account_id=self.account_id,
             symbol=self.symbol,
@@ -113,4 +132,5 @@ class OrderRecord:
             order_id=result.order_id,
             permanent_id=result.permanent_id,
             client_order_id=self.client_order_id,
+            placed_in="" if is_own else self.placed_in,
         )

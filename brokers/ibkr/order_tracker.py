@@ -9,7 +9,7 @@ from ib_async import Execution as IBExecution
 
 from brokers.broker_types import Execution, OrderStatus, OrderUpdate
 from brokers.ibkr import mapping
-from brokers.ibkr.errors import Effect, effect_of, error_text
+from brokers.ibkr.errors import INVALID_REQUEST, Effect, effect_of, error_text, explains_order
 from brokers.ibkr.order_record import OrderRecord
 
 
@@ -23,6 +23,7 @@ class OrderTracker:
         self._by_permanent_id: dict[int, OrderRecord] = {}
         self._by_order_id: dict[tuple[int, int], OrderRecord] = {}
         self._by_execution: dict[str, OrderRecord] = {}
+        self._time_problems: dict[str, str] = {}  # by execution
 
     # ---- records
 
@@ -32,6 +33,17 @@ class OrderTracker:
         record.client_id, record.order_id = self._client_id, order_id
         self._by_order_id[self._client_id, order_id] = record
         return record
+
+    def renumber(self, record: OrderRecord, order_id: int) -> None:
+        """Give an order that was not accepted under its order id another one, under which it is sent again."""
+        self._by_order_id.pop((self._client_id, record.order_id), None)
+        self._by_order_id[self._client_id, order_id] = record
+        record.order_id, record.order_id_was_used = order_id, False
+
+    def reject(self, record: OrderRecord) -> None:
+        """Mark an order as rejected after lookups have proven that the broker does not have it."""
+        record.rejected = True
+        self._changed(record)
 
     def find_by_client_order_id(self, account_id: str, client_order_id: str) -> OrderRecord | None:
         """Return the order with our id. If there are several, which must not happen, the one with the most fills."""
@@ -64,6 +76,11 @@ class OrderTracker:
             if execution.executed_at >= since
         ]
         return sorted(found, key=lambda execution: (execution.executed_at, execution.execution_id))
+
+    def time_problem(self, account_id: str) -> str:
+        """Return why it is not known when an execution of the account happened; empty if all times are known."""
+        keys = (key for record in self.of_account(account_id) for key in record.executions)
+        return next((self._time_problems[key] for key in keys if key in self._time_problems), "")
 
     def wake_all(self) -> None:
         """Wake everything that waits for an order: the connection is lost, and nothing more arrives."""
@@ -109,17 +126,29 @@ class OrderTracker:
             return False
         effect = effect_of(code)
         message = error_text(code, broker_message)
-        if effect is Effect.CANCEL_FAILED:
+        is_open = record.ib_status in mapping.OPEN_STATUSES
+        if effect is Effect.CANCEL_FAILED or (is_open and code == INVALID_REQUEST):  # the request was to cancel it
             record.cancel_refusal = message
+        elif effect is Effect.NOT_SENT:
+            record.order_id_was_used = True
+            record.updated.set()
+            return True
         else:
             record.messages.append(message)
+            record.has_unexplained_error = record.has_unexplained_error or not explains_order(code)
             record.rejected = record.rejected or effect is Effect.REJECTS_ORDER
             record.ended = record.ended or effect is Effect.CANCELS_ORDER
         self._changed(record)
         return True
 
-    def on_execution(self, contract: Contract, received: IBExecution) -> None:
-        """Process a fill, pushed or requested. A correction replaces the execution that it corrects."""
+    def on_execution(self, contract: Contract, received: IBExecution, time_problem: str = "") -> None:
+        """Process a fill, pushed or requested. A correction replaces the execution that it corrects.
+
+        Args:
+            contract: Contract of the order.
+            received: The fill, with the time of its arrival if its own time cannot be used.
+            time_problem: Why the fill's own time cannot be used.
+        """
         record = self._find(received.permId, received.clientId, received.orderId, received.orderRef)
         if record is None:
             record = OrderRecord(received.acctNumber, mapping.our_symbol(contract), received.side, received.orderRef)
@@ -131,6 +160,11 @@ class OrderTracker:
         if revision < record.revisions.get(key, revision):
             return  # already corrected
         record.revisions[key] = revision
+        executed_at = before.executed_at if before and time_problem else received.time.astimezone(UTC)
+        if not time_problem:
+            self._time_problems.pop(key, None)
+        elif before is None:
+            self._time_problems[key] = f"{record.symbol}: {time_problem}"
         execution = Execution(
             execution_id=key,
             account_id=received.acctNumber,
@@ -140,7 +174,7 @@ class OrderTracker:
             quantity=mapping.signed(received.side, received.shares),
             price_usd=mapping.exact(received.price) or Decimal(0),
             commission_usd=before.commission_usd if before else None,
-            executed_at=received.time.astimezone(UTC),
+            executed_at=executed_at,
             order_id=str(received.permId),
             permanent_id=str(received.permId),
             client_order_id=received.orderRef,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
-from ib_async import ExecutionFilter, OrderState
+from ib_async import Contract, ExecutionFilter, Order, OrderState
 from ib_async.wrapper import RequestError
 
 from brokers.broker_types import (
@@ -22,9 +22,11 @@ from brokers.broker_types import (
     TimeInForce,
 )
 from brokers.exceptions import (
+    BrokerAPIError,
     BrokerConnectionError,
-    BrokerSilent,
     CapabilityMissing,
+    ExecutionsUnavailable,
+    ExecutionTimesUnusable,
     OrderExecutionError,
     OrderOutcomeUnknown,
     OrderRejected,
@@ -32,12 +34,19 @@ from brokers.exceptions import (
 from brokers.ibkr import mapping
 from brokers.ibkr.connection import GatewayConnection
 from brokers.ibkr.contracts import Contracts, to_ib_contract
-from brokers.ibkr.errors import error_text
+from brokers.ibkr.errors import CODES, Effect, effect_of, error_text
 from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_record import OrderRecord
 from brokers.ibkr.order_tracker import OrderTracker
 
 logger = logging.getLogger("rebalancer.brokers")
+
+DOUBT_LOOKUPS = 2
+"""Lookups that must not find an order before it counts as rejected by an error of unknown meaning."""
+NO_VERDICT = frozenset(
+    {Effect.CONNECTION, Effect.BROKER_LOST, Effect.REQUEST, Effect.QUOTE, Effect.ACCOUNT_DATA, Effect.NOT_SENT}
+)
+"""Effects of errors to a what-if order after which it stays open whether the broker would accept the order."""
 
 
 class Orders:
@@ -57,6 +66,7 @@ class Orders:
         self._order_tracker = order_tracker
         self._contracts = contracts
         self._open_ids: frozenset[int] = frozenset()
+        self._open_order_ids: frozenset[tuple[int, int]] = frozenset()
         self._open = _SharedRequest(self._request_open)
         self._completed = _SharedRequest(self._request_completed)
 
@@ -77,7 +87,7 @@ class Orders:
         if order_type is OrderType.LIMIT:
             limit = _rounded_limit(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, order_type, limit, time_in_force, client_order_id)
-        await self._connection.until_downloaded()
+        await self._connection.until_orders_downloaded()
         await self._connection.until_queue_empty()
         if self._order_tracker.find_by_client_order_id(account_id, client_order_id) is not None:
             # The broker accepts a second order with the same id, so the connector must prevent it.
@@ -87,14 +97,43 @@ class Orders:
         contract = to_ib_contract(facts)
         order.orderId = self._connection.ib.client.getReqId()
         record = self._order_tracker.add_submitted(order.orderId, contract, order)
+        await self._send(contract, order, record)
+        for _ in range(self._limits.max_order_ids - 1):
+            if not record.order_id_was_used:
+                break
+            order.orderId = self._connection.ib.client.getReqId()
+            self._order_tracker.renumber(record, order.orderId)
+            await self._send(contract, order, record)
+        if record.is_doubtful:
+            with suppress(BrokerConnectionError, BrokerAPIError):
+                await self._settle_doubt(record)
+        return self._acknowledgement(record)
+
+    async def _send(self, contract: Contract, order: Order, record: OrderRecord) -> None:
+        """Send the order under its order id and wait for the broker's first response."""
         try:
             self._connection.ib.placeOrder(contract, order)
         except ConnectionError as error:
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.") from error
-        await self._until(record, lambda one: one.is_acknowledged)
-        return self._acknowledgement(record)
+        await self._until(record, lambda one: one.is_answered)
+
+    async def _settle_doubt(self, record: OrderRecord) -> None:
+        """Look up an order that an error of unknown meaning was about. It is rejected if the broker does not have it.
+
+        Raises:
+            BrokerConnectionError, BrokerAPIError: A lookup failed, which proves nothing.
+        """
+        for _ in range(DOUBT_LOOKUPS):
+            await self._until(record, lambda one: not one.is_doubtful, self._limits.refusal_wait_seconds)
+            await self._request_all()
+            if not record.is_doubtful or self._is_listed(record):
+                return
+        self._order_tracker.reject(record)
 
     def _acknowledgement(self, record: OrderRecord) -> OrderResult:
+        if record.order_id_was_used:
+            self._order_tracker.reject(record)
+            raise OrderRejected(f"IBKR 103: {CODES[103].description} {CODES[103].action} Nothing was submitted.")
         if record.status is OrderStatus.REJECTED:
             raise OrderRejected(" ".join(record.messages))
         if record.is_acknowledged:
@@ -117,7 +156,7 @@ class Orders:
         return facts
 
     async def check_feasible(self, account_id: str, symbol: str, quantity: Decimal, limit: Decimal) -> Feasibility:
-        """Send a what-if order. Moves money: no."""
+        """Send a what-if order. An order that the gateway does not check counts as feasible. Moves money: no."""
         facts = await self._tradable(symbol, quantity)
         rounded = _rounded_limit(facts, quantity, limit)
         order = mapping.order_to_send(account_id, quantity, OrderType.LIMIT, rounded, TimeInForce.DAY, "")
@@ -126,10 +165,13 @@ class Orders:
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
                 state: OrderState = await self._connection.ib.whatIfOrderAsync(to_ib_contract(facts), order)
-        except TimeoutError as error:
-            raise BrokerSilent(f"The gateway did not respond to a what-if order of {symbol} in time.") from error
+        except TimeoutError:
+            return _not_checked(symbol, "The gateway did not respond to the what-if order in time.")
         except RequestError as error:
-            return Feasibility(accepted=False, message=error_text(error.code, error.message))
+            message = error_text(error.code, error.message)
+            if effect_of(error.code) in NO_VERDICT:
+                return _not_checked(symbol, message)
+            return Feasibility(accepted=False, message=message)
         except ConnectionError as error:
             raise BrokerConnectionError("The connection was lost during a what-if order.") from error
         return mapping.feasibility(state, reduces=self._reduces(account_id, facts, quantity))
@@ -148,10 +190,9 @@ class Orders:
             record = self._order_tracker.find_by_permanent_id(account_id, order_id)
         if record is None:
             raise OrderExecutionError(f"The broker has no order {order_id!r} to cancel.")
-        if record.client_id != self._settings.client_id or record.order_id <= 0:
+        if placed_in := record.open_order(self._settings.client_id).placed_in:
             raise OrderExecutionError(
-                f"The order of {record.symbol} was placed by another client ({record.client_id}), and only that client "
-                "can cancel it. Cancel it in TWS or in the broker's app."
+                f"The order of {record.symbol} was placed in {placed_in}, and can be cancelled only there."
             )
         record.cancel_refusal = ""
         await self._connection.until_queue_empty()
@@ -170,10 +211,12 @@ class Orders:
         for record in self._order_tracker.unacknowledged():
             logger.warning("Order %s of %s was not acknowledged", record.client_order_id, record.symbol)
 
-    async def _until(self, record: OrderRecord, condition: Callable[[OrderRecord], bool]) -> None:
-        """Wait until the condition holds, the connection ends or the deadline passes."""
+    async def _until(
+        self, record: OrderRecord, condition: Callable[[OrderRecord], bool], seconds: float | None = None
+    ) -> None:
+        """Wait until the condition holds, the connection ends or the deadline (by default, of a request) passes."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.request_timeout_seconds):
+            async with asyncio.timeout(self._settings.request_timeout_seconds if seconds is None else seconds):
                 while not condition(record) and self._connection.is_up:
                     record.updated.clear()
                     await record.updated.wait()
@@ -184,16 +227,20 @@ class Orders:
         """Return every open order of the account, from any client. Moves money: no."""
         await self._open.send()
         return [
-            record.open_order()
+            record.open_order(self._settings.client_id)
             for record in self._order_tracker.of_account(account_id)
-            if record.permanent_id in self._open_ids and not record.status.is_terminal
+            if self._is_listed(record) and not record.status.is_terminal
         ]
 
     async def find(self, account_id: str, client_order_id: str) -> OrderResult | None:
         """Look an order up by our id, in open and completed orders. Moves money: no."""
         await self._request_all()
         record = self._order_tracker.find_by_client_order_id(account_id, client_order_id)
-        return record.result() if record is not None and record.is_proven else None
+        if record is not None and record.is_doubtful:
+            await self._settle_doubt(record)
+        if record is not None and (record.is_proven or self._is_listed(record)):
+            return record.result()
+        return None
 
     async def status(self, account_id: str, order_id: str) -> OrderResult | None:
         """Look an order up by the broker's permanent id. Moves money: no."""
@@ -202,9 +249,21 @@ class Orders:
         return record.result() if record is not None else None
 
     async def executions(self, account_id: str, since: datetime) -> list[Execution]:
-        """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no."""
+        """Return the account's fills, oldest first, after a short wait for missing commissions. Moves money: no.
+
+        Raises:
+            ExecutionsUnavailable: The gateway did not send all of them, as some do until they are restarted.
+            ExecutionTimesUnusable: It is not known when a fill happened, so that it cannot be counted.
+        """
         only, kind = ExecutionFilter(acctCode=account_id), "executions"
-        await self._connection.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind)
+        await self._connection.request(
+            kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind, if_silent=ExecutionsUnavailable
+        )
+        if problem := self._order_tracker.time_problem(account_id):
+            raise ExecutionTimesUnusable(
+                f"When an execution of account {account_id} happened is not known ({problem}). In the gateway's API "
+                "settings, choose to send times in UTC, and check the clock of this host."
+            )
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.max_commission_wait_seconds):
                 for record in self._order_tracker.of_account(account_id):
@@ -218,6 +277,13 @@ class Orders:
         kind = "open orders"
         trades = await self._connection.request(kind, lambda ib: ib.reqAllOpenOrdersAsync(), lock=kind)
         self._open_ids = frozenset(trade.order.permId for trade in trades)
+        self._open_order_ids = frozenset((trade.order.clientId, trade.order.orderId) for trade in trades)
+
+    def _is_listed(self, record: OrderRecord) -> bool:
+        """Return whether the last response to a request for open orders had the order, of any status."""
+        if record.permanent_id:
+            return record.permanent_id in self._open_ids
+        return (record.client_id, record.order_id) in self._open_order_ids
 
     async def _request_completed(self) -> None:
         kind = "completed orders"
@@ -243,6 +309,12 @@ class _SharedRequest:
             await asyncio.gather(pending, return_exceptions=True)
         self._pending, self._next = self._next, None
         await self._request()
+
+
+def _not_checked(symbol: str, reason: str) -> Feasibility:
+    """Return that nothing speaks against an order: a check that the broker does not answer only helps."""
+    logger.warning("The order of %s was not checked: %s", symbol, reason)
+    return Feasibility(accepted=True, message=f"Not checked: {reason}")
 
 
 def _rounded_limit(facts: ContractFacts, quantity: Decimal, limit: Decimal | None) -> Decimal:

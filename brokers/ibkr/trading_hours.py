@@ -7,20 +7,18 @@ Source: the TWS API's ContractDetails (tradingHours, liquidHours, timeZoneId).
 
 import re
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from ib_async import ContractDetails
 
 from brokers.broker_types import ExchangeDay
+from brokers.ibkr.times import zone_of
 
 _DAY, _TIME = r"\d{8}", r"(?:[01]\d|2[0-3])[0-5]\d|2400"
 _SPAN = rf"(?:{_DAY}:)?(?:{_TIME})-(?:{_DAY}:)?(?:{_TIME})"
 _ENTRY = rf"{_DAY}:(?:CLOSED|{_SPAN}(?:,{_SPAN})*)"
 _PATTERN = re.compile(rf"(?:{_ENTRY}(?:;{_ENTRY})*;?)?", re.ASCII)
 _MAX_LENGTH = 4000
-
-ZONES = {"EST": "America/New_York", "EST5EDT": "America/New_York", "CST": "America/Chicago", "MET": "Europe/Paris"}
-"""Abbreviations that the broker uses. In the time zone database they have no daylight saving time."""
 
 
 def liquid_hours(details: ContractDetails) -> tuple[ExchangeDay, ...]:
@@ -35,7 +33,7 @@ def liquid_hours(details: ContractDetails) -> tuple[ExchangeDay, ...]:
         raise ValueError(message)
     if not text:
         return ()
-    zone = _zone(details.timeZoneId)
+    zone = zone_of(details.timeZoneId)
     hours: dict[date, list[tuple[datetime, datetime]]] = {}
     for entry in filter(None, text.split(";")):
         day, _, spans = entry.partition(":")
@@ -43,15 +41,6 @@ def liquid_hours(details: ContractDetails) -> tuple[ExchangeDay, ...]:
         if spans != "CLOSED":
             found += [_span(day, span, zone) for span in spans.split(",")]
     return tuple(ExchangeDay(day=day, hours=tuple(spans)) for day, spans in sorted(hours.items()))
-
-
-def _zone(name: str) -> ZoneInfo:
-    key = name.split(" ", maxsplit=1)[0]  # "EST (Eastern Standard Time)"
-    try:
-        return ZoneInfo(ZONES.get(key, key))
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        message = f"unknown time zone: {name!r}"
-        raise ValueError(message) from error
 
 
 def _span(day: str, text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:

@@ -184,3 +184,35 @@ def test_adding_a_fault_makes_the_simulated_broker_use_it_once(admin):
     admin.post(reverse("admin:simulated_simulatedfault_add"), data)
     assert take_fault(Kind.REJECT, "A1", "SPY").message == "Not today"
     assert take_fault(Kind.REJECT, "A1", "SPY") is None
+
+
+STATIC = {
+    "name": "mine",
+    "source": "static",
+    "late_event_policy": "preview",
+    "late_after_seconds": "900",
+    "enabled": "on",
+    "cadence": "none",
+    "drift_check": "off",
+    "drift_check_minutes": "30",
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "stocks", "saved"),
+    [
+        ([("CASH", "0.1"), ("SPY", "0.9")], "", False),
+        ([("USD", "0.1"), ("SPY", "0.9")], "CASH", False),
+        ([("USD", "0.1"), ("CASH", "0.9")], "usd, cash", True),
+        ([("SPY", "0.5"), ("IEF", "0.5005")], "", True),
+        ([("SPY", "0.5"), ("IEF", "0.5006")], "", False),
+        ([("SPY", "60"), ("IEF", "40")], "", False),
+        ([("SPY", "1")], "SPY", False),
+        ([("SPY", "1")], "$CASH", False),
+    ],
+)
+def test_static_targets_are_checked_like_published_ones(admin, rows, stocks, saved):
+    data = STATIC | {"cash_like_stocks": stocks}
+    data |= formset("targets", [{"symbol": symbol, "weight": weight} for symbol, weight in rows])
+    answer = admin.post(reverse("admin:accounts_strategy_add"), data)
+    assert (answer.status_code == 302, Strategy.objects.exists()) == (saved, saved)

@@ -62,7 +62,13 @@ def test_cash_reserve_is_the_larger_of_the_accounts_and_the_uninvested_share(res
     assert resolve_policy(account).sizing.cash_reserve_percent == Decimal(expected)
 
 
-ADDED_LATER = {"max_targets_age_days", "missed_schedule", "schedule_retries", "auto_approve_turnover_percent"}
+ADDED_LATER = {
+    "max_targets_age_days",
+    "missed_schedule",
+    "schedule_retries",
+    "auto_approve_turnover_percent",
+    "one_share_min_weight_percent",
+}
 
 
 @pytest.fixture

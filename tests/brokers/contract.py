@@ -165,6 +165,14 @@ class ConnectorContract:
         assert all(fill.commission_usd is not None and fill.price_usd > 0 for fill in fills)
         assert len({fill.execution_id for fill in fills}) == len(fills)
 
+    def test_wait_for_turn_returns_and_the_order_after_it_is_sent(self, harness):
+        async def trade(client):
+            await client.wait_for_turn()
+            return await self.buy(harness, client)
+
+        self.with_client(harness, trade)
+        assert harness.orders_at_the_broker("c-1") == 1
+
     def test_order_to_sell_has_negative_quantities(self, harness):
         async def trade(client):
             await client.place_order(

@@ -1,11 +1,13 @@
 """Tiny makers: accounts, targets and quotes in a line."""
 
+import random
 from decimal import Decimal
 
 from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
 from calculator.commissions import charge_by
 from calculator.fixed_point import from_micro, to_micro
 
+CENT = Decimal("0.01")
 FREE = Commission(kind="per_share", per_share=Decimal(0), min_per_order=Decimal(0), max_rate=Decimal(1))
 
 
@@ -78,3 +80,28 @@ def executed(state, result, quotes):
         held[line.symbol] = held.get(line.symbol, Decimal(0)) + line.quantity
         cash -= line.quantity * line.quote_usd + charged(result.plan.commission, abs(line.quantity), line.quote_usd)
     return account(cash, *((symbol, quantity, marks[symbol]) for symbol, quantity in held.items() if quantity))
+
+
+def drawn_account(seed, size):
+    """An account with `size` targets near and far from balance, a missing one, and one position that is no target."""
+    rng = random.Random(seed)
+    names = [f"S{i:03d}" for i in range(size)]
+    value = rng.choice([2_000, 10_000, 100_000, 1_000_000])
+    prices = {name: Decimal(rng.choice([rng.randint(500, 9000), rng.randint(9000, 300_000)])) / 100 for name in names}
+    parts = {name: rng.randint(1, 40) for name in names}
+    whole = sum(parts.values()) * rng.choice([1, 1, 1.3])
+    weights = {name: f"{part / whole - 1e-6:.6f}" for name, part in parts.items()}
+    rows = []
+    for name in names[rng.randint(0, 1) :]:
+        wanted = float(value) * float(weights[name]) * rng.choice([0, 1, rng.gauss(1, 0.1), rng.gauss(1, 0.6)])
+        rows.append((name, max(0, round(wanted / float(prices[name]))), prices[name]))
+    quotes = [quote(name, price - CENT, price + CENT) for name, price in prices.items()]
+    policy = config(
+        cash_reserve_percent=rng.choice([0, 2]),
+        band_percent=rng.choice(["0", "0.5", "2"]),
+        commission=rng.choice([Commission(), Commission(kind="per_share"), Commission(rate=Decimal(0))]),
+        minimum_improvement_bps=rng.choice([0, 10]),
+        one_share=rng.random() < 0.7,
+    )
+    state = account(rng.randint(0, value // rng.choice([4, 40])), *(row for row in rows if row[1]))
+    return state, targets(**weights), quotes, policy

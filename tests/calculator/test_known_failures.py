@@ -96,7 +96,7 @@ def test_many_small_targets_are_bought_though_each_is_inside_the_band():
 
 def test_the_last_share_of_a_target_is_kept():
     result = plan(
-        account("0", ("A", "1", "1000"), ("B", "180", "50")), targets(A="0.01", B="0.99"), [quote("A", "1000"), B]
+        account("0", ("A", "1", "500"), ("B", "190", "50")), targets(A="0.01", B="0.99"), [quote("A", "500"), B]
     )
     assert "A" not in traded(result)
 

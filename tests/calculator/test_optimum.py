@@ -8,7 +8,7 @@ import pytest
 
 from calculator import AccountConfig, Commission, TradeCalculator
 from calculator.holdings import make_holdings
-from calculator.objective import NO_LIMIT, Money, Objective
+from calculator.objective import Money, Objective
 from calculator.selection import select
 from calculator.validation import quotes_by_symbol, weights_by_symbol
 from tests.calculator.makers import account, quote, targets
@@ -48,17 +48,18 @@ def small_account(seed):
 def valued(state, wanted, quotes, config):
     """The targets of an account in which everything is one, with what their shares add up to."""
     holdings = make_holdings(state, weights_by_symbol(wanted), quotes_by_symbol(quotes), config)
-    free = select(holdings).free
+    selection = select(holdings)
+    free = selection.free
     money = Money(holdings.total, holdings.cash, holdings.cash_floor, holdings.cash_target)
-    return Objective(free, [0] * len(free), [NO_LIMIT] * len(free), money, holdings.charge)
+    return Objective(free, [0] * len(free), selection.maximum, money, holdings.charge)
 
 
 def best_of_all(objective):
     """The least error of all combinations that the rules allow."""
     reach = []
-    for line in objective.lines:
+    for line, most in zip(objective.lines, objective.maximum, strict=True):
         near = line.whole_within(line.target)
-        reach.append(range(max(0, near - REACH), max(0, near + REACH) + 1))
+        reach.append(range(max(0, near - REACH), min(most, max(0, near + REACH)) + 1))
     states = (objective.state(shares) for shares in itertools.product(*reach))
     return min(objective.total_error(state) for state in states if objective.is_feasible(state))
 

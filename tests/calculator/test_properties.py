@@ -6,8 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calculator import AccountState, CalculationRefused, Commission, Position, Quote, TradeCalculator
+from calculator.holdings import make_holdings
 from calculator.reason_codes import REFUSALS
-from tests.calculator.makers import account, charged, config, executed, quote, targets
+from calculator.selection import select
+from calculator.trade_sizes import obligatory_state, size_trades
+from calculator.validation import quotes_by_symbol, weights_by_symbol
+from tests.calculator.makers import account, charged, config, drawn_account, executed, quote, targets
 
 CENT = Decimal("0.01")
 SYMBOLS = ["AA", "BB", "CC", "DD", "EE", "FF"]
@@ -77,13 +81,37 @@ def test_a_plan_is_feasible_keeps_the_floor_and_never_sells_short(case):
 
 
 @given(accounts())
-def test_a_plan_never_makes_the_account_worse(case):
-    # But for liquidations and one-share buys, which are not held back, and what trading costs.
+@settings(max_examples=200)
+def test_plan_is_never_worse_than_only_what_is_obligatory(case):
+    check_not_worse(case)
+
+
+@given(st.integers(0, 10**9), st.sampled_from([1, 3, 19, 40, 160]))
+def test_plan_of_any_number_of_symbols_is_never_worse_than_only_what_is_obligatory(seed, size):
+    check_not_worse(drawn_account(seed, size))
+
+
+def check_not_worse(case):
+    """Liquidations and first shares are obligatory; without any, the account is compared with itself before the plan."""
     result = planned(case)
-    wanted = {target.symbol for target in case[1]}
-    if result is None or case[3].one_share or any(row.symbol not in wanted for row in case[0].positions):
+    if result is None:
         return
-    assert result.expected.l1_error <= result.before.l1_error
+    state, wanted, quotes, policy = case
+    weights, by_symbol = weights_by_symbol(wanted), quotes_by_symbol(quotes)
+    holdings = make_holdings(state, weights, by_symbol, policy)
+    selection = select(holdings)
+    sized = size_trades(holdings, selection)
+    least = obligatory_state(sized.objective, selection)
+    assert sized.objective.is_feasible(least)
+    assert sized.objective.total_error(sized.state) <= sized.objective.total_error(least)
+    if not selection.liquidate and not selection.first_shares.chosen:
+        assert result.expected.l1_error <= result.before.l1_error
+    # No buy ends further above its target than the policy allows.
+    half_share = 0 if policy.one_share else Decimal("0.5")
+    allowed = result.plan.total_value_usd * policy.one_share_max_overshoot_percent / 100 if policy.one_share else 0
+    for buy in result.plan.buys:
+        over = (buy.held + buy.quantity) * buy.mark_usd - buy.target_value_usd
+        assert over <= allowed + half_share * buy.mark_usd + CENT
 
 
 @given(accounts())

@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import ProgrammingError, connection
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
@@ -27,6 +28,7 @@ from trading.inbox.receive import receive_event
 from trading.journal import claims, leases
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, Notification, Order, RebalanceRun
+from trading.orders.execution import OrderPhase
 from trading.schedule import sweeper
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,6 +56,19 @@ def test_full_disk_stops_the_run_before_an_order_is_sent_and_it_resumes_later(ma
     assert run.state in {"queued", "running"}
     assert not SimulatedOrder.objects.exists() and not Order.objects.filter(submitted_at__isnull=False).exists()
     BrokerConnection.objects.update(lease_until=None)  # it expired: a full disk also prevents its release
+    assert work_run(run).state == "completed", run.error_message
+
+
+def test_run_during_a_migration_is_resumed_and_not_failed(make_account, monkeypatch):
+    """A worker of the version before finds other tables than its models."""
+    run = queue(make_account())
+
+    def missing_column(*_, **__):
+        raise ProgrammingError("column does not exist")
+
+    with monkeypatch.context() as migrating:
+        migrating.setattr("trading.engine.run_supervisor.make_run_context", missing_column)
+        assert work_run(run).state == "running"
     assert work_run(run).state == "completed", run.error_message
 
 
@@ -207,13 +222,25 @@ def _one_share():
     return PlannedOrder("SPY", Decimal(1), OrderType.LIMIT, Decimal(100), None, TimeInForce.DAY, "underweight")
 
 
-def test_failed_lookups_prove_nothing_and_are_retried(make_account):
+def test_failed_lookups_prove_nothing_and_are_retried(make_account, monkeypatch):
     set_fault(Kind.SUPPRESSED_UPDATE, symbol="SPY", times=99)  # no update arrives: the order is looked up
     set_fault(Kind.SLOW, symbol="SPY", number=0.3)
-    set_fault(Kind.UNREADABLE, times=2)
+    execute = OrderPhase.execute
+
+    async def with_unreadable_records(phase, orders):
+        await sync_to_async(set_fault)(Kind.UNREADABLE, times=2)
+        return await execute(phase, orders)
+
+    monkeypatch.setattr(OrderPhase, "execute", with_unreadable_records)
     run = carry_out(make_account(), timings=QUICK_TIMINGS)
     assert (run.state, run.orders.get(symbol="SPY").state) == ("completed", "filled"), run.error_message
     assert not SimulatedFault.objects.filter(kind=Kind.UNREADABLE, remaining__gt=0).exists()
+
+
+def test_records_that_cannot_be_read_before_the_first_order_fail_the_run(make_account):
+    set_fault(Kind.UNREADABLE)
+    run = carry_out(make_account())
+    assert (run.state, run.orders.count()) == ("failed", 0)
 
 
 def test_open_order_that_cannot_be_cancelled_fails_the_run_at_its_deadline(make_account):

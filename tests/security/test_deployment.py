@@ -42,3 +42,11 @@ def test_no_warning_with_the_environment_of_production(tmp_path):
 def test_https_is_on_unless_the_site_is_for_this_machine_only(tmp_path, environment, https):
     with closing(installation(tmp_path, **environment)) as site:
         assert json.loads(site.python(ASK)) == [https] * 4
+
+
+def test_cookies_of_an_https_site_are_bound_to_the_host(tmp_path):
+    ask = "from django.conf import settings as s; print([getattr(s, f'{kind}_COOKIE_{what}') for kind in ('SESSION', 'CSRF') for what in ('NAME', 'SECURE', 'HTTPONLY', 'PATH', 'DOMAIN')])"
+    with closing(installation(tmp_path, **PRODUCTION)) as site:
+        assert site.python(ask).strip() == str(
+            ["__Host-sessionid", True, True, "/", None, "__Host-csrftoken", True, True, "/", None]
+        )

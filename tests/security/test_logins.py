@@ -1,17 +1,16 @@
 """Logins: throttled, and with one-time codes where a person has a device."""
 
 import re
-import time
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django_otp.oath import TOTP
-from django_otp.plugins.otp_static.models import StaticToken
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tests.support.two_factor import code_of
 from trading.access.client_address import client_address
-from trading.models import AuditEntry
+from trading.access.two_factor import pending_device
+from trading.actions.safety_report import TITLE
+from trading.models import AuditEntry, Authenticator, BackupCode, Notification
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -32,12 +31,6 @@ def is_in(answer):
     return answer.status_code == 302
 
 
-def code_of(device, steps=0):
-    totp = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift)
-    totp.time = time.time() + steps * device.step
-    return f"{totp.token():06d}"
-
-
 @pytest.fixture
 def device(person):
     """A device that was set up on the page, as a person does it."""
@@ -45,9 +38,9 @@ def device(person):
     log_in(client)
     page = client.get("/codes/").content.decode()
     assert "data:image/svg+xml;base64," in page and re.search(r"<code>[A-Z2-7]{32}=*</code>", page)
-    found = TOTPDevice.objects.get()
+    found = Authenticator.objects.get()
     done = client.post("/codes/enrol/", {"password": PASSWORD, "code": code_of(found)}).content.decode()
-    found.backup_codes = re.findall(r"<li><code>(\w+)</code>", done)
+    found.printed_codes = re.findall(r"<li><code>(\w+)</code>", done)
     found.client = client
     found.refresh_from_db()
     return found
@@ -82,7 +75,7 @@ def test_with_a_device_the_code_is_asked_for(device):
     answer = log_in()
     assert (answer.status_code, "Enter the two-factor code" in answer.content.decode()) == (200, True)
     assert not is_in(log_in(code="000000"))
-    TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
+    Authenticator.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     client = Client()
     assert is_in(log_in(client, code=code_of(device, 1)))
     assert 'id="disable-2fa"' in client.get("/codes/").content.decode()
@@ -96,10 +89,10 @@ def test_a_code_works_once(device):
 
 
 def test_a_backup_code_works_once(device):
-    assert len(device.backup_codes) == 10
-    assert is_in(log_in(code=device.backup_codes[0]))
-    assert not is_in(log_in(code=device.backup_codes[0]))
-    assert StaticToken.objects.count() == 9
+    assert len(device.printed_codes) == 10
+    assert is_in(log_in(code=device.printed_codes[0]))
+    assert not is_in(log_in(code=device.printed_codes[0]))
+    assert BackupCode.objects.count() == 9
 
 
 def test_wrong_codes_lock_like_wrong_passwords(device):
@@ -112,21 +105,54 @@ def test_setting_up_needs_the_password_and_a_right_code(person):
     client = Client()
     log_in(client)
     client.get("/codes/")
-    code = code_of(TOTPDevice.objects.get())
+    code = code_of(Authenticator.objects.get())
     for fields in ({"password": "wrong", "code": code}, {"password": PASSWORD, "code": "000000"}):
         client.post("/codes/enrol/", fields)
-        assert not TOTPDevice.objects.filter(confirmed=True).exists()
+        assert not Authenticator.objects.filter(confirmed=True).exists()
     assert is_in(log_in())
 
 
 def test_removing_needs_a_code(device):
     device.client.post("/codes/remove/", {"code": "000000"})
-    assert TOTPDevice.objects.filter(confirmed=True).exists()
-    device.client.post("/codes/remove/", {"code": device.backup_codes[1]})
-    assert not TOTPDevice.objects.exists()
+    assert Authenticator.objects.filter(confirmed=True).exists()
+    Authenticator.objects.update(throttling_failure_timestamp=None)
+    device.client.post("/codes/remove/", {"code": device.printed_codes[1]})
+    assert not Authenticator.objects.exists()
     assert is_in(log_in())
 
 
 def test_the_page_is_for_those_who_are_logged_in():
     assert Client().get("/codes/").status_code == 302
     assert Client().post("/codes/enrol/").status_code == 302
+
+
+def test_setting_up_and_removing_a_device_is_reported_to_the_operators(device):
+    assert Notification.objects.get(title=TITLE).body == "ann: two-factor device set up"
+    device.client.post("/codes/remove/", {"code": device.printed_codes[0]})
+    assert Notification.objects.filter(title=TITLE).first().body == "ann: two-factor devices removed"
+
+
+def test_a_first_device_needs_a_permission_where_it_is_required(settings):
+    settings.TWO_FACTOR_NEEDS_PERMISSION = True
+    user = User.objects.create_user("bob", password=PASSWORD, is_staff=True)
+    client = Client()
+    log_in(client, name="bob")
+    assert "qr" not in client.get("/codes/").content.decode().lower().split("<main")[-1]
+    pending = pending_device(user)
+    fields = {"password": PASSWORD, "code": code_of(pending)}
+    client.post("/codes/enrol/", fields)
+    assert not Authenticator.objects.filter(confirmed=True).exists()
+    user.user_permissions.add(Permission.objects.get(codename="enrol_two_factor"))
+    client.post("/codes/enrol/", fields)
+    assert Authenticator.objects.get().confirmed
+
+
+def test_a_new_password_is_reported_to_the_operators(person):
+    client = Client()
+    log_in(client)
+    fields = {"old_password": "wrong", "new_password1": "n3w-passw0rd!", "new_password2": "n3w-passw0rd!"}
+    client.post("/admin/password_change/", fields)
+    assert not Notification.objects.exists()
+    client.post("/admin/password_change/", fields | {"old_password": PASSWORD})
+    assert Notification.objects.get(title=TITLE).body == "ann: password changed"
+    assert AuditEntry.objects.filter(person="ann", action="password changed").exists()

@@ -21,7 +21,11 @@ CHEAP = {
 
 
 QUICK_TIMINGS = Timings(
-    reconnect_delay_seconds=0.01, cancel_seconds=0.3, order_silence_seconds=0.2, positions_seconds=0.1
+    reconnect_delay_seconds=0.01,
+    cancel_seconds=0.3,
+    order_silence_seconds=0.2,
+    positions_seconds=0.1,
+    cash_seconds=0.3,
 )
 """Short waits for runs that have to reach a deadline."""
 

@@ -29,6 +29,7 @@ def product_pages(*, account: Any, strategy: Any, replacement_set: Any, preview:
         "notifications": "/notifications/",
         "queue": "/queue/",
         "one-time codes": "/codes/",
+        "sessions": "/sessions/",
     }
 
 

@@ -45,15 +45,15 @@ def create_token(
 def creation_refusal(scopes: Iterable[str], person: User) -> Refused | None:
     """Return why the user may not create a token with these scopes on a page, or None.
 
-    A token that may execute replaces a login with a two-factor code, so creating one requires such a login.
+    A token that may execute or approve replaces a login with a two-factor code, so creating one requires such a login.
     """
-    if ApiScope.EXECUTE not in scopes or is_verified(person):
+    if not {ApiScope.EXECUTE, ApiScope.APPROVE}.intersection(scopes) or is_verified(person):
         return None
     if has_device(person):
-        return Refused("code_needed", "Log in with a two-factor code to create a token with the scope `execute`.")
+        return Refused("code_needed", "Log in with a two-factor code to create a token that may execute or approve.")
     if settings.ONE_TIME_CODES_REQUIRED_FOR != "nothing":
         return Refused(
-            "code_device_needed", "Set up two-factor authentication to create a token with the scope `execute`."
+            "code_device_needed", "Set up two-factor authentication to create a token that may execute or approve."
         )
     return None
 

@@ -1,24 +1,24 @@
 """Two-factor authentication: devices, codes, and which actions require them."""
 
-import secrets
+import logging
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django_otp.models import Device, ThrottlingMixin
-from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Account
 from accounts.policies import needs_one_time_code
+from trading.common.encryption import CannotDecrypt
 from trading.errors import Refused
+from trading.models import Authenticator, BackupCode
 
-BACKUP_CODES = 10
-DIGITS = 6
+ENROL_PERMISSION = "trading.enrol_two_factor"
+logger = logging.getLogger("rebalancer.security")
 
 
 def has_device(person: User) -> bool:
     """Return whether the user has a confirmed device, so that logins require a code."""
-    return bool(TOTPDevice.objects.filter(user=person, confirmed=True).exists())
+    return bool(Authenticator.objects.filter(user=person, confirmed=True).exists())
 
 
 def is_verified(person: User) -> bool:
@@ -63,58 +63,59 @@ def confirm_live(account: Account, person: User, typed_account_id: str, code: st
         raise Refused("code_missing", "Nothing was done. The code is missing, invalid or expired; enter the next one.")
 
 
-def check_code(person: User, code: str) -> Device | None:
+def check_code(person: User, code: str) -> Authenticator | None:
     """Return the device of a valid code; None if it is invalid, used, or delayed after repeated failures."""
-    code = code.replace(" ", "")
-    kind: type[Device] = TOTPDevice if len(code) == DIGITS and code.isdigit() else StaticDevice
     with transaction.atomic():
-        device: Device | None = kind.objects.select_for_update().filter(user=person, confirmed=True).first()
+        device = Authenticator.objects.select_for_update().filter(user=person, confirmed=True).first()
         return device if device is not None and _verify(device, code) else None
 
 
-def pending_device(person: User) -> TOTPDevice:
+def enrolment_refusal(person: User) -> Refused | None:
+    """Return why the user may not set up a first device, or None."""
+    if not settings.TWO_FACTOR_NEEDS_PERMISSION or person.has_perm(ENROL_PERMISSION):
+        return None
+    message = f"An administrator must first give you the permission to set up 2FA ({ENROL_PERMISSION})."
+    return Refused("not_permitted", message)
+
+
+def pending_device(person: User) -> Authenticator:
     """Return the user's device that is not confirmed yet; create it if there is none."""
-    return TOTPDevice.objects.get_or_create(user=person, confirmed=False, defaults={"name": "Authenticator"})[0]
+    fields = {"user": person, "confirmed": False}
+    device: Authenticator = Authenticator.objects.get_or_create(**fields, defaults={"name": "Authenticator"})[0]
+    return device
 
 
-def enrol(person: User, code: str) -> tuple[Device, list[str]] | None:
+def enrol(person: User, code: str) -> tuple[Authenticator, list[str]] | None:
     """Confirm the pending device with its first code.
 
     Returns:
         The device, and the backup codes, which are not shown again. None for an invalid code.
     """
     with transaction.atomic():
-        device = TOTPDevice.objects.select_for_update().filter(user=person, confirmed=False).first()
-        if device is None or not _verify(device, code.replace(" ", "")):
+        device = Authenticator.objects.select_for_update().filter(user=person, confirmed=False).first()
+        if device is None or not _verify(device, code):
             return None
         device.confirmed = True
         device.save(update_fields=["confirmed"])
-        return device, _new_backup_codes(person)
+        return device, device.new_backup_codes()
 
 
 def remove(person: User, code: str) -> bool:
     """Remove all devices of the user, given a code of one of them."""
     if check_code(person, code) is None:
         return False
-    TOTPDevice.objects.filter(user=person).delete()
-    StaticDevice.objects.filter(user=person).delete()
+    Authenticator.objects.filter(user=person).delete()
     return True
 
 
 def backup_codes_left(person: User) -> int:
     """Return the number of unused backup codes."""
-    return int(StaticToken.objects.filter(device__user=person).count())
+    return BackupCode.objects.filter(device__user=person, device__confirmed=True).count()
 
 
-def _new_backup_codes(person: User) -> list[str]:
-    StaticDevice.objects.filter(user=person).delete()
-    device = StaticDevice.objects.create(user=person, name="Backup codes")
-    codes = [secrets.token_hex(5) for _ in range(BACKUP_CODES)]
-    StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
-    return codes
-
-
-def _verify(device: ThrottlingMixin, code: str) -> bool:
-    """Verify a code; django-otp delays repeated failures and accepts each code once."""
-    allowed, _ = device.verify_is_allowed()
-    return allowed and bool(device.verify_token(code))
+def _verify(device: Authenticator, code: str) -> bool:
+    try:
+        return device.verify_token(code.replace(" ", ""))
+    except CannotDecrypt as error:
+        logger.error("The two-factor code of %s cannot be verified. %s", device.user, error)  # noqa: TRY400 - no traceback
+        return False

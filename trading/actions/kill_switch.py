@@ -1,4 +1,4 @@
-"""The kill switch, for all accounts or for one. Orders already submitted remain active."""
+"""The kill switch, for all accounts or for one. Orders already submitted remain active, unless cancelled too."""
 
 import logging
 
@@ -6,15 +6,17 @@ from django.db import transaction
 
 from accounts.models import Account
 from trading.journal.outbox import notify_operators
+from trading.journal.runs import request_cancel
 from trading.models import NotificationKind, TradingControl
 
 logger = logging.getLogger("rebalancer.trading")
 
 
-def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -> bool:
+def set_paused(account: Account | None, *, paused: bool, reason: str, by: str, cancel_orders: bool = False) -> bool:
     """Pause or resume trading for an account, or for all if it is None. Return whether the state changed.
 
-    The change history stores who requested it (`by`) and the reason.
+    The change history stores who requested it (`by`) and the reason. With `cancel_orders`, the runs in progress also
+    cancel their working orders, within about a second.
     """
     with transaction.atomic():
         if account is not None:
@@ -29,6 +31,8 @@ def set_paused(account: Account | None, *, paused: bool, reason: str, by: str) -
         row.trading_paused = paused
         row._change_reason = f"{by}: {reason}"[:100] if reason else by[:100]  # type: ignore[union-attr]  # noqa: SLF001 - django-simple-history's interface
         row.save(update_fields=fields)
+        if paused and cancel_orders:
+            request_cancel(account, by)
         if changed:
             title = f"Trading {'paused' if paused else 'resumed'}"
             scope = f"account {account.account_id}" if account is not None else "all accounts"

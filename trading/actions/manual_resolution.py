@@ -21,9 +21,9 @@ from trading.access.two_factor import code_missing, confirm_live
 from trading.common.log_context import redact
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import IllegalTransition, LeaseLost, Refused, SlotBusy
-from trading.journal import manual
+from trading.journal import manual, unrecorded
 from trading.journal.leases import Lease
-from trading.models import Order, OrderState, RebalanceRun, RunState
+from trading.models import Order, OrderState, RebalanceRun, RunState, UnrecordedOrder
 from trading.models.run_documents import TradingValue
 
 PERMISSION = "trading.resolve_order"
@@ -128,6 +128,20 @@ def close_run(run: RebalanceRun, user: User, comment: str) -> None:
             note("closed a run", f"{run}", f"Account {run.account.account_id}. {comment}", person=user)
     except IllegalTransition as moved:
         raise Refused("run_already_closed", f"Another user has already closed the run. {NO_CHANGE}") from moved
+
+
+def acknowledge_order(order: UnrecordedOrder, user: User, comment: str) -> None:
+    """Resolve an order at the broker that has no row, without recording it.
+
+    Raises:
+        Refused: nothing was changed; the message contains the reason.
+    """
+    comment = _check_request(user, order.account, comment)
+    message = redact(f"Acknowledged by {user.get_username()}: {comment}")
+    with _lease(order.account.connection_id) as lease, transaction.atomic():
+        if not unrecorded.acknowledge(lease, order.account_id, order.client_order_id, message):
+            raise Refused("order_already_resolved", f"{order} is already resolved. {NO_CHANGE}")
+        note("acknowledged an order", f"{order}", f"Account {order.account.account_id}. {comment}", person=user)
 
 
 @contextmanager

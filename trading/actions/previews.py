@@ -3,6 +3,7 @@
 import uuid
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
@@ -11,27 +12,15 @@ from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
 from trading.error_codes import needs_approval
 from trading.errors import Refused
+from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.inbox.receive import request_run
 from trading.journal import runs
-from trading.models import EventSource, RebalanceRun, RunMode, RunState
+from trading.models import EventSource, EventState, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
 NEW_PREVIEW = "Nothing was sent. Request a new preview."
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
-EXECUTE_PERMISSION = "accounts.execute_account"
-EXECUTE_LIVE_PERMISSION = "accounts.execute_live_account"
-
-
-def execute_permissions(account: Account) -> tuple[str, ...]:
-    """Return the permissions that are needed to submit orders of the account."""
-    is_live = account.type == Account.Type.LIVE
-    return (EXECUTE_PERMISSION, EXECUTE_LIVE_PERMISSION) if is_live else (EXECUTE_PERMISSION,)
-
-
-def may_execute(user: User, account: Account) -> bool:
-    """Whether the user may submit orders of the account."""
-    return user.has_perms(execute_permissions(account))
 
 
 def request_preview(account: Account, user: User, *, source: EventSource = EventSource.ADMIN) -> RebalanceRun:
@@ -52,7 +41,23 @@ def execution_refusal(preview: RebalanceRun, user: User) -> Refused | None:
         check_permissions(user, *execute_permissions(preview.account), action="execute orders of this account")
     except Refused as refusal:
         return refusal
-    return code_missing(user, preview.account) or _unsuitable(preview) or _outdated(preview)
+    return (
+        code_missing(user, preview.account)
+        or _unsuitable(preview)
+        or _outdated(preview)
+        or _may_not_trade(preview.account, user)
+    )
+
+
+def _may_not_trade(account: Account, user: User) -> Refused | None:
+    failed = refusals_to_queue([account], user).get(account.pk)
+    return Refused(failed.code, failed.message) if failed else None
+
+
+def waits_for_approval(plan: RebalanceRun) -> bool:
+    """Return whether a plan was held or only previewed because a person must look at it first."""
+    held = any(not guard["passed"] and needs_approval(guard["code"]) for guard in plan.guards)
+    return held or plan.is_held or plan.event.state == EventState.LATE
 
 
 def _unsuitable(preview: RebalanceRun) -> Refused | None:
@@ -94,33 +99,57 @@ def execute_preview(
     Raises:
         Refused: nothing was sent; the message contains the reason.
     """
-    if hasattr(preview, "execution") and preview.execution.requested_by_id == user.pk:
-        return preview.execution
-    if refusal := execution_refusal(preview, user):
+    if known := _execution_of(preview, user):
+        return known
+    if refusal := _execution_refusal_for(preview, user, plan_hash):
         raise refusal
-    if plan_hash != preview.plan_hash:
-        raise Refused("plan_hash_mismatch", f"The plan on the page differs from the stored plan. {NEW_PREVIEW}")
-    # The owner of an API token was verified when the token was created.
+    # Before the transaction: its end must not undo the count of wrong codes. The owner of an API token was verified
+    # when the token was created.
     confirm_live(preview.account, user, typed_account_id, code if source == EventSource.ADMIN else None)
-    note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {plan_hash}.", person=user)
-    return request_run(
-        preview.account,
-        ExecCommand.REBALANCE,
-        source=source,
-        # One id for each preview: a second click in another tab is the same event.
-        message_id=f"execute-{preview.run_id}",
-        requested_by=user,
-        approved=preview,
-    )
+    with transaction.atomic():
+        # One approval of an account at a time, whatever the page or program that it comes from. The account is the row
+        # that queueing locks first.
+        list(Account.objects.select_for_update(no_key=True).filter(pk=preview.account_id).values_list("pk"))
+        preview = RebalanceRun.objects.select_related("account", "event").get(pk=preview.pk)
+        if known := _execution_of(preview, user):
+            return known
+        if refusal := _execution_refusal_for(preview, user, plan_hash):
+            raise refusal
+        run = request_run(
+            preview.account,
+            ExecCommand.REBALANCE,
+            source=source,
+            message_id=f"execute-{preview.run_id}",
+            requested_by=user,
+            approved=preview,
+        )
+        if run.state != RunState.REFUSED:
+            note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {plan_hash}.", person=user)
+    return run
 
 
-def request_stop(run: RebalanceRun, user: User) -> None:
-    """Request that a run submits no further orders. Orders already submitted remain active.
+def _execution_of(preview: RebalanceRun, user: User) -> RebalanceRun | None:
+    """Return the run that executes the preview by this user's earlier request."""
+    run = getattr(preview, "execution", None)
+    return run if run is not None and run.requested_by_id == user.pk else None
+
+
+def _execution_refusal_for(preview: RebalanceRun, user: User, plan_hash: str) -> Refused | None:
+    if refusal := execution_refusal(preview, user):
+        return refusal
+    if plan_hash != preview.plan_hash:
+        return Refused("plan_hash_mismatch", f"The plan on the page differs from the stored plan. {NEW_PREVIEW}")
+    return None
+
+
+def request_stop(run: RebalanceRun, user: User, *, cancel_orders: bool = False) -> None:
+    """Request that a run submits no further orders. Orders already submitted remain active, unless cancelled too.
 
     Raises:
         Refused: the user lacks the permission, or the run has ended.
     """
     check_permissions(user, *execute_permissions(run.account), action="stop this run")
-    if not runs.request_stop(run.pk, str(user)):
+    if not runs.request_stop(run.pk, str(user), cancel_orders=cancel_orders):
         raise Refused("run_ended", "The run has already ended.")
-    note("asked to stop", f"{run}", f"Account {run.account.account_id}.", person=user)
+    action = "asked to stop and cancel" if cancel_orders else "asked to stop"
+    note(action, f"{run}", f"Account {run.account.account_id}.", person=user)

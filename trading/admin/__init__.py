@@ -1,15 +1,19 @@
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
 from accounts.models import Account
 from trading.admin.read_only import ReadOnlyMixin
+from trading.journal.runs import request_cancel
 from trading.models import (
     ChannelPosition,
     ExecutedSession,
@@ -32,6 +36,11 @@ from trading.admin import access, contracts, webhooks  # isort: skip  # noqa: F4
 # A user who may add a schedule there can run any code, and "resubmit" checks no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
     admin.site.unregister(queue_model)
+
+
+# `Authenticator` has replaced them.
+for device_model in (TOTPDevice, StaticDevice):
+    admin.site.unregister(device_model)
 
 
 class _WithoutDocuments:
@@ -189,12 +198,30 @@ class ChannelPositionAdmin(ReadOnlyMixin, admin.ModelAdmin[ChannelPosition]):
     list_display = ("channel", "caught_up_to", "known_from", "history_reach_seconds")
 
 
+class TradingControlForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Form of the global kill switch."""
+
+    cancel_orders = forms.BooleanField(
+        label="Cancel working orders",
+        required=False,
+        help_text="While trading is paused: runs in progress also cancel the orders that are still open.",
+    )
+
+
 @admin.register(TradingControl)
 class TradingControlAdmin(SimpleHistoryAdmin):
     """The global kill switch."""
 
+    form = TradingControlForm
     list_display = ("__str__", "reason", "updated_at")
-    fields = ("trading_paused", "reason")
+    fields = ("trading_paused", "reason", "cancel_orders")
+
+    def save_model(self, request: HttpRequest, obj: TradingControl, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Save the kill switch and, if requested, let the runs in progress cancel their working orders."""
+        super().save_model(request, obj, form, change)
+        if obj.trading_paused and form.cleaned_data["cancel_orders"]:
+            request_cancel(None, str(request.user))
+            messages.info(request, "Runs in progress cancel their working orders.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow one row."""

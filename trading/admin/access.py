@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from trading.access.api_tokens import create_token, creation_refusal, revoke
 from trading.access.audit import note
 from trading.admin.read_only import ReadOnlyMixin
-from trading.models import ApiScope, ApiToken, AuditEntry
+from trading.models import ApiScope, ApiToken, AuditEntry, Authenticator, UserSession
 from trading.pages.layout import user_of
 
 MAX_DAYS, DEFAULT_DAYS = 365, 90
@@ -94,7 +94,41 @@ class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
 class AuditEntryAdmin(ReadOnlyMixin, admin.ModelAdmin[AuditEntry]):
     """The audit trail."""
 
-    list_display = ("at", "person", "address", "action", "subject", "detail")
+    list_display = ("at", "person", "token", "address", "action", "subject", "detail")
     list_filter = ("action", "person")
-    search_fields = ("person", "action", "subject", "detail", "address")
+    search_fields = ("person", "token", "action", "subject", "detail", "address")
     date_hierarchy = "at"
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(admin.ModelAdmin[Authenticator]):
+    """Two-factor devices. Deleting one removes the second factor of its user, for example of a lost device."""
+
+    list_display = ("user", "name", "confirmed", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    fields = readonly_fields = list_display
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse additions: users set up their own devices."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
+        """Refuse changes."""
+        return False
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ReadOnlyMixin, admin.ModelAdmin[UserSession]):
+    """Sessions of all users."""
+
+    list_display = ("user", "address", "browser", "started_at", "last_seen_at", "expire_date")
+    list_select_related = ("user",)
+    fields = list_display
+    actions = ("end_sessions",)
+
+    @admin.action(description="End", permissions=["view"])
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        """End the selected sessions."""
+        for session in queryset:
+            note("session ended", str(session))
+        messages.success(request, f"{queryset.delete()[0]} sessions ended.")

@@ -7,6 +7,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from accounts.refusal_text import problem_sentences
+from trading.access.audit import note_refusal
 from trading.api import write_endpoints  # noqa: F401 - adds its operations to the router
 from trading.api.read_endpoints import router
 from trading.api.schemas import Refusal
@@ -37,11 +39,13 @@ def _answer(request: HttpRequest, status: int, code: str, message: str) -> HttpR
 
 @api.exception_handler(Refusal)
 def _refusal(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    note_refusal(refusal.code, request.path)
     return _answer(request, refusal.status, refusal.code, refusal.message)
 
 
 @api.exception_handler(Refused)
 def _refused(request: HttpRequest, refusal: Refused) -> HttpResponse:
+    note_refusal(refusal.code, request.path)
     status = HTTPStatus.FORBIDDEN if refusal.code in {"not_permitted", "code_needed"} else HTTPStatus.CONFLICT
     return _answer(request, status, refusal.code, refusal.message)
 
@@ -61,7 +65,7 @@ def _invalid_token(request: HttpRequest, _: AuthenticationError) -> HttpResponse
 
 @api.exception_handler(ValidationError)
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    message = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors)
+    message = "; ".join(problem_sentences(error.errors, "body"))
     return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "request_invalid", message)
 
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from ninja import Path, Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from accounts.refusal_text import id_from_number
 from trading.errors import TradingError
 from trading.models import StrategyEvent
 from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
@@ -112,14 +113,19 @@ class EventIn(TradingValue):
 
     channel: str = Field(min_length=1, max_length=64, description="The strategy's name.")
     message_id: str = Field(min_length=1, max_length=160, description="Repeating an id has no effect.")
-    payload: dict[str, Any] = Field(description="`exec` and the optional fields of an event.")
+    payload: dict[str, Any] = Field(
+        description="`exec`, and optionally `account_id`: that account only. Any other key that begins with `account` "
+        "is refused; all others are stored and not used."
+    )
 
 
 class Approval(TradingValue):
     """The approved plan."""
 
     plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
-    account_id: str = Field(default="", max_length=32, description="Required for a live account: its account id.")
+    account_id: Annotated[str, BeforeValidator(id_from_number)] = Field(
+        default="", max_length=32, description="Required for a live account: its account id."
+    )
 
 
 def event_response(event: StrategyEvent) -> EventLine:

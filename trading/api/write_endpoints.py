@@ -2,20 +2,31 @@ from django.http import HttpRequest
 from ninja import Status
 
 from accounts.models import Account
+from accounts.refusal_text import quoted
 from trading.actions.previews import (
-    EXECUTE_LIVE_PERMISSION,
-    EXECUTE_PERMISSION,
     PREVIEW_PERMISSION,
     execute_preview,
     request_preview,
     request_stop,
+    waits_for_approval,
 )
 from trading.api.auth import Bearer, authenticate_owner, check_scope, token_of
 from trading.api.read_endpoints import find_or_404, find_run, router
-from trading.api.schemas import CONFLICT, ERRORS, AccountId, Approval, EventIn, EventLine, RunId, event_response
+from trading.api.schemas import (
+    CONFLICT,
+    ERRORS,
+    AccountId,
+    Approval,
+    EventIn,
+    EventLine,
+    Refusal,
+    RunId,
+    event_response,
+)
 from trading.errors import EventRejected
+from trading.guards.may_trade import EXECUTE_LIVE_PERMISSION, EXECUTE_PERMISSION
 from trading.inbox.receive import receive_event
-from trading.models import ApiScope, EventSource, EventState
+from trading.models import ApiScope, ApiToken, EventSource, EventState, RebalanceRun
 from trading.models.run_documents import ExecCommand, RebalanceResult
 from trading.serializers import rebalance_result
 
@@ -37,8 +48,10 @@ def preview(request: HttpRequest, account_id: AccountId) -> Status[RebalanceResu
 @router.post("/runs/{run_id}/execute", auth=EXECUTES, response=QUEUED, operation_id="execute", tags=["runs"])
 def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[RebalanceResult]:
     """Queue the execution of a preview's plan. Repeating the call returns the same run."""
+    plan = find_run(run_id)
+    _check_approval(token_of(request), plan)
     run = execute_preview(
-        find_run(run_id),
+        plan,
         authenticate_owner(token_of(request)),
         plan_hash=approval.plan_hash,
         typed_account_id=approval.account_id,
@@ -58,6 +71,8 @@ def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
 @router.post("/events", auth=SUBMITS, response=RECEIVED, operation_id="submit_event", tags=["events"])
 def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     """Submit an event, exactly once: 202 for a new message, 200 for a message that was already received."""
+    if request.GET:  # an account in the address would be ignored, and the event concern all accounts
+        raise Refusal(422, "request_invalid", f"Unknown query parameter {quoted(next(iter(request.GET)))}.")
     token = token_of(request)
     if event.payload.get("exec") != ExecCommand.PRINT_REBALANCE:
         # Anything but a preview requires the scope and permissions of orders.
@@ -73,6 +88,16 @@ def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
     if stored.state == EventState.REJECTED:
         raise EventRejected(stored.reason_code, stored.reason)
     return Status(200 if stored.duplicates else 202, event_response(stored))
+
+
+def _check_approval(token: ApiToken, plan: RebalanceRun) -> None:
+    """Refuse a plan that waits for a person, unless the token may approve it and its owner did not request it."""
+    if not waits_for_approval(plan):
+        return
+    check_scope(token, ApiScope.APPROVE, EXECUTE_PERMISSION)
+    if plan.requested_by_id == token.owner_id:
+        message = "The owner of this token requested the plan. Another user must approve it."
+        raise Refusal(403, "approver_is_requester", message)
 
 
 def _concerns_live(event: EventIn) -> bool:

@@ -1,7 +1,7 @@
 """Run, complete and cancel asyncio tasks without leaving one behind."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
 A = TypeVar("A")
@@ -34,11 +34,17 @@ async def run_concurrently(*steps: Coroutine[Any, Any, Any]) -> tuple[Any, ...]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run_to_completion(step: Coroutine[Any, Any, A]) -> A:
-    """Await a step that must complete, even if the awaiting task is cancelled in the meantime."""
+async def run_to_completion(step: Coroutine[Any, Any, A], on_cancel: Callable[[], None] = lambda: None) -> A:
+    """Await a step that must complete, even if the awaiting task is cancelled in the meantime.
+
+    `on_cancel` is called at that moment.
+    """
     task = asyncio.ensure_future(step)
     try:
         return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        on_cancel()
+        raise
     finally:
         if not task.done():
             await asyncio.wait({task})

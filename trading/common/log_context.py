@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,6 +59,7 @@ def configured_secrets(shortest: int = SHORTEST_SECRET) -> tuple[str, ...]:
         # Also percent-encoded, as in a URL, and escaped, as in JSON.
         found |= {value, quote(value, safe=""), json.dumps(value)[1:-1]}
     found |= set(settings.REALTIME_API_KEY.get_secret_value().split(":"))
+    found |= set(settings.CREDENTIALS_KEY.get_secret_value().split(","))
     for url in settings.NOTIFICATION_URLS:
         found |= _tokens_in(url.get_secret_value())
     return tuple(sorted((secret for secret in found if len(secret) >= shortest), key=len, reverse=True))
@@ -85,7 +87,12 @@ def redact(text: str) -> str:
 
 
 class _Redacting(logging.Formatter):
-    """Redact the finished line, including its traceback and extra fields."""
+    """Redact the finished line, including its traceback and extra fields. Times have an offset from UTC."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the name of logging
+        """Return the local time with milliseconds and offset, such as `2026-11-24 10:00:00,123-0500`."""
+        moment = time.localtime(record.created)
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)},{record.msecs:03.0f}{time.strftime('%z', moment)}"
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without secrets."""

@@ -30,8 +30,11 @@ def check_url(url: str, *, allow_loopback: bool = True) -> None:
         ForbiddenAddress: the URL is neither https nor plain http to this machine where that is allowed, or it contains
             credentials.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ForbiddenAddress("The address is not a URL. Check its host and port.") from error
     if parts.username or parts.password:
         raise ForbiddenAddress("The address contains a user name or password. Remove it.")
     if parts.scheme == "https" and host and (allow_loopback or not is_loopback_name(host)):

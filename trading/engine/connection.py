@@ -59,9 +59,13 @@ def make_client(
 
 @dataclass(frozen=True)
 class SlotResources:
-    """The open connection of a slot, and the data that the accounts of an event share."""
+    """The open connection of a slot, and the data that the accounts of an event share.
+
+    The holder of `turn` may send the next order.
+    """
 
     client: BrokerClient
+    turn: asyncio.Lock
     updates: OrderUpdateRouter
     targets: SharedTargets
     quotes: SharedQuotes
@@ -74,6 +78,7 @@ class SlotConnection:
         self._lease = lease
         self._timings = timings
         self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._updates: OrderUpdateRouter | None = None
         self._targets: dict[int, SharedTargets] = {}
         self._quotes: dict[tuple[int, bool], SharedQuotes] = {}
@@ -94,7 +99,7 @@ class SlotConnection:
             (event_id, use_cache),
             SharedQuotes(updates.client, use_cache=use_cache, max_age_seconds=self._timings.shared_quotes_seconds),
         )
-        return SlotResources(updates.client, updates, self.targets(context, event_id), quotes)
+        return SlotResources(updates.client, self._turn, updates, self.targets(context, event_id), quotes)
 
     def targets(self, context: RunContext, event_id: int) -> SharedTargets:
         """Return the targets that the accounts of the event share. They need no open connection."""

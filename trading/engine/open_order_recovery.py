@@ -9,6 +9,7 @@ from django.db import connections
 
 from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exceptions import BrokerError
+from trading.common.concurrency import run_concurrently
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat, slot_lease
 from trading.errors import LeaseLost, SlotBusy
@@ -62,17 +63,14 @@ async def _recover(run: RebalanceRun, lease: Lease) -> list[OrderView]:
     try:
         async with lease_heartbeat(lease):
             context = await sync_to_async(make_run_context)(run)
-            client = (await connection.acquire(context, run.event_id)).client
+            resources = await connection.acquire(context, run.event_id)
             journal = RunJournal(BatchWriter(lease), run.pk)
-            reconciler = Reconciler(client, journal, context.account_id, settings.ORDER_SETTLE_SECONDS)
-            orders = []
-            for order in await sync_to_async(open_orders_of)(run.pk):
-                try:
-                    orders.append(await reconciler.resolve(order))
-                except BrokerError:
-                    logger.exception("Order %s could not be looked up", order.client_order_id)
-                    raise
-            return orders
+            reconciler = Reconciler(
+                resources.client, resources.updates, journal, context.account_id, settings.ORDER_SETTLE_SECONDS
+            )
+            orders = await sync_to_async(open_orders_of)(run.pk)
+            # Together: a broker whose answers do not count yet is waited for once.
+            return list(await run_concurrently(*(reconciler.resolve(order) for order in orders)))
     finally:
         try:
             await connection.close()

@@ -10,12 +10,13 @@ from django.utils import timezone
 
 from brokers.base import BrokerClient
 from brokers.broker_types import OpenOrder
-from brokers.exceptions import OrderExecutionError
+from brokers.exceptions import BrokerAPIError, OrderExecutionError
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
 from trading.errors import AccountChanged, NeedsAttention, RunFailed
-from trading.guards.account import check_guards, enforce
+from trading.guards.account import check_guards
+from trading.guards.may_trade import enforce
 from trading.guards.plan import PlanChecks
 from trading.guards.trade_guard import needs_executions, window_start
 from trading.journal.executions import store_executions
@@ -27,7 +28,7 @@ from trading.models import OrderState
 from trading.models.run_documents import GuardResult
 from trading.orders.execution import OrderPhase
 from trading.planning.account_state import held_shares
-from trading.planning.proposal import Proposal
+from trading.planning.proposal import Proposal, placed_elsewhere
 from trading.planning.run_context import RunContext
 
 logger = logging.getLogger("rebalancer.trading")
@@ -64,27 +65,56 @@ class PreTradeSteps:
         incomplete = [order for order in prior.orders if order.is_resolved and not order.fills_complete]
         await run_concurrently(*(self.phase.look_up(order) for order in incomplete))
         await run_concurrently(*(self.phase.reconciler.resolve(order) for order in prior.orphaned_orders))
+        found = (await self.phase.reconciler.compare()).found  # orders without a row are judged by a guard
+        own = [order for order in found if order.run_pk == self.context.pk and not order.is_resolved]
+        refuse_unknown(await run_concurrently(*(self.phase.resume(order) for order in own)))
         reached(FailPoint.ORDERS_RESOLVED, self.context.account_id)
 
     async def check_guards(self) -> list[GuardResult]:
         """Read the account's executions if its trade guard counts them, and check the guards that need no plan.
 
+        A preview is made without the executions if the broker does not send them; then the trade guard has failed.
+
         Raises:
             BrokerError: the executions cannot be read, so that no order may be sent.
         """
+        failure = ""
         if needs_executions(self.context.policy.trade_guard):
-            since = await sync_to_async(window_start)(timezone.now(), self.calendar)
-            executions = await self.client.get_executions(self.context.account_id, since=since)
-            await self.journal.write(store_executions, self.context.account_pk, executions, self.calendar)
-        return await sync_to_async(check_guards)(
+            try:
+                await self._store_executions()
+            except BrokerAPIError as error:
+                if self.context.executes:
+                    raise
+                failure = error.message
+        results = await sync_to_async(check_guards)(
             self.context.account_pk, self.context.pk, self.context.policy, timezone.now(), self.calendar
         )
+        if not failure:
+            return results
+        failed = GuardResult(code="trade_guard", passed=False, message=f"The executions are not known. {failure}")
+        return [failed if result.code == failed.code else result for result in results]
+
+    async def _store_executions(self) -> None:
+        since = await sync_to_async(window_start)(timezone.now(), self.calendar)
+        executions = await self.client.get_executions(self.context.account_id, since=since)
+        await self.journal.write(store_executions, self.context.account_pk, executions, self.calendar)
 
     async def check_plan_and_open_orders(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
         """Check the plan and read the account's open orders."""
         return await run_concurrently(
             self.plan_checks.check(proposal), self.client.get_open_orders(self.context.account_id)
         )
+
+    async def check_preview(self, proposal: Proposal) -> tuple[list[GuardResult], Proposal]:
+        """Check the plan of a preview, and complete it with the open orders if the broker shows them."""
+
+        async def with_open_orders() -> Proposal:
+            try:
+                return proposal.with_open_orders(await self.client.get_open_orders(self.context.account_id))
+            except BrokerAPIError as error:
+                return proposal.with_warning("open_orders_unavailable", error.message)
+
+        return await run_concurrently(self.plan_checks.check(proposal), with_open_orders())
 
     async def check_plan_and_account(self, proposal: Proposal) -> tuple[list[GuardResult], Sequence[OpenOrder]]:
         """Check the plan and, while the broker answers, that the account is still the one that was planned for."""
@@ -132,9 +162,11 @@ class PreTradeSteps:
         """Cancel every open order of the account and wait until none is left.
 
         Raises:
-            RunFailed: an order is still open after the request timeout.
+            RunFailed: only another program can cancel one of them, or an order is still open after the request timeout.
         """
         account_id = self.context.account_id
+        if elsewhere := placed_elsewhere(proposal.open_orders):
+            raise RunFailed("open_orders_remain", f"{elsewhere} Nothing was sent.")
         for order in proposal.open_orders:
             await self.journal.check_lease()
             try:
@@ -161,16 +193,21 @@ class PreTradeSteps:
         return left
 
 
-def refuse_unknown(orders: Sequence[OrderView]) -> None:
+def refuse_unknown(orders: Sequence[OrderView], not_sent: Sequence[str] = ()) -> None:
     """Check that every order is resolved.
 
+    Args:
+        orders: orders that were sent.
+        not_sent: symbols of the buys that wait for these orders.
+
     Raises:
-        NeedsAttention: names the others with their messages.
+        NeedsAttention: names the others with their messages, and the buys that are not sent because of them.
     """
     unknown = [order for order in orders if not order.is_resolved]
     if unknown:
         details = "; ".join(f"{order.symbol} ({order.client_order_id}): {order.message}" for order in unknown)
+        left = f". Buys that were not sent: {', '.join(not_sent)}." if not_sent else ""
         raise NeedsAttention(
             "orders_unknown",
-            f"Order status unknown. These orders will not be resent; resolve them on the run page: {details}",
+            f"Order status unknown. These orders will not be resent; resolve them on the run page: {details}{left}",
         )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.utils import timezone
 
@@ -24,11 +25,12 @@ from calculator import CalculationRefused, Quote, Trade, TradeCalculationResult,
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
+from trading.engine.cash_after_sells import cash_after_sells
 from trading.engine.connection import SlotResources
 from trading.engine.pre_trade import PreTradeSteps, refuse_unknown
-from trading.engine.report import make_report, snapshot_after
+from trading.engine.report import make_report, snapshot_after, trades_left
 from trading.errors import AccountChanged, Refused, RunFailed
-from trading.guards.account import enforce
+from trading.guards.may_trade import check_order, enforce
 from trading.guards.plan import PlanChecks
 from trading.journal.account_status import store_value
 from trading.journal.orders import OrderView
@@ -38,6 +40,7 @@ from trading.market_calendar import MarketCalendar
 from trading.models import OrderState, RunState, RunStep
 from trading.models.run_documents import GuardResult, RunWarning
 from trading.orders.execution import OrderPhase
+from trading.orders.gate import OrderGate
 from trading.orders.reconciliation import Reconciler
 from trading.planning.account_state import account_state, account_warnings
 from trading.planning.approved_plan import match_approved
@@ -48,6 +51,9 @@ from trading.planning.refusals import explain_refusal
 from trading.planning.run_context import RunContext
 
 logger = logging.getLogger("rebalancer.trading")
+
+TRADES_NAMED = 10
+"""Maximum number of trades that a message names."""
 
 
 class Rebalancer(BaseRebalancer):
@@ -61,26 +67,31 @@ class Rebalancer(BaseRebalancer):
         calendar: MarketCalendar,
         prior: PriorState,
         timings: Timings,
+        cancel_requested: asyncio.Event,
     ) -> None:
         client, account_id, policy = resources.client, context.account_id, context.policy
         self._context = context
         self._policy = policy
         self._prior = prior
         self._client = client
-        self._targets = resources.targets
         self._journal = journal
         self._timings = timings
         self._calculator = TradeCalculator(policy.sizing)
         self._plan_checks = PlanChecks(context, client, calendar, prior.recently_filled)
+        self._calendar = calendar
+        has_sent = context.has_sent or any(order.submitted_at for order in prior.orders)
+        self._gate = OrderGate(client, resources.turn, journal, self._check_order, has_sent=has_sent)
         self._phase = OrderPhase(
             client=client,
             updates=resources.updates,
             journal=journal,
-            reconciler=Reconciler(client, journal, account_id, settings.ORDER_SETTLE_SECONDS),
+            gate=self._gate,
+            reconciler=Reconciler(client, resources.updates, journal, account_id, settings.ORDER_SETTLE_SECONDS),
             account_id=account_id,
             session_of=calendar.session_of,
             order_timeout_seconds=float(policy.order_timeout_seconds),
             timings=timings,
+            cancel_requested=cancel_requested,
         )
         self._inputs = PlanInputsReader(
             context=context,
@@ -112,8 +123,7 @@ class Rebalancer(BaseRebalancer):
     async def calculate_rebalance(self) -> None:
         """Preview: make the plan and store it for approval. Moves money: no."""
         guards, proposal = await self._plan()
-        plan_guards, open_orders = await self._pre_trade.check_plan_and_open_orders(proposal)
-        proposal = proposal.with_open_orders(open_orders)
+        plan_guards, proposal = await self._pre_trade.check_preview(proposal)
         await self._store_plan(proposal, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
@@ -139,7 +149,7 @@ class Rebalancer(BaseRebalancer):
                 raise AccountChanged("Another client placed an order after the account was read.")
         sells = await self._send(RunStep.SELLS, proposal, [trade for trade in trades if trade.quantity < 0])
         reached(FailPoint.SELLS_DONE, self._context.account_id)
-        buys = await self._buy(proposal, sells)
+        buys = await self._buy(proposal, sells) if self._gate.refusal is None else []
         reached(FailPoint.BUYS_DONE, self._context.account_id)
         await self._report(proposal, sells + buys)
 
@@ -164,10 +174,15 @@ class Rebalancer(BaseRebalancer):
             self._calculate(inputs, quotes, warnings),
         )
         warnings += [RunWarning(code=warning.code, message=warning.message) for warning in result.warnings]
-        strategy = self._context.strategy
-        as_of = (await self._targets.of(strategy)).as_of if strategy else None
+        published = inputs.published
         proposal = Proposal(
-            result, inputs.targets, as_of, inputs.snapshot, tuple(quotes), tuple(warnings), prices=inputs.prices
+            result,
+            inputs.targets,
+            published.as_of,
+            inputs.snapshot,
+            tuple(quotes),
+            (*published.warnings, *warnings),
+            prices=inputs.prices,
         )
         if self._context.approved is not None:
             sent = await self._journal.orders()
@@ -216,10 +231,20 @@ class Rebalancer(BaseRebalancer):
 
     # ---- the orders
 
+    async def _check_order(self, has_sent: bool) -> None:  # noqa: FBT001 - the gate's callback
+        """Check whether an order may leave now."""
+        now = timezone.now()
+        session = self._calendar.session_of(now)
+        await sync_to_async(check_order)(self._context, session, now, has_sent=has_sent)
+
     async def _buy(self, proposal: Proposal, sells: Sequence[OrderView]) -> list[OrderView]:
-        """Send the plan's buys, reduced to the cash that the filled sells have brought."""
-        cash = sum((sell.proceeds_usd for sell in sells), proposal.snapshot.cash_usd)
-        spendable = await self._plan_checks.spendable_usd(proposal.snapshot, cash)
+        """Send the plan's buys, reduced to the cash that the filled sells have brought and that is really there."""
+        if not proposal.result.plan.buys:
+            return []
+        account, cash = await cash_after_sells(
+            self._client, self._context.account_id, proposal.snapshot, sells, self._timings.cash_seconds
+        )
+        spendable = await self._plan_checks.spendable_usd(account, cash)
         buys = TradeCalculator.fit_buys(proposal.result.plan, spendable)
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             limit = "settled cash" if spendable < cash else "available cash"
@@ -240,15 +265,20 @@ class Rebalancer(BaseRebalancer):
         )
         reached(FailPoint.ORDERS_COMMITTED, self._context.account_id)
         resolved = await self._phase.execute(orders)
-        refuse_unknown(resolved)
+        waiting = proposal.result.plan.buys if step == RunStep.SELLS else ()
+        refuse_unknown(resolved, [buy.symbol for buy in waiting])
         if any(order.state == OrderState.LOST for order in resolved):
             raise AccountChanged("An order did not reach the broker.")
+        if self._gate.refusal is not None and not self._gate.has_sent:
+            raise self._gate.refusal  # nothing was sent: the run is refused, deferred, or planned again
         return resolved
 
     # ---- the report
 
     async def _report(self, proposal: Proposal, orders: list[OrderView]) -> None:
         await self._journal.record(RunStep.REPORT)
+        if orders:
+            await self._phase.reconciler.check_records()
         after = await snapshot_after(
             self._client, self._context.account_id, proposal.snapshot, orders, self._timings.positions_seconds
         )
@@ -260,13 +290,25 @@ class Rebalancer(BaseRebalancer):
         current = {order.pk for order in orders}
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
+        left = trades_left(proposal.result.trades, orders) if self._gate.refusal is not None else []
         await self._journal.write(store_value, self._context.account_pk, after.total_value_usd, after.cash_usd)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
-            RunState.COMPLETED,
+            RunState.STOPPED if left else RunState.COMPLETED,
+            **self._reason_to_stop(left),
             warnings=[warning.model_dump() for warning in (*proposal.warnings, *warnings)],
             report=report,
             total_value_usd=after.total_value_usd,
             cash_usd=after.cash_usd,
             residual_drift=Decimal(report["residual_drift_after"]),
         )
+
+    def _reason_to_stop(self, left: Sequence[str]) -> dict[str, str]:
+        """Return code and message of a run that was stopped with trades left to do; nothing for another."""
+        if self._gate.refusal is None or not left:
+            return {}
+        named = ", ".join(left[:TRADES_NAMED]) + (
+            f" and {len(left) - TRADES_NAMED} more" if left[TRADES_NAMED:] else ""
+        )
+        message = f"{self._gate.refusal.message} Left to do: {named}. Preview the account again to finish."
+        return {"code": self._gate.refusal.code, "message": message}

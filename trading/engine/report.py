@@ -7,12 +7,14 @@ from typing import Any
 
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
-from calculator import TradeCalculationResult
-from calculator.projection import CASH, residual_drift
+from calculator import Trade, TradeCalculationResult
+from calculator.plan_types import CASH
+from calculator.projection import residual_drift
 from trading.errors import NeedsAttention
 from trading.journal.orders import OrderView
 from trading.models import OrderState
-from trading.models.run_documents import RunWarning
+from trading.models.orders import trade_text
+from trading.models.run_documents import RunWarning, stored_weights
 from trading.planning.account_state import held_shares
 
 PLACES = Decimal("0.00000001")
@@ -74,12 +76,24 @@ def make_report(
     report = {
         "weights_after": {symbol: f"{weight:f}" for symbol, weight in weights.items()},
         "residual_drift_before": f"{result.residual_drift_before:f}",
-        "residual_drift_after": f"{residual_drift(weights, result.target_weights):f}",
+        "residual_drift_after": f"{residual_drift(weights, stored_weights(result.target_weights)):f}",
         "commission_usd": f"{sum((order.commission for order in orders), Decimal(0)):f}",
         "cash_usd": f"{after.cash_usd:f}",
         "total_value_usd": f"{after.total_value_usd:f}",
     }
     return report, list(_warnings(orders))
+
+
+def trades_left(trades: Sequence[Trade], orders: Sequence[OrderView]) -> list[str]:
+    """Return what a stopped run has left to do: the part of each trade that was not sent, or was cancelled."""
+    by_symbol = {order.symbol: order for order in orders}
+    left = []
+    for trade in trades:
+        order = by_symbol.get(trade.symbol)
+        quantity = Decimal(trade.quantity) if order is None else order.remaining
+        if quantity and (order is None or order.state == OrderState.CANCELLED):
+            left.append(trade_text(quantity, trade.symbol))
+    return left
 
 
 def weights_of(snapshot: AccountSnapshot) -> dict[str, Decimal]:

@@ -4,20 +4,22 @@ import asyncio
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from accounts.policies import resolve_policy
 from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ClientIdInUse, WrongEnvironment
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import log_context
 from trading.common.timings import Timings
+from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.rebalance import Rebalancer
-from trading.error_codes import Stage
-from trading.errors import AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
-from trading.guards.account import check_guards, enforce
-from trading.journal import leases, runs
+from trading.error_codes import GUARDS, OnFail, Stage
+from trading.errors import DATABASE_ERRORS, AccountChanged, Deferred, LeaseLost, NeedsAttention, Refused, RunFailed
+from trading.guards.account import check_guards
+from trading.guards.may_trade import enforce, refuse_changed_approval
+from trading.journal import leases
 from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease
 from trading.journal.prior_state import PriorState
@@ -29,17 +31,27 @@ from trading.planning.run_context import RunContext, make_run_context
 logger = logging.getLogger("rebalancer.trading")
 
 ATTEMPTS = 3
+STOPPING = frozenset({"run_stopped", "trading_paused"})
+"""Codes of guards by which a user stops a run on purpose: what is left to do is known, and a new run can do it."""
 
 
 class RunSupervisor:
     """Executes the runs of one lease."""
 
-    def __init__(self, lease: Lease, connection: SlotConnection, calendar: MarketCalendar, timings: Timings) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        connection: SlotConnection,
+        calendar: MarketCalendar,
+        timings: Timings,
+        cancel_watch: CancelWatch,
+    ) -> None:
         self._lease = lease
         self._writer = BatchWriter(lease)
         self._calendar = calendar
         self._connection = connection
         self._timings = timings
+        self._cancel_watch = cancel_watch
         self._places: asyncio.Semaphore | None = None
         self.broker_is_unreachable = False
 
@@ -55,12 +67,9 @@ class RunSupervisor:
             logger.info("%s %s started", run.get_mode_display(), run.run_id)
             reached(FailPoint.RUN_STARTED, run.account.account_id)
             try:
-                context = await sync_to_async(make_run_context)(run)
-                if self._places is None:
-                    self._places = asyncio.Semaphore(context.policy.max_concurrent_accounts)
-                async with self._places:
-                    await self._attempt(context, run.event_id, journal)
-            except (LeaseLost, OperationalError, InterfaceError):
+                async with await self._place_for(run):
+                    await self._execute(run, journal)
+            except (LeaseLost, *DATABASE_ERRORS):
                 raise
             except Refused as refusal:
                 await self._refuse_or_defer(journal, refusal)
@@ -74,26 +83,27 @@ class RunSupervisor:
                 logger.exception("Run %s failed with an unexpected error", run.run_id)
                 await self._fail(journal, "internal_error", "Unexpected error; see the log.")
 
-    async def _attempt(self, context: RunContext, event_id: int, journal: RunJournal) -> None:
+    async def _place_for(self, run: RebalanceRun) -> asyncio.Semaphore:
+        """Return what limits the accounts of the slot that are rebalanced at the same time."""
+        if self._places is None:
+            most = (await sync_to_async(resolve_policy)(run.account)).max_concurrent_accounts
+            self._places = self._places or asyncio.Semaphore(most)  # another run may have been faster
+        return self._places
+
+    async def _execute(self, run: RebalanceRun, journal: RunJournal) -> None:
         """Execute the run. Plan again if the account has changed, and reconnect if the connection is lost."""
-        await journal.record(policy=context.policy.model_dump(mode="json"))
-        if context.executes:
-            await self._refuse_before_connecting(context)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                resources, prior = await run_concurrently(
-                    self._connection.acquire(context, event_id), self._read_meanwhile(context, event_id, journal)
-                )
-                await Rebalancer(context, resources, journal, self._calendar, prior, self._timings).run()
+                await self._attempt(await self._take_up(run, journal), run.event_id, journal)
             except AccountChanged as change:
                 await journal.add_timeline_entry("account_changed", f"{change.message} Planning again.", "warning")
-                self._connection.discard_quotes(event_id)
+                self._connection.discard_quotes(run.event_id)
             except ClientIdInUse as error:
                 await self._wait_for_client_id(journal, error)
                 return
             except BrokerConnectionError as error:
                 await self._connection.close_if_broken()
-                self._connection.discard_quotes(event_id)  # the connection may work, and only the quotes have failed
+                self._connection.discard_quotes(run.event_id)  # the connection may work, and only the quotes failed
                 if attempt == ATTEMPTS or isinstance(error, (AccountNotManaged, WrongEnvironment)):
                     raise  # a reconnection cannot fix the latter two
                 await journal.add_timeline_entry("connection_lost", f"{error.message} Reconnecting.", "warning")
@@ -104,6 +114,27 @@ class RunSupervisor:
             "account_changed", "The account changed in every attempt to plan. No order of this run is open."
         )
 
+    async def _take_up(self, run: RebalanceRun, journal: RunJournal) -> RunContext:
+        """Read the settings for an attempt and store them. They are frozen from the first order of the run on."""
+        context = await sync_to_async(make_run_context)(run)
+        if context.changes:
+            changes = "; ".join(context.changes)
+            await journal.add_timeline_entry(
+                "policy_changed", f"Settings have changed since the last attempt: {changes}.", "warning"
+            )
+        await journal.record(**context.basis.as_stored())
+        if context.executes and not context.has_sent:  # orders that were sent are resolved first, whatever has changed
+            await self._refuse_before_connecting(context)
+            refuse_changed_approval(context.approval_changes)
+        return context
+
+    async def _attempt(self, context: RunContext, event_id: int, journal: RunJournal) -> None:
+        resources, prior = await run_concurrently(
+            self._connection.acquire(context, event_id), self._read_meanwhile(context, event_id, journal)
+        )
+        with self._cancel_watch.watch(context.pk) as cancel_requested:
+            await Rebalancer(context, resources, journal, self._calendar, prior, self._timings, cancel_requested).run()
+
     async def _read_meanwhile(self, context: RunContext, event_id: int, journal: RunJournal) -> PriorState:
         """Request the targets and read the prior state while the connection is opened."""
         if context.strategy is not None:
@@ -112,8 +143,6 @@ class RunSupervisor:
 
     async def _refuse_before_connecting(self, context: RunContext) -> None:
         """Enforce the guards that need no broker, so that they refuse a run also while the broker is unreachable."""
-        if await sync_to_async(runs.has_sent_orders)(context.pk):
-            return  # its orders must be resolved first, whatever the guards report
         results = await sync_to_async(check_guards)(
             context.account_pk, context.pk, context.policy, timezone.now(), self._calendar
         )
@@ -130,9 +159,14 @@ class RunSupervisor:
 
     async def _refuse_or_defer(self, journal: RunJournal, refusal: Refused) -> None:
         """Refuse or defer a run that has sent nothing. A user decides about one that was interrupted half-way."""
-        if any(order.submitted_at for order in await journal.orders()):
+        sent = [order for order in await journal.orders() if order.submitted_at]
+        if sent:
             message = f"{refusal.message} Some orders of this run were already sent. Preview the account again."
-            await self._end(journal, RunState.NEEDS_ATTENTION, refusal.code, message)
+            is_stopped = refusal.code in STOPPING and all(order.is_resolved for order in sent)
+            state = RunState.STOPPED if is_stopped else RunState.NEEDS_ATTENTION
+            await self._end(journal, state, refusal.code, message)
+        elif refusal.code in GUARDS and GUARDS[refusal.code].on_fail is OnFail.STOP:
+            await self._end(journal, RunState.STOPPED, refusal.code, f"{refusal.message} No order was sent.")
         elif isinstance(refusal, Deferred):
             logger.warning("Run deferred: %s", refusal.message)
             await journal.defer(refusal.code, refusal.message, refusal.not_before)

@@ -11,15 +11,16 @@ from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import DEFAULT_TIMINGS, Timings
+from trading.engine.cancel_watch import CancelWatch
 from trading.engine.connection import SlotConnection
 from trading.engine.lease_heartbeat import lease_heartbeat
 from trading.engine.run_supervisor import RunSupervisor
-from trading.errors import LeaseLost
+from trading.errors import DATABASE_ERRORS, LeaseLost
 from trading.journal import claims, leases
 from trading.journal.leases import Lease
 from trading.market_calendar import MarketCalendar, market_calendar
@@ -51,7 +52,7 @@ async def _work_slot(connection_id: int, timings: Timings) -> tuple[bool, bool]:
         await loop.run()
     except LeaseLost:
         logger.warning("Slot %s: another process has claimed it", connection_id)
-    except (OperationalError, InterfaceError):
+    except DATABASE_ERRORS:
         logger.exception("Slot %s: database error; its runs will be resumed", connection_id)
         # Only this connection may be dead. Release the lease over a new one rather than let it expire.
         await sync_to_async(connections.close_all)()
@@ -113,7 +114,8 @@ class SlotWorker:
         self._claim_until = claim_until
         self._stop = stop
         self._connection = SlotConnection(lease, timings)
-        self.supervisor = RunSupervisor(lease, self._connection, calendar, timings)
+        self._cancel_watch = CancelWatch(timings.cancel_watch_seconds)
+        self.supervisor = RunSupervisor(lease, self._connection, calendar, timings, self._cancel_watch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_suspect = False
 
@@ -124,7 +126,7 @@ class SlotWorker:
             LeaseLost: another process has claimed the slot; no effect followed after that was known.
             DatabaseError: the database failed; the rows and the broker show what the runs have done.
         """
-        async with lease_heartbeat(self._lease) as heartbeat:
+        async with self._cancel_watch.running(), lease_heartbeat(self._lease) as heartbeat:
             stopping = asyncio.create_task(self._stop.wait(), name="stop request")
             try:
                 while not self._stop.is_set():

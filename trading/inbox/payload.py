@@ -3,42 +3,78 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from pydantic import ValidationError
 
+from accounts.refusal_text import problem_sentences
+from trading.common.clock import MAX_SKEW_SECONDS, database_now
+from trading.common.strict_json import JsonObject, read_json
 from trading.errors import EventRejected
 from trading.journal.outbox import notify_event_not_accepted
 from trading.models import EventSource, EventState, StrategyEvent
-from trading.models.run_documents import EventData, ExecCommand, Unreadable
+from trading.models.run_documents import ACCOUNT_KEYS, EventData, ExecCommand, Unreadable
 
 MAX_MESSAGE_ID = 160
 """Maximum length of a stored message id, in characters."""
+MAX_CHANNEL = 64
+"""Maximum length of a stored channel name, in characters."""
+MAX_PAYLOAD_BYTES = 65_536
+"""Maximum size of an event's payload. Of a larger one, the first `KEPT_OF_LARGE_PAYLOAD` characters are stored."""
+KEPT_OF_LARGE_PAYLOAD = 1000
+MAX_AHEAD = timedelta(seconds=MAX_SKEW_SECONDS)
+"""Maximum time by which a publication time may be ahead of the database's clock."""
+
+
+def new_event(
+    source: EventSource, channel: str, message_id: str, payload: object, published_at: datetime | None, serial: str
+) -> StrategyEvent:
+    """Return an event that is not stored yet. Events are ordered by publication time, so a future one is not kept."""
+    text, digest = text_and_digest(payload)
+    now = database_now()
+    event = StrategyEvent(
+        source=source,
+        channel=storable(channel)[:MAX_CHANNEL],
+        message_id=stored_id(message_id),
+        payload=text if _size(text) <= MAX_PAYLOAD_BYTES else text[:KEPT_OF_LARGE_PAYLOAD],
+        payload_digest=digest,
+        published_at=published_at or now,
+        serial=storable(serial)[:MAX_MESSAGE_ID],
+    )
+    if event.published_at > now + MAX_AHEAD:
+        seconds = int((event.published_at - now).total_seconds())
+        event.published_at, event.reason_code = now, "published_ahead"
+        event.reason = f"Published {seconds} seconds ahead of the database's clock; ordered by its receipt instead."
+    return event
 
 
 def parse_payload(payload: object, text: str) -> EventData:
     """Return the event in a payload; `text` is its stored form.
 
     Raises:
-        EventRejected: `payload_undecodable`, `payload_not_json` or `payload_invalid`.
+        EventRejected: `payload_too_large`, `payload_undecodable`, `payload_not_json` or `payload_invalid`.
     """
+    if (size := _size(_text(payload))) > MAX_PAYLOAD_BYTES:
+        message = f"The message has {size} bytes; at most {MAX_PAYLOAD_BYTES} are accepted. Send less data."
+        raise EventRejected("payload_too_large", message)
     if isinstance(payload, Unreadable):
         raise EventRejected("payload_undecodable", f"The message cannot be decoded: {payload.why}.")
     try:
-        content = json.loads(text)
+        content = read_json(text)
         if isinstance(content, str):  # JSON text inside a JSON string
-            content = json.loads(content)
-    except (ValueError, RecursionError) as error:
+            content = read_json(content)
+    except ValueError as error:
         raise EventRejected("payload_not_json", f"The message is not JSON: {error}.") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, JsonObject):
         raise EventRejected("payload_not_json", f"The message is a JSON {type(content).__name__}, not an object.")
+    if repeated := sorted({"exec", *ACCOUNT_KEYS}.intersection(content.repeated)):
+        raise EventRejected("payload_invalid", f"The message is not a valid event: it repeats {', '.join(repeated)}.")
     try:
         return EventData.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in error.errors()
-        )
+        problems = "; ".join(problem_sentences(error.errors(), "message"))
         raise EventRejected("payload_invalid", f"The message is not a valid event: {problems}.") from error
 
 
@@ -62,9 +98,17 @@ def storable(text: str) -> str:
 
 def text_and_digest(payload: object) -> tuple[str, str]:
     """Return the payload as it is stored, and the digest that identifies its content."""
-    content = payload.content if isinstance(payload, Unreadable) else payload
-    text = storable(content if isinstance(content, str) else json.dumps(content, default=str))
+    text = _text(payload)
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(payload: object) -> str:
+    content = payload.content if isinstance(payload, Unreadable) else payload
+    return storable(content if isinstance(content, str) else json.dumps(content, default=str))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def stored_id(message_id: str) -> str:

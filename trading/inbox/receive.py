@@ -1,32 +1,34 @@
 """The entry point for rebalance requests: each becomes an event and its queued runs, in one transaction."""
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from accounts.models import Account, Strategy
+from trading.common.clock import database_now
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import EventRejected
-from trading.guards.account import check_enabled, check_environment
+from trading.guards.may_trade import check_enabled, refusals_to_queue
+from trading.inbox.broken_events import record_failure, stored_payload
 from trading.inbox.payload import (
-    MAX_MESSAGE_ID,
+    new_event,
     parse_command,
     parse_payload,
     storable,
     store_duplicate,
-    stored_id,
-    text_and_digest,
 )
 from trading.journal.outbox import notify_event_not_accepted
 from trading.journal.queueing import Refusal, queue_runs, record_refusals
-from trading.models import EventSource, EventState, RebalanceRun, RunMode, StrategyEvent
+from trading.journal.runs import SUPERSEDED
+from trading.models import EventSource, EventState, RebalanceRun, RunMode, RunState, StrategyEvent
 from trading.models.run_documents import ExecCommand
 from trading.queue.wake import wake_slot
 
-MAX_CHANNEL = 64
-"""Maximum length of a stored channel name, in characters."""
+logger = logging.getLogger("rebalancer.trading")
+
 MODES = {ExecCommand.REBALANCE: RunMode.EXECUTE, ExecCommand.PRINT_REBALANCE: RunMode.PREVIEW}
 
 
@@ -75,36 +77,65 @@ def receive_event(
         channel: the strategy's name; empty if `account_id` alone selects the account.
         message_id: unique within source and channel. A repeated id changes nothing.
         payload: a JSON object, or text that contains one. Stored as received. `Unreadable` is stored and rejected.
-        published_at: time by the clock of the service that delivered it.
+        published_at: time by the clock of the service that delivered it; by default, now by the database's clock.
         serial: order among messages with the same time.
         requested_by: the user who requested it, if any.
         approved: the preview whose plan is executed.
     """
-    text, digest = text_and_digest(payload)
-    event = StrategyEvent(
-        source=source,
-        channel=storable(channel)[:MAX_CHANNEL],
-        message_id=stored_id(message_id),
-        payload=text,
-        payload_digest=digest,
-        published_at=published_at or timezone.now(),
-        serial=storable(serial)[:MAX_MESSAGE_ID],
-        requested_by=requested_by,
-    )
+    event = new_event(source, channel, message_id, payload, published_at, serial)
+    event.requested_by = requested_by
     try:
         with transaction.atomic():
-            runs = _store(event, payload, approved)
-            notify_event_not_accepted(event)
-            for connection_id in {run.connection_id for run in runs}:
-                wake_slot(connection_id)
-            reached(FailPoint.EVENT_WRITTEN)
+            process_event(event, payload, approved)
     except IntegrityError:
         known = StrategyEvent.objects.filter(source=source, channel=event.channel, message_id=event.message_id).first()
         if known is None:
             raise
-        return store_duplicate(known, event)
+        known = store_duplicate(known, event)
+        return retry_event(known.pk) if known.state == EventState.BROKEN else known
     reached(FailPoint.EVENT_COMMITTED)
     return event
+
+
+def retry_event(pk: int) -> StrategyEvent:
+    """Process a stored event whose processing failed. Return it: accepted, late, rejected, or broken again.
+
+    Raises:
+        OperationalError, InterfaceError: the database is unavailable; nothing has changed.
+    """
+    try:
+        with transaction.atomic():
+            event = StrategyEvent.objects.select_for_update().get(pk=pk)
+            if event.state == EventState.BROKEN:
+                payload = stored_payload(event)
+                event.state = event.reason_code = event.reason = ""
+                event.next_attempt_at = None
+                process_event(event, payload)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # whatever the error is, it is ours: the event stays, and is processed again
+        logger.exception("Event %s could not be processed", pk)
+        return record_failure(pk)
+    return event
+
+
+def process_event(event: StrategyEvent, payload: object, approved: RebalanceRun | None = None) -> None:
+    """Decide on the event, store it, queue its runs and wake their slots; in the caller's transaction."""
+    runs = _store(event, payload, approved)
+    _report_superseded(event, [run for run in runs if run.state == RunState.SUPERSEDED])
+    notify_event_not_accepted(event)
+    for connection_id in {run.connection_id for run in runs}:
+        wake_slot(connection_id)
+    reached(FailPoint.EVENT_WRITTEN)
+
+
+def _report_superseded(event: StrategyEvent, superseded: Sequence[RebalanceRun]) -> None:
+    """Record on the event that runs of newer events replaced its runs at once."""
+    if superseded:
+        event.reason_code = event.reason_code or SUPERSEDED
+        event.reason = f"{event.reason} Accounts with a newer event: {len(superseded)}. {superseded[0].error_message}"
+        event.reason = event.reason.strip()
+        event.save(update_fields=["reason_code", "reason"])
 
 
 def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None) -> list[RebalanceRun]:
@@ -119,15 +150,16 @@ def _store(event: StrategyEvent, payload: object, approved: RebalanceRun | None)
         mode = _mode_by_lateness(event, strategy, MODES[command])
     except EventRejected as rejection:
         event.state, event.reason_code, event.reason = EventState.REJECTED, rejection.code, storable(rejection.message)
-        event.save(force_insert=True)
+        event.save()
         return []
     event.state = event.state or EventState.ACCEPTED
-    event.save(force_insert=True)
-    refusals = [refusal for account in accounts if (refusal := _refusal(account, mode))]
-    refused = {refusal.account.pk for refusal in refusals}
-    record_refusals(event, mode, refusals)
+    event.save()
+    refused = _refusals(accounts, mode, event.requested_by)
+    record_refusals(
+        event, mode, [Refusal(account, *refused[account.pk]) for account in accounts if account.pk in refused]
+    )
     remaining = [account for account in accounts if account.pk not in refused]
-    return queue_runs(event, remaining, mode, approved=approved, requested_by=event.requested_by)
+    return queue_runs(event, remaining, mode, approved=approved)
 
 
 def _strategy(channel: str) -> Strategy | None:
@@ -163,7 +195,7 @@ def _mode_by_lateness(event: StrategyEvent, strategy: Strategy | None, mode: Run
     """Return the mode of the runs; a late event is marked and handled by its strategy's policy."""
     if strategy is None:
         return mode
-    age = timezone.now() - event.published_at
+    age = database_now() - event.published_at
     if age <= timedelta(seconds=strategy.late_after_seconds):
         return mode
     event.state, event.reason_code = EventState.LATE, "late_event"
@@ -177,8 +209,11 @@ def _mode_by_lateness(event: StrategyEvent, strategy: Strategy | None, mode: Run
     return RunMode.PREVIEW
 
 
-def _refusal(account: Account, mode: RunMode) -> Refusal | None:
-    """Return why the account's run is refused at once: visible as a refused run, without a notification."""
-    checks = (check_enabled, check_environment) if mode == RunMode.EXECUTE else (check_enabled,)
-    failed = (guard for check in checks if not (guard := check(account)).passed)
-    return next((Refusal(account, guard.code, guard.message) for guard in failed), None)
+def _refusals(accounts: Sequence[Account], mode: RunMode, user: User | None) -> dict[int, tuple[str, str]]:
+    """Return code and message for each account (by primary key) whose run is refused at once."""
+    if mode == RunMode.EXECUTE:
+        failed = refusals_to_queue(accounts, user)
+    else:
+        enabled = {account.pk: check_enabled(account) for account in accounts}
+        failed = {pk: result for pk, result in enabled.items() if not result.passed}
+    return {pk: (result.code, result.message) for pk, result in failed.items()}

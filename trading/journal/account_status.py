@@ -7,9 +7,10 @@ from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from calculator.projection import CASH
+from calculator.plan_types import CASH
 from trading.journal.leases import Lease, fenced_transaction
 from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
+from trading.models.run_documents import stored_weights
 
 UNFILLED = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
 """Warnings of a run that leave trades of its plan undone."""
@@ -33,8 +34,8 @@ def store_plan(run: RebalanceRun) -> None:
     """Store the drift of the account's newest plan, or of its outcome."""
     if not run.result:
         return
-    weights = _weights(run.report.get("weights_after") or run.result["before"]["weights"])
-    targets = _weights(run.result["target_weights"])
+    weights = stored_weights(run.report.get("weights_after") or run.result["before"]["weights"])
+    targets = stored_weights(run.result["target_weights"])
     drifts = {
         symbol: abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) * 100
         for symbol in weights.keys() | targets.keys()
@@ -45,12 +46,12 @@ def store_plan(run: RebalanceRun) -> None:
         planned_run=run,
         largest_drift_percent=max(drifts.values(), default=Decimal(0)),
         is_outside=bool(run.result.get("trades")) if is_preview else unfilled,
-        weights=[[symbol, f"{weight:f}"] for symbol, weight in sorted(weights.items(), key=_largest_first) if weight],
+        weights=[
+            [symbol, f"{weight:f}"]
+            for symbol, weight in sorted(weights.items(), key=_largest_first)
+            if weight or symbol == CASH
+        ],
     )
-
-
-def _weights(content: dict[str, str]) -> dict[str, Decimal]:
-    return {symbol: Decimal(weight) for symbol, weight in content.items()}
 
 
 def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:

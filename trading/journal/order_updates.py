@@ -101,8 +101,7 @@ class _OrderRow:
         self._change(state=target)
         if message:
             self._change(message=message)
-        if target not in OrderState.open_states():
-            self._change(finished_at=Now())
+        self._change(finished_at=None if target in OrderState.open_states() else Now())
         if target in STATES_ON_TIMELINE:
             self._add_entry(f"order_{target}", f"{row}: order status {target}. {row.message}".rstrip(), "warning")
 

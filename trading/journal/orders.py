@@ -13,22 +13,27 @@ from pydantic import BaseModel, ConfigDict, Field
 from brokers.broker_types import OrderType, TimeInForce
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
+from trading.journal.installation import installation
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
 
+ORDER_ID_PREFIX = "rb-"
+"""First characters of every client order id: `rb-<run>-<number>-<installation>`; older ones end with the number."""
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
-    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
-    OrderState.FILLED: frozenset({*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED}),
-    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states()}),
+    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST}),
+    OrderState.FILLED: frozenset(
+        {*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED, OrderState.LOST}
+    ),
+    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST}),
     OrderState.REJECTED: frozenset(OrderState.open_states()),
-    OrderState.EXPIRED: frozenset(OrderState.open_states()),
+    OrderState.EXPIRED: frozenset({*OrderState.open_states(), OrderState.LOST}),
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. A late fill may still complete a cancelled order."""
+"""States from which each state can be reached. A late fill completes a cancelled order; a lost one can be found."""
 
 
 class OrderView(BaseModel):
@@ -99,12 +104,12 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
 
 def orders_of(run_pk: int) -> list[OrderView]:
     """Return the run's orders, oldest first."""
-    return _views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
+    return views(Order.objects.filter(run_id=run_pk).order_by("sequence"))
 
 
 def open_orders_of(run_pk: int) -> list[OrderView]:
     """Return the run's open orders, oldest first."""
-    return _views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
+    return views(Order.objects.filter(run_id=run_pk, state__in=OrderState.open_states()).order_by("sequence"))
 
 
 def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
@@ -116,10 +121,11 @@ def filled_since(account_pk: int, since: datetime) -> set[tuple[str, bool]]:
 def orphaned_orders(account_pk: int, exclude_run: int) -> list[OrderView]:
     """Return the open orders of the account's other runs, oldest first."""
     orders = Order.objects.filter(account_id=account_pk, state__in=OrderState.open_states())
-    return _views(orders.exclude(run_id=exclude_run).order_by("id"))
+    return views(orders.exclude(run_id=exclude_run).order_by("id"))
 
 
-def _views(orders: QuerySet[Order]) -> list[OrderView]:
+def views(orders: QuerySet[Order]) -> list[OrderView]:
+    """Return the orders as the engine sees them."""
     return [view(order, order.fills.all()) for order in orders.prefetch_related("fills")]
 
 
@@ -128,12 +134,13 @@ def plan_orders(lease: Lease, run_pk: int, planned: Sequence[PlannedOrder]) -> l
     with fenced_transaction(lease):
         run = RebalanceRun.objects.only("run_id", "account_id").get(pk=run_pk)
         first = Order.objects.filter(run=run).count() + 1
+        sender = installation().installation_id
         orders = Order.objects.bulk_create(
             Order(
                 run=run,
                 account_id=run.account_id,
                 sequence=sequence,
-                client_order_id=f"rb-{run.run_id}-{sequence}",
+                client_order_id=f"{ORDER_ID_PREFIX}{run.run_id}-{sequence}-{sender}",
                 **asdict(item),
             )
             for sequence, item in enumerate(planned, start=first)
@@ -159,12 +166,39 @@ def mark_submitting(lease: Lease, orders: Sequence[OrderView], session_date: dat
             [ExecutedSession(**run, session_date=session_date, first_order_at=Now())], ignore_conflicts=True
         )
         write_entries(
-            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"{order} sent{_limit_text(order)}.")
+            TimelineEntry(run_id=order.run_pk, code="order_sent", message=f"Submitting {order}{_limit_text(order)}.")
             for order in orders
         )
         reached(FailPoint.SUBMITTING_WRITTEN)
     sent = {"state": OrderState.SUBMITTING, "submitted_at": timezone.now()}
     return [order.model_copy(update=sent) for order in orders]
+
+
+def mark_not_sent(lease: Lease, order_pk: int, message: str) -> OrderView:
+    """Cancel a submitting order that this process has not sent, so that it counts as never sent; fenced.
+
+    Only the process that would have sent it knows that. If no order of the run was sent, its session does not count
+    for the trade guard either.
+
+    Raises:
+        IllegalTransition: the order is not submitting.
+    """
+    with fenced_transaction(lease):
+        changes = {"state": OrderState.CANCELLED, "message": message, "submitted_at": None}
+        submitting = Order.objects.filter(pk=order_pk, state=OrderState.SUBMITTING, acknowledged_at__isnull=True)
+        if not submitting.update(finished_at=Now(), **changes):
+            raise IllegalTransition(f"Order {order_pk}", OrderState.CANCELLED)
+        order = Order.objects.get(pk=order_pk)
+        write_entries(
+            [
+                TimelineEntry(
+                    run_id=order.run_id, code="order_not_sent", level="warning", message=f"{order}: {order.message}"
+                )
+            ]
+        )
+        if not Order.objects.filter(run_id=order.run_id, submitted_at__isnull=False).exists():
+            ExecutedSession.objects.filter(run_id=order.run_id).delete()
+    return view(order, ())
 
 
 def _limit_text(order: OrderView) -> str:

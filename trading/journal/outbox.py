@@ -41,8 +41,9 @@ def notify_run_ended(run: RebalanceRun) -> None:
 
 
 def notify_event_not_accepted(event: StrategyEvent) -> None:
-    """Write a notification about an event that was not accepted, unless its sender sees the response."""
-    if event.state == EventState.ACCEPTED or event.source in INTERACTIVE_SOURCES:
+    """Write a notification about an event that was not accepted as published, unless its sender sees the response."""
+    accepted_as_published = event.state == EventState.ACCEPTED and not event.reason_code
+    if accepted_as_published or event.source in INTERACTIVE_SOURCES:
         return
     origin = event.channel or event.account_id or "no strategy"
     notify_operators(
@@ -105,6 +106,7 @@ def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
     subject = "Preview" if run.mode == RunMode.PREVIEW else "Rebalance"
     outcomes = {
         RunState.REFUSED: (NotificationKind.FAILURE, "Rebalance refused"),
+        RunState.STOPPED: (NotificationKind.WARNING, "Rebalance stopped"),
         RunState.NEEDS_ATTENTION: (NotificationKind.FAILURE, "Rebalance needs attention"),
         RunState.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
         RunState.COMPLETED: (NotificationKind.SUCCESS, f"{subject} completed"),

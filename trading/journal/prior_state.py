@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from calculator.projection import CASH
+from calculator.plan_types import CASH
 from trading.journal.orders import OrderView, filled_since, orders_of, orphaned_orders
 from trading.models import AccountStanding
+from trading.models.run_documents import stored_weights
 
 RECENT = timedelta(days=7)
 """Age up to which a fill proves that the broker accepts such an order of the account."""
@@ -36,6 +37,6 @@ def read_prior_state(run_pk: int, account_pk: int) -> PriorState:
     return PriorState(
         orders=tuple(orders_of(run_pk)),
         orphaned_orders=tuple(orphaned_orders(account_pk, run_pk)),
-        held_symbols=frozenset(symbol for symbol, _ in weights) - {CASH},
+        held_symbols=frozenset(stored_weights(dict(weights))) - {CASH},
         recently_filled=frozenset(filled_since(account_pk, timezone.now() - RECENT)),
     )

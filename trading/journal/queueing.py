@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import Account
-from trading.journal.runs import supersede_all, write_entries
+from trading.access.two_factor import is_verified
+from trading.journal.outbox import notify_run_ended
+from trading.journal.runs import SUPERSEDED, supersede_all, write_entries
 from trading.models import RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
 
 WAITING = (RunState.QUEUED, RunState.DEFERRED)
+NOT_REPORTED = {"account_disabled", "wrong_environment"}
+"""Codes of refusals that cause no notification: the account is not meant to be traded by this installation."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ def queue_runs(
     mode: RunMode,
     *,
     approved: RebalanceRun | None = None,
-    requested_by: User | None = None,
 ) -> list[RebalanceRun]:
     """Queue a run of each account; of an account's waiting runs, the one of the newest event supersedes the others.
 
@@ -59,16 +61,14 @@ def queue_runs(
                 account,
                 mode,
                 approved_preview=approved,
-                requested_by=requested_by,
-                state=RunState.SUPERSEDED if account.pk in newer else RunState.QUEUED,
-                finished_at=Now() if account.pk in newer else None,
+                **_outcome(newer.get(account.pk)),
             )
             for account in accounts
         )
         source = f"Requested by {event.get_source_display()}."
         write_entries(TimelineEntry(run=run, code="queued", message=source) for run in runs)
         write_entries(
-            TimelineEntry(run=run, code="superseded", message=_reason(newer[run.account_id]))
+            TimelineEntry(run=run, code=SUPERSEDED, message=run.error_message)
             for run in runs
             if run.account_id in newer
         )
@@ -76,7 +76,7 @@ def queue_runs(
 
 
 def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refusal]) -> None:
-    """Create runs of an event that are refused before they are queued, each with its reason."""
+    """Create runs of an event that are refused before they are queued, each with its reason, and notify."""
     with transaction.atomic():
         runs = RebalanceRun.objects.bulk_create(
             _new_run(
@@ -94,15 +94,22 @@ def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refu
         write_entries(
             TimelineEntry(run=run, code=run.error_code, message=run.error_message, level="warning") for run in runs
         )
+        for run in runs:
+            if run.error_code not in NOT_REPORTED:
+                notify_run_ended(run)
 
 
 def _new_run(event: StrategyEvent, account: Account, mode: RunMode, **fields: object) -> RebalanceRun:
+    user = event.requested_by
     return RebalanceRun(
         account=account,
         event=event,
         connection_id=account.connection_id,
         strategy_name=account.followed_strategy.name if account.followed_strategy else "",
         mode=mode,
+        requested_by=user,
+        requester_name=str(user) if user else "",
+        requester_verified=user is not None and is_verified(user),
         **fields,
     )
 
@@ -114,12 +121,23 @@ def _started(event: StrategyEvent, accounts: Iterable[int], mode: RunMode) -> Qu
     return RebalanceRun.objects.filter(
         account__in=accounts,
         mode=mode,
-        state__in=(RunState.RUNNING, RunState.COMPLETED),
+        state__in=(RunState.RUNNING, RunState.COMPLETED, RunState.STOPPED),
         event__source=event.source,
         event__channel=event.channel,
         event__published_at__gte=event.published_at,
     ).select_related("event")
 
 
-def _reason(newer: RebalanceRun) -> str:
-    return f"Run {newer.run_id} of a newer event {'is already waiting' if newer.state in WAITING else 'has started'}."
+def _outcome(newer: RebalanceRun | None) -> dict[str, object]:
+    """Return the fields of a new run: queued, or superseded by a run of a newer event."""
+    if newer is None:
+        return {"state": RunState.QUEUED}
+    state = "is already waiting" if newer.state in WAITING else "has started"
+    message = f"Run {newer.run_id} of a newer event ({newer.event_id}) {state}."
+    return {
+        "state": RunState.SUPERSEDED,
+        "step": RunStep.DONE,
+        "finished_at": Now(),
+        "error_code": SUPERSEDED,
+        "error_message": message,
+    }

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from trading.access.sessions import live_sessions
 from trading.models import (
     AccountValue,
+    AuditEntry,
     CachedPrice,
     DeliveryState,
     ExecutedSession,
@@ -23,6 +26,7 @@ from trading.models import (
     RebalanceRun,
     RunState,
     StrategyEvent,
+    UserSession,
 )
 
 BATCH = 200
@@ -30,6 +34,10 @@ BATCH = 200
 RETAINED_STATES = (*RunState.unfinished(), RunState.NEEDS_ATTENTION)
 CACHE_RETENTION_DAYS = 7
 """Retention period of cached quotes and heartbeats, in days."""
+
+LOGIN_RETENTION_DAYS = 90
+"""Retention period of the lockout library's records of logins and failed attempts, in days."""
+LOGIN_TABLES = (AccessAttempt, AccessFailureLog, AccessLog)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,9 @@ class DeletedRows:
     messages: int
     prices: int
     heartbeats: int
+    audit: int
+    logins: int
+    sessions: int
 
 
 def delete_expired(*, dry_run: bool = False) -> DeletedRows:
@@ -52,6 +63,7 @@ def delete_expired(*, dry_run: bool = False) -> DeletedRows:
             may be deleted than this counts.
     """
     before_events, before_caches = _before(settings.KEEP_EVENTS_DAYS), _before(CACHE_RETENTION_DAYS)
+    before_logins = _before(LOGIN_RETENTION_DAYS)
     delete: Callable[[QuerySet[Any]], int] = QuerySet.count if dry_run else _delete
     return DeletedRows(
         runs=delete(_old_runs(_before(settings.KEEP_RUNS_DAYS))),
@@ -62,6 +74,9 @@ def delete_expired(*, dry_run: bool = False) -> DeletedRows:
         ),
         prices=delete(CachedPrice.objects.filter(as_of__lt=before_caches)),
         heartbeats=delete(ProcessHeartbeat.objects.filter(at__lt=before_caches)),
+        audit=delete(AuditEntry.objects.filter(at__lt=_before(settings.KEEP_AUDIT_DAYS))),
+        logins=sum(delete(table.objects.filter(attempt_time__lt=before_logins)) for table in LOGIN_TABLES),
+        sessions=delete(UserSession.objects.exclude(pk__in=live_sessions().values("pk"))),
     )
 
 

@@ -5,7 +5,6 @@ from datetime import date
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db.models import Exists, Q
 
 from brokers.broker_types import OrderUpdate
 from trading.common.fail_points import FailPoint, reached
@@ -14,7 +13,7 @@ from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease, seconds_since
 from trading.journal.orders import OrderView
 from trading.journal.prior_state import PriorState, read_prior_state
-from trading.models import Order, OrderState, RebalanceRun, TradingControl
+from trading.models import Order, OrderState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,18 +51,16 @@ class RunJournal:
         """Return the run's orders, oldest first."""
         return await sync_to_async(orders.orders_of)(self.run_pk)
 
-    async def stop_requested(self) -> bool:
-        """Return whether a user has stopped the run, its account, or all trading."""
-        all_trading = Exists(TradingControl.objects.filter(trading_paused=True))
-        stopped = Q(stop_requested_at__isnull=False) | Q(account__trading_paused=True) | all_trading
-        return await RebalanceRun.objects.filter(stopped, pk=self.run_pk).aexists()
-
     async def mark_submitting(self, planned: Sequence[OrderView], session_date: date) -> list[OrderView]:
         """Mark the orders as submitting, all or none; await this right before they are sent."""
         submitting = await self.write(orders.mark_submitting, planned, session_date)
         # In the database thread: a process that is stopped here has no open transaction.
         await sync_to_async(reached)(FailPoint.SUBMITTING_COMMITTED)
         return submitting
+
+    async def mark_not_sent(self, order: OrderView, message: str) -> OrderView:
+        """Cancel a submitting order that this process has not sent, with the reason."""
+        return await self.write(orders.mark_not_sent, order.pk, message)
 
     async def apply(self, order: OrderView, *updates: OrderUpdate) -> OrderView:
         """Apply all of the broker's updates to an order, or none; updates that change nothing cost no write."""

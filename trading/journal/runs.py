@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from accounts.models import Account
 from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
 from trading.errors import IllegalTransition
@@ -14,8 +15,10 @@ from trading.journal import schedule
 from trading.journal.account_status import store_plan
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
-from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunState, RunStep, TimelineEntry
+from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, TimelineEntry
 
+SUPERSEDED = "superseded"
+"""Code of a run that another run of its account replaced before it started."""
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
     RunState.QUEUED: frozenset({RunState.DEFERRED}),
@@ -23,6 +26,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.SUPERSEDED: frozenset({RunState.QUEUED, RunState.DEFERRED}),
     RunState.COMPLETED: frozenset({RunState.RUNNING}),
     RunState.REFUSED: frozenset({RunState.RUNNING}),
+    RunState.STOPPED: frozenset({RunState.RUNNING}),
     RunState.FAILED: frozenset({RunState.QUEUED, RunState.RUNNING, RunState.NEEDS_ATTENTION}),
     RunState.NEEDS_ATTENTION: frozenset({RunState.QUEUED, RunState.RUNNING}),
 }
@@ -70,8 +74,15 @@ def supersede_all(pks: Collection[int], message: str) -> None:
         IllegalTransition: one of them is no longer queued or deferred; none was moved.
     """
     with transaction.atomic():
-        move_runs(pks, RunState.SUPERSEDED, finished_at=Now(), step=RunStep.DONE)
-        write_entries(TimelineEntry(run_id=pk, code="superseded", message=message) for pk in pks)
+        move_runs(
+            pks,
+            RunState.SUPERSEDED,
+            finished_at=Now(),
+            step=RunStep.DONE,
+            error_code=SUPERSEDED,
+            error_message=message,
+        )
+        write_entries(TimelineEntry(run_id=pk, code=SUPERSEDED, message=message) for pk in pks)
         for run in RebalanceRun.objects.filter(pk__in=pks, schedule_entries__isnull=False).distinct():
             schedule.on_run_ended(run)
 
@@ -92,13 +103,31 @@ def has_sent_orders(pk: int) -> bool:
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
 
 
-def request_stop(pk: int, person: str) -> bool:
-    """Request that a run sends no more orders; submitted ones remain active. Return False if it has finished."""
+def request_stop(pk: int, person: str, *, cancel_orders: bool = False) -> bool:
+    """Request that a run sends no more orders; submitted ones remain active, unless they are to be cancelled too.
+
+    Returns:
+        False if it has finished.
+    """
     with transaction.atomic():
         unfinished = RebalanceRun.objects.filter(pk=pk, state__in=RunState.unfinished())
         if unfinished.filter(stop_requested_at__isnull=True).update(stop_requested_at=Now()):
             write_entry(pk, "stop_requested", f"{person} requested a stop: no further orders.", "warning")
+        if cancel_orders and unfinished.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now()):
+            write_entry(pk, "cancel_requested", f"{person} requested to cancel the working orders.", "warning")
         return unfinished.exists()
+
+
+def request_cancel(account: Account | None, person: str) -> int:
+    """Request that the executing runs of the account, or of all, send no more orders and cancel the working ones.
+
+    Returns:
+        The number of these runs.
+    """
+    executing = RebalanceRun.objects.filter(state=RunState.RUNNING, mode=RunMode.EXECUTE)
+    if account is not None:
+        executing = executing.filter(account=account)
+    return sum(request_stop(pk, person, cancel_orders=True) for pk in executing.values_list("pk", flat=True))
 
 
 def record(lease: Lease, pk: int, /, step: RunStep | None = None, **fields: Any) -> None:
@@ -147,10 +176,11 @@ def end_run(
             state=OrderState.CANCELLED, finished_at=Now(), message="Not sent: the run ended."
         )
         reached(FailPoint.END_WRITTEN)
-        level = "info" if state == RunState.COMPLETED else "error" if code != "" else "warning"
+        levels = {RunState.COMPLETED: "info", RunState.STOPPED: "warning"}
+        level = levels.get(state, "error" if code else "warning")
         write_entry(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
-        if state == RunState.COMPLETED:
+        if state in {RunState.COMPLETED, RunState.STOPPED}:
             store_plan(run)
         schedule.on_run_ended(run)
         notify_run_ended(run)

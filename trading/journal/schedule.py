@@ -1,9 +1,10 @@
 """Write the schedule. The key of an entry is its account and session, so that it starts at most one run."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -26,6 +27,9 @@ LATE = "schedule_late"
 JOB_TIMEOUT_SECONDS = 120
 """Time after which another process may claim a job that was started and not finished, in seconds."""
 
+NO_REQUESTER = {"requested_by": None, "requester_name": "", "requester_verified": False}
+"""Fields of an entry that no user requested."""
+
 WAITING, STARTED = ScheduleState.WAITING, ScheduleState.STARTED
 STATE_AFTER = {RunState.COMPLETED: ScheduleState.COMPLETED, RunState.SUPERSEDED: ScheduleState.SUPERSEDED}
 """State of an entry by the final state of its run; any other final state means failed."""
@@ -43,11 +47,13 @@ def add_entry(
     origin: ScheduleOrigin,
     *,
     run: RebalanceRun | None = None,
-    requested_by: User | None = None,
+    requester: Mapping[str, Any] = MappingProxyType({}),
     attempt: int = 1,
     message: str = "",
 ) -> ScheduleEntry | None:
     """Schedule the account for a session; an entry that already waits for it is kept, and gets the run.
+
+    `requester` has the fields of the entry that keep who requested it; without them, no user did.
 
     Returns:
         The waiting entry; None when the session's entry was started before.
@@ -56,9 +62,10 @@ def add_entry(
         "origin": origin,
         "due_at": due_at,
         "run": run,
-        "requested_by": requested_by,
         "attempt": attempt,
         "message": message,
+        **NO_REQUESTER,
+        **requester,
     }
     with transaction.atomic():
         entry, new = ScheduleEntry.objects.get_or_create(

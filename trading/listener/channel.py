@@ -144,14 +144,14 @@ class ChannelListener:
         except AblyException as error:
             problem = describe(error)
             if refuses_key(error) and self._channel.state == ChannelState.FAILED:
-                subscription.update(DENIED, problem)
+                subscription.update(DENIED, problem, refused=True)
                 return problem
         except TypeError:  # the SDK raises it if the service gave no reason
             problem = "the service gave no reason"
         if self.is_attached:
             subscription.update(ATTACHED, healthy=True)
         elif self._channel.state == ChannelState.ATTACHED:
-            subscription.update(PUBLISH_ONLY)
+            subscription.update(PUBLISH_ONLY, refused=True)
             return "the key may publish on the channel but not subscribe to it"
         else:
             subscription.update(str(self._channel.state.value), problem)
@@ -182,7 +182,7 @@ class ChannelListener:
         try:
             caught_up = await self._catch_up.run()
         except HistoryRefused as refusal:
-            self.status.history.update("refused", str(refusal))
+            self.status.history.update("refused", str(refusal), refused=True)
             await alert(
                 f"Ably refuses the history of {self.name}",
                 f"Reason: {refusal}. Give the key the capability `history`. Without it, missed messages are not found.",

@@ -5,24 +5,24 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ably.types.message import Message
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError, InterfaceError, OperationalError, connections
+from django import db
 from django.utils import timezone
 
+from trading.inbox.broken_events import store_broken_event
 from trading.inbox.receive import receive_event
+from trading.listener.alerts import alert
 from trading.listener.config import Timing
 from trading.listener.messages import Received, from_live
 from trading.listener.status import Status
 from trading.models import EventSource
-from trading.models.run_documents import Unreadable
 
 logger = logging.getLogger("rebalancer.trading")
 
 BATCH_SIZE = 50
-DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
-"""Errors of an unavailable or busy database. The same write can safely be repeated."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,12 @@ class Intake:
             done += stored
             if error is not None:
                 logger.error("The inbox cannot be written (%s). Retrying in %.0f s", error, pause)
+                if pause >= self._timing.back_off_longest:
+                    await alert(
+                        "Events cannot be stored",
+                        f"{self.waiting} messages wait in the listener's memory: {type(error).__name__}. Check that "
+                        "the database works and that its migrations are those of this version.",
+                    )
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._timing.back_off_longest)
         self._queued -= Counter(
@@ -107,38 +113,37 @@ class Intake:
 
 
 def _store(messages: Sequence[Received]) -> tuple[int, Exception | None]:
-    """Store messages in order. Return their number, and the error if the database became unavailable."""
+    """Store messages in order. Return their number, and the error if the database did not store one."""
     for index, message in enumerate(messages):
         try:
             _store_one(message)
-        except DATABASE_UNAVAILABLE as error:
-            connections.close_all()
+        except db.Error as error:  # any: during an upgrade the tables can differ from the models of this process
+            db.connections.close_all()
             return index, error
     return len(messages), None
 
 
 def _store_one(message: Received) -> None:
+    """Store a message: processed, or, after an unexpected error, as broken.
+
+    Raises:
+        db.Error: the database stored neither. The same write can safely be repeated.
+    """
+    fields: Any = {
+        "source": EventSource.ABLY,
+        "channel": message.channel,
+        "message_id": message.message_id,
+        "payload": message.payload,
+        "published_at": message.published_at,
+        "serial": message.serial,
+    }
     try:
         try:
-            _receive(message, message.payload)
-        except IntegrityError:  # another process stored it between our read and our write
-            _receive(message, message.payload)
-    except DATABASE_UNAVAILABLE:
+            receive_event(**fields)
+        except db.IntegrityError:  # another process stored it between our read and our write
+            receive_event(**fields)
+    except (db.OperationalError, db.InterfaceError):
         raise
-    except Exception:  # entry point of a message: stored as unreadable, and the next one is processed
-        logger.exception(
-            "Message %s of %s caused an unexpected error; stored as unreadable", message.message_id, message.channel
-        )
-        content = message.payload.content if isinstance(message.payload, Unreadable) else str(message.payload)
-        _receive(message, Unreadable(content=content, why="unexpected error; see the log"))
-
-
-def _receive(message: Received, payload: object) -> None:
-    receive_event(
-        source=EventSource.ABLY,
-        channel=message.channel,
-        message_id=message.message_id,
-        payload=payload,
-        published_at=message.published_at,
-        serial=message.serial,
-    )
+    except Exception:  # entry point of a message: nothing is final that failed by our fault
+        logger.exception("Message %s of %s caused an unexpected error", message.message_id, message.channel)
+        store_broken_event(**fields)

@@ -80,7 +80,7 @@ class Listener:
             connection = AblyConnection(self._config, self._intake, self.status)
             reason = await self._listen(connection)
         except KeyRefused as refusal:
-            self.status.set_disconnected(REFUSED, str(refusal))
+            self.status.set_disconnected(REFUSED, str(refusal), refused=True)
             await alert(
                 "Ably refuses the key",
                 f"Reason: {refusal}. No events are received. Set REALTIME_API_KEY to a key of the publisher's app with "

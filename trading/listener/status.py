@@ -22,10 +22,14 @@ class Health:
     state: str = CONNECTING
     problem: str = ""
     problem_since: datetime | None = field(default_factory=timezone.now)
+    refused: bool = False
 
-    def update(self, state: str, problem: str = "", *, healthy: bool = False) -> None:
-        """Set the state. `problem_since` is kept until the state is healthy again."""
-        self.state, self.problem = state, problem
+    def update(self, state: str, problem: str = "", *, healthy: bool = False, refused: bool = False) -> None:
+        """Set the state. `problem_since` is kept until the state is healthy again.
+
+        `refused`: the service rejects the key, which waiting does not change.
+        """
+        self.state, self.problem, self.refused = state, problem, refused
         self.problem_since = None if healthy else self.problem_since or timezone.now()
 
 
@@ -47,6 +51,7 @@ class ChannelStatus:
             state=self.subscription.state,
             problem="; ".join(part.problem for part in parts if part.problem),
             problem_since=min((part.problem_since for part in parts if part.problem_since), default=None),
+            refused=any(part.refused for part in parts),
             last_message_at=self.last_message_at,
             last_catch_up_at=self.last_catch_up_at,
             gap=self.gap,
@@ -78,9 +83,9 @@ class Status:
         self.channel(channel).last_message_at = published_at
         self.lag_seconds = max(0.0, (now - published_at).total_seconds())
 
-    def set_disconnected(self, state: str, problem: str) -> None:
+    def set_disconnected(self, state: str, problem: str, *, refused: bool = False) -> None:
         """Set the connection's state, and mark every channel as waiting for a connection."""
-        self.connection.update(state, problem)
+        self.connection.update(state, problem, refused=refused)
         for channel in self.channels.values():
             channel.subscription.update(WAITING, problem)
 

@@ -10,11 +10,14 @@ from trading.models.contracts import CachedContract, ContractChoice, contract_ch
 from trading.models.events import EventSource, EventState, StrategyEvent
 from trading.models.fetched_targets import PublishedTargets
 from trading.models.heartbeats import ProcessHeartbeat
+from trading.models.installation import Installation, UnrecordedOrder
 from trading.models.kill_switch import TradingControl
 from trading.models.notifications import Delivery, DeliveryState, Notification, NotificationKind
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
 from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id, without_documents
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models.sessions import UserSession
 from trading.models.trade_guard import ExecutedSession, SeenExecution
+from trading.models.two_factor import Authenticator, BackupCode
 from trading.models.webhooks import Webhook

@@ -9,6 +9,7 @@ class ApiScope(models.TextChoices):
     PREVIEW = "preview", "Request previews"
     EXECUTE = "execute", "Submit orders"
     EVENTS = "events", "Send events"
+    APPROVE = "approve", "Approve held plans of other users"
 
 
 class ApiToken(models.Model):
@@ -47,6 +48,9 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     person = models.CharField(max_length=150, blank=True, help_text="User name; empty for a command or the system.")
     address = models.CharField(max_length=45, blank=True)
+    token = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="API token of the request, if any."
+    )
     action = models.CharField(max_length=40)
     subject = models.CharField(max_length=200)
     detail = models.TextField(blank=True)

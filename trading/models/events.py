@@ -1,6 +1,7 @@
 from datetime import datetime
 
 from django.db import models
+from django.db.models import Q
 
 
 class EventSource(models.TextChoices):
@@ -19,6 +20,7 @@ class EventState(models.TextChoices):
     ACCEPTED = "accepted", "Accepted"
     LATE = "late", "Late"
     REJECTED = "rejected", "Rejected"
+    BROKEN = "broken", "Processing failed"
 
 
 class StrategyEvent(models.Model):
@@ -42,10 +44,19 @@ class StrategyEvent(models.Model):
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
     duplicates = models.PositiveIntegerField(default=0, help_text="Number of times that it was received again.")
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    failures = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Number of attempts to process it that failed with an unexpected error."
+    )
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="Time of the next attempt to process an event whose processing failed."
+    )
 
     class Meta:
         ordering = ("-id",)
-        indexes = (models.Index(fields=("channel", "-id"), name="event_by_channel_newest"),)
+        indexes = (
+            models.Index(fields=("channel", "-id"), name="event_by_channel_newest"),
+            models.Index(fields=("next_attempt_at",), name="event_retry_due", condition=Q(state="broken")),
+        )
         constraints = (
             models.UniqueConstraint(fields=("source", "channel", "message_id"), name="event_once_per_message"),
         )

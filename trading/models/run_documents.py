@@ -1,13 +1,23 @@
 """Value objects of trading: event payloads, the documents stored with a run, and command results."""
 
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from accounts.refusal_text import id_from_number, quoted
+from calculator.plan_types import CASH
 from trading.error_codes import GUARDS, Guard, OnFail
+
+FORMER_CASH = "CASH"
+MAX_EVENT_ID = 160
+"""Maximum length of a stored event id, in characters."""
 
 
 class TradingValue(BaseModel):
@@ -30,31 +40,68 @@ class Unreadable(TradingValue):
     why: str
 
 
+ACCOUNT_KEYS = ("account_id", "accountId")
+"""Keys of an event that limit it to one account."""
+_ACCOUNT_LIKE = ("account", "acct")
+
+
 class EventData(BaseModel):
-    """The payload of an event. Unknown fields are ignored, because publishers add their own."""
+    """The payload of an event.
+
+    Unknown keys are ignored, because publishers add their own; `created_at`, `times_queued` and `data` are kept as
+    they are, because nothing depends on them. A key that reads like an account but is not one of `ACCOUNT_KEYS` is
+    refused: ignored, it would widen the event to all accounts of the strategy.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     exec: str = Field(min_length=1, max_length=32)
     account_id: str | None = Field(default=None, max_length=64)
-    event_id: str | None = Field(default=None, max_length=160, validation_alias=AliasChoices("event_id", "eventId"))
-    times_queued: int | None = Field(default=None, ge=0)
-    created_at: datetime | None = None
+    event_id: str | None = Field(default=None, validation_alias=AliasChoices("event_id", "eventId"))
+    times_queued: Any = None
+    created_at: Any = None
     data: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_account(cls, content: Mapping[str, Any]) -> dict[str, Any]:
+        for key in content:
+            letters = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(key)).casefold())
+            if letters.startswith(_ACCOUNT_LIKE) and key not in ACCOUNT_KEYS:
+                raise ValueError(f"unknown key {quoted(key)}; name one account as `account_id`, or leave the key out")
+        named = {str(content[key]): content[key] for key in ACCOUNT_KEYS if content.get(key) is not None}
+        if len(named) > 1:
+            raise ValueError("account_id and accountId name different accounts")
+        others = {key: value for key, value in content.items() if key not in ACCOUNT_KEYS}
+        return others | {"account_id": next(iter(named.values()), None)}
 
     @field_validator("account_id", mode="before")
     @classmethod
-    def _blank_is_an_error(cls, value: object) -> object:
-        # An empty account id must not widen an event to all accounts.
+    def _id_of_one_account(cls, value: object) -> object:
         if isinstance(value, str) and not value.strip():
-            message = "account_id is empty; leave it out to mean every account of the strategy"
-            raise ValueError(message)
-        return value
+            # An empty account id must not widen an event to all accounts.
+            raise ValueError("is empty; leave it out to mean every account of the strategy")
+        if value is None or isinstance(value, str):
+            return value
+        return id_from_number(value)
 
     @field_validator("event_id", mode="before")
     @classmethod
-    def _numbers_are_ids(cls, value: object) -> object:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    def _any_event_id(cls, value: object) -> str | None:
+        if value is None:
+            return None
+        return (value if isinstance(value, str) else json.dumps(value, default=str))[:MAX_EVENT_ID]
+
+
+def stored_weights(content: Mapping[str, Any] | None) -> dict[str, Decimal]:
+    """Return weights that were stored by symbol, as fractions; cash is under `CASH`.
+
+    Weights that were stored before cash had a key of its own have it under "CASH".
+    """
+    weights = {symbol: Decimal(weight) for symbol, weight in (content or {}).items()}
+    if CASH not in weights and FORMER_CASH in weights:
+        weights[CASH] = weights.pop(FORMER_CASH)
+    return weights
 
 
 class GuardResult(TradingValue):

@@ -2,7 +2,7 @@ import secrets
 from typing import TypeVar
 
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 
 from trading.error_codes import needs_approval
 
@@ -29,6 +29,7 @@ class RunState(models.TextChoices):
     DEFERRED = "deferred", "Deferred"
     COMPLETED = "completed", "Completed"
     REFUSED = "refused", "Refused"
+    STOPPED = "stopped", "Stopped"
     FAILED = "failed", "Failed"
     NEEDS_ATTENTION = "needs_attention", "Needs attention"
     SUPERSEDED = "superseded", "Superseded"
@@ -68,6 +69,12 @@ class RebalanceRun(models.Model):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="execution"
     )
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    requester_name = models.CharField(
+        max_length=150, blank=True, db_default="", help_text="Kept when the user is deleted."
+    )
+    requester_verified = models.BooleanField(
+        default=False, db_default=False, help_text="The user was verified with a two-factor code."
+    )
 
     queued_at = models.DateTimeField(auto_now_add=True)
     not_before = models.DateTimeField(null=True, blank=True)
@@ -77,13 +84,21 @@ class RebalanceRun(models.Model):
         null=True, blank=True, help_text="Start of the wait for the broker, with open orders."
     )
     stop_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(
+        null=True, blank=True, help_text="A user asked to cancel the working orders of the run."
+    )
     epoch = models.BigIntegerField(default=0, help_text="Epoch of the lease under which it runs.")
     attempts = models.PositiveIntegerField(
         default=0, help_text="Number of leases under which it was started or resumed."
     )
     idle_attempts = models.PositiveIntegerField(default=0, help_text="Latest consecutive attempts without progress.")
 
-    policy = models.JSONField(default=dict, help_text="The account's policy at the start of the run.")
+    policy = models.JSONField(default=dict, help_text="The account's policy, frozen from the first order on.")
+    basis = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="What else the plan was made under: strategy, replacement rules, type of the account.",
+    )
     targets = models.JSONField(default=list, help_text="Targets after replacements, as weights.")
     snapshot = models.JSONField(default=dict, help_text="The account at the time of the plan.")
     quotes = models.JSONField(default=list, help_text="Quotes used by the plan.")
@@ -134,7 +149,18 @@ class RebalanceRun(models.Model):
         return self.mode == RunMode.EXECUTE and held and self.plan_hash != ""
 
 
-DOCUMENTS = ("policy", "targets", "snapshot", "quotes", "instruments", "guards", "result", "report", "warnings")
+DOCUMENTS = (
+    "policy",
+    "basis",
+    "targets",
+    "snapshot",
+    "quotes",
+    "instruments",
+    "guards",
+    "result",
+    "report",
+    "warnings",
+)
 Rows = TypeVar("Rows", bound=models.Model)
 
 

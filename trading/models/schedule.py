@@ -52,6 +52,12 @@ class ScheduleEntry(models.Model):
     )
     message = models.TextField(blank=True, help_text="Reason of the entry, or its outcome.")
     requested_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    requester_name = models.CharField(
+        max_length=150, blank=True, db_default="", help_text="Kept when the user is deleted."
+    )
+    requester_verified = models.BooleanField(
+        default=False, db_default=False, help_text="The user was verified with a two-factor code."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

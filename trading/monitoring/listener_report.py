@@ -11,7 +11,7 @@ STOPPED = "stopped"
 MAX_AGE_SECONDS = 30.0
 """Maximum age of a heartbeat, in seconds."""
 PROBLEM_AFTER = timedelta(seconds=90)
-"""Time after which a problem is reported. Most are resolved earlier."""
+"""Time after which a problem is reported. Most are resolved earlier; a refusal of the service is reported at once."""
 
 
 class ChannelReport(TradingValue):
@@ -21,6 +21,7 @@ class ChannelReport(TradingValue):
     state: str
     problem: str = ""
     problem_since: AwareDatetime | None = None
+    refused: bool = False
     last_message_at: AwareDatetime | None = None
     last_catch_up_at: AwareDatetime | None = None
     gap: str = ""
@@ -34,6 +35,7 @@ class ListenerReport(TradingValue):
     state: str
     problem: str = ""
     problem_since: AwareDatetime | None = None
+    refused: bool = False
     last_ping_at: AwareDatetime | None = None
     ping_ms: float | None = None
     lag_seconds: float | None = None
@@ -42,13 +44,17 @@ class ListenerReport(TradingValue):
     channels: tuple[ChannelReport, ...] = ()
 
     def problems(self, now: datetime) -> list[str]:
-        """Return a sentence for each problem that has lasted longer than `PROBLEM_AFTER`."""
+        """Return a sentence for each problem that has lasted longer than `PROBLEM_AFTER` or cannot resolve itself."""
         found = []
-        if self.problem_since is not None and now - self.problem_since > PROBLEM_AFTER:
+        if _is_reported(self, now):
             found.append(f"{self.state}: {self.problem or 'no connection'}")
         found += [
             f"channel {channel.name} is {channel.state}: {channel.problem or 'not receiving messages'}"
             for channel in self.channels
-            if channel.problem_since is not None and now - channel.problem_since > PROBLEM_AFTER
+            if _is_reported(channel, now)
         ]
         return found
+
+
+def _is_reported(part: ChannelReport | ListenerReport, now: datetime) -> bool:
+    return part.problem_since is not None and (part.refused or now - part.problem_since > PROBLEM_AFTER)

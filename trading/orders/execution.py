@@ -2,25 +2,39 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from django.utils import timezone
 
 from brokers.base import BrokerClient
-from brokers.exceptions import BrokerAPIError, BrokerError, CapabilityMissing, OrderExecutionError, OrderRejected
+from brokers.broker_types import OrderResult, OrderUpdate
+from brokers.exceptions import (
+    BrokerAPIError,
+    BrokerConnectionError,
+    BrokerError,
+    CapabilityMissing,
+    OrderExecutionError,
+    OrderRejected,
+)
 from brokers.exchange_calendar import Session
 from trading.common.concurrency import run_to_completion
 from trading.common.fail_points import FailPoint, reached
 from trading.common.timings import Timings
+from trading.errors import AccountChanged, Refused
 from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.models import OrderState
+from trading.orders.gate import OrderGate
 from trading.orders.reconciliation import Reconciler
 from trading.orders.update_router import OrderUpdateRouter
 
 logger = logging.getLogger("rebalancer.trading")
+
+CANCELLED_BY_USER = "A user stopped the run and cancelled its working orders."
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,13 @@ class OrderPhase:
     client: BrokerClient
     updates: OrderUpdateRouter
     journal: RunJournal
+    gate: OrderGate
     reconciler: Reconciler
     account_id: str
     session_of: Callable[[datetime], Session]
     order_timeout_seconds: float
     timings: Timings
+    cancel_requested: asyncio.Event
 
     async def execute(self, orders: Sequence[OrderView]) -> list[OrderView]:
         """Send the orders and wait until each is resolved. One that fails does not stop the others.
@@ -46,8 +62,8 @@ class OrderPhase:
             BrokerConnectionError: the connection is lost. The rows show which orders have to be reconciled.
             LeaseLost: another process has claimed the slot.
         """
-        if reason := await self._reason_not_to_send():
-            return [await self.journal.mark(order, OrderState.CANCELLED, f"Not sent: {reason}") for order in orders]
+        if not await self.gate.is_open():
+            return [await self.journal.mark(order, OrderState.CANCELLED, self._not_sent()) for order in orders]
         for order in orders:
             self.updates.watch(order.client_order_id)
         # One transaction marks all orders as submitting; it is committed before the first is sent.
@@ -57,21 +73,18 @@ class OrderPhase:
         await asyncio.gather(*tasks, return_exceptions=True)
         return [task.result() for task in tasks]
 
-    async def _reason_not_to_send(self) -> str:
-        # Checked for each phase: sells can take until after the close.
-        if await self.journal.stop_requested():
-            return "a user stopped the run."
-        now = timezone.now()
-        return "" if self.session_of(now).is_open_at(now) else "the session has closed."
-
     async def _send_and_follow(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
-        order = await run_to_completion(self._submit(number, submitting))
+        order = await run_to_completion(self._submit(number, submitting), on_cancel=self._stop_sending)
         if order.state == OrderState.UNKNOWN:
             order = await self.reconciler.resolve(order)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
-            order = await self._follow(order, self.order_timeout_seconds)
+            order = await self._follow(order, self.order_timeout_seconds, until=self.cancel_requested)
         if not order.is_resolved and order.state != OrderState.UNKNOWN:
-            order = await self.cancel_and_confirm(order)
+            if self.cancel_requested.is_set():
+                self.gate.close(Refused("run_stopped", CANCELLED_BY_USER))
+                order = await self.cancel_and_confirm(order, "a user requested to cancel working orders")
+            else:
+                order = await self.cancel_and_confirm(order)
         order = await self._wait_for_fills(order)
         reached(FailPoint.ORDER_ENDED, self.account_id)
         return order
@@ -85,21 +98,17 @@ class OrderPhase:
         return order
 
     async def _submit(self, number: int, submitting: "asyncio.Task[list[OrderView]]") -> OrderView:
-        """Send a committed order and store the broker's first answer."""
+        """Send a committed order in its turn, and store the broker's first answer."""
         order = (await submitting)[number]
-        # Checked after the commit: a process that was paused before it learns here that it has lost the slot.
-        await self.journal.check_lease()
-        reached(FailPoint.BEFORE_SEND, self.account_id)
         try:
-            result = await self.client.place_order(
-                self.account_id,
-                order.symbol,
-                order.quantity,
-                order.order_type,
-                order.limit_price,
-                client_order_id=order.client_order_id,
-                time_in_force=order.time_in_force,
-            )
+            sending = await self.gate.send(self.account_id, partial(self._place, order))
+        except BrokerConnectionError as error:
+            await self.journal.mark_not_sent(order, f"Not sent: {error.message}")
+            raise
+        if sending is None:
+            return await self.journal.mark_not_sent(order, self._not_sent())
+        try:
+            result = await sending
         except (OrderRejected, CapabilityMissing) as error:
             logger.warning("Order %s (%s) was rejected: %s", order.client_order_id, order.symbol, error.message)
             return await self.journal.mark(order, OrderState.REJECTED, error.message)
@@ -112,19 +121,52 @@ class OrderPhase:
         reached(FailPoint.ACKNOWLEDGED, self.account_id)
         return order
 
-    async def _follow(self, order: OrderView, timeout_seconds: float) -> OrderView:
-        """Apply the order's updates until it is resolved or the time is over."""
+    def _place(self, order: OrderView) -> Coroutine[Any, Any, OrderResult]:
+        return self.client.place_order(
+            self.account_id,
+            order.symbol,
+            order.quantity,
+            order.order_type,
+            order.limit_price,
+            client_order_id=order.client_order_id,
+            time_in_force=order.time_in_force,
+        )
+
+    def _not_sent(self) -> str:
+        return f"Not sent: {self.gate.refusal.message if self.gate.refusal else ''}".strip()
+
+    def _stop_sending(self) -> None:
+        self.gate.close(AccountChanged("The worker is stopping. Another one resumes the run."))
+
+    async def _follow(
+        self, order: OrderView, timeout_seconds: float, *, until: asyncio.Event | None = None
+    ) -> OrderView:
+        """Apply the order's updates until it is resolved, the time is over, or the event is set."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
-        while not order.is_resolved and (left := deadline - loop.time()) > 0:
+        while not order.is_resolved and (left := deadline - loop.time()) > 0 and not (until and until.is_set()):
             try:
                 async with asyncio.timeout(min(left, self.timings.order_silence_seconds)):
-                    updates = await self.updates.next_updates(order.client_order_id)
+                    updates = await self._next_updates(order, until)
             except TimeoutError:
                 order = await self.look_up(order)
             else:
                 order = await self.journal.apply(order, *updates)
         return order
+
+    async def _next_updates(self, order: OrderView, until: asyncio.Event | None) -> list[OrderUpdate]:
+        """Wait for the order's next updates; return none once the event is set."""
+        if until is None:
+            return await self.updates.next_updates(order.client_order_id)
+        updates = asyncio.ensure_future(self.updates.next_updates(order.client_order_id))
+        ending = asyncio.ensure_future(until.wait())
+        try:
+            await asyncio.wait({updates, ending}, return_when=asyncio.FIRST_COMPLETED)
+            return updates.result() if updates.done() else []
+        finally:
+            for waiting in (updates, ending):
+                waiting.cancel()
+            await asyncio.gather(updates, ending, return_exceptions=True)
 
     async def cancel_and_confirm(self, order: OrderView, reason: str = "not filled in time") -> OrderView:
         """Cancel the open part of an order and wait for confirmation. Without it, the order is `unknown`."""

@@ -30,6 +30,9 @@ class OrderUpdateRouter:
         self._inboxes: dict[str, _Inbox] = {}
         self._error: BrokerConnectionError | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._opened_at = asyncio.get_running_loop().time()
+        self.has_shown_orders = False
+        """Whether the broker has shown an order of ours over this connection."""
 
     def open(self) -> None:
         """Start reading."""
@@ -45,6 +48,11 @@ class OrderUpdateRouter:
     def is_broken(self) -> bool:
         """Whether the stream of updates has ended, or the client has lost its connection."""
         return self._error is not None or not self.client.is_connected
+
+    @property
+    def age_seconds(self) -> float:
+        """The time since the connection was opened, in seconds."""
+        return asyncio.get_running_loop().time() - self._opened_at
 
     def watch(self, client_order_id: str) -> None:
         """Collect the updates of an order from now on."""

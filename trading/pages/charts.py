@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from math import ceil, floor
 
-from calculator.projection import CASH
+from calculator.plan_types import CASH
 
 WIDTH, HEIGHT = Decimal(100), Decimal(40)
 STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
@@ -28,6 +28,11 @@ def colour(index: int) -> str:
 def asset_colour(symbol: str, index: int) -> str:
     """Return the CSS class of an asset's colour; cash has its own."""
     return "rb-cash" if symbol == CASH else colour(index)
+
+
+def asset_label(symbol: str) -> str:
+    """Return the label of a symbol or of cash. No symbol has lower-case letters."""
+    return "Cash" if symbol == CASH else symbol
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def _dates(first: date, last: date) -> tuple[date, ...]:
 class Slice:
     """A part of a strip or ring, in percent of its length."""
 
-    symbol: str
+    label: str
     colour: str
     start: str
     width: str
@@ -126,6 +131,10 @@ def slices(weights: Sequence[tuple[str, str, Decimal]]) -> list[Slice]:
     found, at = [], Decimal(0)
     for symbol, tint, weight in weights:
         width = max(weight, Decimal(0)) / whole * 100
-        found.append(Slice(symbol, tint, geometry(at), geometry(max(width - Decimal("0.4"), Decimal(0))), weight * 100))
+        found.append(
+            Slice(
+                asset_label(symbol), tint, geometry(at), geometry(max(width - Decimal("0.4"), Decimal(0))), weight * 100
+            )
+        )
         at += width
     return found

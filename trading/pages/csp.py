@@ -14,6 +14,10 @@ MAX_FIELD_LENGTH = 120
 FIELDS = ("effective-directive", "violated-directive", "blocked-uri", "document-uri")
 
 
+LINES_PER_HOUR = 20
+"""Maximum number of logged violations per hour and process. Any client can send reports with any content."""
+
+
 @csrf_exempt  # browsers send reports without a CSRF token
 @require_POST
 def report(request: HttpRequest) -> HttpResponse:
@@ -25,6 +29,11 @@ def report(request: HttpRequest) -> HttpResponse:
         violation = " ".join(str(content.get(field, ""))[:MAX_FIELD_LENGTH] for field in FIELDS)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return HttpResponse(status=400)
-    if cache.add(f"csp:{hash(violation)}", 1, REPEAT_SECONDS):
+    if cache.add(f"csp:{hash(violation)}", 1, REPEAT_SECONDS) and _is_logged():
         logger.warning("A page broke its security policy: %r", violation)
     return HttpResponse(status=204)
+
+
+def _is_logged() -> bool:
+    cache.add("csp_lines", 0, REPEAT_SECONDS)
+    return bool(cache.incr("csp_lines") <= LINES_PER_HOUR)

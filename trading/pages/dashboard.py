@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import Account
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
+from trading.models.run_documents import stored_weights
 from trading.monitoring.status import listener_health, overview, unreachable_broker
 from trading.pages.charts import Slice, Spark, asset_colour, slices, spark, value_chart
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
@@ -91,8 +92,9 @@ def _cards(shown: Page[Account]) -> list[Card]:
 
 
 def _strip(standing: AccountStanding | None) -> list[Slice]:
-    weights = enumerate(standing.weights if standing else [])
-    return slices([(symbol, asset_colour(symbol, index), Decimal(weight)) for index, (symbol, weight) in weights])
+    weights = stored_weights(dict(standing.weights) if standing else None)
+    held = [(symbol, weight) for symbol, weight in weights.items() if weight]
+    return slices([(symbol, asset_colour(symbol, index), weight) for index, (symbol, weight) in enumerate(held)])
 
 
 def _totals() -> dict[str, object]:

@@ -14,6 +14,7 @@ EVENT_FILTERS = {
     "": ("All", ()),
     "late": ("Late", (EventState.LATE,)),
     "rejected": ("Rejected", (EventState.REJECTED,)),
+    "broken": ("Processing failed", (EventState.BROKEN,)),
 }
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import Account
+from trading.access.audit import note_refusal
 from trading.access.two_factor import has_device
 from trading.actions import manual_resolution
 from trading.actions.manual_resolution import Outcome, Resolution, may_resolve
@@ -19,6 +20,7 @@ from trading.errors import Refused
 from trading.models import Order, RebalanceRun
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 
 LABELS = {
     Outcome.FILLED: "Filled, in full or in part; the rest is no longer open",
@@ -72,6 +74,7 @@ def resolve(request: HttpRequest, run_id: str, sequence: int) -> HttpResponse:
             )
         except Refused as refusal:
             form.add_error(None, refusal.message)
+            note_refusal(refusal.code, request.path)
         else:
             messages.success(request, f"Order resolved: {resolved} is {resolved.get_state_display().lower()}.")
             return redirect("trading:run", run_id=run_id)
@@ -99,5 +102,5 @@ def close(request: HttpRequest, run_id: str) -> HttpResponse:
         manual_resolution.close_run(run, user_of(request), request.POST.get("comment", ""))
         messages.success(request, "Run closed.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)

@@ -12,6 +12,7 @@ from trading.notify.apprise_channel import TEST_PERMISSION, channel_rows, send_t
 from trading.pages.layout import render_page, user_of
 from trading.pages.pagination import cursor_page
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 
 VIEW_PERMISSION = "trading.view_notification"
 PAGE_SIZE = 30
@@ -41,5 +42,5 @@ def send_test_message(request: HttpRequest) -> HttpResponse:
         send_test(user_of(request))
         messages.success(request, "Test message sent to every channel. Check that it arrived.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:notifications")

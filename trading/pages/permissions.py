@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponseBase
 
+from trading.access.audit import note_refusal
 from trading.pages.layout import render_page
 
 P = ParamSpec("P")
@@ -25,6 +26,7 @@ def require_permission(permission: str) -> Callable[[View[P]], View[P]]:
                 request, "trading/permission_required.html", {"permission": permission}, "Permission required"
             )
             answer.status_code = 403
+            note_refusal("not_permitted", request.path)
             return answer
 
         return login_required(guarded, login_url="admin:login")  # type: ignore[return-value]

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calculator.projection import CASH
+from calculator.plan_types import CASH
 from trading.models import RebalanceRun
-from trading.pages.charts import Slice, asset_colour, geometry, slices
+from trading.models.run_documents import stored_weights
+from trading.pages.charts import Slice, asset_colour, asset_label, geometry, slices
 
 WIDEST = Decimal(92)
 """Width of the largest weight, in percent of the chart."""
@@ -14,6 +15,7 @@ HALF = Decimal(50)
 REASON_LABELS = {
     "underweight": "Underweight",
     "overweight": "Overweight",
+    "makes_room": "Sold to raise cash",
     "not_a_target": "Not in strategy",
     "one_share": "Minimum one share",
 }
@@ -24,9 +26,11 @@ class WeightRow:
     """An asset with its weights in percent: current, after the plan and target. Shapes are in percent of the chart."""
 
     symbol: str
+    label: str
     name: str
     kind: str
     colour: str
+    is_cash: bool
     is_target: bool
     now: Decimal
     after: Decimal
@@ -45,7 +49,7 @@ class WeightRow:
 class DriftRow:
     """The drift of an asset as a bar from the middle: overweight to the right, underweight to the left."""
 
-    symbol: str
+    label: str
     drift: Decimal
     outside: bool
     x: str
@@ -68,12 +72,13 @@ def band_percent(run: RebalanceRun) -> Decimal:
 
 
 def weight_rows(run: RebalanceRun) -> list[WeightRow]:
-    """Return the assets of a planned run, the largest target first, CASH last."""
+    """Return the assets of a planned run, the largest target first, cash last."""
     if not run.result:
         return []
-    wanted = _weights(run.result.get("target_weights"))
-    before = _weights(run.result.get("before", {}).get("weights"))
-    after = _weights((run.report or {}).get("weights_after")) or _weights(run.result.get("expected", {}).get("weights"))
+    wanted = stored_weights(run.result.get("target_weights"))
+    before = stored_weights(run.result.get("before", {}).get("weights"))
+    outcome = (run.report or {}).get("weights_after") or run.result.get("expected", {}).get("weights")
+    after = stored_weights(outcome)
     symbols = sorted(
         wanted.keys() | before.keys() | after.keys(),
         key=lambda symbol: (symbol == CASH, -wanted.get(symbol, Decimal(0)), symbol),
@@ -88,9 +93,11 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
         rows.append(
             WeightRow(
                 symbol=symbol,
+                label=asset_label(symbol),
                 name=instrument.get("name", ""),
                 kind=instrument.get("kind", ""),
                 colour=asset_colour(symbol, index),
+                is_cash=symbol == CASH,
                 is_target=symbol in wanted,
                 now=now * 100,
                 after=then * 100,
@@ -117,7 +124,7 @@ def drift_chart(rows: list[WeightRow], band: Decimal, *, after: bool) -> DriftCh
     return DriftChart(
         rows=[
             DriftRow(
-                symbol=symbol,
+                label=asset_label(symbol),
                 drift=drift,
                 outside=abs(drift) >= band,
                 x=geometry(HALF + min(drift, Decimal(0)) * scale),
@@ -158,8 +165,8 @@ class TradeRow:
 def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
     """Return the sells or the buys of the plan."""
     lines = run.result.get("plan", {}).get("sells" if sells else "buys", [])
-    before = _weights(run.result.get("before", {}).get("weights"))
-    after = _weights(run.result.get("expected", {}).get("weights"))
+    before = stored_weights(run.result.get("before", {}).get("weights"))
+    after = stored_weights(run.result.get("expected", {}).get("weights"))
     return [
         TradeRow(
             symbol=line["symbol"],
@@ -196,7 +203,3 @@ def plan_summary(run: RebalanceRun, rows: list[WeightRow]) -> dict[str, Any]:
         "drift_after": max((abs(row.drift_after) for row in rows), default=Decimal(0)),
         "not_traded": run.result["not_traded"],
     }
-
-
-def _weights(content: dict[str, str] | None) -> dict[str, Decimal]:
-    return {symbol: Decimal(weight) for symbol, weight in (content or {}).items()}

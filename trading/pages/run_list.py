@@ -12,7 +12,7 @@ RUN_FILTERS = {
     "going": ("In progress", (RunState.QUEUED, RunState.RUNNING)),
     "waiting": ("Deferred", (RunState.DEFERRED,)),
     "attention": ("Needs attention", (RunState.NEEDS_ATTENTION,)),
-    "failed": ("Failed or refused", (RunState.FAILED, RunState.REFUSED)),
+    "failed": ("Failed, refused or stopped", (RunState.FAILED, RunState.REFUSED, RunState.STOPPED)),
     "completed": ("Completed", (RunState.COMPLETED,)),
 }
 

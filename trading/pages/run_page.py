@@ -19,16 +19,17 @@ from trading.actions.previews import (
     VIEW_PERMISSION,
     execute_preview,
     execution_refusal,
-    may_execute,
     request_preview,
     request_stop,
 )
 from trading.error_codes import needs_approval
 from trading.errors import EventRejected, Refused
+from trading.guards.may_trade import may_execute
 from trading.models import Order, RebalanceRun, RunMode, RunState
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
+from trading.pages.refusals import show_refusal
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
 
@@ -45,7 +46,7 @@ def preview(request: HttpRequest, account_id: str) -> HttpResponse:
     try:
         run = request_preview(found, user_of(request))
     except (Refused, EventRejected) as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
         return redirect("trading:account", account_id=account_id)
     return redirect("trading:run", run_id=run.run_id)
 
@@ -151,7 +152,7 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
             code=request.POST.get("code", ""),
         ).run_id
     except (Refused, EventRejected) as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)
 
 
@@ -159,9 +160,21 @@ def execute(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_permission(VIEW_PERMISSION)
 def stop(request: HttpRequest, run_id: str) -> HttpResponse:
     """Request that a run submits no further orders."""
+    return _stop(request, run_id, cancel_orders=False)
+
+
+@require_POST
+@require_permission(VIEW_PERMISSION)
+def stop_and_cancel(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Request that a run submits no further orders, and cancels those that are still open."""
+    return _stop(request, run_id, cancel_orders=True)
+
+
+def _stop(request: HttpRequest, run_id: str, *, cancel_orders: bool) -> HttpResponse:
+    submitted = "Working orders are being cancelled." if cancel_orders else "Orders already submitted remain active."
     try:
-        request_stop(find_run(run_id), user_of(request))
-        messages.info(request, "No further orders will be submitted. Orders already submitted remain active.")
+        request_stop(find_run(run_id), user_of(request), cancel_orders=cancel_orders)
+        messages.info(request, f"No further orders will be submitted. {submitted}")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)

@@ -8,12 +8,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy
-from trading.actions.previews import EXECUTE_PERMISSION, VIEW_PERMISSION
+from trading.actions.previews import VIEW_PERMISSION
 from trading.errors import Refused
+from trading.guards.may_trade import EXECUTE_PERMISSION
 from trading.market_calendar import market_calendar
 from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.layout import render_page, user_of
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 from trading.schedule.cadence import next_cadence_open
 from trading.schedule.entries import schedule_account, unschedule_account
 from trading.schedule.next_open import format_start, next_open
@@ -56,10 +58,15 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
     """Schedule the account for the next market open."""
     account = get_object_or_404(Account.objects.with_followed_strategy(), account_id=account_id)
     try:
-        entry = schedule_account(account, user_of(request))
+        entry = schedule_account(
+            account,
+            user_of(request),
+            typed_account_id=request.POST.get("account_id", ""),
+            code=request.POST.get("code", ""),
+        )
         messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)
 
 
@@ -72,5 +79,5 @@ def remove(request: HttpRequest, account_id: str) -> HttpResponse:
         unschedule_account(account, user_of(request))
         messages.success(request, f"{account.display_name} was removed from the schedule.")
     except Refused as refusal:
-        messages.error(request, refusal.message)
+        show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)

@@ -10,12 +10,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy, TargetAllocation
+from accounts.target_weights import sum_problem
 from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
 from trading.pages.charts import WIDTH, colour, geometry
 from trading.pages.layout import VIEW_STRATEGIES, render_page, user_of
 from trading.pages.permissions import require_permission
+from trading.pages.refusals import show_refusal
 
 CHANGE_STRATEGY = "accounts.change_strategy"
 A_PAGE = 24
@@ -73,7 +75,7 @@ def fetch(request: HttpRequest, name: str) -> HttpResponse:
         targets = fetch_strategy_targets(found, user_of(request))
         messages.success(request, f"{len(targets)} targets fetched. Fetching does not trade.")
     except (RunFailed, Refused) as failure:
-        messages.error(request, failure.message)
+        show_refusal(request, failure)
     return redirect("trading:strategy", name=name)
 
 
@@ -94,6 +96,6 @@ def targets_of(strategy: Strategy) -> dict[str, Any]:
         ],
         "total": total,
         "cash": max(WHOLE - total, Decimal(0)),
-        "too_much": max(total - WHOLE, Decimal(0)),
+        "too_much": total - WHOLE if sum_problem(total / 100) else Decimal(0),
         "published": published,
     }

@@ -10,8 +10,8 @@ from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
 from trading.models import RebalanceRun
 from trading.planning.account_state import held_shares
-from trading.planning.allocations import as_json
 from trading.planning.proposal import Proposal
+from trading.planning.targets import as_json
 
 NEW_PREVIEW = "Nothing was sent. Make a new preview."
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
+from accounts.cash_names import cash_name_problem
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot, ContractPrice
 from calculator import AllocationItem, CalculationRefused, apply_replacements
@@ -15,9 +16,9 @@ from trading.journal.run_journal import RunJournal
 from trading.market_calendar import MarketCalendar, never_closes
 from trading.models import RunStep
 from trading.planning.account_state import held_shares
-from trading.planning.allocations import as_json
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
+from trading.planning.targets import StrategyTargets, as_json
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,14 @@ class PlanInputs:
     """What a plan is made from.
 
     Attributes:
+        published: targets of the strategy as its source has them.
+        targets: targets after replacements.
         symbols: symbols of the targets and of the account's US stocks, sorted.
         closed: those whose exchange is closed now.
         instruments: description of each symbol, as stored on the run.
     """
 
+    published: StrategyTargets
     targets: tuple[AllocationItem, ...]
     snapshot: AccountSnapshot
     symbols: tuple[str, ...]
@@ -59,7 +63,7 @@ class PlanInputsReader:
             RunFailed: the targets cannot be read.
             BrokerError: the broker cannot report the account or any quote.
         """
-        targets, snapshot, _ = await run_concurrently(
+        (published, targets), snapshot, _ = await run_concurrently(
             self._read_targets(), self._read_account(), self._prefetch_quotes_of_positions()
         )
         if (timezone.now() - snapshot.as_of).total_seconds() > self.account_age_seconds:
@@ -69,37 +73,41 @@ class PlanInputsReader:
         # A rehearsal calendar that never closes has no exchange hours to check against.
         closed = () if never_closes(self.calendar) else await self.client.closed_symbols(symbols, timezone.now())
         instruments = {symbol: name.model_dump() for symbol, name in names.items()}
-        return PlanInputs(targets, snapshot, symbols, prices, closed, instruments)
+        return PlanInputs(published, targets, snapshot, symbols, prices, closed, instruments)
 
-    async def _read_targets(self) -> tuple[AllocationItem, ...]:
-        """Return the targets after replacements, and request the quotes that they will need."""
-        targets = await self._replaced_targets()
+    async def _read_targets(self) -> tuple[StrategyTargets, tuple[AllocationItem, ...]]:
+        """Return the targets before and after replacements, and request the quotes that they will need."""
+        published, targets = await self._replaced_targets()
         self.quotes.prefetch([item.symbol for item in targets])
         # In a request of their own: quotes of symbols that are not held any more are not waited for.
         self.quotes.prefetch(sorted(self.previously_held))
         await self.journal.record(RunStep.SNAPSHOT, targets=as_json(targets))
-        return targets
+        return published, targets
 
     async def _prefetch_quotes_of_positions(self) -> None:
         # Positions usually arrive before account values.
         self.quotes.prefetch(sorted(held_shares(await self.client.get_positions(self.context.account_id))))
 
-    async def _replaced_targets(self) -> tuple[AllocationItem, ...]:
+    async def _replaced_targets(self) -> tuple[StrategyTargets, tuple[AllocationItem, ...]]:
         strategy = self.context.strategy
         if strategy is None:
             raise Refused("no_strategy", f"Account {self.context.account_id} has no strategy. Assign one.")
         if not self.targets.are_available(strategy):
             await self.journal.record(RunStep.TARGETS)
-        published = (await self.targets.of(strategy)).items
+        published = await self.targets.of(strategy)
         try:
-            replaced = apply_replacements(published, self.context.replacement_rules, self.context.policy.replacements)
+            replaced = apply_replacements(
+                published.items, self.context.replacement_rules, self.context.policy.replacements
+            )
         except CalculationRefused as refusal:
             raise Refused(refusal.code, refusal.message) from refusal
         symbols = [item.symbol for item in replaced.items]
+        if problem := cash_name_problem(symbols, strategy.stocks_named_like_cash):
+            raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
         if unknown := await self.client.unknown_symbols(symbols):
             named = "; ".join(self._with_reason(symbol) for symbol in unknown)
             raise Refused("unknown_symbol", f"The broker cannot trade: {named}. Nothing was sent.")
-        return tuple(replaced.items)
+        return published, tuple(replaced.items)
 
     def _with_reason(self, symbol: str) -> str:
         reason = self.client.why_unknown(symbol)

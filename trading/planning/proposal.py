@@ -34,11 +34,19 @@ class Proposal:
         """Return the proposal for an account that has these open orders."""
         if not open_orders:
             return self
-        warning = RunWarning(
-            code="open_orders_cancelled",
-            message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
-        )
+        if elsewhere := placed_elsewhere(open_orders):
+            message = f"{elsewhere} Until then, an execution is refused."
+            warning = RunWarning(code="open_orders_elsewhere", message=message)
+        else:
+            warning = RunWarning(
+                code="open_orders_cancelled",
+                message=f"{len(open_orders)} open orders of the account are cancelled before the first order.",
+            )
         return replace(self, open_orders=tuple(open_orders), warnings=(*self.warnings, warning))
+
+    def with_warning(self, code: str, message: str) -> "Proposal":
+        """Return the proposal with one more warning."""
+        return replace(self, warnings=(*self.warnings, RunWarning(code=code, message=message)))
 
     def order_for(self, trade: Trade, time_in_force: TimeInForce) -> PlannedOrder:
         """Return the order that executes a trade of the plan."""
@@ -53,3 +61,9 @@ class Proposal:
             reason=trade.reason,
             position_before=held_shares(self.snapshot.positions).get(trade.symbol, Decimal(0)),
         )
+
+
+def placed_elsewhere(open_orders: Sequence[OpenOrder]) -> str:
+    """Return which open orders a user must cancel elsewhere, as a sentence; empty if there are none."""
+    orders = [f"{order.symbol} (in {order.placed_in})" for order in open_orders if order.placed_in]
+    return f"Cancel these open orders where they were placed: {', '.join(orders)}." if orders else ""

@@ -3,15 +3,25 @@
 from dataclasses import dataclass
 
 from accounts.models import Account, Strategy
-from accounts.policies import FrozenPolicy, needs_one_time_code, resolve_policy
-from accounts.replacements import replacement_rules
+from accounts.models.account import FOLLOWED_STRATEGY
+from accounts.policies import FrozenPolicy, needs_one_time_code
 from calculator import ReplacementRule
+from trading.journal.runs import has_sent_orders
 from trading.models import RebalanceRun, RunMode
+from trading.planning.plan_basis import PlanBasis, describe_changes, read_basis, stored_basis
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """The facts of a run that do not change while it is executed; `approved` is the preview whose plan it executes."""
+    """The facts of a run that do not change while it is executed.
+
+    Attributes:
+        approved: the preview whose plan it executes.
+        basis: the settings that its plan is made under.
+        has_sent: whether an order of the run was sent before, so that its settings are frozen.
+        changes: settings that differ from those of the run's last attempt.
+        approval_changes: settings that differ from those that the plan was approved under.
+    """
 
     pk: int
     account_pk: int
@@ -19,9 +29,11 @@ class RunContext:
     strategy: Strategy | None
     mode: RunMode
     source: str
-    policy: FrozenPolicy
-    replacement_rules: tuple[ReplacementRule, ...]
+    basis: PlanBasis
+    has_sent: bool
+    changes: tuple[str, ...]
     approved: RebalanceRun | None
+    approval_changes: tuple[str, ...]
     approval_needs_code: bool
 
     @property
@@ -29,11 +41,25 @@ class RunContext:
         """Whether the run may send orders."""
         return self.mode == RunMode.EXECUTE
 
+    @property
+    def policy(self) -> FrozenPolicy:
+        """The account's policy."""
+        return self.basis.policy
+
+    @property
+    def replacement_rules(self) -> tuple[ReplacementRule, ...]:
+        """The rules that replace symbols of the targets."""
+        return self.basis.replacement_rules
+
 
 def make_run_context(run: RebalanceRun) -> RunContext:
-    """Freeze the account's policy for the run. A resumed run keeps the policy that it started with."""
-    account: Account = run.account
-    policy = FrozenPolicy.model_validate(run.policy) if run.policy else resolve_policy(account)
+    """Read the account's settings for an attempt of the run. They are frozen from its first order on, not before."""
+    account = Account.objects.select_related(FOLLOWED_STRATEGY, "replacement_set", "policy").get(pk=run.account_id)
+    run.refresh_from_db(fields=["policy", "basis"])
+    current = read_basis(account)
+    stored, has_sent = stored_basis(run, current), has_sent_orders(run.pk)
+    basis = stored if has_sent else current
+    approved = run.approved_preview
     return RunContext(
         pk=run.pk,
         account_pk=account.pk,
@@ -41,8 +67,10 @@ def make_run_context(run: RebalanceRun) -> RunContext:
         strategy=account.followed_strategy,
         mode=RunMode(run.mode),
         source=run.event.source,
-        policy=policy,
-        replacement_rules=replacement_rules(account.replacement_set),
-        approved=run.approved_preview,
+        basis=basis,
+        has_sent=has_sent,
+        changes=tuple(describe_changes(stored, basis)),
+        approved=approved,
+        approval_changes=tuple(describe_changes(stored_basis(approved, basis), basis)) if approved else (),
         approval_needs_code=needs_one_time_code(account),
     )

@@ -13,11 +13,11 @@ from accounts.models import Strategy, TargetAllocation
 from brokers.base import BrokerClient
 from brokers.broker_types import ContractPrice
 from brokers.exceptions import MarketDataUnavailable
-from calculator import AllocationItem
 from trading.common.timings import DEFAULT_TIMINGS
 from trading.errors import RunFailed
 from trading.models import PublishedTargets
-from trading.planning.allocations import AllocationsClient, StrategyTargets, as_json, check_targets
+from trading.planning.allocations import AllocationsClient
+from trading.planning.targets import StrategyTargets, as_json, check_targets
 
 
 class SharedTargets:
@@ -53,7 +53,7 @@ class SharedTargets:
         if strategy.source == Strategy.Source.STATIC:
             return await sync_to_async(_static_targets)(strategy)
         try:
-            targets = await self._client.fetch(strategy.name)
+            targets = await self._client.fetch(strategy.name, strategy.stocks_named_like_cash)
         except RunFailed as failure:
             await sync_to_async(_store_outcome)(
                 strategy, failed_at=timezone.now(), error_code=failure.code, error_message=failure.message
@@ -76,9 +76,8 @@ def _store_outcome(strategy: Strategy, **outcome: object) -> None:
 
 def _static_targets(strategy: Strategy) -> StrategyTargets:
     rows = strategy.targets.order_by("symbol").values_list("symbol", "weight")
-    items = check_targets([AllocationItem(symbol=symbol, weight=weight) for symbol, weight in rows])
     edited = TargetAllocation.history.filter(strategy_id=strategy.pk).aggregate(at=Max("history_date"))
-    return StrategyTargets(items, edited["at"])
+    return check_targets(list(rows), strategy.stocks_named_like_cash, as_of=edited["at"])
 
 
 class SharedQuotes:

@@ -1,5 +1,6 @@
 """The queue's periodic tasks. They are defined only here, because one broken row would block all others."""
 
+from collections import Counter
 from datetime import datetime, time, timedelta
 
 from django.conf import settings
@@ -9,6 +10,8 @@ from django_q.models import Schedule
 from brokers.exchange_calendar import NEW_YORK
 
 SWEEP_MINUTES = 1
+REPEATS = -1
+"""Number of times that a task of the queue is repeated: without a limit."""
 SCHEDULES = {
     # `qworker` sweeps more often; this task is for plain `qcluster`.
     "sweep": ("trading.tasks.sweep", Schedule.MINUTES, SWEEP_MINUTES),
@@ -25,6 +28,13 @@ AT = {"tidy": time(3, 30)}
 """New York times of daily tasks; the others run at the open."""
 
 
+def are_complete() -> bool:
+    """Return whether the queue's schedules are those of `SCHEDULES`, each once and active."""
+    stored = Schedule.objects.values_list("name", "func", "schedule_type", "minutes", "repeats")
+    defined = Counter((name, *definition, REPEATS) for name, definition in SCHEDULES.items())
+    return Counter(stored) == defined
+
+
 def sync_schedules() -> None:
     """Make the queue's schedules equal to `SCHEDULES`; delete all others."""
     Schedule.objects.exclude(name__in=SCHEDULES).delete()
@@ -34,7 +44,7 @@ def sync_schedules() -> None:
             "func": function,
             "schedule_type": kind,
             "minutes": minutes,
-            "repeats": -1,
+            "repeats": REPEATS,
             "args": None,
             "kwargs": None,
         }

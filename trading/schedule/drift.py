@@ -9,15 +9,17 @@ from django.db import transaction
 from accounts.models import Strategy
 from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exchange_calendar import NEW_YORK
+from calculator.plan_types import CASH
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
 from trading.models import EventSource, NotificationKind, RebalanceRun, RunMode, RunState, ScheduledJob, StrategyEvent
-from trading.models.run_documents import ExecCommand
+from trading.models.run_documents import ExecCommand, stored_weights
 from trading.schedule.events import create_event
 
 PREFIX = "drift:"
+ZERO = Decimal(0)
 
 
 def start_drift_checks(now: datetime, calendar: MarketCalendar) -> None:
@@ -79,8 +81,6 @@ def is_outside_band(run: RebalanceRun) -> bool:
     """Whether the largest drift is at least the drift band, and the plan has trades."""
     if not run.result.get("trades"):
         return False
-    actual, target = run.result["before"]["weights"], run.result["target_weights"]  # fractions of net liquidation value
-    drifts = [
-        abs(Decimal(actual.get(symbol, 0)) - Decimal(target.get(symbol, 0))) for symbol in {*actual, *target} - {"CASH"}
-    ]
+    actual, target = stored_weights(run.result["before"]["weights"]), stored_weights(run.result["target_weights"])
+    drifts = [abs(actual.get(symbol, ZERO) - target.get(symbol, ZERO)) for symbol in {*actual, *target} - {CASH}]
     return max(drifts, default=Decimal(0)) >= Decimal(run.policy["allocation_threshold_percent"]) / 100

@@ -1,6 +1,9 @@
 """Add accounts to the schedule and remove them from it."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -8,30 +11,51 @@ from django.utils import timezone
 
 from accounts.models import Account
 from trading.access.permissions import check_permissions
-from trading.actions.previews import execute_permissions
+from trading.access.two_factor import code_missing, confirm_live, is_verified
 from trading.errors import Refused
-from trading.guards.account import check_enabled, check_environment, enforce
+from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
-from trading.models import EventSource, RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
+from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.schedule.next_open import format_start, next_open, open_after
 
 
-def schedule_account(account: Account, user: User | None = None) -> ScheduleEntry:
+def schedule_account(
+    account: Account, user: User | None = None, *, typed_account_id: str = "", code: str = ""
+) -> ScheduleEntry:
     """Schedule the account for the next market open, by a user or by command. An entry that waits for it is unchanged.
 
+    It asks for what submitting the orders now asks for: they leave without another question. The run is judged again
+    when it starts.
+
+    Args:
+        account: the account, with the strategy that it follows.
+        user: the user on a page; None for a command.
+        typed_account_id: what the user typed to confirm a live account.
+        code: the user's current two-factor code, for a live account.
+
     Raises:
-        Refused: the account cannot be executed at any open, or the user lacks the permission.
+        Refused: the account may not be executed now, or the user lacks the permission or a confirmation.
     """
     if user is not None:
         check_permissions(user, *execute_permissions(account), action="schedule this account")
-    enforce([check_enabled(account), check_environment(account)], EventSource.ADMIN)
-    if account.followed_strategy is None:
-        raise Refused("no_strategy", f"Account {account.account_id} has no strategy. Assign one in the admin.")
+        if refusal := code_missing(user, account):
+            raise refusal
+    if failed := refusals_to_queue([account], user).get(account.pk):
+        raise Refused(failed.code, failed.message)
+    if user is not None:
+        confirm_live(account, user, typed_account_id, code)
     origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {user or 'command'}."
-    return add_at_next_open(account, timezone.now(), origin, requested_by=user, message=message)
+    return add_at_next_open(account, timezone.now(), origin, requester=requester_fields(user), message=message)
+
+
+def requester_fields(user: User | None) -> dict[str, Any]:
+    """Return the fields of an entry that keep who requested it, and whether that user was verified."""
+    if user is None:
+        return {}
+    return {"requested_by": user, "requester_name": str(user), "requester_verified": is_verified(user)}
 
 
 def add_at_next_open(
@@ -39,7 +63,7 @@ def add_at_next_open(
     now: datetime,
     origin: ScheduleOrigin,
     *,
-    requested_by: User | None = None,
+    requester: Mapping[str, Any] = MappingProxyType({}),
     attempt: int = 1,
     message: str = "",
 ) -> ScheduleEntry:
@@ -48,7 +72,7 @@ def add_at_next_open(
     opening = next_open(now, calendar)
     while True:
         where = account, opening.session_date, opening.due_at, origin
-        entry = schedule.add_entry(*where, requested_by=requested_by, attempt=attempt, message=message)
+        entry = schedule.add_entry(*where, requester=requester, attempt=attempt, message=message)
         if entry is not None:
             return entry
         opening = open_after(opening.session_date, calendar)

@@ -6,12 +6,14 @@ has the entry's key as its message id, so that only one run starts.
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import resolve_policy
+from trading.access.two_factor import mark_verified
 from trading.errors import IllegalTransition
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
@@ -30,6 +32,8 @@ ON_TIME = timedelta(minutes=2)
 """Maximum delay of a start that counts as on time. Hints and workers need some time."""
 RETRIED = (RunState.FAILED, RunState.REFUSED)
 """Final states after which a retry is safe. A run that needs attention waits for an operator."""
+NEVER_RETRIED = {"requester_rights", "strategy_changed", "approval_outdated"}
+"""Codes of refusals after which only a new request helps."""
 
 
 def run_schedule(now: datetime) -> int:
@@ -73,6 +77,13 @@ def _start(entry: ScheduleEntry) -> bool:
             if requeued:
                 wake_slot(entry.run.connection_id)
             return requeued
+        if _requester_is_gone(entry):
+            schedule.mark_failed(
+                entry, f"{entry.requester_name}, who scheduled it, no longer exists. Schedule it again."
+            )
+            return False
+        if entry.requested_by is not None and entry.requester_verified:
+            mark_verified(entry.requested_by)  # when the account was scheduled
         event = create_event(entry.key, ExecCommand.REBALANCE, account=entry.account, requested_by=entry.requested_by)
         run = event.runs.select_related("account").first()
         if run is None:
@@ -81,6 +92,10 @@ def _start(entry: ScheduleEntry) -> bool:
         schedule.attach_run(entry, run)
     logger.info("Scheduled run %s of %s started", run.run_id, entry.account.account_id)
     return True
+
+
+def _requester_of(entry: ScheduleEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in schedule.NO_REQUESTER}
 
 
 def reschedule_entries(now: datetime) -> None:
@@ -93,15 +108,25 @@ def reschedule_entries(now: datetime) -> None:
             elif entry.run is not None and entry.run.state == RunState.DEFERRED:
                 with transaction.atomic():
                     supersede(entry.run.pk, entry.message)
-        elif entry.attempt <= policy.schedule_retries and (entry.run is None or entry.run.state in RETRIED):
+        elif entry.attempt <= policy.schedule_retries and _can_be_retried(entry):
             message = f"Attempt {entry.attempt + 1} of {policy.schedule_retries + 1}: {entry.message}"
             _reschedule(entry, now, ScheduleOrigin.RETRY, entry.attempt + 1, message)
+
+
+def _can_be_retried(entry: ScheduleEntry) -> bool:
+    if entry.run is None:
+        return not _requester_is_gone(entry)
+    return entry.run.state in RETRIED and entry.run.error_code not in NEVER_RETRIED
+
+
+def _requester_is_gone(entry: ScheduleEntry) -> bool:
+    return entry.requester_name != "" and entry.requested_by is None
 
 
 def _reschedule(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, attempt: int, message: str) -> None:
     with transaction.atomic():
         follow_up = add_at_next_open(
-            entry.account, now, origin, requested_by=entry.requested_by, attempt=attempt, message=message
+            entry.account, now, origin, requester=_requester_of(entry), attempt=attempt, message=message
         )
         if entry.run is not None and entry.run.state == RunState.DEFERRED:
             try:

@@ -11,10 +11,15 @@ from django.utils import timezone
 
 from accounts.models import BrokerConnection
 from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
+from trading.inbox.broken_events import due_events
+from trading.inbox.receive import retry_event
 from trading.journal.claims import requeue_due_runs
+from trading.journal.installation import detect_restore
 from trading.journal.outbox import notify_operators
+from trading.journal.slots import move_accounts_to_their_slots
 from trading.market_calendar import market_calendar
 from trading.models import Delivery, DeliveryState, NotificationKind, ProcessHeartbeat, RunState
+from trading.queue.schedules import are_complete, sync_schedules
 from trading.queue.wake import wake_outbox, wake_slot
 from trading.schedule.cadence import plan_cadences
 from trading.schedule.drift import rebalance_drifted_accounts, start_drift_checks
@@ -28,8 +33,10 @@ ALERT_INTERVAL = timedelta(hours=1)
 
 
 def sweep() -> int:
-    """Wake each slot with unfinished runs and no live lease, and a due outbox. Return the number of slots."""
+    """Wake slots with unfinished runs and no live lease (return their number), and start all other work that is due."""
     check_clock()
+    detect_restore()
+    move_accounts_to_their_slots()
     try:
         run_calendar()
     except DatabaseError:
@@ -49,6 +56,10 @@ def sweep() -> int:
     }
     for connection_id in sorted(slots):
         wake_slot(connection_id)
+    for pk in due_events():
+        retry_event(pk)
+    if not are_complete():
+        sync_schedules()
     if Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
     return len(slots)

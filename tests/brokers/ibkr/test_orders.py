@@ -5,15 +5,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ib_async import CommissionReport, Order, OrderState
 from ib_async import Execution as IBExecution
 
-from brokers.broker_types import OrderStatus, OrderType
-from brokers.exceptions import OrderOutcomeUnknown
+from brokers.broker_types import OrderResult, OrderStatus, OrderType
+from brokers.exceptions import OrderOutcomeUnknown, OrderRejected
 from brokers.ibkr import mapping
 from brokers.ibkr.client import InteractiveBrokers
+from brokers.ibkr.errors import explains_order
+from brokers.ibkr.limits import Limits
 from brokers.ibkr.order_tracker import OrderTracker
 from tests.brokers.ibkr.conftest import ACCOUNT, connection_settings
+from tests.support.ibkr_gateway import Kind
+from tests.support.ibkr_gateway.session import COMPLETED_ORDERS
 
 NAN = float("nan")
 SPY = mapping.smart_stock("SPY", 1)
@@ -114,6 +120,28 @@ def test_disconnect_waits_for_acknowledgement_of_submitted_orders(gateway):
     assert len(known) >= 40
 
 
+def test_orders_that_wait_for_their_turn_never_enter_the_queue_of_the_library(gateway):
+    """Seventy orders, each sent in the loop pass after its turn: the library would queue from the 46th on."""
+
+    async def in_turn():
+        client = connector(gateway)
+        await client.connect()
+        await client.unknown_symbols(["SPY"])
+        queued = []
+        client._connection.ib.client.throttleStart += lambda: queued.append(len(gateway.records.orders))
+        orders = []
+        for number in range(70):
+            await client.wait_for_turn()
+            orders.append(asyncio.create_task(buy(client, number)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*orders)
+        await client.disconnect()
+        return queued
+
+    assert asyncio.run(in_turn()) == []
+    assert len(gateway.records.orders) == 70
+
+
 def test_client_order_id_is_submitted_once_per_connection(gateway):
     async def twice():
         client = connector(gateway)
@@ -125,3 +153,188 @@ def test_client_order_id_is_submitted_once_per_connection(gateway):
 
     asyncio.run(twice())
     assert len(gateway.records.orders_with("many-1")) == 1
+
+
+# ---- errors about orders
+
+TOTAL_VALUE_LIMIT = (
+    'The following order "ID:5" value estimate of 154,990 USD exceeds the Total Value Limit of 100,000 USD. '
+    "Restriction is specified in Precautionary Settings of Global Configuration/Presets."
+)
+
+
+class Quick(InteractiveBrokers):
+    """The connector with a shorter wait before an order in doubt is looked up."""
+
+    limits = Limits(refusal_wait_seconds=0.05, max_commission_wait_seconds=0.1)
+
+
+def with_client(gateway, action, seconds=2.0):
+    """Connect, run the action with the client, and disconnect."""
+
+    async def run():
+        client = Quick(connection_settings(gateway, client_id=7, request_timeout_seconds=seconds))
+        await client.connect()
+        try:
+            return await asyncio.wait_for(action(client), 20)
+        finally:
+            await client.disconnect()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [Kind.ORDER_ERROR, Kind.ORDER_ERROR_INACTIVE])
+@pytest.mark.parametrize("code", [451, 463, 504, 9999])
+def test_order_refused_by_any_code_alone_is_rejected_in_the_brokers_words(gateway, kind, code):
+    gateway.fault(kind, symbol="SPY", code=code, message=TOTAL_VALUE_LIMIT)
+
+    async def place(client):
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(OrderRejected) as caught:
+            await buy(client, 1)
+        assert asyncio.get_running_loop().time() - started < 1.9, "it is not the end of the deadline"
+        return caught.value, await client.find_order(ACCOUNT, "many-1")
+
+    error, found = with_client(gateway, place)
+    assert error.message.startswith(f"IBKR {code}: {TOTAL_VALUE_LIMIT}")
+    assert (found.status, found.filled_quantity) == (OrderStatus.REJECTED, 0)
+    assert gateway.records.orders == []
+
+
+@pytest.mark.parametrize("code", [9999, 463])
+@pytest.mark.parametrize("silent", [False, True])
+def test_order_open_after_an_error_of_unknown_meaning_is_not_rejected(gateway, code, silent):
+    gateway.fault(Kind.NO_FILL, symbol="SPY")
+    if silent:
+        gateway.fault(Kind.SILENT, symbol="SPY")
+        gateway.fault(Kind.WARN_SILENTLY, symbol="SPY", code=code)
+    else:
+        gateway.fault(Kind.ORDER_WARNING, symbol="SPY", code=code)
+
+    async def place(client):
+        result = await buy(client, 1)
+        return result, await client.get_open_orders(ACCOUNT)
+
+    result, open_orders = with_client(gateway, place)
+    assert result.status is OrderStatus.WORKING
+    assert [order.client_order_id for order in open_orders] == ["many-1"]
+
+
+def test_order_in_doubt_is_unknown_while_its_lookup_gets_no_answer(gateway):
+    gateway.fault(Kind.ORDER_ERROR, symbol="SPY", code=9999)
+
+    async def place(client):
+        await client.unknown_symbols(["SPY"])
+        await client.get_open_orders(ACCOUNT)
+        gateway.gateway.unanswered.add(COMPLETED_ORDERS)
+        with pytest.raises(OrderOutcomeUnknown):
+            await buy(client, 1)
+
+    with_client(gateway, place, seconds=0.3)
+
+
+def test_order_with_a_warning_and_nothing_else_is_not_found(gateway):
+    gateway.fault(Kind.ORDER_ERROR, symbol="SPY", code=399, message="Order Message: held until the open")
+
+    async def place(client):
+        with pytest.raises(OrderOutcomeUnknown):
+            await buy(client, 1)
+        return await client.find_order(ACCOUNT, "many-1")
+
+    assert with_client(gateway, place, seconds=0.2) is None
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_order_id_used_before_is_replaced_by_a_higher_one(gateway, times):
+    gateway.fault(Kind.USED_ORDER_ID, symbol="SPY", times=times)
+    updates = []
+
+    async def place(client):
+        reading = asyncio.create_task(collect(client, updates))
+        result = await buy(client, 1)
+        second = await buy(client, 2)
+        reading.cancel()
+        return result, second
+
+    first, _ = with_client(gateway, place)
+    assert first.status in {OrderStatus.WORKING, OrderStatus.FILLED}
+    assert [order.ref for order in gateway.records.orders] == ["many-1", "many-2"]
+    assert OrderStatus.REJECTED not in {update.status for update in updates if isinstance(update, OrderResult)}
+
+
+def test_order_ids_used_before_without_end_reject_the_order_once(gateway):
+    gateway.fault(Kind.USED_ORDER_ID, symbol="SPY", times=99)
+
+    async def place(client):
+        with pytest.raises(OrderRejected) as caught:
+            await buy(client, 1)
+        return caught.value, await client.find_order(ACCOUNT, "many-1")
+
+    error, found = with_client(gateway, place)
+    assert error.message.startswith("IBKR 103: ")
+    assert (found.status, gateway.records.orders) == (OrderStatus.REJECTED, [])
+    assert gateway.gateway.requests["3"] == Quick.limits.max_order_ids
+
+
+async def collect(client, updates):
+    async for update in client.order_updates():
+        updates.append(update)
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("error"), st.sampled_from([201, 321, 399, 434, 451, 463, 504, 2109, 9999, 10147])),
+        st.tuples(st.just("status"), st.sampled_from(["PendingSubmit", "PreSubmitted", "Submitted", "Inactive"])),
+        st.tuples(st.just("filled"), st.integers(0, 9)),
+    ),
+    max_size=8,
+)
+
+
+@given(EVENTS)
+def test_order_is_never_ended_by_an_unexplained_error_and_never_in_doubt_while_open(events):
+    tracker = OrderTracker(7, lambda _: None)
+    record = tracker.add_submitted(5, SPY, Order(action="BUY", totalQuantity=10, account=ACCOUNT, orderRef="one"))
+    most = 0
+    for kind, value in events:
+        before = record.status
+        if kind == "error":
+            tracker.on_error(5, value, "A message.")
+            if not explains_order(value):
+                assert record.status is before
+        elif kind == "status":
+            tracker.on_status(5, 7, 1001, value, most, 100.0)
+            if value in mapping.OPEN_STATUSES:
+                assert record.status is OrderStatus.WORKING
+                assert not record.is_doubtful
+        else:
+            tracker.on_status(5, 7, 1001, "Submitted", value, 100.0)
+            most = max(most, value)
+        assert record.filled == most, "fills only grow"
+        assert record.status is not OrderStatus.REJECTED or not record.filled
+
+
+# ---- what-if orders
+
+
+@pytest.mark.parametrize(
+    ("fault", "accepted"),
+    [
+        ({"kind": Kind.REJECT_WHAT_IF}, False),
+        ({"kind": Kind.REJECT_WHAT_IF, "code": 451}, False),
+        ({"kind": Kind.REJECT_WHAT_IF, "code": 9999}, False),
+        ({"kind": Kind.REJECT_WHAT_IF, "code": 103}, True),
+        ({"kind": Kind.REJECT_WHAT_IF, "code": 504}, True),
+        ({"kind": Kind.REJECT_WHAT_IF, "code": 322}, True),
+        ({"kind": Kind.MUTE_WHAT_IF}, True),
+    ],
+)
+def test_what_if_without_a_verdict_does_not_speak_against_the_order(gateway, fault, accepted):
+    gateway.fault(**fault)
+
+    async def check(client):
+        answer = await client.check_feasible(ACCOUNT, "SPY", Decimal(1), Decimal(100))
+        return answer, client.is_connected
+
+    answer, is_connected = with_client(gateway, check, seconds=0.3)
+    assert (answer.accepted, bool(answer.message), is_connected) == (accepted, True, True)

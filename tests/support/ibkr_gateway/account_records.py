@@ -1,14 +1,20 @@
 """The broker's records behind the gateway. They outlive every connection and every restart of the gateway."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 OPEN = ("ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel")
 COMMISSION_USD = Decimal("1.00")
 IN_CASH = ("FUT", "CFD", "CASH")
+
+
+def new_york_time(at: datetime) -> str:
+    """Return a time as most gateways send it."""
+    return at.astimezone(ZoneInfo("America/New_York")).strftime("%Y%m%d %H:%M:%S US/Eastern")
 
 
 @dataclass
@@ -149,6 +155,7 @@ class AccountRecords:
         self.accounts: dict[str, GatewayAccount] = {}
         self.orders: list[GatewayOrder] = []
         self.went_short: list[str] = []
+        self.time_form: Callable[[datetime], str] = new_york_time
         self._next_perm_id = 1_900_000_001
         self._next_execution = 1
 

@@ -13,10 +13,14 @@ class Kind(StrEnum):
     LOST = "lost"  # the order is discarded without a message
     SILENT = "silent"  # the order is accepted, and no message about it is pushed
     REJECT = "reject"  # 201, then Inactive
-    REJECT_WHAT_IF = "reject_what_if"  # 201 to a what-if order
+    USED_ORDER_ID = "used_order_id"  # 103: an order with this id, or a lower one, was submitted before
+    ORDER_ERROR_INACTIVE = "order_error_inactive"  # an error with `code`, then Inactive: the order is not accepted
+    MUTE_WHAT_IF = "mute_what_if"  # a what-if order gets no response
+    REJECT_WHAT_IF = "reject_what_if"  # 201, or `code`, to a what-if order
     REJECT_STATUS_FIRST = "reject_status_first"  # Inactive, then 201
     ORDER_ERROR = "order_error"  # only an error with `code`: the order is not accepted
     ORDER_WARNING = "order_warning"  # an error with `code`, and the order stays open
+    WARN_SILENTLY = "warn_silently"  # an error with `code` before the messages that SILENT discards
     PARTIAL = "partial"  # `share` of the order is filled, and the rest stays open
     NO_FILL = "no_fill"  # the order stays open
     NO_STATUS = "no_status"  # executions are sent, but no orderStatus

@@ -189,9 +189,8 @@ def completed_orders_end() -> Message:
     return ["102"]
 
 
-def execution(request_id: int, order: GatewayOrder, fill: Fill) -> Message:
+def execution(request_id: int, order: GatewayOrder, fill: Fill, stamp: str) -> Message:
     instrument = order.instrument
-    stamp = fill.at.astimezone(NEW_YORK).strftime("%Y%m%d %H:%M:%S US/Eastern")
     return [
         *("11", request_id, order.order_id, instrument.con_id, *instrument.head, instrument.primary_exchange),
         *(instrument.currency, instrument.symbol, instrument.symbol, fill.execution_id, stamp, order.account_id),

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from tests.support.ibkr_gateway.server import Gateway
     from tests.support.ibkr_gateway.session import Session
 
-BEFORE_ACCEPTANCE = (Kind.DROP_BEFORE, Kind.LOST, Kind.REJECT, Kind.REJECT_STATUS_FIRST, Kind.ORDER_ERROR)
+BEFORE_ACCEPTANCE = (
+    Kind.DROP_BEFORE,
+    Kind.LOST,
+    Kind.REJECT,
+    Kind.REJECT_STATUS_FIRST,
+    Kind.ORDER_ERROR,
+    Kind.ORDER_ERROR_INACTIVE,
+    Kind.USED_ORDER_ID,
+)
 REJECTED = "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR EQUITY WITH LOAN VALUE MUST EXCEED THE INITIAL MARGIN."
 
 
@@ -69,8 +77,12 @@ class OrderHandler:
     def _fail(self, session: "Session", order: GatewayOrder, fault: Fault) -> None:
         if fault.kind == Kind.DROP_BEFORE:
             session.drop()
-        elif fault.kind == Kind.ORDER_ERROR:
+        elif fault.kind == Kind.USED_ORDER_ID:
+            session.send(messages.error(order.order_id, 103, "Duplicate order id"))
+        elif fault.kind in {Kind.ORDER_ERROR, Kind.ORDER_ERROR_INACTIVE}:
             session.send(messages.error(order.order_id, fault.code, fault.message or f"Error {fault.code}."))
+            if fault.kind == Kind.ORDER_ERROR_INACTIVE:
+                session.send(messages.order_status(order, "Inactive"))
         elif fault.kind != Kind.LOST:
             rejection = [messages.error(order.order_id, 201, fault.message or REJECTED)]
             if order.instrument is not None:
@@ -120,6 +132,8 @@ class OrderHandler:
         def scripted(kind: Kind) -> Fault | None:
             return self._script.take(kind, symbol=symbol, account_id=order.account_id)
 
+        if warning := scripted(Kind.WARN_SILENTLY):
+            session.send(messages.error(order.order_id, warning.code, f"Warning {warning.code}."))
         order.quiet = bool(scripted(Kind.SILENT))
         order.no_status = bool(scripted(Kind.NO_STATUS))
         order.twice = bool(scripted(Kind.TWICE))
@@ -161,7 +175,7 @@ class OrderHandler:
 
     def send_fill(self, order: GatewayOrder, fill: Fill) -> None:
         """Send the messages about a fill."""
-        execution = messages.execution(-1, order, fill)
+        execution = messages.execution(-1, order, fill, self._records.time_form(fill.at))
         if self._script.take(Kind.STATUS_BEFORE_EXECUTION, symbol=order.instrument.symbol):
             self._send_state(order)
             self.send(order, execution)
@@ -213,11 +227,13 @@ class OrderHandler:
     def _what_if(self, session: "Session", order: GatewayOrder, instrument: Instrument | None) -> None:
         self.what_ifs.append(order)
         account = self._records.accounts.get(order.account_id)
+        if self._script.take(Kind.MUTE_WHAT_IF, symbol=order.instrument.symbol if instrument else ""):
+            return
         refusal = self._script.take(Kind.REJECT_WHAT_IF, symbol=instrument.symbol if instrument else "")
         if instrument is None or account is None:
             session.send(messages.error(order.order_id, 200, NO_CONTRACT))
         elif refusal:
-            session.send(messages.error(order.order_id, 201, refusal.message or REJECTED))
+            session.send(messages.error(order.order_id, refusal.code or 201, refusal.message or REJECTED))
         else:
             price = order.limit or instrument.ask
             change = order.total * price / 4

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tests.support.ibkr_gateway import messages
-from tests.support.ibkr_gateway.account_records import Instrument
+from tests.support.ibkr_gateway.account_records import GatewayOrder, Instrument
 from tests.support.ibkr_gateway.faults import Kind
 from tests.support.ibkr_gateway.requests import RequestedContract
 
@@ -49,6 +49,10 @@ class Responses:
 
     def account_updates(self, account_id: str, *, subscribe: bool) -> None:
         if not subscribe or account_id not in self._records.accounts:
+            return
+        if self._gateway.followed is not None and self._gateway.followed[1] != account_id:
+            message = "Unable to subscribe to account as the following clients are subscribed to a different account."
+            self._send(messages.error(-1, 2101, f"{message}  {self._gateway.followed[0]}"))
             return
         for tag, value, currency in self._values(account_id):
             self._send(messages.account_value(account_id, tag, value, currency))
@@ -145,15 +149,18 @@ class Responses:
 
     # ---- orders
 
+    def _shown_orders(self) -> list[GatewayOrder]:
+        return [] if self._session.is_empty else self._records.orders
+
     def open_orders(self, *, own: bool) -> None:
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if order.is_open and (not own or order.client_id == self._session.client_id):
                 self._send(messages.open_order(order))
                 self._send(messages.order_status(order))
         self._send(messages.open_orders_end())
 
     def completed_orders(self) -> None:
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if not order.is_open:
                 self._send(messages.completed_order(order))
         self._send(messages.completed_orders_end())
@@ -161,10 +168,10 @@ class Responses:
     def executions(self, request_id: int, account_id: str) -> None:
         after_end = self._script.take(Kind.COMMISSION_AFTER_END)
         reports = []
-        for order in self._records.orders:
+        for order in self._shown_orders():
             if account_id in {"", order.account_id}:
                 for fill in order.fills:
-                    self._send(messages.execution(request_id, order, fill))
+                    self._send(messages.execution(request_id, order, fill, self._records.time_form(fill.at)))
                     if fill.commission is not None:
                         reports.append(messages.commission_report(fill))
         if after_end:

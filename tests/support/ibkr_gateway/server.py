@@ -32,6 +32,7 @@ class Gateway:
         cancel_seconds: float = 0.0,
         values_lag_seconds: float = 0.0,
         hold_id_seconds: float = 0.0,
+        empty_seconds: float = 0.0,
         market_data_lines: int = 100,
     ) -> None:
         self.records = records
@@ -41,10 +42,15 @@ class Gateway:
         self.cancel_seconds = cancel_seconds
         self.values_lag_seconds = values_lag_seconds
         self.hold_id_seconds = hold_id_seconds
+        self.empty_seconds = empty_seconds
         self.market_data_lines = market_data_lines
         self.sessions: dict[int, Session] = {}
         self.next_order_id = 1
         self.muted = False
+        self.is_read_only = False
+        self.refusal: tuple[int, str] | None = None  # error to every client that connects
+        self.followed: tuple[int, str] | None = None  # another client, and the account whose values it follows
+        self.unanswered: set[str] = set()  # types of requests that get no response
         self.broker_lost = False
         self.definitions_lost = False
         self.requests: Counter[str] = Counter()
@@ -90,6 +96,20 @@ class Gateway:
     def drop_all(self) -> None:
         for session in list(self.sessions.values()):
             session.drop()
+
+    def close_sockets(self) -> None:
+        """Close the connections that have not started the API, too."""
+        for task in self.connections:
+            if task is not None:
+                task.cancel()
+
+    def send_error_to_all(self, code: int, message: str) -> None:
+        self.send_to_all(messages.error(-1, code, message))
+
+    def show_records(self) -> None:
+        """End the time after the connection in which lists of orders and executions are empty."""
+        for session in self.sessions.values():
+            session.empty_until = 0.0
 
     def lose_broker(self) -> None:
         """Lose the connection to the broker (1100). Nothing is confirmed until it is restored."""

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SECOND = 50
 
+PLACE_ORDER, CANCEL_ORDER, OPEN_ORDERS, EXECUTIONS, ALL_OPEN_ORDERS, COMPLETED_ORDERS = "3", "4", "5", "7", "16", "99"
+VALUES_MULTI = "76"
+"""Types of requests."""
+ORDER_REQUESTS = {PLACE_ORDER, CANCEL_ORDER, OPEN_ORDERS, ALL_OPEN_ORDERS, COMPLETED_ORDERS}
+ORDER_ID_FIELDS = {PLACE_ORDER: 1, CANCEL_ORDER: 2}
+READ_ONLY = "Error validating request.-'bO' : cause - The API interface is currently in Read-Only mode."
+
 
 class Session:
     """Reads requests and writes messages, each with the network delay."""
@@ -29,6 +36,7 @@ class Session:
         self.market_data_type = 1
         self.is_paced = False
         self.lines: set[int] = set()
+        self.empty_until = 0.0
         self._reader = reader
         self._writer = writer
         self._in = DelayedQueue(gateway.one_way_seconds, self._handle)
@@ -72,6 +80,11 @@ class Session:
             self.gateway.unregister(self)
             await self._close()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the gateway has not received the orders and executions from the broker yet."""
+        return time.monotonic() < self.empty_until
+
     def send(self, message: Message) -> None:
         """Send a message, unless the gateway is muted."""
         if not self.gateway.muted:
@@ -97,7 +110,11 @@ class Session:
         if handler is None:
             self.send(messages.error(-1, 505, f"Fatal Error: Unknown message id {fields[0]}."))
             return
-        handler(fields)
+        if self.gateway.is_read_only and fields[0] in ORDER_REQUESTS:
+            order_id = fields[ORDER_ID_FIELDS[fields[0]]] if fields[0] in ORDER_ID_FIELDS else "-1"
+            self.send(messages.error(int(order_id), 321, READ_ONLY))
+        elif fields[0] not in self.gateway.unanswered:
+            handler(fields)
 
     def _count_rate(self) -> None:
         now = time.monotonic()
@@ -110,12 +127,16 @@ class Session:
             self.send(messages.error(-1, 100, "Max rate of messages per second has been exceeded."))
 
     def _start(self, client_id: int) -> None:
+        if self.gateway.refusal is not None:
+            self.send(messages.error(-1, *self.gateway.refusal))
+            return
         if not self.gateway.register(self, client_id):
             message = "Unable to connect as the client id is already in use. Retry with a unique client id."
             self.send(messages.error(-1, 326, message))
             asyncio.get_running_loop().call_later(self.gateway.one_way_seconds + 0.05, self._writer.close)
             return
         self.client_id = client_id
+        self.empty_until = time.monotonic() + self.gateway.empty_seconds
         self.send(messages.managed_accounts(self.gateway.managed_accounts))
         self.send(messages.next_valid_id(self.gateway.next_order_id))
         if self.gateway.broker_lost:

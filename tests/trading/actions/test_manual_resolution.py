@@ -11,12 +11,11 @@ from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from django_otp.plugins.otp_static.models import StaticDevice
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Account, BrokerConnection
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, held
+from tests.support.two_factor import new_device
 from trading.access.roles import sync_roles
 from trading.actions.manual_resolution import Outcome, Resolution, close_run, resolve_order
 from trading.errors import Refused
@@ -270,22 +269,21 @@ def test_resolve_order_of_a_live_account_needs_its_number_and_a_two_factor_code(
     Account.objects.update(type="live")
     order = Order.objects.select_related("run", "account").get(pk=unknown.pk)
     trader = make_user("trader")
-    TOTPDevice.objects.create(user=trader, confirmed=True)
-    device = StaticDevice.objects.create(user=trader, confirmed=True)
-    device.token_set.create(token="a-backup-code")
+    device = new_device(trader)
+    backup_code = device.new_backup_codes()[0]
     with pytest.raises(Refused, match="Log in again"):
         resolve_order(order, trader, filled(order), COMMENT)
     trader.otp_device = device
     for typed, code, refused in (
         ("", "", "confirmation_missing"),
-        ("U2", "a-backup-code", "confirmation_missing"),
+        ("U2", backup_code, "confirmation_missing"),
         ("U1", "wrong", "code_missing"),
     ):
         with pytest.raises(Refused) as refusal:
             resolve_order(order, trader, filled(order), COMMENT, typed_account_id=typed, code=code)
         assert refusal.value.code == refused and is_unchanged(order)
     device.throttle_reset()
-    assert resolve_order(order, trader, filled(order), COMMENT, typed_account_id="U1", code="a-backup-code")
+    assert resolve_order(order, trader, filled(order), COMMENT, typed_account_id="U1", code=backup_code)
     assert Order.objects.get(pk=order.pk).state == "filled"
 
 

@@ -67,8 +67,7 @@ def test_a_run_is_stopped_before_its_next_order(make_account, call):
     assert AuditEntry.objects.filter(action="asked to stop", person="robot").exists()
     work(run_id)
     _, run = caller.get(f"/runs/{run_id}")
-    assert {order["status"] for order in run["orders"]} == {"cancelled"}
-    assert {warning["code"] for warning in run["warnings"]} == {"order_not_sent"}
+    assert (run["state"], run["error"]["code"], run["orders"]) == ("stopped", "run_stopped", [])
     assert not SimulatedOrder.objects.exists()
     assert caller.post(f"/runs/{run_id}/stop")[1]["code"] == "run_ended"
 
@@ -216,3 +215,46 @@ def test_what_breaks_is_told_as_json_without_details(make_account, call, monkeyp
     status, body = call().get("/accounts")
     assert (status, body["code"]) == (500, "internal_error")
     assert "ZeroDivision" not in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "query", "code", "named"),
+    [
+        ({"payload": {"exec": "rebalance", "account": "U1"}}, "", "payload_invalid", "'account'"),
+        ({"payload": {"exec": "rebalance", "accounts": ["U1"]}}, "", "payload_invalid", "'accounts'"),
+        ({"payload": {"exec": "rebalance", "accountIds": ["U1"]}}, "", "payload_invalid", "'accountIds'"),
+        ({"payload": {"exec": "rebalance", "Account-Id": "U1"}}, "", "payload_invalid", "'Account-Id'"),
+        ({"payload": {"exec": "rebalance", "account_id": ["U1"]}}, "", "payload_invalid", "account_id"),
+        ({"payload": {"exec": "rebalance", "account_id": True}}, "", "payload_invalid", "account_id"),
+        ({"account_id": "U1"}, "", "request_invalid", "account_id"),
+        ({"accountId": "U1"}, "", "request_invalid", "accountId"),
+        ({"accounts": ["U1"]}, "", "request_invalid", "accounts"),
+        ({"x" * 100_000: 1}, "", "request_invalid", "xxx"),
+        ({}, "?account_id=U1", "request_invalid", "account_id"),
+    ],
+)
+def test_submit_event_with_an_account_it_would_ignore_is_refused_by_name(
+    make_account, call, change, query, code, named
+):
+    account = make_account()
+    event = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance"}} | change
+    status, answer = call().post(f"/events{query}", event)
+    assert (status, answer["code"]) == (422, code)
+    assert named in answer["message"] and len(answer["message"]) < 500
+    assert not RebalanceRun.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["account_id", "accountId"])
+def test_submit_event_for_one_account_concerns_only_it(make_account, call, key):
+    account = make_account()
+    make_account("1001", strategy=account.strategy)
+    event = {"channel": account.strategy.name, "message_id": "m1", "payload": {"exec": "rebalance", key: 1001}}
+    status, answer = call().post("/events", event)
+    assert (status, [run["account_id"] for run in answer["runs"]]) == (202, ["1001"])
+
+
+def test_submit_event_nested_too_deeply_is_refused(make_account, call):
+    caller = call()
+    body = '{"channel": "blend", "message_id": "m1", "payload": {"exec": "rebalance", "data": ' + "[" * 100_000
+    answer = caller.client.post("/api/events", body, content_type="application/json", headers=caller.headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")

@@ -39,7 +39,7 @@ def test_run_stores_the_account_value_and_its_distance_from_the_targets(make_acc
     assert (standing.total_value_usd, standing.cash_usd) == (preview.total_value_usd, preview.cash_usd)
     assert standing.is_outside
     assert standing.planned_run == preview
-    assert [symbol for symbol, _ in standing.weights][-1] == "CASH"
+    assert [symbol for symbol, _ in standing.weights][-1] == "$CASH"
     assert sum(Decimal(weight) for _, weight in standing.weights) == pytest.approx(Decimal(1), abs=Decimal("0.0001"))
     carry_out(account)
     standing.refresh_from_db()

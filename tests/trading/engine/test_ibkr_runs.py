@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
 from brokers.ibkr.client import InteractiveBrokers
 from brokers.ibkr.limits import Limits
@@ -17,12 +18,14 @@ from tests.support.ibkr_accounts import SHORT, assert_orders_are_safe, assert_ru
 from tests.support.ibkr_gateway import AccountRecords, GatewayOrder, GatewayThread, Kind, messages
 from tests.support.ibkr_gateway.order_handler import OrderHandler
 from tests.support.ibkr_gateway.responses import Responses
+from tests.support.ibkr_gateway.session import EXECUTIONS
 from tests.support.makers import policy, queue, work_run
 from trading.common.timings import Timings
 from trading.engine.connection import SlotConnection
 from trading.engine.slot_worker import work_slot
 from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
+from trading.monitoring.doctor.registry import examine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,8 +47,12 @@ def _short_waits(monkeypatch, transactional_db):
     from accounts.models import RebalancePolicy
 
     RebalancePolicy.objects.get_or_create(is_default=True, defaults={"name": "default"})
-    limits = Limits(values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1)
+    limits = Limits(
+        values_lag_seconds=0.1, values_retry_seconds=0.05, connect_retry_seconds=0.1, refusal_wait_seconds=0.1
+    )
     monkeypatch.setattr(InteractiveBrokers, "limits", limits)
+    short = InteractiveBrokers.capabilities.model_copy(update={"empty_answer_seconds": 0.5})
+    monkeypatch.setattr(InteractiveBrokers, "capabilities", short)
 
 
 @pytest.fixture
@@ -140,7 +147,7 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
     assert_runs_are_resolved(book)
 
 
-@pytest.mark.parametrize("code", [110, 321, 434, 10243])
+@pytest.mark.parametrize("code", [110, 321, 434, 451, 9999, 10243])
 def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
     gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
@@ -181,6 +188,8 @@ def test_cancel_without_confirmation_needs_attention_and_blocks_the_account(acco
     gateway.fault(Kind.CANCEL_IGNORED, symbol="VTI", times=9)
     run = carry_out(account)
     assert (run.state, run.error_code) == ("needs_attention", "orders_unknown")
+    waiting = run.error_message.rpartition("Buys that were not sent: ")[2].rstrip(".").split(", ")
+    assert set(waiting) == {"SPY", "IEF", "GLD"}
     assert_orders_are_safe(book)
     assert all(order.action == "SELL" for order in book.orders)
     again = carry_out(account)
@@ -541,7 +550,7 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
         book.add_account(f"DU10000{number:02}", cash="1000", positions={"VTI": "400", "SPY": "100"})
         accounts.append(gateway_account(f"DU10000{number:02}", TARGETS))
     slots = [account.connection_id for account in accounts]
-    assert sorted(slots.count(slot) for slot in set(slots)) == [2, 3, 3, 3]
+    assert sorted(slots.count(slot) for slot in set(slots)) == [1, 1, 1, 1, 1, 2, 2, 2]
     runs = [queue(account) for account in accounts]
     for slot in sorted(set(slots)):
         assert work_slot(slot, TIMINGS)
@@ -551,3 +560,89 @@ def test_large_event_uses_all_slots_and_keeps_the_request_rate(book, gateway):
     for account in accounts:
         assert_at_targets(book, account.account_id)
     assert_runs_are_resolved(book)
+
+
+def executed(book, symbol, action, at):
+    """Add an order by hand that was filled at an instant."""
+    instrument = book.stock(symbol)
+    order = GatewayOrder(0, 0, 0, DU, instrument, action, Decimal(1), "MKT", None, "DAY", "", status="Submitted")
+    book.fill(book.accept(order), Decimal(1), instrument.mark).at = at
+
+
+def test_executions_without_a_known_time_stop_a_trade_guard_that_counts_them(account, book):
+    account.trade_guard = Account.TradeGuard.PDT_LEGACY
+    account.save()
+    executed(book, "SPY", "BUY", timezone.now())
+    book.time_form = "{:%Y%m%d %H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "execution_times_unusable")
+    assert all(order.client_id == 0 for order in book.orders)
+    book.time_form = "{:%Y%m%d-%H:%M:%S}".format
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+
+
+# ---- gateways that do not serve everything
+
+
+def test_read_only_gateway_makes_previews_and_refuses_executions(account, book, gateway):
+    gateway.gateway.is_read_only = True
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert len(run.result["trades"]) == 4
+    assert "Turn off Read-Only API" in warnings(run)["open_orders_unavailable"]
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "read_only_api")
+    assert (book.orders, run.orders.count()) == ([], 0)
+
+
+def test_doctor_at_a_read_only_gateway_reports_the_setting_and_nothing_else(account, gateway):
+    gateway.gateway.is_read_only = True
+    (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]
+    assert "read_only_api" in finding.message and "Turn off Read-Only API" in finding.message
+    assert "write access" in finding.to_do
+
+
+def test_doctor_at_a_silent_gateway_names_the_gateway_and_no_subscription(account, gateway):
+    gateway.gateway.muted = True
+    (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]
+    assert "broker_silent" in finding.message
+    assert "gateway" in finding.to_do
+
+
+@pytest.mark.parametrize(("regime", "outcome"), [("none", "completed"), ("pdt_legacy", "failed")])
+def test_executions_that_never_end_stop_only_executions_that_count_them(account, book, gateway, regime, outcome):
+    account.trade_guard = regime
+    account.save()
+    gateway.gateway.unanswered.add(EXECUTIONS)
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert (run.state, run.error_message, len(run.result["trades"])) == ("completed", "", 4)
+    failed = [guard["code"] for guard in run.guards if not guard["passed"]]
+    assert ("trade_guard" in failed) == (regime == "pdt_legacy")
+    run = carry_out(account)
+    assert run.state == outcome, run.error_message
+    if outcome == "failed":
+        assert (run.error_code, book.orders) == ("executions_unavailable", [])
+    else:
+        assert_at_targets(book)
+
+
+def test_account_shadowed_by_another_client_is_rebalanced(account, book, gateway):
+    gateway.gateway.followed = (12, "DU9999999")
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book)
+    assert_runs_are_resolved(book)
+
+
+def test_preview_with_an_order_by_hand_names_it_and_an_execution_is_refused_at_once(account, book, gateway):
+    by_hand = GatewayOrder(0, 0, 0, DU, book.stock("VTI"), "SELL", Decimal(1), "LMT", Decimal(900), "DAY", "")
+    gateway.do(book.accept, by_hand)
+    run = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    assert run.state == "completed"
+    assert "VTI (in TWS or the broker's app)" in warnings(run)["open_orders_elsewhere"]
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("failed", "open_orders_remain")
+    assert "VTI (in TWS or the broker's app)" in run.error_message
+    assert book.orders == [by_hand]
+    assert gateway.gateway.requests["4"] == 0

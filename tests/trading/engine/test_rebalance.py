@@ -325,26 +325,6 @@ def test_sale_of_unmanaged_positions_counts_for_the_turnover_limit(make_account)
     assert (run.state, run.error_code, run.orders.count()) == ("refused", "turnover_limit", 0)
 
 
-def test_stop_between_sells_and_buys_sends_no_buy(make_account, monkeypatch):
-    from django.utils import timezone
-
-    account = make_account(positions={"VTI": "100"}, cash="0")
-    from trading.orders import execution
-
-    original = execution.OrderPhase.execute
-
-    async def stop_after(self, orders):
-        done = await original(self, orders)
-        await RebalanceRun.objects.filter(account=account).aupdate(stop_requested_at=timezone.now())
-        return done
-
-    monkeypatch.setattr(execution.OrderPhase, "execute", stop_after)
-    run = carry_out(account)
-    assert run.state == "completed"
-    assert {order.symbol for order in run.orders.filter(state="filled")} == {"VTI"}
-    assert set(run.orders.filter(quantity__gt=0).values_list("state", flat=True)) == {"cancelled"}
-
-
 def test_unknown_order_is_resolved_by_reconcile_and_unblocks_the_account(make_account):
     from io import StringIO
 

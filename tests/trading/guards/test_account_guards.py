@@ -13,7 +13,8 @@ from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
 from trading.error_codes import GUARDS, OnFail, needs_approval
 from trading.errors import Deferred, Refused
-from trading.guards.account import check_guards, enforce
+from trading.guards.account import check_guards
+from trading.guards.may_trade import enforce
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import AlwaysOpenCalendar
 from trading.models import EventSource, ExecutedSession, TradingControl

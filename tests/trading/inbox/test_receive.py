@@ -51,7 +51,6 @@ GOOD = {"exec": "rebalance"}
         (GOOD | {"account_id": "NOBODY"}, "unknown_account"),
         (GOOD | {"account_id": ""}, "payload_invalid"),
         (GOOD | {"account_id": "OTHER"}, "account_of_other_strategy"),
-        (GOOD | {"times_queued": -1}, "payload_invalid"),
     ],
 )
 def test_receive_invalid_message_stores_it_as_rejected_without_runs(account, payload, code):
@@ -264,3 +263,46 @@ def test_event_outcomes_are_shown_on_the_page_in_the_admin_and_by_the_command(ac
         "rejected",
         "late",
     ]
+
+
+@pytest.mark.parametrize("source", ["ably", "api"])
+def test_receive_event_published_in_the_future_is_ordered_by_its_receipt(account, source):
+    """A clock that is ahead must not make an event newer than all those of the next hour."""
+    ahead = receive(GOOD, message_id="ahead", published_at=timezone.now() + timedelta(hours=1))
+    assert (ahead.state, ahead.reason_code) == ("accepted", "published_ahead")
+    assert Notification.objects.get().title == "Event accepted: blend (published_ahead)"
+    event = receive_event(source=EventSource(source), channel="blend", message_id="next", payload=GOOD)
+    assert event.runs.get().state == "queued"
+    assert ahead.runs.get().state == "superseded"
+
+
+def test_receive_event_a_moment_ahead_keeps_its_time(account):
+    at = timezone.now() + timedelta(seconds=1)
+    event = receive(GOOD, published_at=at)
+    assert (event.published_at, event.reason_code) == (at, "")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_receive_request_on_a_host_with_a_wrong_clock_has_the_databases_time(account, monkeypatch, hours):
+    wrong = timezone.now() + timedelta(hours=hours)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: wrong)
+    request = receive_event(source=EventSource.API, channel="blend", message_id="a", payload=GOOD)
+    monkeypatch.undo()
+    assert abs(timezone.now() - request.published_at) < timedelta(minutes=1)
+    assert request.state == "accepted"
+    assert receive(GOOD, message_id="b", published_at=timezone.now()).runs.get().state == "queued"
+
+
+def test_receive_superseded_event_is_reported_on_event_run_and_notification(account):
+    now = timezone.now()
+    newest = receive(GOOD, message_id="b", published_at=now)
+    event = receive(GOOD, message_id="a", published_at=now - timedelta(minutes=1))
+    run = event.runs.get()
+    assert (event.state, event.reason_code, run.error_code) == ("accepted", "superseded", "superseded")
+    for text in (event.reason, run.error_message):
+        assert newest.runs.get().run_id in text and f"({newest.pk})" in text
+    assert Notification.objects.get().title == "Event accepted: blend (superseded)"
+    later = receive(GOOD, message_id="c", published_at=now + timedelta(seconds=1))
+    replaced = newest.runs.get()
+    assert (replaced.state, replaced.error_code) == ("superseded", "superseded")
+    assert str(later.pk) in replaced.error_message

@@ -29,6 +29,7 @@ from trading.models import (
     AccountStanding,
     AccountValue,
     ExecutedSession,
+    Installation,
     Order,
     OrderState,
     RebalanceRun,
@@ -137,10 +138,10 @@ def test_mark_order_makes_exactly_the_transitions_of_the_table(order, source, ta
 def test_plan_orders_assigns_short_client_order_ids_of_the_run(order):
     _, planned = order
     run = RebalanceRun.objects.get()
-    assert planned.client_order_id == f"rb-{run.run_id}-1"
-    assert (
-        len(planned.client_order_id) <= 20 and planned.client_order_id.isascii() and ":" not in planned.client_order_id
-    )
+    sender = Installation.objects.get().installation_id
+    assert planned.client_order_id == f"rb-{run.run_id}-1-{sender}"
+    assert len(sender) == 6 and len(planned.client_order_id) <= 27
+    assert planned.client_order_id.isascii() and ":" not in planned.client_order_id
 
 
 def test_stored_values_and_executions_are_fenced(run):

@@ -11,6 +11,7 @@ from tests.support.listening import QUICK, Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
 from tests.trading.listener.conftest import REBALANCE
 from trading.models import Notification, ProcessHeartbeat, RebalanceRun
+from trading.monitoring.doctor.registry import examine
 from trading.schedule.sweeper import record_heartbeat
 
 PREVIEW = '{"exec":"print-rebalance"}'
@@ -58,15 +59,22 @@ def test_event_with_account_id_runs_that_account_only(ably, listening, inbox, bl
     assert [run.account.account_id for run in event.runs.all()] == ["U2"]
 
 
+@pytest.fixture
+def a_worker(transactional_db):
+    record_heartbeat("worker:test:1", "worker")
+
+
 @pytest.mark.parametrize(("key", "code"), [("app.key:wrong", "40101"), ("nonsense", "form of a key")])
-def test_invalid_key_alerts_once_with_the_reason_and_is_retried(ably, blend, inbox, key, code):
+def test_invalid_key_alerts_once_with_the_reason_and_is_retried(ably, blend, a_worker, client, key, code):
     with Listening(ably, key=key) as listener:
         health = listener.until("key refused")
         assert code in health.problem and "wrong" not in health.problem
         eventually(lambda: Notification.objects.filter(title="Ably refuses the key").exists(), "The alert")
         eventually(lambda: listener.listener.status.rebuilds >= 2, "Another attempt")
         assert Notification.objects.count() == 1
-        eventually(lambda: heartbeat()["state"] == "key refused", "The heartbeat")
+        eventually(lambda: heartbeat()["state"] == "key refused" and heartbeat()["refused"], "The heartbeat")
+        assert client.get("/healthz").status_code == 503, "a refusal is unhealthy at once"
+        assert {finding.status for finding in examine(["listener"])} == {"problem"}
 
 
 def test_denied_channel_does_not_affect_the_others(ably, listening, inbox, blend):
@@ -74,6 +82,7 @@ def test_denied_channel_does_not_affect_the_others(ably, listening, inbox, blend
     simulated_account("U2", {}, strategy=strategy("secret", {"SPY": "1"}), policy=policy())
     health = listening.until("denied", "secret")
     assert "40160" in health.problem
+    eventually(lambda: {finding.status for finding in examine(["listener"])} == {"problem"}, "The finding, at once")
     eventually(lambda: Notification.objects.filter(title="Ably refuses the channel secret").exists(), "The alert")
     seen = ably.seen("denied")
     ably.wait_for("denied", seen + 2)  # it is tried again, on the same connection
@@ -93,11 +102,6 @@ def test_heartbeat_of_a_stale_connection_reports_the_problem(ably, blend, fault)
         eventually(lambda: heartbeat()["problem"] and heartbeat()["problem_since"], "The problem in the heartbeat")
         assert heartbeat()["state"] == "connected"  # as the SDK reports
         ably.set(stalled=False)
-
-
-@pytest.fixture
-def a_worker(transactional_db):
-    record_heartbeat("worker:test:1", "worker")
 
 
 def test_healthz_is_ok_only_while_events_are_received(ably, blend, a_worker, client, settings):

@@ -17,8 +17,9 @@ from accounts.models import Account, BrokerConnection, Strategy
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import queue
 from trading.actions.kill_switch import set_paused
+from trading.journal.installation import mark_restored
 from trading.journal.leases import claim_lease, has_live_lease
-from trading.models import Delivery, Notification, ScheduleEntry
+from trading.models import Delivery, Notification, ScheduleEntry, UnrecordedOrder
 from trading.monitoring.doctor.registry import CHECKS, examine
 from trading.queue.schedules import sync_schedules
 from trading.schedule.sweeper import record_heartbeat
@@ -206,3 +207,20 @@ def test_check_with_an_unexpected_error_is_a_problem_without_secrets(healthy, se
     monkeypatch.setitem(CHECKS, "clock", broken)
     found = problems("clock")
     assert "RuntimeError" in found[0].message and settings.SECRET_KEY not in found[0].message
+
+
+@pytest.mark.parametrize(("status", "at_once"), [(401, True), (403, True), (404, True), (500, False), (429, False)])
+def test_channel_that_refuses_messages_is_a_problem_at_once(healthy, status, at_once):
+    """Patience is for what may heal."""
+    notification = Notification.objects.create(kind="success", title="t", body="b")
+    error = f"The receiver returned status {status}."
+    Delivery.objects.create(notification=notification, channel="webhook hook", attempts=1, last_error=error)
+    assert bool(problems("notifications")) == at_once
+
+
+def test_restored_database_and_unrecorded_orders_are_problems(healthy):
+    UnrecordedOrder.objects.create(account=healthy, client_order_id="rb-x", symbol="VTI", quantity=-1)
+    mark_restored()
+    restored, unrecorded = problems("trading")
+    assert "restored" in restored.message and "U1" in unrecorded.message
+    assert {finding.to_do.count("manage.py reconcile") for finding in (restored, unrecorded)} == {1}

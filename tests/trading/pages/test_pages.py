@@ -62,7 +62,7 @@ def test_a_strategy_shows_targets_with_their_sum_followers_and_its_last_event(cl
     Account.objects.create(account_id="F1", broker="simulated", strategy=blend)
     event("blend", state="late", reason="It came 1000 seconds after it was published")
     page = words(client, "strategy", "blend")
-    assert "SPY 60.00%" in page and "Sum 95.00%" in page and "CASH remainder 5.00%" in page
+    assert "SPY 60.00%" in page and "Sum 95.00%" in page and "Cash remainder 5.00%" in page
     assert "Accounts (1)" in page and "F1" in page
     assert "It came 1000 seconds after it was published Late" in page
     assert "auto-approve below 7.50% turnover" in page

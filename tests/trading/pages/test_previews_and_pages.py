@@ -9,14 +9,13 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
-from django_otp.oath import TOTP
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from brokers.simulated import matching_engine
 from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
+from tests.support.two_factor import code_of, new_device
 from trading.engine.slot_worker import work_slot
-from trading.models import RebalanceRun, TradingControl
+from trading.models import Authenticator, RebalanceRun, TradingControl
 from trading.serializers import rebalance_result
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,7 +161,7 @@ def test_a_live_run_wants_the_right_and_the_account_number_typed(log_in, make_ac
 def test_a_live_run_asks_for_the_one_time_code_of_who_has_a_device(client, people, make_account, settings):
     settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING, settings.MARKET_CALENDAR = "live", True, "always_open"
     account, person = make_account(type="live", live_armed=True), people("live_trader")
-    device = TOTPDevice.objects.create(user=person, name="Phone", confirmed=True)
+    device = new_device(person)
     client.force_login(person)
     preview = previewed(client, account)
     assert "logged in without a two-factor code" in page(client, preview)
@@ -170,11 +169,11 @@ def test_a_live_run_asks_for_the_one_time_code_of_who_has_a_device(client, peopl
     session["otp_device_id"] = device.persistent_id
     session.save()
     assert 'name="code"' in page(client, preview)
-    code = f"{TOTP(device.bin_key).token():06d}"
+    code = code_of(device)
     wrong = f"{(int(code) + 1) % 1_000_000:06d}"
     for given in ("", wrong):
         assert "code is missing, invalid or expired" in messages(send(client, preview, account_id="U1", code=given))
-        TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
+        Authenticator.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     assert not RebalanceRun.objects.filter(mode="execute").exists()
     send(client, preview, account_id="U1", code=code)
     assert finish().state == "completed"

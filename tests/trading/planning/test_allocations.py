@@ -126,10 +126,24 @@ def test_check_address_refuses_addresses_that_may_not_get_the_key(address):
     assert caught.value.code == "allocations_not_configured"
 
 
-@pytest.mark.parametrize("as_of", ["yesterday", "2026-11-24T10:00:00", "[]"])
-def test_fetch_with_an_invalid_as_of_is_refused_by_name(allocations, as_of):
-    body = {"data": {"as_of": as_of, "allocations": [{"ticker": "SPY", "allocation": 1}]}}
-    allocations.answer("blend", 200, json.dumps(body))
-    with pytest.raises(RunFailed, match=r"wrong shape at data\.as_of") as caught:
-        fetch(allocations.url)
-    assert caught.value.code == "allocations_wrong_shape"
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("content", [b"not compressed", b"\x1f\x8b\x08", b'{"data": {}}'])
+def test_fetch_of_a_response_that_is_not_compressed_as_it_says_is_refused(allocations, encoding, content):
+    allocations.answer("blend", 200, content, {"Content-Encoding": encoding})
+    assert refusal(allocations.url) in {"allocations_not_json", "allocations_wrong_shape"}
+    assert len(allocations.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["ключ", "two\nlines", "\ud800"])
+def test_fetch_with_a_key_that_no_header_can_have_is_refused(allocations, key):
+    with pytest.raises(RunFailed) as caught:
+        asyncio.run(AllocationsClient(allocations.url, key, 3, retry_wait_seconds=0.01).fetch("blend"))
+    assert caught.value.code == "allocations_not_configured"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://[", "https://[::1", "https://example.com:99999", "https://a b.example", "https://\u2488.example"],
+)
+def test_fetch_from_an_address_that_is_no_url_is_refused(address):
+    assert refusal(address) in {"allocations_not_configured", "allocations_unreachable"}

@@ -8,7 +8,7 @@ from django_q.models import OrmQ, Schedule
 
 from tests.support.makers import policy, queue, simulated_account
 from trading.journal.leases import claim_lease
-from trading.queue.schedules import SCHEDULES, sync_schedules
+from trading.queue.schedules import SCHEDULES, are_complete, sync_schedules
 from trading.queue.sentinel import OUT_OF_TIME, RECYCLED, CrashOnlySentinel
 from trading.schedule.sweeper import sweep
 
@@ -49,3 +49,22 @@ def test_sweep_wakes_a_slot_with_a_lost_hint_unless_a_worker_has_its_lease():
     assert OrmQ.objects.count() == 1
     claim_lease(run.connection_id, "a worker")
     assert sweep() == 0
+
+
+@pytest.mark.django_db
+def test_sweep_restores_schedules_that_are_missing_or_changed():
+    sync_schedules()
+    for spoil in (
+        Schedule.objects.all().delete,
+        Schedule.objects.filter(name="sweep").delete,
+        lambda: Schedule.objects.filter(name="tidy").update(func="os.system"),
+        lambda: Schedule.objects.filter(name="values").update(repeats=0),
+        lambda: Schedule.objects.create(name="sweep", func="trading.tasks.sweep"),
+    ):
+        spoil()
+        assert not are_complete()
+        sweep()
+        assert are_complete()
+    before = set(Schedule.objects.values_list("pk", flat=True))
+    sweep()
+    assert set(Schedule.objects.values_list("pk", flat=True)) == before, "complete schedules are left alone"

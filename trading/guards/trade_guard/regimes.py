@@ -1,7 +1,8 @@
 """Trade guard regimes: whether an account may be rebalanced, and a plan be sent, in a session.
 
 - `none` never blocks.
-- `once_per_session` allows one executed rebalance per session (PDT protection).
+- `once_per_session` allows one executed rebalance per session (PDT protection). A run after a stopped one belongs to
+  the same rebalance.
 - `pdt_legacy` allows no plan that would make a fourth day trade in five sessions (PDT protection).
 - `cash_settlement` allows no sale of a position that unsettled cash may have paid for; buys are sized on settled cash.
 
@@ -25,7 +26,7 @@ from trading.guards.trade_guard.history import (
 )
 from trading.guards.trade_guard.rules import day_trade_rule, settlement_sessions
 from trading.market_calendar import MarketCalendar
-from trading.models import ExecutedSession
+from trading.models import ExecutedSession, RunState
 from trading.models.run_documents import PDTCheckResult, PDTExecutionInfo
 
 UNGUARDED, ONCE, PDT, CASH = "none", "once_per_session", "pdt_legacy", "cash_settlement"
@@ -127,12 +128,15 @@ def window_start(now: datetime, calendar: MarketCalendar) -> datetime:
 def _once(query: _Query) -> _Answer:
     session = query.session
     executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
+    rows = list(executed.exclude(run_id=query.exclude_run).select_related("run").order_by("id"))
+    if not rows:
+        return _Answer(f"No rebalance was executed in the session of {session.day}.")
+    if rows[-1].run.state == RunState.STOPPED:
+        return _Answer(f"Run {rows[-1].run.run_id} was stopped; a run in the same session may finish its rebalance.")
     executions = tuple(
         PDTExecutionInfo(run_id=row.run.run_id, session_date=str(row.session_date), first_order_at=row.first_order_at)
-        for row in executed.exclude(run_id=query.exclude_run).select_related("run")
+        for row in rows
     )
-    if not executions:
-        return _Answer(f"No rebalance was executed in the session of {session.day}.")
     again = query.calendar.session_after(session.day)
     label = dict(Account.TradeGuard.choices).get(query.regime, query.regime)
     return _Answer(

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.access.api_tokens import create_token
 from trading.access.audit import note
+from trading.actions.safety_report import report_change
 from trading.management.lookup import USAGE, find_user
 from trading.models import ApiScope
 
@@ -30,5 +31,8 @@ class Command(BaseCommand):
         if options["days"] < 1:
             raise CommandError("--days must be 1 or more.", returncode=USAGE)
         row, token = create_token(options["name"], owner, options["scopes"] or [ApiScope.READ], days=options["days"])
-        note("api token added", str(row), f"For {owner.username}, {', '.join(row.scopes)}.")
+        detail = f"For {owner.username}, {', '.join(row.scopes)}."
+        note("api token added", str(row), detail)
+        if row.scopes != [ApiScope.READ]:
+            report_change(None, f"API token {row} added. {detail}")
         self.stdout.write(token)

@@ -1,4 +1,4 @@
-"""`manage.py pause [ACCOUNT] [--reason TEXT]`: submit no more orders until `resume`."""
+"""`manage.py pause [ACCOUNT] [--reason TEXT] [--cancel-orders]`: submit no more orders until `resume`."""
 
 from typing import Any
 
@@ -15,10 +15,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("account", nargs="?", help="account id (default: all accounts)")
         parser.add_argument("--reason", default="", help="reason, stored in the history")
+        if self.paused:
+            parser.add_argument(
+                "--cancel-orders", action="store_true", help="also cancel the working orders of runs in progress"
+            )
 
     def handle(self, *_: Any, **options: Any) -> None:
         account = find_account(options["account"]) if options["account"] is not None else None
-        changed = set_paused(account, paused=self.paused, reason=options["reason"], by="by command")
+        cancel_orders = options.get("cancel_orders", False)
+        changed = set_paused(
+            account, paused=self.paused, reason=options["reason"], by="by command", cancel_orders=cancel_orders
+        )
         accounts = f"account {account.account_id}" if account is not None else "all accounts"
         state = f"{'' if changed else 'was already '}{'paused' if self.paused else 'resumed'}"
         self.stdout.write(f"Trading {state} for {accounts}.")
+        if cancel_orders:
+            self.stdout.write("Runs in progress cancel their working orders.")

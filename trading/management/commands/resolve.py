@@ -6,16 +6,16 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from trading.actions.manual_resolution import Outcome, Resolution, close_run, resolve_order
+from trading.actions.manual_resolution import Outcome, Resolution, acknowledge_order, close_run, resolve_order
 from trading.errors import Refused
 from trading.management.lookup import REFUSED, USAGE, find_user
-from trading.models import Order, RebalanceRun
+from trading.models import Order, RebalanceRun, UnrecordedOrder
 
 
 class Command(BaseCommand):
     help = (
         "Resolve an open order of an ended run manually, according to the broker's statement, or close a run that "
-        "needs attention and has no open orders. Submits nothing."
+        "needs attention and has no open orders. An order without a row is acknowledged. Submits nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,6 +45,9 @@ def _resolve(user: User, options: dict[str, Any]) -> str:
         close_run(run, user, options["comment"])
         return f"Run {run.run_id} is closed."
     order = Order.objects.select_related("run", "account").filter(client_order_id=options["what"]).first()
+    if order is None and (unrecorded := UnrecordedOrder.objects.filter(client_order_id=options["what"]).first()):
+        acknowledge_order(unrecorded, user, options["comment"])
+        return f"{unrecorded} is acknowledged; it has no row, and no guard counts it."
     if order is None:
         raise CommandError(f"There is no order or run {options['what']!r}.", returncode=USAGE)
     # No two-factor code: access to the shell of this host and the permissions of the user are sufficient.

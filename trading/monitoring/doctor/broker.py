@@ -10,7 +10,7 @@ from django.db import connections
 from accounts.models import Account, BrokerConnection, TargetAllocation
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
-from brokers.exceptions import BrokerError
+from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ReadOnlyApi
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy
@@ -20,6 +20,12 @@ QUOTES = "quotes"
 LEASE_SHARE = 0.8
 """Maximum duration of the check of a slot, as a fraction of the lease's lifetime."""
 MAX_SYMBOLS = 20
+TO_DO = {
+    ReadOnlyApi: "Turn on write access in the settings of the broker's API. Previews work without it.",
+    AccountNotManaged: "Check the account number, and that this login manages the account.",
+    BrokerConnectionError: "Start the broker's gateway, and check its host, port, login and last message.",
+}
+"""What to do about an error, by its most specific class, whatever was requested when it occurred."""
 
 
 def broker() -> Iterator[Finding]:
@@ -41,8 +47,7 @@ def _check_slot(slot: BrokerConnection) -> list[Finding]:
     except SlotBusy:
         return [ok(f"{slot}: in use by a worker, not checked. See its runs.")]
     except BrokerError as error:
-        to_do = "Start the broker's gateway, and check its host, port and login."
-        return [problem(f"{slot}: {error.message} ({error.code})", to_do)]
+        return [_problem(str(slot), error)]
     except TimeoutError:
         return [problem(f"{slot}: the broker did not respond in time.", "Check the broker's gateway.")]
 
@@ -57,7 +62,8 @@ async def _check_connection(slot: BrokerConnection) -> list[Finding]:
             await client.connect()
             try:
                 snapshots = [await _check_account(client, account) for account in accounts]
-                return [ok(f"{slot}: connected."), *snapshots, await _check_quotes(client, slot)]
+                orders = await _check_orders(client, accounts[0])
+                return [ok(f"{slot}: connected."), *snapshots, orders, await _check_quotes(client, slot)]
             finally:
                 await client.disconnect()
     finally:
@@ -68,9 +74,17 @@ async def _check_account(client: BrokerClient, account: Account) -> Finding:
     try:
         snapshot = await client.get_account_snapshot(account.account_id)
     except BrokerError as error:
-        message = f"{account.account_id}: {error.message} ({error.code})"
-        return problem(message, "Check the account number, and that this login manages the account.")
+        return _problem(account.account_id, error, "Check the account in the broker's own program, and try again.")
     return ok(f"{account.account_id}: complete, {len(snapshot.positions)} positions.")
+
+
+async def _check_orders(client: BrokerClient, account: Account) -> Finding:
+    """Check that the broker shows orders. If it does not, it accepts none either."""
+    try:
+        orders = await client.get_open_orders(account.account_id)
+    except BrokerError as error:
+        return _problem(f"{account.account_id}, open orders", error, "Check the settings of the broker's API.")
+    return ok(f"{account.account_id}: {len(orders)} open orders.")
 
 
 async def _check_quotes(client: BrokerClient, slot: BrokerConnection) -> Finding:
@@ -80,11 +94,16 @@ async def _check_quotes(client: BrokerClient, slot: BrokerConnection) -> Finding
     try:
         quotes = await client.get_multiple_market_prices(symbols, use_cache=False)
     except BrokerError as error:
-        message = f"{slot}: {error.message} ({error.code})"
-        return problem(message, "Check the market data subscriptions of the login.", QUOTES)
+        return _problem(str(slot), error, "Check the market data subscriptions of the login.", QUOTES)
     if missing := [symbol for symbol in symbols if symbol not in quotes or not quotes[symbol].is_two_sided]:
         to_do = "Outside trading hours this is normal. Otherwise check the symbols."
         named = ", ".join(quotes[symbol].named if symbol in quotes else symbol for symbol in missing)
         return problem(f"{slot}: no bid and ask for {named}.", to_do, QUOTES)
     kinds = ", ".join(sorted({str(quote.kind) for quote in quotes.values()}))
     return ok(f"{slot}: bid and ask for {len(symbols)} symbols ({kinds}).", QUOTES)
+
+
+def _problem(subject: str, error: BrokerError, to_do: str = "See the log.", check: str = "") -> Finding:
+    """Return a finding about an error. `to_do` is what to do if the error itself does not determine it."""
+    to_do = next((TO_DO[kind] for kind in TO_DO if isinstance(error, kind)), to_do)
+    return problem(f"{subject}: {error.message} ({error.code})", to_do, check)

@@ -8,12 +8,11 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from brokers.exchange_calendar import NEW_YORK
 from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
 from trading.market_calendar import market_calendar
-from trading.models import ProcessHeartbeat
+from trading.models import Authenticator, ProcessHeartbeat
 from trading.monitoring.doctor.findings import Finding, ok, problem
 
 MIN_FREE_BYTES = 500_000_000
@@ -58,7 +57,7 @@ def site() -> Iterator[Finding]:
     else:
         scheme = "https only" if settings.SECURE_SSL_REDIRECT else "plain http"
         yield ok(f"The site accepts the hosts {', '.join(settings.ALLOWED_HOSTS)} over {scheme}.")
-    with_device = TOTPDevice.objects.filter(confirmed=True).values("user")
+    with_device = Authenticator.objects.filter(confirmed=True).values("user")
     without = User.objects.filter(is_active=True, is_superuser=True).exclude(pk__in=with_device).count()
     message = f"Superusers without two-factor authentication (2FA): {without}."
     if without and settings.ALLOW_LIVE_TRADING:

@@ -8,10 +8,11 @@ from django_q.models import Schedule
 
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
-from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState, TradingControl
+from trading.journal.installation import awaits_reconciliation
+from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState, TradingControl, UnrecordedOrder
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
 from trading.monitoring.status import overview, queue_health
-from trading.queue.schedules import SCHEDULES
+from trading.queue.schedules import SCHEDULES, are_complete
 from trading.schedule.market_open import ON_TIME
 
 MAX_QUEUED_TASKS = 500
@@ -28,6 +29,13 @@ def trading() -> Iterator[Finding]:
         yield off(f"{message}. ALLOW_LIVE_TRADING is off: they can only be previewed.")
     else:
         yield ok(f"{message}, armed: {enabled.filter(live_armed=True).count()}.")
+    if awaits_reconciliation():
+        message = "The database was restored from a backup, and not every enabled account has been reconciled since."
+        yield problem(message, "Run `manage.py reconcile`. No account trades before.")
+    unrecorded = UnrecordedOrder.objects.filter(resolved_at=None).select_related("account").order_by("account_id")
+    if accounts := sorted({order.account.account_id for order in unrecorded}):
+        message = f"The broker has orders that are not in this database: {', '.join(accounts)}."
+        yield problem(message, "Stop other installations that trade these accounts, then run `manage.py reconcile`.")
     control = TradingControl.objects.filter(trading_paused=True).first()
     if control is not None:
         reason = f": {control.reason}" if control.reason else ""
@@ -47,10 +55,10 @@ def queue() -> Iterator[Finding]:
         yield problem(f"The queue is long. {tasks}", "Start more workers, and check their log.")
     else:
         yield ok(f"Workers are running. {tasks}")
-    names = set(Schedule.objects.values_list("name", flat=True))
-    if names != set(SCHEDULES):
+    names = Schedule.objects.values_list("name", flat=True)
+    if not are_complete():
         message = f"The queue's schedules are {', '.join(sorted(names)) or 'none'}, not {', '.join(sorted(SCHEDULES))}."
-        yield problem(message, "Run `manage.py migrate`, which restores them.")
+        yield problem(message, "A running worker or listener restores them; start one, or run `manage.py migrate`.")
     else:
         yield ok("The queue's schedules are complete.")
 

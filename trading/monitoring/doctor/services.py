@@ -18,27 +18,30 @@ from trading.planning.allocations import AllocationsClient
 
 ALLOCATIONS_TIMEOUT_SECONDS = 10.0
 OVERDUE_AFTER = timedelta(minutes=10)
+REFUSED = r"status 4(01|03|04|10)\."
+"""Error of a delivery that no later attempt can send: the key or the address is wrong."""
 FAILED_WITHIN = timedelta(days=1)
 
 
 def allocations() -> Iterator[Finding]:
     """Request the targets of each enabled strategy that uses the allocations service."""
     strategies = Strategy.objects.filter(enabled=True, source=Strategy.Source.API).order_by("name")
-    if names := list(strategies.values_list("name", flat=True)):
-        yield from asyncio.run(_fetch_all(names))
+    if found := list(strategies):
+        yield from asyncio.run(_fetch_all(found))
     else:
         yield off("No enabled strategy uses the allocations service.")
 
 
-async def _fetch_all(names: list[str]) -> list[Finding]:
+async def _fetch_all(strategies: list[Strategy]) -> list[Finding]:
     key = settings.ALLOCATIONS_API_KEY.get_secret_value()
     client = AllocationsClient(settings.ALLOCATIONS_BASE_URL, key, ALLOCATIONS_TIMEOUT_SECONDS)
-    return list(await asyncio.gather(*(_fetch(client, name) for name in names)))
+    return list(await asyncio.gather(*(_fetch(client, strategy) for strategy in strategies)))
 
 
-async def _fetch(client: AllocationsClient, name: str) -> Finding:
+async def _fetch(client: AllocationsClient, strategy: Strategy) -> Finding:
+    name = strategy.name
     try:
-        targets = (await client.fetch(name)).items
+        targets = (await client.fetch(name, strategy.stocks_named_like_cash)).items
     except RunFailed as failure:
         to_do = "Check ALLOCATIONS_BASE_URL and ALLOCATIONS_API_KEY, or disable the strategy if it no longer exists."
         return problem(f"{name}: {failure.message}", to_do)
@@ -69,6 +72,10 @@ def listener() -> Iterator[Finding]:
 
 def notifications() -> Iterator[Finding]:
     """Check the configured notification channels and the outbox."""
+    pending = Delivery.objects.filter(state=DeliveryState.PENDING)
+    refused = pending.filter(last_error__regex=REFUSED).order_by("channel")
+    for channel, error in refused.values_list("channel", "last_error").distinct():
+        yield problem(f"{channel} refuses messages: {error}", "Correct its address and key. Waiting does not help.")
     urls = [channel.url for channel in channels()]
     if not urls:
         yield off(
@@ -82,7 +89,7 @@ def notifications() -> Iterator[Finding]:
         return
     yield ok(f"Configured notification channels: {len(urls)}.")
     now = timezone.now()
-    overdue = Delivery.objects.filter(state=DeliveryState.PENDING, created_at__lt=now - OVERDUE_AFTER).count()
+    overdue = pending.filter(created_at__lt=now - OVERDUE_AFTER).count()
     failed = Delivery.objects.filter(state=DeliveryState.ABANDONED, created_at__gte=now - FAILED_WITHIN).count()
     if overdue or failed:
         message = f"Overdue messages: {overdue}. Failed in the last 24 hours: {failed}."

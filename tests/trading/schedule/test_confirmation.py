@@ -1,0 +1,154 @@
+"""Scheduling an account asks for what submitting its orders now asks for, and its user is judged again at the open."""
+
+import time
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import reverse
+from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from accounts.models import Account
+from brokers.simulated.models import SimulatedOrder
+from trading.access.two_factor import mark_verified
+from trading.engine.slot_worker import work_slot
+from trading.errors import Refused
+from trading.models import Order, RebalanceRun, ScheduleEntry, TradingControl
+from trading.schedule.entries import schedule_account
+from trading.schedule.market_open import run_schedule
+
+pytestmark = pytest.mark.django_db
+SENDS = pytest.mark.django_db(transaction=True)
+RIGHTS = ("view_account", "preview_account", "execute_account", "execute_live_account")
+
+
+@pytest.fixture
+def trader(db):
+    user = User.objects.create_user("tess", password="pw", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=RIGHTS))
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def live(plain_account, clock, settings):
+    clock("2026-11-25 08:00")
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = "live", True
+    return plain_account(type="live", live_armed=True)
+
+
+def device_of(user):
+    return TOTPDevice.objects.create(user=user, name="phone", confirmed=True)
+
+
+def current_code(device):
+    totp = TOTP(device.bin_key, device.step, device.t0, device.digits)
+    totp.time = time.time()
+    return f"{totp.token():06}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "with_code", "refused_with"),
+    [("", True, "confirmation_missing"), ("U2", True, "confirmation_missing"), ("U1", False, "code_missing")],
+)
+def test_schedule_live_account_without_confirmation_is_refused(live, trader, typed, with_code, refused_with):
+    device = device_of(trader)
+    mark_verified(trader)
+    with pytest.raises(Refused) as refused:
+        schedule_account(live, trader, typed_account_id=typed, code=current_code(device) if with_code else "000000")
+    assert refused.value.code == refused_with
+    assert not ScheduleEntry.objects.exists()
+
+
+def test_schedule_live_account_with_number_and_code_is_stored_with_its_verification(live, trader):
+    device = device_of(trader)
+    mark_verified(trader)
+    entry = schedule_account(live, trader, typed_account_id="U1", code=current_code(device))
+    assert (entry.requested_by, entry.requester_name, entry.requester_verified) == (trader, "tess", True)
+
+
+@pytest.mark.parametrize(("required", "code"), [("execute", "code_device_needed"), ("live", "code_device_needed")])
+def test_schedule_needs_the_two_factor_login_that_an_approval_needs(live, trader, settings, required, code):
+    settings.ONE_TIME_CODES_REQUIRED_FOR = required
+    with pytest.raises(Refused) as refused:
+        schedule_account(live, trader, typed_account_id="U1")
+    assert refused.value.code == code
+
+
+def test_schedule_by_a_user_with_a_device_who_logged_in_without_a_code_is_refused(plain_account, clock, trader):
+    clock("2026-11-25 08:00")
+    device_of(trader)
+    with pytest.raises(Refused) as refused:
+        schedule_account(plain_account(), trader)
+    assert refused.value.code == "code_needed"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda: Account.objects.update(live_armed=False), "live_not_armed"),
+        (lambda: Account.objects.update(trading_paused=True), "trading_paused"),
+        (lambda: TradingControl.objects.create(trading_paused=True), "trading_paused"),
+    ],
+)
+def test_schedule_of_an_account_that_may_not_trade_now_is_refused(live, trader, change, code):
+    change()
+    with pytest.raises(Refused) as refused:
+        schedule_account(Account.objects.get(), trader, typed_account_id="U1")
+    assert refused.value.code == code
+
+
+def test_live_account_page_asks_for_the_number_before_it_schedules(live, trader, client):
+    client.force_login(trader)
+    page = client.get(reverse("trading:account", args=["U1"])).content.decode()
+    assert 'id="schedule-live"' in page and 'name="account_id"' in page
+    client.post(reverse("trading:schedule_add", args=["U1"]))
+    assert not ScheduleEntry.objects.exists()
+    client.post(reverse("trading:schedule_add", args=["U1"]), {"account_id": "U1"})
+    assert ScheduleEntry.objects.get().requester_verified is False
+
+
+def started(clock):
+    """Start what is scheduled, execute it, and return the entry with its run."""
+    clock("2026-11-25 09:30:05")
+    run_schedule(timezone.now())
+    for run in RebalanceRun.objects.all():
+        work_slot(run.connection_id)
+    return ScheduleEntry.objects.select_related("run").order_by("id")[0]
+
+
+@SENDS
+@pytest.mark.parametrize("change", ["rights", "inactive", "codes"])
+def test_scheduled_run_whose_user_lost_the_rights_meanwhile_is_refused_and_not_retried(
+    make_account, clock, trader, settings, change
+):
+    clock("2026-11-25 08:00")
+    schedule_account(make_account(), trader)
+    if change == "rights":
+        trader.user_permissions.clear()
+    elif change == "inactive":
+        User.objects.update(is_active=False)
+    else:
+        settings.ONE_TIME_CODES_REQUIRED_FOR = "execute"
+    entry = started(clock)
+    assert (entry.state, entry.run.error_code) == ("failed", "requester_rights")
+    assert not Order.objects.exists() and not SimulatedOrder.objects.exists()
+    assert ScheduleEntry.objects.count() == 1
+
+
+def test_scheduled_run_of_a_deleted_user_is_not_started(plain_account, clock, trader):
+    clock("2026-11-25 08:00")
+    schedule_account(plain_account(), trader)
+    trader.delete()
+    entry = started(clock)
+    assert (entry.state, entry.run, ScheduleEntry.objects.count()) == ("failed", None, 1)
+
+
+@SENDS
+def test_scheduled_run_keeps_the_verification_of_its_user(make_account, clock, trader, settings):
+    settings.ONE_TIME_CODES_REQUIRED_FOR = "execute"
+    clock("2026-11-25 08:00")
+    mark_verified(trader)
+    schedule_account(make_account(), trader)
+    entry = started(clock)
+    assert (entry.state, entry.run.state, entry.run.requester_verified) == ("completed", "completed", True)

@@ -1,0 +1,36 @@
+"""JSON of other programs: objects that name a key twice are recognized, and every defect is a `ValueError`."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+
+class JsonObject(dict[str, Any]):
+    """A JSON object; `repeated` are the keys that it contains more than once. The last value of such a key counts."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def read_json(text: str | bytes, *, number: Callable[[str], Any] | None = None) -> Any:
+    """Return the content of a JSON text, its objects as `JsonObject`.
+
+    Args:
+        text: the JSON text; bytes are UTF-8, UTF-16 or UTF-32.
+        number: makes a value of each number; by default, integers are int and others float.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=number, parse_float=number)
+    except RecursionError as error:
+        message = "it is nested too deeply"
+        raise ValueError(message) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
+    content = JsonObject(pairs)
+    if len(content) < len(pairs):
+        content.repeated = tuple(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+    return content
