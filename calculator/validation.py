@@ -93,7 +93,7 @@ def check_account(
         raise CalculationRefused(
             "short_position", f"The account has a short position in {listed(sorted(refused))}. Close it manually."
         )
-    marks = [position.market_price or _mid(position, quotes) for position in account.positions]
+    marks = [_mid(p, quotes) if p.market_price is None else p.market_price for p in account.positions]
     booked = sum(
         [p.quantity * (mark or ZERO) for p, mark in zip(account.positions, marks, strict=True)], account.cash_usd
     )
@@ -117,9 +117,7 @@ def _cause(account: AccountState, marks: Sequence[Decimal | None]) -> str:
     """Return why account data does not add up, and what to do."""
     unpriced = [p.symbol for p, mark in zip(account.positions, marks, strict=True) if mark is None and p.quantity]
     if unpriced:
-        return (
-            f"These positions have no price and no valid quote: {listed(unpriced)}. Try again when the market is open."
-        )
+        return f"These positions have no price and no valid quote: {listed(unpriced)}. Try again when they have one."
     return "The data is stale or belongs to another account. Try again in a minute."
 
 

@@ -67,6 +67,18 @@ def test_position_without_a_mark_and_without_a_quote_is_named():
     assert "stale" not in error.message
 
 
+def test_position_that_adds_nothing_is_not_named_as_one_without_a_price():
+    """A future has a mark of zero: its profit and loss is part of cash."""
+    state = AccountState(
+        total_value_usd=Decimal(2000),
+        cash_usd=Decimal(1000),
+        positions=(Position(symbol="MESZ6", quantity=Decimal(1), market_price=Decimal(0), tradable=False),),
+    )
+    error = refused(state, targets(A="1"), [A])
+    assert error.code == "account_data_mismatch"
+    assert "MESZ6" not in error.message
+
+
 @pytest.mark.parametrize(("sum_told", "is_percent"), [("100", True), ("60", True), ("1.3", False), ("1.001", False)])
 def test_weights_far_above_one_look_like_percent(sum_told, is_percent):
     error = refused(account("10000"), targets(A=Decimal(sum_told) / 2, B=Decimal(sum_told) / 2), [A, B])

@@ -197,7 +197,7 @@ class Rebalancer(BaseRebalancer):
             # In a thread: a large account takes milliseconds, in which the order updates of others must not wait.
             return await asyncio.to_thread(self._calculator.plan, account, inputs.targets, quotes)
         except CalculationRefused as refusal:
-            raise explain_refusal(refusal, warnings, inputs.snapshot, inputs.prices) from refusal
+            raise explain_refusal(refusal, warnings, inputs.snapshot) from refusal
 
     async def _store_plan(self, proposal: Proposal, guards: list[GuardResult]) -> None:
         trades = proposal.result.trades

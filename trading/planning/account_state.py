@@ -24,7 +24,7 @@ def account_state(snapshot: AccountSnapshot, prices: Mapping[str, ContractPrice]
             Position(
                 symbol=position.symbol,
                 quantity=position.quantity,
-                market_price=mark_of(position, prices),
+                market_price=_mark(position, prices),
                 contract=position.contract_id,
                 tradable=position.is_us_stock,
                 is_cash=position.kind is SecurityKind.CASH,
@@ -35,7 +35,7 @@ def account_state(snapshot: AccountSnapshot, prices: Mapping[str, ContractPrice]
     )
 
 
-def mark_of(position: AccountPosition, prices: Mapping[str, ContractPrice]) -> Decimal | None:
+def _mark(position: AccountPosition, prices: Mapping[str, ContractPrice]) -> Decimal | None:
     """Return the broker's mark, else the middle of the quote, else the last or closing price; None if there is none."""
     price = prices.get(position.symbol)
     if position.market_price is not None or price is None or not position.is_us_stock:
