@@ -130,12 +130,7 @@ class Accounts:
         async with self._executions_lock:
             if not self._executions_known:
                 try:
-                    await self._connection.request(
-                        "today's executions",
-                        lambda ib: ib.reqExecutionsAsync(),
-                        lock="executions",
-                        if_silent=ExecutionsUnavailable,
-                    )
+                    await self._connection.request_executions()
                 except ExecutionsUnavailable as error:
                     logger.warning("%s Account values are used without comparing them with fills", error.message)
                 self._executions_known = True

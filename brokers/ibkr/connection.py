@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
+from ib_async import ExecutionFilter
 from ib_async.wrapper import RequestError
 
 from brokers.broker_types import ConnectionSettings
@@ -15,6 +16,7 @@ from brokers.exceptions import (
     BrokerConnectionError,
     BrokerSilent,
     ClientIdInUse,
+    ExecutionsUnavailable,
     ReadOnlyApi,
 )
 from brokers.ibkr.errors import CODES, Effect, effect_of, error_text, is_read_only
@@ -198,7 +200,7 @@ class GatewayConnection:
                     f"The gateway did not respond within {seconds:g} s to a request for {what}.{self._last_message}"
                 )
                 if if_silent is not None:
-                    raise if_silent(message) from error
+                    raise if_silent(f"{message} If it happens again, restart the gateway.") from error
                 silent = BrokerSilent(message)
                 self._fail(silent)
                 raise silent from error
@@ -207,6 +209,15 @@ class GatewayConnection:
                 raise kind(error_text(error.code, error.message)) from error
             except ConnectionError as error:
                 raise BrokerConnectionError(f"The connection was lost during a request for {what}.") from error
+
+    async def request_executions(self, account_id: str = "") -> None:
+        """Request today's executions of one account, or of all. Each is processed when it arrives.
+
+        Raises:
+            ExecutionsUnavailable: The gateway did not report their end, as some never do until they are restarted.
+        """
+        only, kind = ExecutionFilter(acctCode=account_id), "executions"
+        await self.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind, if_silent=ExecutionsUnavailable)
 
     async def until_broker_up(self) -> None:
         """Wait while the gateway is disconnected from the broker (1100): its responses then prove nothing.

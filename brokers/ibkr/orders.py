@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
-from ib_async import Contract, ExecutionFilter, Order, OrderState
+from ib_async import Contract, Order, OrderState
 from ib_async.wrapper import RequestError
 
 from brokers.broker_types import (
@@ -25,7 +25,6 @@ from brokers.exceptions import (
     BrokerAPIError,
     BrokerConnectionError,
     CapabilityMissing,
-    ExecutionsUnavailable,
     ExecutionTimesUnusable,
     OrderExecutionError,
     OrderOutcomeUnknown,
@@ -255,10 +254,7 @@ class Orders:
             ExecutionsUnavailable: The gateway did not send all of them, as some do until they are restarted.
             ExecutionTimesUnusable: It is not known when a fill happened, so that it cannot be counted.
         """
-        only, kind = ExecutionFilter(acctCode=account_id), "executions"
-        await self._connection.request(
-            kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind, if_silent=ExecutionsUnavailable
-        )
+        await self._connection.request_executions(account_id)
         if problem := self._order_tracker.time_problem(account_id):
             raise ExecutionTimesUnusable(
                 f"When an execution of account {account_id} happened is not known ({problem}). In the gateway's API "

@@ -189,10 +189,8 @@ def test_order_refused_by_any_code_alone_is_rejected_in_the_brokers_words(gatewa
     gateway.fault(kind, symbol="SPY", code=code, message=TOTAL_VALUE_LIMIT)
 
     async def place(client):
-        started = asyncio.get_running_loop().time()
         with pytest.raises(OrderRejected) as caught:
             await buy(client, 1)
-        assert asyncio.get_running_loop().time() - started < 1.9, "it is not the end of the deadline"
         return caught.value, await client.find_order(ACCOUNT, "many-1")
 
     error, found = with_client(gateway, place)

@@ -622,6 +622,18 @@ def test_doctor_at_a_read_only_gateway_reports_the_setting_and_nothing_else(acco
     assert "write access" in finding.to_do
 
 
+@pytest.mark.parametrize(
+    ("time_form", "unanswered", "code"),
+    [("{:%Y%m%d %H:%M:%S}", (), "execution_times_unusable"), ("", (EXECUTIONS,), "executions_unavailable")],
+)
+def test_doctor_at_a_gateway_without_usable_executions_names_them(account, book, gateway, time_form, unanswered, code):
+    executed(book, "SPY", "BUY", timezone.now())
+    book.time_form = time_form.format
+    gateway.gateway.unanswered.update(unanswered)
+    (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]
+    assert code in finding.message and finding.to_do
+
+
 def test_doctor_at_a_silent_gateway_names_the_gateway_and_no_subscription(account, gateway):
     gateway.gateway.muted = True
     (finding,) = [one for one in examine(["broker"]) if one.status == "problem"]

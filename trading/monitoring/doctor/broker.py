@@ -1,16 +1,25 @@
-"""Check of every connection slot: its connection, its accounts, and quotes for their targets."""
+"""Check of every connection slot: its connection, its accounts, their orders, and quotes for their targets."""
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
+from django.utils import timezone
 
 from accounts.models import Account, BrokerConnection, TargetAllocation
 from accounts.policies import resolve_policy
 from brokers.base import BrokerClient
-from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ReadOnlyApi
+from brokers.exceptions import (
+    AccountNotManaged,
+    BrokerConnectionError,
+    BrokerError,
+    ExecutionsUnavailable,
+    ExecutionTimesUnusable,
+    ReadOnlyApi,
+)
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy
@@ -22,6 +31,8 @@ LEASE_SHARE = 0.8
 MAX_SYMBOLS = 20
 TO_DO = {
     ReadOnlyApi: "Turn on write access in the settings of the broker's API. Previews work without it.",
+    ExecutionsUnavailable: "Restart the broker's gateway. Previews work without executions.",
+    ExecutionTimesUnusable: "Set the time zone of the broker's gateway, and check the clocks of both hosts.",
     AccountNotManaged: "Check the account number, and that this login manages the account.",
     BrokerConnectionError: "Start the broker's gateway, and check its host, port, login and last message.",
 }
@@ -79,12 +90,13 @@ async def _check_account(client: BrokerClient, account: Account) -> Finding:
 
 
 async def _check_orders(client: BrokerClient, account: Account) -> Finding:
-    """Check that the broker shows orders. If it does not, it accepts none either."""
+    """Check that the broker shows orders and executions. If it shows no orders, it accepts none either."""
     try:
         orders = await client.get_open_orders(account.account_id)
+        executions = await client.get_executions(account.account_id, since=timezone.now() - timedelta(days=1))
     except BrokerError as error:
-        return _problem(f"{account.account_id}, open orders", error, "Check the settings of the broker's API.")
-    return ok(f"{account.account_id}: {len(orders)} open orders.")
+        return _problem(f"{account.account_id}, orders", error, "Check the settings of the broker's API.")
+    return ok(f"{account.account_id}: {len(orders)} open orders, {len(executions)} executions within a day.")
 
 
 async def _check_quotes(client: BrokerClient, slot: BrokerConnection) -> Finding:
