@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.forms.models import model_to_dict
 from django.test import Client
@@ -208,6 +209,19 @@ def test_targets_and_replacements_of_live_accounts_are_refused_without_a_code(
     url = reverse("admin:accounts_replacementset_change", args=[replacements.pk])
     client.post(url, {"name": "set", **inline, "rules-0-scale": "1"})
     assert replacements.rules.exists() is not refused
+
+
+@pytest.mark.parametrize(("kind", "refused"), [("paper", False), ("live", True)])
+def test_import_of_targets_of_live_accounts_is_refused_without_a_code(client, device, kind, refused):
+    account = simulated_account("U1", {"SPY": "1"}, type=kind)
+    url = reverse("admin:accounts_strategy_import_targets", args=[account.strategy.pk])
+    client.post(url, {"file": SimpleUploadedFile("t.csv", b"symbol,weight\nIEF,1\n")})
+    symbols = set(account.strategy.targets.values_list("symbol", flat=True))
+    assert symbols == ({"SPY"} if refused else {"IEF"})
+    client.post(reverse("trading:enter_code"), {"code": code_of(device), "next": url})
+    client.post(url, {"file": SimpleUploadedFile("t.csv", b"symbol,weight\nGLD,1\n")})
+    assert set(account.strategy.targets.values_list("symbol", flat=True)) == {"GLD"}
+    assert len(reports()) == refused
 
 
 def test_webhooks_rights_and_tokens_are_refused_without_a_code(client, device, boss):
