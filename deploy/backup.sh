@@ -10,7 +10,7 @@ mkdir -p "$(dirname "$file")"
 trap 'rm -f "$file.part"' EXIT
 
 # Write to a temporary file and rename it, so that a truncated backup never has the final name.
-$compose exec -T db pg_dump --username=rebalancer --format=custom rebalancer >"$file.part"
+$compose exec -T db pg_dump --username=postgres --format=custom rebalancer >"$file.part"
 $compose exec -T db pg_restore --file=/dev/null <"$file.part"
 mv "$file.part" "$file"
 echo "Backup written to $file."

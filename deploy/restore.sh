@@ -17,14 +17,15 @@ sql="$(mktemp)"
 trap 'rm -f "$sql"' EXIT
 
 # Read the whole backup before anything is changed. A truncated backup fails here.
-$compose exec -T db pg_restore --no-owner --file=- <"$file" >"$sql"
+$compose exec -T db pg_restore --no-owner --no-privileges --file=- <"$file" >"$sql"
 $compose stop listener worker web
 # One transaction into an empty schema, so that tables that are not in the backup are removed too.
 {
-    echo 'BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public;'
+    echo 'BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION rebalancer_owner;'
+    echo 'GRANT USAGE ON SCHEMA public TO rebalancer; SET ROLE rebalancer_owner;'
     grep -v '^CREATE SCHEMA public;$' "$sql"
     echo 'COMMIT;'
-} | $compose exec -T db psql --username=rebalancer --dbname=rebalancer --quiet --set=ON_ERROR_STOP=1 >/dev/null
+} | $compose exec -T db psql --username=postgres --dbname=rebalancer --quiet --set=ON_ERROR_STOP=1 >/dev/null
 
 cat <<'TEXT'
 Restored. web, worker and listener are stopped. Before you start them:

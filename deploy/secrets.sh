@@ -14,15 +14,25 @@ create() { # create NAME VALUE
 }
 
 create secret_key "$(random)"
-create db_password "$(random)"
-create database_url "postgres://rebalancer:$(cat "$folder/db_password")@db:5432/rebalancer"
+url() { # url ROLE PASSWORD_FILE
+    printf 'postgres://%s:%s@db:5432/rebalancer' "$1" "$(cat "$folder/$2")"
+}
+for name in db_password db_owner_password db_site_password; do
+    create "$name" "$(random)"
+done
+create migrate_database_url "$(url rebalancer_owner db_owner_password)"
+create database_url "$(url rebalancer db_site_password)"
 for name in allocations_api_key realtime_api_key notification_urls tws_password vnc_password; do
     create "$name" ""
 done
 
-[ "$(cat "$folder/database_url")" = "postgres://rebalancer:$(cat "$folder/db_password")@db:5432/rebalancer" ] || {
-    echo "$folder/database_url does not contain the password in $folder/db_password. Change one of them." >&2
-    exit 1
+check() { # check URL_FILE ROLE PASSWORD_FILE
+    [ "$(cat "$folder/$1")" = "$(url "$2" "$3")" ] || {
+        echo "$folder/$1 does not contain the password in $folder/$3. Change one of them." >&2
+        exit 1
+    }
 }
-echo "Secrets are in $folder. Keep a copy of secret_key and db_password, separate from the backups."
+check migrate_database_url rebalancer_owner db_owner_password
+check database_url rebalancer db_site_password
+echo "Secrets are in $folder. Keep a copy of secret_key and the database passwords, separate from the backups."
 echo "An empty file means \"not used\". To set a secret: chmod u+w, write the value, chmod 444."

@@ -22,7 +22,6 @@ NEEDED = {
     "debootstrap": "debootstrap",
     "unshare": "util-linux",
     "setpriv": "util-linux",
-    "caddy": "caddy",
     "busybox": "busybox",
 }
 

@@ -179,7 +179,7 @@ def pages(engine):
 
 
 def proxy(engine):
-    print("TLS (stand-in for the official image: Debian's caddy and its busybox for wget)", flush=True)
+    print("TLS (instead of the official image: its version of Caddy from PyPI, and busybox for wget)", flush=True)
     check(engine.run("proxy-volume") == 0, "proxy-volume ends with 0")
     engine.start("proxy")
     engine.wait_for(lambda: engine.healthy("proxy-1"), "Health of proxy-1")

