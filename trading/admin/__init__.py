@@ -26,6 +26,7 @@ from trading.models import (
     SeenExecution,
     StrategyEvent,
     TradingControl,
+    UnrecordedOrder,
     without_documents,
 )
 from trading.pages.event_list import with_first_runs
@@ -160,6 +161,16 @@ class SeenExecutionAdmin(ReadOnlyMixin, admin.ModelAdmin[SeenExecution]):
 
     list_display = ("account", "session_date", "executed_at", "symbol", "quantity", "price_usd", "client_order_id")
     search_fields = ("symbol", "execution_id", "account__account_id", "account__name")
+    ordering = ("-id",)
+    list_select_related = ("account",)
+
+
+@admin.register(UnrecordedOrder)
+class UnrecordedOrderAdmin(ReadOnlyMixin, admin.ModelAdmin[UnrecordedOrder]):
+    """Orders at the broker without a row. `reconcile` records them, `resolve` acknowledges them."""
+
+    list_display = ("client_order_id", "account", "symbol", "quantity", "found_at", "resolved_at", "resolution")
+    search_fields = ("client_order_id", "account__account_id", "account__name")
     ordering = ("-id",)
     list_select_related = ("account",)
 

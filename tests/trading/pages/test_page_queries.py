@@ -30,6 +30,7 @@ from trading.models import (
     ScheduleEntry,
     SeenExecution,
     TimelineEntry,
+    UnrecordedOrder,
     Webhook,
     new_run_id,
 )
@@ -97,6 +98,7 @@ def add_rows(shop, make_account, number):
     )
     SeenExecution.objects.create(account=account, execution_id=f"x{number}", symbol="SPY", quantity=1, price_usd=Decimal(1),
                                  executed_at=now, session_date=now.date())  # fmt: skip
+    UnrecordedOrder.objects.create(account=account, client_order_id=f"rb-{number}", symbol="SPY", quantity=1)
     message = Notification.objects.create(kind="failure", title="Failed", body="Failed.", run=run)
     AuditEntry.objects.create(person="all", action="a", subject="b")
     ProcessHeartbeat.objects.create(name=f"worker:{number}:1", kind="worker", at=now)
