@@ -1,16 +1,13 @@
 """Scheduling an account asks for what submitting its orders now asks for, and its user is judged again at the open."""
 
-import time
-
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
-from django_otp.oath import TOTP
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import Account
 from brokers.simulated.models import SimulatedOrder
+from tests.support.two_factor import code_of, new_device
 from trading.access.two_factor import mark_verified
 from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
@@ -37,33 +34,23 @@ def live(plain_account, clock, settings):
     return plain_account(type="live", live_armed=True)
 
 
-def device_of(user):
-    return TOTPDevice.objects.create(user=user, name="phone", confirmed=True)
-
-
-def current_code(device):
-    totp = TOTP(device.bin_key, device.step, device.t0, device.digits)
-    totp.time = time.time()
-    return f"{totp.token():06}"
-
-
 @pytest.mark.parametrize(
     ("typed", "with_code", "refused_with"),
     [("", True, "confirmation_missing"), ("U2", True, "confirmation_missing"), ("U1", False, "code_missing")],
 )
 def test_schedule_live_account_without_confirmation_is_refused(live, trader, typed, with_code, refused_with):
-    device = device_of(trader)
+    device = new_device(trader)
     mark_verified(trader)
     with pytest.raises(Refused) as refused:
-        schedule_account(live, trader, typed_account_id=typed, code=current_code(device) if with_code else "000000")
+        schedule_account(live, trader, typed_account_id=typed, code=code_of(device) if with_code else "000000")
     assert refused.value.code == refused_with
     assert not ScheduleEntry.objects.exists()
 
 
 def test_schedule_live_account_with_number_and_code_is_stored_with_its_verification(live, trader):
-    device = device_of(trader)
+    device = new_device(trader)
     mark_verified(trader)
-    entry = schedule_account(live, trader, typed_account_id="U1", code=current_code(device))
+    entry = schedule_account(live, trader, typed_account_id="U1", code=code_of(device))
     assert (entry.requested_by, entry.requester_name, entry.requester_verified) == (trader, "tess", True)
 
 
@@ -77,7 +64,7 @@ def test_schedule_needs_the_two_factor_login_that_an_approval_needs(live, trader
 
 def test_schedule_by_a_user_with_a_device_who_logged_in_without_a_code_is_refused(plain_account, clock, trader):
     clock("2026-11-25 08:00")
-    device_of(trader)
+    new_device(trader)
     with pytest.raises(Refused) as refused:
         schedule_account(plain_account(), trader)
     assert refused.value.code == "code_needed"
