@@ -1,6 +1,7 @@
 """Resolve orders of unknown status from the broker's records. An order counts as lost only on proof."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from brokers.base import BrokerClient
 from brokers.broker_types import Execution, OpenOrder, OrderStatus
+from brokers.exceptions import ExecutionsUnavailable
 from brokers.exchange_calendar import NEW_YORK
 from trading.common.concurrency import run_concurrently
 from trading.errors import NeedsAttention
@@ -20,6 +22,8 @@ from trading.journal.run_journal import RunJournal
 from trading.journal.unrecorded import Shares
 from trading.models import OrderState
 from trading.orders.update_router import OrderUpdateRouter
+
+logger = logging.getLogger("rebalancer.trading")
 
 LOOKUPS = 2
 """Number of lookups without the order after which it counts as lost."""
@@ -117,7 +121,10 @@ class Reconciler:
         return await self.journal.mark(order, OrderState.UNKNOWN, finding)
 
     async def compare(self, since: datetime | None = None) -> Differences:
-        """Compare the account's open orders and executions (by default, of today) with the rows.
+        """Compare the account's open orders and executions with the rows.
+
+        Without `since`, the executions are those of today, and open orders alone are compared if the broker does not
+        send executions. What another program is doing shows in the open orders; what it has done, in the positions.
 
         Orders without a row are stored, and block the account until they are resolved. Orders that were marked as lost
         are updated. Both are reported. Late fills of resolved orders are added.
@@ -125,7 +132,7 @@ class Reconciler:
         Raises:
             BrokerError: a lookup failed, which proves nothing.
         """
-        records = await self._read_records(since or start_of_day(timezone.now()))
+        records = await self._read_records(since) if since else await self._read_records_of_today()
         known = await self._known(records)
         rows = {order.client_order_id for order in known}
         lost = [order for order in known if order.state == OrderState.LOST]
@@ -185,6 +192,13 @@ class Reconciler:
             self.client.get_open_orders(self.account_id), self.client.get_executions(self.account_id, since=since)
         )
         return BrokerRecords(open_orders, executions)
+
+    async def _read_records_of_today(self) -> BrokerRecords:
+        try:
+            return await self._read_records(start_of_day(timezone.now()))
+        except ExecutionsUnavailable as error:
+            logger.warning("Account %s is compared by its open orders only: %s", self.account_id, error.message)
+            return BrokerRecords(await self.client.get_open_orders(self.account_id), ())
 
     async def _known(self, records: BrokerRecords) -> list[OrderView]:
         """Return the orders of the records that have rows. One is enough to prove that the connection shows orders."""
