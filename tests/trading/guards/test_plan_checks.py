@@ -3,7 +3,7 @@
 import pytest
 
 from brokers.simulated.faults import Kind, set_fault
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, policy
 from trading.guards.plan import PlanChecks
 from trading.models.run_documents import ExecCommand
 
@@ -20,7 +20,7 @@ def test_plan_checks_receive_trading_status_of_each_symbol(make_account, monkeyp
 
     monkeypatch.setattr(PlanChecks, "check", record)
     set_fault(Kind.HALTED, symbol="IEF")
-    run = carry_out(make_account("P1"), ExecCommand.PRINT_REBALANCE)
+    run = carry_out(make_account("P1", policy=policy(max_frozen_percent=100)), ExecCommand.PRINT_REBALANCE)
     assert run.state == "completed", run.error_message
     (proposal,) = proposals
     assert {symbol: price.is_halted for symbol, price in proposal.prices.items()} == {"IEF": True, "SPY": False}
