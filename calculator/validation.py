@@ -93,7 +93,7 @@ def check_account(
         raise CalculationRefused(
             "short_position", f"The account has a short position in {listed(sorted(refused))}. Close it manually."
         )
-    marks = [position.market_price or _mid(position, quotes) for position in account.positions]
+    marks = [_mid(p, quotes) if p.market_price is None else p.market_price for p in account.positions]
     booked = sum(
         [p.quantity * (mark or ZERO) for p, mark in zip(account.positions, marks, strict=True)], account.cash_usd
     )
