@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
-from calculator.fixed_point import to_micro, value_of
+from calculator.fixed_point import from_micro, to_micro, value_of
 from calculator.plan_types import AccountConfig, AccountState, Position, Quote
 
 ZERO = Decimal(0)
@@ -65,12 +65,12 @@ def make_holdings(
     Raises:
         CalculationRefused: `reserve_exceeds_value`.
     """
-    held = _held(account)
+    held = _held(account, quotes)
     ignored = 0
     if config.unmanaged == "ignore":
         for symbol in held.keys() - weights.keys():
-            quantity, mark_usd = held.pop(symbol)
-            ignored += value_of(quantity, to_micro(mark_usd))
+            quantity, mark = held.pop(symbol)
+            ignored += value_of(quantity, to_micro(mark))
     total = to_micro(account.total_value_usd) - ignored
     floor = cash_floor(total, config)
     investable = (total - floor) / max(Decimal(1), sum(weights.values(), ZERO))  # weights above 1 are scaled to 1
@@ -87,13 +87,13 @@ def make_holdings(
     )
 
 
-def _held(account: AccountState) -> dict[str, tuple[Decimal, Decimal]]:
+def _held(account: AccountState, quotes: Mapping[str, Quote]) -> dict[str, tuple[Decimal, Decimal]]:
     """Return quantity and mark by symbol; rows of one symbol are combined at the mark that keeps their value."""
     held: dict[str, tuple[Decimal, Decimal]] = {}
     for position in account.positions:
         if not position.tradable:
             continue
-        symbol, quantity, mark = position.symbol, position.quantity, position.market_price or ZERO
+        symbol, quantity, mark = position.symbol, position.quantity, mark_usd(position, quotes) or ZERO
         if symbol in held:
             quantity_before, mark_before = held[symbol]
             combined = quantity_before + quantity
@@ -101,6 +101,15 @@ def _held(account: AccountState) -> dict[str, tuple[Decimal, Decimal]]:
             quantity = combined
         held[symbol] = quantity, mark
     return held
+
+
+def mark_usd(position: Position, quotes: Mapping[str, Quote]) -> Decimal | None:
+    """Return the broker's mark of a position, else the mid of its quote; None without a mark and a valid quote."""
+    if position.market_price is not None or not position.tradable:
+        return position.market_price
+    quote = quotes.get(position.symbol)
+    sides = _two_sided(quote) if quote else None
+    return from_micro(sum(sides) // 2) if sides else None
 
 
 class Limits:
@@ -132,15 +141,15 @@ def _lines(
     """Return one line per symbol, sorted by symbol; `investable` is the value of a weight of 1, in micro-dollars."""
     lines = []
     for symbol in sorted(held.keys() | weights.keys()):
-        quantity, mark_usd = held.get(symbol, NOT_HELD)
+        quantity, broker_mark = held.get(symbol, NOT_HELD)
         weight, quote = weights.get(symbol), quotes.get(symbol)
         buy_limit = sell_limit = bid = ask = 0
-        if quote is not None and (sides := two_sided(quote)):
+        if quote is not None and (sides := _two_sided(quote)):
             bid, ask = sides
             mark = (bid + ask) // 2
             buy_limit, sell_limit = limits.of(bid, ask, quote.tick_usd)
         else:
-            mark = to_micro(mark_usd)
+            mark = to_micro(broker_mark)
         whole = int(quantity)
         line = Line(
             symbol,
@@ -161,7 +170,7 @@ def _lines(
     return lines
 
 
-def two_sided(quote: Quote) -> tuple[int, int] | None:
+def _two_sided(quote: Quote) -> tuple[int, int] | None:
     """Return bid and ask in micro-dollars if both are finite and 0 < bid <= ask."""
     bid, ask = quote.bid, quote.ask
     if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and bid <= ask):

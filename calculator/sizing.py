@@ -1,12 +1,13 @@
 """Find whole shares for the free targets: close to target, affordable at limit prices, one direction per symbol.
 
 The search has two starting points: every line rounded to its nearest share, and the best use of the cash. Then
-high-priced lines whose targets are far from any whole share are forced one share up and one share down with the rest
+high-priced lines whose targets are far from any whole share are forced to the shares around their targets, the rest is
 solved again, and the best results are improved by small swaps. All sums are integer micro-dollars, so that results do
 not depend on rounding or row order.
 """
 
 from collections.abc import Mapping
+from itertools import product
 
 from calculator.holdings import Line
 from calculator.leftover_cash import spend_leftover_cash
@@ -98,22 +99,34 @@ class Sizing:
         return solve(self._objective, forced, below=self._below, nodes=nodes, thorough=self._thorough)
 
     def _try_high_priced(self, best: State) -> State:
-        """Force high-priced lines one share up and one share down, and improve the best results."""
+        """Force high-priced lines up and down, solve the others again around them, and improve the best results."""
         objective = self._objective
         few = len(self._lines) <= FEW_FOR_SWAPS
         forced_most, improved_most = (FORCED, IMPROVED) if few else (FORCED_OF_MANY, IMPROVED_OF_MANY)
-        high_priced = [i for i, line in enumerate(self._lines) if line.mark * HIGH_PRICE_PARTS > objective.money.total]
-        high_priced = sorted(high_priced, key=lambda i: (-_rounding_error(self._lines[i]), self._lines[i].symbol))
-        current = {i: best.shares[i] for i in high_priced[:forced_most]}
-        found = [best]
-        for i, now in current.items():
-            for n in (now - 1, now + 1):
-                overshoots = n > now and self._lines[i].value_at(now) >= self._lines[i].target
-                if self._least[i] <= n <= objective.maximum[i] and not overshoots:
-                    found += [self._solve(forced, NODES_HIGH_PRICED) for forced in ({i: n}, current | {i: n})]
+        forces = self._forces(best, forced_most)
+        found = [best, *[self._solve(forced, NODES_HIGH_PRICED) for forced in forces]]
         nearest = sorted(dict.fromkeys(found), key=objective.rank)[:improved_most]
         improved = [improve(objective, state) for state in nearest if objective.is_feasible(state)]
         return min(improved, key=objective.rank, default=best)
+
+    def _forces(self, best: State, most: int) -> list[Mapping[int, int]]:
+        """Return the shares to force, by line index: all roundings of a few high-priced lines, and single changes."""
+        objective = self._objective
+        high_priced = [i for i, line in enumerate(self._lines) if line.mark * HIGH_PRICE_PARTS > objective.money.total]
+        high_priced.sort(key=lambda i: (-_rounding_error(self._lines[i]), self._lines[i].symbol))
+        del high_priced[most:]
+        roundings = [
+            [n for n in (objective.ideal.shares[i], objective.ideal.shares[i] + 1) if n <= objective.maximum[i]]
+            for i in high_priced
+        ]
+        together = [dict(zip(high_priced, shares, strict=True)) for shares in product(*roundings) if shares]
+        singly = [
+            {i: n}
+            for i in high_priced
+            for n in (best.shares[i] - 1, best.shares[i] + 1)
+            if self._least[i] <= n <= objective.maximum[i]
+        ]
+        return [*together, *singly]
 
     def _or_sell_only(self, best: State) -> State:
         """Compare with selling only: with cash below the reserve, buying nothing can be closer to the targets."""

@@ -5,9 +5,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
-from calculator.fixed_point import from_micro
-from calculator.holdings import two_sided
-from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Position, Quote
+from calculator.holdings import mark_usd
+from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Quote
 from calculator.texts import clipped, listed
 
 ZERO = Decimal(0)
@@ -93,7 +92,7 @@ def check_account(
         raise CalculationRefused(
             "short_position", f"The account has a short position in {listed(sorted(refused))}. Close it manually."
         )
-    marks = [_mid(p, quotes) if p.market_price is None else p.market_price for p in account.positions]
+    marks = [mark_usd(position, quotes) for position in account.positions]
     booked = sum(
         [p.quantity * (mark or ZERO) for p, mark in zip(account.positions, marks, strict=True)], account.cash_usd
     )
@@ -104,13 +103,6 @@ def check_account(
             f"The account value is ${total:.2f}, but cash and positions add up to ${booked:.2f}. "
             f"{_cause(account, marks)}",
         )
-
-
-def _mid(position: Position, quotes: Mapping[str, Quote]) -> Decimal | None:
-    """Return the mid of the position's quote in USD; None without a valid quote."""
-    quote = quotes.get(position.symbol) if position.tradable else None
-    sides = two_sided(quote) if quote else None
-    return from_micro(sum(sides) // 2) if sides else None
 
 
 def _cause(account: AccountState, marks: Sequence[Decimal | None]) -> str:

@@ -59,6 +59,19 @@ def test_position_without_a_mark_counts_with_the_mid_of_its_quote():
     assert traded(result) == {"A": 39}
 
 
+def test_ignored_position_without_a_mark_is_outside_the_account_with_the_mid_of_its_quote():
+    state = AccountState(total_value_usd=Decimal(10000), cash_usd=Decimal(4000), positions=(unmarked("A", 60),))
+    result = plan(state, targets(B="1"), [A, B], unmanaged="ignore")
+    assert result.plan.total_value_usd == 4000
+    assert traded(result) == {"B": 80}
+
+
+def test_mark_of_zero_is_not_replaced_by_the_quote():
+    rows = (Position(symbol="A", quantity=Decimal(60), market_price=Decimal(0)),)
+    state = AccountState(total_value_usd=Decimal(4000), cash_usd=Decimal(4000), positions=rows)
+    assert plan(state, targets(B="0.5"), [B]).before.cash == 4000
+
+
 def test_position_without_a_mark_and_without_a_quote_is_named():
     state = AccountState(total_value_usd=Decimal(10000), cash_usd=Decimal(4000), positions=(unmarked("A", 60),))
     error = refused(state, targets(B="1"), [B])
