@@ -16,14 +16,11 @@ from benchmarks.calculator.measure import plan_case, timed
 from benchmarks.calculator.page import write_measured
 from benchmarks.calculator.problem import Problem
 from benchmarks.calculator.shortfalls import CENT
-from calculator import CalculationRefused, leftover_cash, plan, sizing
+from calculator import CalculationRefused, leftover_cash, sizing
 
 
-class _WithoutHighPriced(sizing.Sizing):
-    """The search without forcing the highest-priced lines up and down."""
-
-    def _try_high_priced(self, best: sizing.State) -> sizing.State:
-        return best
+def _best_so_far(_sizing: sizing.Sizing, best: sizing.State) -> sizing.State:
+    return best
 
 
 def _unchanged(_objective: sizing.Objective, state: sizing.State) -> sizing.State:
@@ -37,7 +34,7 @@ def _greedy_only(_items: object, taken: list[int], *_: object) -> list[int]:
 PASSES: dict[str, Callable[[], list[object]]] = {
     "full search": list,
     "without the branch and bound of the leftover cash": lambda: [patch.object(leftover_cash, "_search", _greedy_only)],
-    "without forcing high-priced shares": lambda: [patch.object(plan, "Sizing", _WithoutHighPriced)],
+    "without forcing high-priced shares": lambda: [patch.object(sizing.Sizing, "_try_high_priced", _best_so_far)],
     "without swaps of single shares": lambda: [patch.object(sizing, "improve", _unchanged)],
     "without swaps of many shares": lambda: [patch.object(sizing, "swap_many", _unchanged)],
     "without any swap": lambda: [
