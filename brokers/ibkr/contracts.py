@@ -89,19 +89,25 @@ class Contracts:
         """Return all contracts by symbol. Symbols without one are requested again while that proves nothing."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.max_definitions_wait_seconds
-        found = await self._request_all(symbols)
-        while (missing := [symbol for symbol in symbols if not found[symbol]]) and not await self._is_answered():
-            if loop.time() >= deadline:
+        found, was_answered = await self._request_all(symbols), False
+        while missing := [symbol for symbol in symbols if not found[symbol]]:
+            is_answered = await self._is_answered()
+            if was_answered and is_answered:
+                break  # requested between two answers about a contract that exists: proof
+            was_answered = is_answered
+            if not is_answered and loop.time() >= deadline:
                 raise BrokerSilent(
                     f"The broker finds no contract at all now, also not of {', '.join(missing)}. Its security "
                     "definitions are away, usually for seconds. Try again."
                 )
-            await asyncio.sleep(self._limits.definitions_retry_seconds)  # their return is not always announced (2158)
+            if not is_answered:
+                # Their return is not always announced (2158).
+                await asyncio.sleep(self._limits.definitions_retry_seconds)
             found |= await self._request_all(missing)
         return found
 
     async def _is_answered(self) -> bool:
-        """Return whether the broker finds a contract that exists, so that a missing one does not exist."""
+        """Return whether the broker finds a contract that exists, so that its security definitions are there."""
         return bool(await self._request(next(iter(self._known), CONTROL_SYMBOL)))
 
     async def _request_all(self, symbols: Sequence[str]) -> dict[str, list[ContractDetails]]:
