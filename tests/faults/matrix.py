@@ -17,6 +17,15 @@ LISTENING, GUARDS = "tests/trading/listener/test_listening.py", "tests/trading/g
 OUTBOX, WORKERS = "tests/trading/notify/test_deliver.py", "tests/trading/queue/test_workers.py"
 SCHEDULE = "tests/trading/schedule/test_entries.py"
 
+SETTINGS, STOPPED, CASH = (
+    "tests/trading/engine/test_settings_of_runs.py",
+    "tests/trading/engine/test_stopped_runs.py",
+    "tests/trading/engine/test_cash_after_sells.py",
+)
+PACE, RECORDS = "tests/trading/engine/test_kill_switch_at_pace.py", "tests/trading/engine/test_broker_records.py"
+CONFIRMATION, BROKEN = "tests/trading/schedule/test_confirmation.py", "tests/trading/inbox/test_broken_events.py"
+RACES, SIMULATED = "tests/trading/actions/test_approval_races.py", "tests/brokers/test_simulated_load.py"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -316,5 +325,128 @@ MATRIX = (
         "a notification channel is down",
         "its deliveries are retried; other channels and trading do not wait",
         (f"{OUTBOX}::test_deliver_due_with_one_channel_down_retries_only_that_channel",),
+    ),
+    Row(
+        31,
+        "the policy is edited while a run is deferred, or between its plan and its first order",
+        "the current policy applies and the change is recorded; an approved plan is refused",
+        (
+            f"{SETTINGS}::test_deferred_run_executes_under_the_policy_of_the_day_on_which_it_resumes",
+            f"{SETTINGS}::test_policy_change_between_plan_and_first_order_makes_a_new_plan",
+            f"{SETTINGS}::test_approved_plan_is_refused_when_a_setting_changed_since",
+        ),
+    ),
+    Row(
+        32,
+        "the kill switch is turned on while 125 orders leave at the broker's pace",
+        "at most one more order per slot leaves; the others are cancelled and never sent",
+        (
+            f"{PACE}::test_kill_switch_lets_at_most_one_more_order_of_a_slot_leave",
+            f"{PACE}::test_cancellation_of_working_orders_ends_the_run_stopped",
+        ),
+    ),
+    Row(
+        33,
+        "two installations on one gateway trade the same accounts",
+        "nothing is sold twice; an account with orders of the other installation is refused",
+        (
+            "tests/faults/test_two_installations.py::"
+            "test_two_installations_with_differently_numbered_slots_sell_nothing_twice",
+            f"{RECORDS}::test_account_with_an_order_of_another_installation_is_refused",
+            f"{RECORDS}::test_foreign_order_that_arrives_during_a_run_makes_it_need_attention",
+        ),
+    ),
+    Row(
+        34,
+        "permission, second factor or user are gone between the schedule entry and the market open",
+        "the run is refused and not retried; scheduling a live account needs the confirmation of an order",
+        (
+            f"{CONFIRMATION}::test_scheduled_run_whose_user_lost_the_rights_meanwhile_is_refused_and_not_retried",
+            f"{CONFIRMATION}::test_schedule_live_account_without_confirmation_is_refused",
+        ),
+    ),
+    Row(
+        35,
+        "an unexpected error or a missing column while an event is received",
+        "the event is kept and processed again; a replay is no conflict; runs are resumed",
+        (
+            f"{BROKEN}::test_store_with_an_unexpected_error_keeps_the_event_with_its_digest",
+            f"{BROKEN}::test_replay_of_a_broken_event_is_processed_at_once",
+            f"{BROKEN}::test_message_during_a_migration_of_another_table_is_executed_afterwards",
+            f"{ENGINE}::test_run_during_a_migration_is_resumed_and_not_failed",
+        ),
+    ),
+    Row(
+        36,
+        "money is withdrawn while a run sells",
+        "the reserve is kept; values that lag behind the fills do not reduce the buys",
+        (
+            f"{CASH}::test_withdrawal_during_a_run_leaves_the_reserve_untouched",
+            f"{CASH}::test_cash_after_sells_is_the_smaller_value_and_a_lag_does_not_reduce_it",
+            f"{IBKR}::test_withdrawal_between_sells_and_buys_is_not_spent",
+        ),
+    ),
+    Row(
+        37,
+        "an older backup of the database is restored",
+        "nothing trades until every enabled account is reconciled; executions become rows that guards count",
+        (
+            f"{RECORDS}::test_restored_database_trades_nothing_until_every_account_is_reconciled",
+            f"{RECORDS}::test_restored_database_stays_paused_while_an_account_cannot_be_read",
+            f"{RECORDS}::test_reconcile_records_executions_as_rows_that_guards_count",
+        ),
+    ),
+    Row(
+        38,
+        "a run is stopped between its sells and its buys",
+        "it ends as stopped and names what is left; a new run in the session finishes",
+        (
+            f"{STOPPED}::test_run_stopped_between_sells_and_buys_ends_stopped_and_names_what_is_left",
+            f"{STOPPED}::test_run_after_a_stopped_one_finishes_the_rebalance_of_the_session",
+        ),
+    ),
+    Row(
+        39,
+        "the clock of a host is an hour ahead",
+        "no later event is superseded; the event and the notification state it",
+        (
+            f"{INBOX}::test_receive_event_published_in_the_future_is_ordered_by_its_receipt",
+            f"{INBOX}::test_receive_request_on_a_host_with_a_wrong_clock_has_the_databases_time",
+            f"{INBOX}::test_receive_superseded_event_is_reported_on_event_run_and_notification",
+        ),
+    ),
+    Row(
+        40,
+        "a page and the API approve one preview at the same moment",
+        "it is executed once; one user gets the same run twice, a second user gets 409; one audit entry",
+        (
+            f"{RACES}::test_page_and_api_of_one_user_return_the_same_run",
+            f"{RACES}::test_api_calls_of_two_users_execute_once_and_refuse_the_second",
+        ),
+    ),
+    Row(
+        41,
+        "the queue's schedules are deleted or changed",
+        "the next sweep restores them",
+        (f"{WORKERS}::test_sweep_restores_schedules_that_are_missing_or_changed",),
+    ),
+    Row(
+        42,
+        "an event for many accounts of the simulated broker on a busy machine",
+        "every run completes: requests share transactions, and a busy database only delays",
+        (
+            f"{SIMULATED}::test_statements_do_not_grow_with_accounts_and_orders",
+            f"{SIMULATED}::test_request_with_slow_database_waits",
+            f"{SIMULATED}::test_stream_whose_lock_is_not_free_tries_again",
+        ),
+    ),
+    Row(
+        43,
+        "the gateway answers with empty lists after a reconnect",
+        "no order is marked as lost too early; twins and late fills are found",
+        (
+            f"{RECORDS}::test_open_order_is_not_marked_lost_while_a_new_connection_answers_with_empty_lists",
+            f"{RECORDS}::test_fill_of_an_order_that_was_marked_lost_is_found_later_on_the_day",
+        ),
     ),
 )
