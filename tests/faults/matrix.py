@@ -22,6 +22,7 @@ SETTINGS, STOPPED, CASH = (
     "tests/trading/engine/test_stopped_runs.py",
     "tests/trading/engine/test_cash_after_sells.py",
 )
+TWINS = "tests/faults/test_two_installations.py"
 PACE, RECORDS = "tests/trading/engine/test_kill_switch_at_pace.py", "tests/trading/engine/test_broker_records.py"
 CONFIRMATION, BROKEN = "tests/trading/schedule/test_confirmation.py", "tests/trading/inbox/test_broken_events.py"
 RACES, SIMULATED = "tests/trading/actions/test_approval_races.py", "tests/brokers/test_simulated_load.py"
@@ -350,8 +351,7 @@ MATRIX = (
         "two installations on one gateway trade the same accounts",
         "nothing is sold twice; an account with orders of the other installation is refused",
         (
-            "tests/faults/test_two_installations.py::"
-            "test_two_installations_with_differently_numbered_slots_sell_nothing_twice",
+            f"{TWINS}::test_two_installations_with_differently_numbered_slots_sell_nothing_twice",
             f"{RECORDS}::test_account_with_an_order_of_another_installation_is_refused",
             f"{RECORDS}::test_foreign_order_that_arrives_during_a_run_makes_it_need_attention",
         ),
