@@ -13,6 +13,7 @@ from trading.journal.installation import awaits_reconciliation, detect_restore, 
 from trading.journal.orders import OrderView
 from trading.management.lookup import USAGE
 from trading.management.progress import with_progress
+from trading.models import UnrecordedOrder
 
 UNRESOLVED = 1
 
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         if was_restored:
             mark_reconciled()
             self.stdout.write(f"Reconciled accounts: {len(accounts)}. The pause after the restore has ended.")
-        return sum(account.unrecorded_orders.filter(resolved_at=None).count() for account in accounts)
+        return UnrecordedOrder.objects.filter(account__in=accounts, resolved_at=None).count()
 
     def _recover_runs(self, run_id: str | None, stderr: Any) -> int:
         """Resolve the open orders of ended runs. Return the number that is left."""
