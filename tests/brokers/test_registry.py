@@ -29,9 +29,9 @@ def test_broker_errors_have_unique_codes():
     def tree(error):
         return [error, *(leaf for child in error.__subclasses__() for leaf in tree(child))]
 
-    # By name, because a class of which a module was loaded twice is there twice.
-    codes = {(error.__qualname__, error.code) for error in tree(BrokerError)}
-    assert len(codes) == len({code for _, code in codes})
+    # A class without a code of its own has that of its parent, on purpose.
+    codes = [error.code for error in tree(BrokerError) if "code" in vars(error)]
+    assert len(codes) == len(set(codes))
 
 
 def test_every_connector_has_its_settings_model(_fresh):
