@@ -185,6 +185,7 @@ class AccountSnapshot(BrokerValue):
     account_id: str
     total_value_usd: Money
     cash_usd: Money
+    reported_cash_usd: Money | None = None
     settled_cash_usd: Money | None = None
     positions: tuple[AccountPosition, ...] = ()
     notes: tuple[AccountNote, ...] = ()

@@ -9,6 +9,8 @@ deploy/backup.sh
 $compose build
 # Before the migrations: a process of the old version may fail on the new tables. Workers finish the orders that they are
 # submitting, and the new ones resume the runs.
+running="$($compose ps --services --status running)"
 $compose stop listener worker web
 $compose run --rm migrate
-$compose up -d
+# shellcheck disable=SC2086 # a list of services, those of profiles included
+$compose up -d $running

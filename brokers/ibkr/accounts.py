@@ -65,7 +65,12 @@ class Accounts:
         self._connection.check_managed(account_id)
         request = self._request if account_id in self._cash_bases else self._first_request
         reported = await request(account_id)
-        return reported.model_copy(update={"cash_usd": self._current_cash(account_id, reported.cash_usd)})
+        return reported.model_copy(
+            update={
+                "cash_usd": self._current_cash(account_id, reported.cash_usd),
+                "reported_cash_usd": reported.cash_usd,
+            }
+        )
 
     async def positions(self, account_id: str) -> tuple[AccountPosition, ...]:
         """Return the pushed positions; wait while the gateway is disconnected from the broker and pushes none."""

@@ -31,6 +31,10 @@ T = TypeVar("T")
 logger = logging.getLogger("rebalancer.brokers")
 
 
+EXECUTIONS_PAUSE_SECONDS = 60.0
+"""Time without a request after the gateway did not send executions: the accounts of a slot would wait in turn."""
+
+
 class GatewayConnection:
     """One connection with the slot's client id. It is opened once; a lost connection is replaced by a new object."""
 
@@ -54,6 +58,7 @@ class GatewayConnection:
         self._positions_download: asyncio.Task[Any] | None = None
         self._orders_download: asyncio.Task[Any] | None = None
         self._last_message = ""
+        self._executions_silent_until = 0.0
         self.failure: BrokerConnectionError | None = None
         self.ended = asyncio.Event()
 
@@ -216,8 +221,19 @@ class GatewayConnection:
         Raises:
             ExecutionsUnavailable: The gateway did not report their end, as some never do until they are restarted.
         """
-        only, kind = ExecutionFilter(acctCode=account_id), "executions"
-        await self.request(kind, lambda ib: ib.reqExecutionsAsync(only), lock=kind, if_silent=ExecutionsUnavailable)
+        only, kind, loop = ExecutionFilter(acctCode=account_id), "executions", asyncio.get_running_loop()
+
+        async def send(ib: IBClient) -> None:
+            if loop.time() < self._executions_silent_until:  # the next caller does not wait too
+                raise ExecutionsUnavailable("The gateway does not send executions. Restart it if this happens again.")
+            await ib.reqExecutionsAsync(only)
+
+        try:
+            await self.request(kind, send, lock=kind, if_silent=ExecutionsUnavailable)
+        except ExecutionsUnavailable:
+            silent_until = loop.time() + EXECUTIONS_PAUSE_SECONDS
+            self._executions_silent_until = max(self._executions_silent_until, silent_until)
+            raise
 
     async def until_broker_up(self) -> None:
         """Wait while the gateway is disconnected from the broker (1100): its responses then prove nothing.

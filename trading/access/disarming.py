@@ -82,7 +82,6 @@ def _replaces_the_default(policy: Any) -> bool:
 ACCOUNT = Rule(
     harmless={"name": ANY, "trading_paused": True, "live_armed": False, "enabled": False},
     adding=lambda account: account.live_armed,
-    deleting=False,
     actions={"pause_trading": False, "resume_trading": True},
     concerns_live=_is_live,
 )
@@ -98,7 +97,7 @@ REPLACEMENTS = Rule(harmless={"description": ANY}, adding=_never, concerns_live=
 REPLACEMENT = Rule(concerns_live=lambda rule: _replaces_for_live(rule.replacement_set), of_live_only=True)
 POLICY = Rule(harmless={"name": ANY}, adding=_replaces_the_default, concerns_live=_governs_live)
 KILL_SWITCH = Rule(
-    harmless={"trading_paused": True, "reason": ANY, "updated_at": ANY},
+    harmless={"trading_paused": True, "reason": ANY, "updated_at": ANY, "cancel_orders": ANY},
     adding=lambda control: not control.trading_paused,
 )
 

@@ -11,6 +11,7 @@ from accounts.policies import needs_one_time_code
 from trading.common.encryption import CannotDecrypt
 from trading.errors import Refused
 from trading.models import Authenticator, BackupCode
+from trading.models.two_factor import new_seed
 
 ENROL_PERMISSION = "trading.enrol_two_factor"
 logger = logging.getLogger("rebalancer.security")
@@ -82,6 +83,11 @@ def pending_device(person: User) -> Authenticator:
     """Return the user's device that is not confirmed yet; create it if there is none."""
     fields = {"user": person, "confirmed": False}
     device: Authenticator = Authenticator.objects.get_or_create(**fields, defaults={"name": "Authenticator"})[0]
+    try:
+        _ = device.bin_key
+    except CannotDecrypt:  # nothing depends on a device that is not confirmed
+        device.seed = new_seed()
+        device.save(update_fields=["seed"])
     return device
 
 

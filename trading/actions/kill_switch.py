@@ -20,23 +20,24 @@ def set_paused(account: Account | None, *, paused: bool, reason: str, by: str, c
     """
     with transaction.atomic():
         if account is not None:
-            row: Account | TradingControl = Account.objects.select_for_update().get(pk=account.pk)
+            row: Account | TradingControl = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
             fields = ["trading_paused", "updated_at"]
         else:
             TradingControl.objects.get_or_create(pk=1)
-            row = TradingControl.objects.select_for_update().get(pk=1)
+            row = TradingControl.objects.select_for_update(no_key=True).get(pk=1)
             row.reason = reason[:200] if paused else ""
             fields = ["trading_paused", "reason", "updated_at"]
         changed = row.trading_paused != paused
         row.trading_paused = paused
         row._change_reason = f"{by}: {reason}"[:100] if reason else by[:100]  # type: ignore[union-attr]  # noqa: SLF001 - django-simple-history's interface
         row.save(update_fields=fields)
-        if paused and cancel_orders:
-            request_cancel(account, by)
         if changed:
             title = f"Trading {'paused' if paused else 'resumed'}"
             scope = f"account {account.account_id}" if account is not None else "all accounts"
             text = f"{title} for {scope}, {by}{f': {reason}' if reason else ''}."
             logger.warning("%s", text)
             notify_operators(NotificationKind.WARNING, title, text)
+    if paused and cancel_orders:
+        # After the commit, and one transaction a run: locks of many runs would deadlock with the workers' writes.
+        request_cancel(account, by)
     return changed

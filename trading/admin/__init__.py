@@ -1,7 +1,9 @@
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -231,7 +233,7 @@ class TradingControlAdmin(SimpleHistoryAdmin):
         """Save the kill switch and, if requested, let the runs in progress cancel their working orders."""
         super().save_model(request, obj, form, change)
         if obj.trading_paused and form.cleaned_data["cancel_orders"]:
-            request_cancel(None, str(request.user))
+            transaction.on_commit(partial(request_cancel, None, str(request.user)))
             messages.info(request, "Runs in progress cancel their working orders.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -1,11 +1,14 @@
 """The API object: its routers, and handlers that return every error as `{"code", "message"}`."""
 
+import json
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
 
 from accounts.refusal_text import problem_sentences
 from trading.access.audit import note_refusal
@@ -16,6 +19,22 @@ from trading.errors import EventRejected, Refused
 
 logger = logging.getLogger("rebalancer.trading")
 
+
+class _StrictParser(Parser):
+    """Refuses JSON whose objects name a key twice: only one of the values would count."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return json.loads(request.body, object_pairs_hook=_without_repeated_keys)
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        message = "an object names a key twice"
+        raise ValueError(message)
+    return content
+
+
 # No documentation page: the one that ninja ships loads scripts from another host, which our CSP forbids.
 api = NinjaAPI(
     title="Rebalancer",
@@ -24,6 +43,7 @@ api = NinjaAPI(
     docs_url=None,
     openapi_url="/openapi.json",
     urls_namespace="api",
+    parser=_StrictParser(),
 )
 api.add_router("", router)
 

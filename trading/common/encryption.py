@@ -17,8 +17,8 @@ class CannotDecrypt(Exception):  # noqa: N818 - named by outcome
 
     def __init__(self) -> None:
         super().__init__(
-            "A secret in the database was encrypted with another key. Restore the former CREDENTIALS_KEY or "
-            "SECRET_KEY; add it to the end of CREDENTIALS_KEY to replace it."
+            "A secret in the database was encrypted with another key. Restore the former key: a "
+            "CREDENTIALS_KEY can be added to the end of the setting, a SECRET_KEY replaces the present one."
         )
 
 

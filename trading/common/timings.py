@@ -29,7 +29,7 @@ class Timings:
     """Maximum wait for a cancel confirmation."""
     cancel_watch_seconds: float = 0.3
     """Interval at which a slot with open orders looks for requests to cancel them."""
-    cash_seconds: float = 10.0
+    cash_seconds: float = 5.0
     """Maximum wait until the broker's cash includes the proceeds of the sells."""
     fills_seconds: float = 5.0
     """Maximum wait for executions and commissions that arrive after an order's final status."""

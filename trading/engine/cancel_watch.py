@@ -5,8 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from django.db import DatabaseError
-
+from trading.errors import DATABASE_ERRORS
 from trading.models import RebalanceRun
 
 logger = logging.getLogger("rebalancer.trading")
@@ -47,7 +46,7 @@ class CancelWatch:
             requested = RebalanceRun.objects.filter(pk__in=waiting, cancel_requested_at__isnull=False)
             try:
                 found = [pk async for pk in requested.values_list("pk", flat=True)]
-            except DatabaseError:
+            except DATABASE_ERRORS:
                 logger.exception("Requests to cancel orders could not be read; trying again")
                 continue
             for pk in found:

@@ -39,8 +39,12 @@ async def cash_after_sells(
             if is_last:
                 raise
         else:
-            if is_last or not proceeds or now.cash_usd >= expected - TOLERANCE_USD:
+            if is_last or not proceeds or _reported(now) >= expected - TOLERANCE_USD:
                 break
         await asyncio.sleep(POLL_SECONDS)
-    lags = bool(proceeds) and abs(now.cash_usd - before.cash_usd) <= TOLERANCE_USD
-    return now, expected if lags else min(now.cash_usd, expected)
+    lags = bool(proceeds) and abs(_reported(now) - _reported(before)) <= TOLERANCE_USD
+    return now, expected if lags else min(_reported(now), expected)
+
+
+def _reported(account: AccountSnapshot) -> Decimal:
+    return account.cash_usd if account.reported_cash_usd is None else account.reported_cash_usd

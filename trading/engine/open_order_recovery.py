@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
+from django.utils import timezone
 
 from accounts.models.account import FOLLOWED_STRATEGY
 from brokers.exceptions import BrokerError
@@ -26,6 +28,9 @@ logger = logging.getLogger("rebalancer.trading")
 
 MAX_SECONDS = 300.0
 """Time after which the task looks up no further run, in seconds. It is repeated every five minutes."""
+
+PATIENT_FOR = timedelta(minutes=15)
+"""Age of an order up to which the task waits until an empty answer of the broker proves something."""
 
 
 def recover_run_orders(run: RebalanceRun) -> list[OrderView]:
@@ -66,6 +71,11 @@ def recover_orphaned_orders() -> int:
     return still_open
 
 
+def _is_recent(order: OrderView) -> bool:
+    """Return whether to wait until the order is proven lost. An older order had its wait, which blocks the slot."""
+    return order.submitted_at is None or timezone.now() - order.submitted_at < PATIENT_FOR
+
+
 async def _recover(run: RebalanceRun, lease: Lease) -> list[OrderView]:
     connection = SlotConnection(lease)
     try:
@@ -78,7 +88,8 @@ async def _recover(run: RebalanceRun, lease: Lease) -> list[OrderView]:
             )
             orders = await sync_to_async(open_orders_of)(run.pk)
             # Together: a broker whose answers do not count yet is waited for once.
-            return list(await run_concurrently(*(reconciler.resolve(order) for order in orders)))
+            lookups = (reconciler.resolve(order, patient=_is_recent(order)) for order in orders)
+            return list(await run_concurrently(*lookups))
     finally:
         try:
             await connection.close()

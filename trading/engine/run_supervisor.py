@@ -194,11 +194,13 @@ class RunSupervisor:
 
     async def _fail(self, journal: RunJournal, code: str, message: str) -> None:
         """Fail the run. If it may have open orders, it needs attention instead."""
-        orders = [order for order in await journal.orders() if order.submitted_at and not order.is_resolved]
+        sent = [order for order in await journal.orders() if order.submitted_at]
+        orders = [order for order in sent if not order.is_resolved]
+        state = RunState.STOPPED if any(order.filled_quantity for order in sent) else RunState.FAILED
         if orders:
             symbols = ", ".join(order.symbol for order in orders)
             message = f"{message} The status of these orders is unknown: {symbols}."
-        await self._end(journal, RunState.NEEDS_ATTENTION if orders else RunState.FAILED, code, message)
+        await self._end(journal, RunState.NEEDS_ATTENTION if orders else state, code, message)
 
     @staticmethod
     async def _end(journal: RunJournal, state: RunState, code: str, message: str) -> None:

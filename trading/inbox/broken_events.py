@@ -8,7 +8,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models.functions import Now
 
 from trading.common.clock import database_now
-from trading.inbox.payload import new_event, store_duplicate
+from trading.inbox.payload import MAX_PAYLOAD_BYTES, is_too_large, new_event, store_duplicate
 from trading.journal.outbox import notify_event_not_accepted, notify_operators
 from trading.models import EventSource, EventState, NotificationKind, StrategyEvent
 from trading.models.run_documents import Unreadable
@@ -38,6 +38,9 @@ def store_broken_event(
     if isinstance(payload, Unreadable):
         event.reason_code, event.reason = UNDECODABLE, payload.why
     event.failures, event.next_attempt_at = 1, database_now() + FIRST_WAIT
+    if is_too_large(payload):  # stored in part only
+        event.state, event.reason_code, event.next_attempt_at = EventState.REJECTED, "payload_too_large", None
+        event.reason = f"The message has more than {MAX_PAYLOAD_BYTES} bytes. Send less data."
     try:
         with transaction.atomic():
             event.save()

@@ -113,6 +113,11 @@ def _size(text: str) -> int:
     return len(text.encode())
 
 
+def is_too_large(payload: object) -> bool:
+    """Return whether the payload exceeds `MAX_PAYLOAD_BYTES`, so that only its beginning is stored."""
+    return _size(_text(payload)) > MAX_PAYLOAD_BYTES
+
+
 def stored_id(message_id: str) -> str:
     """Return the id as it is stored. Of an id that is too long: its beginning and its digest."""
     message_id = storable(message_id)

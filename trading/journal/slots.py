@@ -22,13 +22,17 @@ def _move(account: Account) -> bool:
     client_id = numbered_client_id(account)
     if client_id is None:
         return False
+    target = numbered_slot(account, client_id)
     with transaction.atomic():
         # Locked: the owner of a lease starts every write with this row.
         free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-        if not BrokerConnection.objects.select_for_update().filter(free, pk=account.connection_id).exists():
+        # Both: the open connection of a worker would not know an account that was moved to its slot.
+        slots = {account.connection_id, target.pk}
+        locked = BrokerConnection.objects.select_for_update(no_key=True).filter(free, pk__in=slots).order_by("pk")
+        if len(locked) < len(slots):
             return False
         unmoved = Account.objects.filter(pk=account.pk, connection=account.connection_id)
         busy = Q(runs__state=RunState.RUNNING) | Q(orders__state__in=OrderState.open_states())
         if unmoved.filter(busy).exists():
             return False
-        return bool(unmoved.update(connection=numbered_slot(account, client_id)))
+        return bool(unmoved.update(connection=target))

@@ -14,7 +14,6 @@ from brokers.base import BrokerClient
 from brokers.broker_types import OrderResult, OrderUpdate
 from brokers.exceptions import (
     BrokerAPIError,
-    BrokerConnectionError,
     BrokerError,
     CapabilityMissing,
     OrderExecutionError,
@@ -102,7 +101,7 @@ class OrderPhase:
         order = (await submitting)[number]
         try:
             sending = await self.gate.send(self.account_id, partial(self._place, order))
-        except BrokerConnectionError as error:
+        except BrokerError as error:
             await self.journal.mark_not_sent(order, f"Not sent: {error.message}")
             raise
         if sending is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from brokers.base import BrokerClient
 from brokers.broker_types import OrderResult
-from brokers.exceptions import BrokerConnectionError
+from brokers.exceptions import BrokerError
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import AccountChanged, TradingError
 from trading.journal.run_journal import RunJournal
@@ -54,7 +54,7 @@ class OrderGate:
             The sending, whose result is the broker's acknowledgement; None if the order may not leave.
 
         Raises:
-            BrokerConnectionError: the connection was lost before. The order was not sent.
+            BrokerError: the connection was lost before. The order was not sent.
             LeaseLost: another process has claimed the slot. The order was not sent.
         """
         async with self._turn:
@@ -71,7 +71,7 @@ class OrderGate:
     async def _wait_for_turn(self) -> None:
         try:
             await self._client.wait_for_turn()
-        except BrokerConnectionError as error:
+        except BrokerError as error:
             self.close(AccountChanged(error.message))  # the other orders of the run do not wait for the same error
             raise
         await self._journal.check_lease()  # a process that was paused learns here that it has lost the slot

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from brokers.base import BrokerClient
 from brokers.broker_types import Execution, OpenOrder, OrderStatus
-from brokers.exceptions import ExecutionsUnavailable
+from brokers.exceptions import ExecutionsUnavailable, ExecutionTimesUnusable
 from brokers.exchange_calendar import NEW_YORK
 from trading.common.concurrency import run_concurrently
 from trading.errors import NeedsAttention
@@ -88,11 +88,12 @@ class Reconciler:
         """
         return (await self._look_up(order))[0]
 
-    async def resolve(self, order: OrderView) -> OrderView:
+    async def resolve(self, order: OrderView, *, patient: bool = True) -> OrderView:
         """Find out the status of an order that may or may not have reached the broker.
 
         An order is marked as lost only if it is old enough, empty answers of this connection count, two separate
-        lookups found it in neither open orders nor completed orders nor executions, and the position is unchanged.
+        lookups found it in neither open orders nor completed orders nor executions, and the position is unchanged. If
+        not `patient`, one lookup is made, and an order that it does not find is unchanged.
 
         Returns:
             The order: updated from the broker's records, `lost`, or still `unknown`.
@@ -103,7 +104,7 @@ class Reconciler:
         interval, empty = self.min_age_seconds * LOOKUP_INTERVAL_SHARE, 0
         while True:
             order, found = await self._look_up(order)
-            if found:
+            if found or not patient:
                 return order
             if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
                 finding = "Sent on an earlier day. The broker may have no records of that day."
@@ -196,7 +197,7 @@ class Reconciler:
     async def _read_records_of_today(self) -> BrokerRecords:
         try:
             return await self._read_records(start_of_day(timezone.now()))
-        except ExecutionsUnavailable as error:
+        except (ExecutionsUnavailable, ExecutionTimesUnusable) as error:
             logger.warning("Account %s is compared by its open orders only: %s", self.account_id, error.message)
             return BrokerRecords(await self.client.get_open_orders(self.account_id), ())
 

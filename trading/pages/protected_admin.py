@@ -159,11 +159,14 @@ class ProtectedMixin:
                 return view(request, *args, **kwargs)
             key = next(iter((*args, *kwargs.values())), None)
             row = self.get_object(request, key) if key is not None else None  # type: ignore[attr-defined]
+            values: dict[str, Any] = {name: None}
+            if getattr(row, "trading_paused", False) and not request.POST.get("trading_paused"):
+                values["trading_paused"] = False  # reverting to a former version resumes trading
             try:
-                self._check(request, row or self.model(), "changed", {name: None})
+                self._check(request, row or self.model(), "changed", values)
+                answer = view(request, *args, **kwargs)
             except Refused as refusal:
                 return _ask_for_code(request, refusal)
-            answer = view(request, *args, **kwargs)
             if answer.status_code < 400:
                 self._report(request, f"{row or ''}: {name}")
             return answer

@@ -78,6 +78,22 @@ def test_resume_with_a_password_only_is_refused_where_the_user_has_a_device(clie
     assert answer.context["adminform"].form.non_field_errors()
 
 
+def test_pause_that_cancels_working_orders_needs_no_code(client, device):
+    TradingControl.objects.create(pk=1)
+    answer = client.post(KILL_SWITCH, {"trading_paused": "on", "reason": "Odd quotes", "cancel_orders": "on"})
+    assert (answer.status_code, is_paused(), reports()) == (302, True, [])
+
+
+def test_revert_to_a_version_before_the_pause_needs_another_user_if_that_is_required(client, device, settings):
+    settings.RESUME_BY_ANOTHER_USER = True
+    TradingControl.objects.create(pk=1)
+    client.post(KILL_SWITCH, {"trading_paused": "on", "reason": ""})
+    client.post("/codes/enter/", {"code": code_of(device)})
+    first = TradingControl.history.earliest("history_id").pk
+    client.post(f"/admin/trading/tradingcontrol/1/history/{first}/", {"reason": ""})
+    assert is_paused()
+
+
 def test_resume_with_a_code_is_done_and_reported(client, device, paused):
     answer = client.post(KILL_SWITCH, {"reason": "", "otp_token": code_of(device)})
     assert (answer.status_code, is_paused()) == (302, False)
@@ -310,7 +326,8 @@ def test_every_admin_model_is_classified():
 def test_every_rule_names_fields_and_actions_that_exist(rf, boss):
     for model, model_admin in admin.site._registry.items():
         if isinstance(rule := MODELS[model._meta.label_lower], Rule):
-            assert {field.name for field in model._meta.get_fields()} >= set(rule.harmless), model
+            fields = {field.name for field in model._meta.get_fields()} | set(model_admin.form.base_fields)
+            assert fields >= set(rule.harmless), model
             assert set(model_admin.actions) >= set(rule.actions), model
 
 

@@ -84,12 +84,15 @@ def test_pause_without_cancel_orders_leaves_working_orders_active(running_runs):
     assert asked_to_cancel() == {"U1", "U2"}, "also when trading was paused before"
 
 
-def test_trading_control_form_cancels_working_orders_only_while_it_pauses(running_runs, admin_client):
+def test_trading_control_form_cancels_working_orders_only_while_it_pauses(
+    running_runs, admin_client, django_capture_on_commit_callbacks
+):
     TradingControl.objects.create(pk=1)
     address = reverse("admin:trading_tradingcontrol_change", args=[1])
     admin_client.post(address, {"reason": "", "cancel_orders": "on"})
     assert asked_to_cancel() == set()
-    admin_client.post(address, {"trading_paused": "on", "reason": "Odd quotes", "cancel_orders": "on"})
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(address, {"trading_paused": "on", "reason": "Odd quotes", "cancel_orders": "on"})
     assert TradingControl.objects.get().trading_paused
     assert asked_to_cancel() == {"U1", "U2"}
 

@@ -244,6 +244,15 @@ def test_submit_event_with_an_account_it_would_ignore_is_refused_by_name(
     assert not RebalanceRun.objects.exists()
 
 
+def test_submit_event_that_names_a_key_twice_is_refused(make_account, call):
+    account, caller = make_account(), call()
+    payload = '{"exec":"rebalance","account_id":"U1","account_id":null}'
+    body = f'{{"channel":"{account.strategy.name}","message_id":"m1","payload":{payload}}}'
+    answer = caller.client.post("/api/events", body, content_type="application/json", headers=caller.headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_invalid")
+    assert not RebalanceRun.objects.exists()
+
+
 @pytest.mark.parametrize("key", ["account_id", "accountId"])
 def test_submit_event_for_one_account_concerns_only_it(make_account, call, key):
     account = make_account()

@@ -108,8 +108,10 @@ def test_run_sells_then_buys_and_ends_at_its_targets(account, book):
     assert sides == sorted(sides, reverse=True), "every sell is sent before the first buy"
 
 
-def test_withdrawal_between_sells_and_buys_is_not_spent(account, book, gateway, monkeypatch):
+@pytest.mark.parametrize("lag_seconds", [0.0, 0.6])
+def test_withdrawal_between_sells_and_buys_is_not_spent(account, book, gateway, monkeypatch, lag_seconds):
     """A margin account would lend the missing money without a word."""
+    gateway.gateway.values_lag_seconds = lag_seconds
     original = Rebalancer._buy
 
     def withdraw() -> None:
@@ -120,7 +122,7 @@ def test_withdrawal_between_sells_and_buys_is_not_spent(account, book, gateway, 
         return await original(self, proposal, sells)
 
     monkeypatch.setattr(Rebalancer, "_buy", after_withdrawal)
-    run = makers.carry_out(account, timings=replace(TIMINGS, cash_seconds=0.5))
+    run = makers.carry_out(account, timings=replace(TIMINGS, cash_seconds=3.0))
     assert (run.state, run.error_message) == ("completed", "")
     assert book.accounts[DU].lowest_cash >= 0 and book.accounts[DU].cash < 1_000
     assert run.timeline.filter(code="buys_reduced").exists()

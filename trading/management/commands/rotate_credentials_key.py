@@ -15,6 +15,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *_: Any, **__: Any) -> None:
+        Authenticator.objects.filter(confirmed=False).delete()  # their users start again
         devices = list(Authenticator.objects.select_for_update().order_by("pk"))
         try:
             for device in devices:
