@@ -6,6 +6,9 @@ PORT ?= 8000
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+# Folders of tests that use no database, so that one run of them is enough.
+WITHOUT_DATABASE := tests/calculator tests/brokers/ibkr tests/docs
+
 .PHONY: setup demo test test-fast check docs bench lock audit screenshots clean secrets image-test faults soak
 
 setup: .venv/.ready
@@ -22,7 +25,7 @@ demo: setup  ## Run a demo site with sample data at http://127.0.0.1:8000/ (or P
 
 test: setup  ## Run the test suite on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n 2
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 $(WITHOUT_DATABASE:%=--ignore %)
 
 test-fast: setup  ## Test on SQLite, without browsers, processes and fault injection
 	$(BIN)/python -m pytest -q -n 2 -m "not e2e" --ignore tests/e2e --ignore tests/faults --ignore tests/deploy
