@@ -2,14 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
-# Processes of the tests. They wait for deadlines half of the time, so that three occupy two cores.
-JOBS ?= 3
+# Processes of the tests.
+JOBS ?= 2
 # uv installs in seconds, pip in minutes. pip is the fallback, because uv does not read pip's configuration.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-# Folders of tests that use no database, so that one run of them is enough.
-WITHOUT_DATABASE := tests/calculator tests/brokers/ibkr tests/docs
+# Tests for which it makes no difference which database is used, so that one run of them is enough.
+ON_ANY_DATABASE := tests/calculator tests/brokers/ibkr tests/docs tests/accounts/test_yaml_text.py \
+	tests/trading/planning/test_targets.py tests/trading/listener tests/deploy/test_compose.py \
+	tests/security/test_canaries.py tests/security/test_slow_clients.py tests/e2e/test_moving.py
 
 .PHONY: setup demo test test-fast check docs bench lock audit screenshots clean secrets image-test faults soak
 
@@ -27,7 +29,7 @@ demo: setup  ## Run a demo site with sample data at http://127.0.0.1:8000/ (or P
 
 test: setup  ## Run the test suite on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -q -n $(JOBS)
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n $(JOBS) $(WITHOUT_DATABASE:%=--ignore %)
+	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n $(JOBS) $(ON_ANY_DATABASE:%=--ignore %)
 
 test-fast: setup  ## Test on SQLite, without browsers, processes and fault injection
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not e2e" --ignore tests/e2e --ignore tests/faults --ignore tests/deploy

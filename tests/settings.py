@@ -22,7 +22,7 @@ os.environ.update(
     LOG_LEVEL="INFO",
     DEBUG="false",
     ALLOCATIONS_API_KEY="test-allocations-key",
-    LEASE_TTL_SECONDS="5",
+    LEASE_TTL_SECONDS="15",
     SWEEP_SECONDS="1",
     ORDER_SETTLE_SECONDS="0.3",
 )
