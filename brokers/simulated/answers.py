@@ -7,8 +7,8 @@ from functools import partial
 from brokers.broker_types import AccountSnapshot, Execution, Feasibility, InstrumentName, OpenOrder, OrderResult
 from brokers.exceptions import BrokerAPIError, IncompleteAccountData, OrderOutcomeUnknown, OrderRejected
 from brokers.simulated import mapping
-from brokers.simulated.books import Books
 from brokers.simulated.faults import Kind
+from brokers.simulated.locked_accounts import LockedAccounts
 from brokers.simulated.matching_engine import OrderRequest, accept, check_order
 from brokers.simulated.models import SimulatedInstrument
 
@@ -17,34 +17,34 @@ class ConnectionDropped(OrderOutcomeUnknown):
     """The connection is lost while an order is submitted."""
 
 
-def snapshot(books: Books, account_id: str) -> AccountSnapshot | None:
+def snapshot(accounts: LockedAccounts, account_id: str) -> AccountSnapshot | None:
     """Return the account with positions marked at mid price, or None if the broker does not respond.
 
     Raises:
         IncompleteAccountData: The account's value is missing.
     """
-    if books.faults.take(Kind.MUTE, account_id):
+    if accounts.faults.take(Kind.MUTE, account_id):
         return None
-    if books.faults.take(Kind.INCOMPLETE, account_id):
+    if accounts.faults.take(Kind.INCOMPLETE, account_id):
         raise IncompleteAccountData(f"The value of account {account_id} is missing.")
-    account = books.account(account_id)
-    positions = books.positions(account)
-    return mapping.snapshot(account, positions, books.prices(position.symbol for position in positions))
+    account = accounts.account(account_id)
+    positions = accounts.positions(account)
+    return mapping.snapshot(account, positions, accounts.prices(position.symbol for position in positions))
 
 
-def place_order(books: Books, account_id: str, order: OrderRequest) -> OrderResult:
+def place_order(accounts: LockedAccounts, account_id: str, order: OrderRequest) -> OrderResult:
     """Accept an order and acknowledge it.
 
     Raises:
         OrderRejected: The order was rejected and not stored.
         OrderOutcomeUnknown: It was lost, or is not acknowledged.
     """
-    scripted = partial(books.faults.take, account_id=account_id, symbol=order.symbol)
+    scripted = partial(accounts.faults.take, account_id=account_id, symbol=order.symbol)
     if scripted(Kind.DISCONNECT_BEFORE):
         raise ConnectionDropped("The connection was lost while the order was submitted.")
     if scripted(Kind.LOST):
         raise OrderOutcomeUnknown("The broker did not acknowledge the order.")
-    accepted = accept(books, order)
+    accepted = accept(accounts, order)
     if scripted(Kind.DISCONNECT_AFTER):
         raise ConnectionDropped("The connection was lost before the order was acknowledged.")
     if scripted(Kind.SILENT):
@@ -52,49 +52,49 @@ def place_order(books: Books, account_id: str, order: OrderRequest) -> OrderResu
     return mapping.order_result(accepted)
 
 
-def check_feasible(books: Books, account_id: str, order: OrderRequest) -> Feasibility:
+def check_feasible(accounts: LockedAccounts, account_id: str, order: OrderRequest) -> Feasibility:
     """Return whether the order would be accepted now."""
-    books.account(account_id)
+    accounts.account(account_id)
     try:
-        check_order(books, order)
+        check_order(accounts, order)
     except OrderRejected as refusal:
         return Feasibility(accepted=False, message=refusal.message)
     return Feasibility(accepted=True)
 
 
-def open_orders(books: Books, account_id: str) -> list[OpenOrder]:
+def open_orders(accounts: LockedAccounts, account_id: str) -> list[OpenOrder]:
     """Return the open orders of the account, newest first."""
-    return [mapping.open_order(order) for order in reversed(books.open_orders(books.account(account_id)))]
+    return [mapping.open_order(order) for order in reversed(accounts.open_orders(accounts.account(account_id)))]
 
 
-def find_order(books: Books, account_id: str, /, **ids: str) -> OrderResult | None:
+def find_order(accounts: LockedAccounts, account_id: str, /, **ids: str) -> OrderResult | None:
     """Return the state of the order with an id (`order_id` or `client_order_id`), or None if there is none."""
-    order = books.find_order(books.account(account_id), **ids)
+    order = accounts.find_order(accounts.account(account_id), **ids)
     return mapping.order_result(order) if order is not None else None
 
 
-def look_up_order(books: Books, account_id: str, client_order_id: str) -> OrderResult | None:
+def look_up_order(accounts: LockedAccounts, account_id: str, client_order_id: str) -> OrderResult | None:
     """Return the state of the order with the client's id, or None if there is none.
 
     Raises:
         BrokerAPIError: The records cannot be read.
     """
-    _check_readable(books, account_id)
-    return find_order(books, account_id, client_order_id=client_order_id)
+    _check_readable(accounts, account_id)
+    return find_order(accounts, account_id, client_order_id=client_order_id)
 
 
-def executions(books: Books, account_id: str, since: datetime) -> list[Execution]:
+def executions(accounts: LockedAccounts, account_id: str, since: datetime) -> list[Execution]:
     """Return the fills of the account since an instant, oldest first.
 
     Raises:
         BrokerAPIError: The records cannot be read.
     """
-    _check_readable(books, account_id)
-    return [mapping.execution(fill) for fill in books.executions(books.account(account_id), since)]
+    _check_readable(accounts, account_id)
+    return [mapping.execution(fill) for fill in accounts.executions(accounts.account(account_id), since)]
 
 
-def _check_readable(books: Books, account_id: str) -> None:
-    if books.faults.take(Kind.UNREADABLE, account_id):
+def _check_readable(accounts: LockedAccounts, account_id: str) -> None:
+    if accounts.faults.take(Kind.UNREADABLE, account_id):
         raise BrokerAPIError("The broker's records cannot be read.")
 
 

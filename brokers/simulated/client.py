@@ -34,8 +34,8 @@ from brokers.exceptions import (
     OrderExecutionError,
 )
 from brokers.simulated import answers
-from brokers.simulated.books import Books
 from brokers.simulated.faults import Kind, take_fault
+from brokers.simulated.locked_accounts import LockedAccounts
 from brokers.simulated.market import get_market, quoted_prices
 from brokers.simulated.matching_engine import OrderRequest, cancel_order
 from brokers.simulated.models import SimulatedLink
@@ -154,13 +154,17 @@ class SimulatedBroker(BrokerClient):
         return await self._ask(answers.check_feasible, account_id, order)
 
     async def _ask(
-        self, request: Callable[Concatenate[Books, str, P], T], account_id: str, *args: P.args, **kwargs: P.kwargs
+        self,
+        request: Callable[Concatenate[LockedAccounts, str, P], T],
+        account_id: str,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """Call a function with the locked accounts, together with the requests that wait at the same time."""
         if account_id not in self.settings.account_ids:
             raise AccountNotManaged(f"This connection does not serve account {account_id}.")
         self._check_open()
-        return await self._requests.ask(lambda books: request(books, account_id, *args, **kwargs))
+        return await self._requests.ask(lambda accounts: request(accounts, account_id, *args, **kwargs))
 
     async def _read(self, function: Callable[[], T]) -> T:
         """Call a function that locks no account."""
@@ -182,5 +186,5 @@ class SimulatedBroker(BrokerClient):
             raise BrokerConnectionError("A newer connection with the same client id has replaced this one.")
 
 
-def _execute_due(_books: Books) -> None:
+def _execute_due(_accounts: LockedAccounts) -> None:
     """Change nothing else: the accounts execute what is due when they are locked."""

@@ -16,8 +16,8 @@ from django.db import transaction
 from brokers.broker_types import OrderStatus, OrderType, TimeInForce
 from brokers.exceptions import OrderRejected
 from brokers.exchange_calendar import ExchangeCalendar, Session
-from brokers.simulated.books import MICRO, Books
 from brokers.simulated.faults import Kind
+from brokers.simulated.locked_accounts import MICRO, LockedAccounts
 from brokers.simulated.models import SimulatedAccount, SimulatedMarket, SimulatedOrder, SimulatedPosition
 
 RETRY_AFTER = timedelta(seconds=1)
@@ -43,14 +43,14 @@ def set_position(account_id: str, symbol: str, quantity: Decimal, **fields: obje
 
 
 @contextmanager
-def locked_books(account_ids: Sequence[str]) -> Iterator[Books]:
+def lock_accounts(account_ids: Sequence[str]) -> Iterator[LockedAccounts]:
     """Lock the accounts until the end of the block, execute what is due, and store what the block changes."""
     with transaction.atomic():
-        books = Books(account_ids)
-        _execute_due(books)
-        books.write()
-        yield books
-        books.write()
+        accounts = LockedAccounts(account_ids)
+        _execute_due(accounts)
+        accounts.write()
+        yield accounts
+        accounts.write()
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def locked_account(account_id: str) -> Iterator[SimulatedAccount]:
     Raises:
         AccountNotManaged: There is no such account.
     """
-    with locked_books([account_id]) as books:
-        yield books.account(account_id)
+    with lock_accounts([account_id]) as accounts:
+        yield accounts.account(account_id)
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,23 @@ def take_order(
         OrderRejected: The order was rejected and not stored.
     """
     request = OrderRequest(account_id, symbol, quantity, order_type, limit_price, client_order_id, time_in_force)
-    with locked_books([account_id]) as books:
-        return accept(books, request)
+    with lock_accounts([account_id]) as accounts:
+        return accept(accounts, request)
 
 
-def accept(books: Books, request: OrderRequest) -> SimulatedOrder:
+def accept(accounts: LockedAccounts, request: OrderRequest) -> SimulatedOrder:
     """Accept or reject an order.
 
     Raises:
         OrderRejected: The order was rejected and not stored.
     """
-    account, symbol, quantity = books.account(request.account_id), request.symbol, request.quantity
-    check_order(books, request)
-    scripted = partial(books.faults.take, account_id=request.account_id, symbol=symbol)
+    account, symbol, quantity = accounts.account(request.account_id), request.symbol, request.quantity
+    check_order(accounts, request)
+    scripted = partial(accounts.faults.take, account_id=request.account_id, symbol=symbol)
     if fault := scripted(Kind.REJECT):
         raise OrderRejected(fault.message or "Order rejected by the exchange.")
-    latency = timedelta(seconds=books.market.fill_latency_seconds)
-    expires = request.time_in_force is TimeInForce.DAY and not books.market.always_open
+    latency = timedelta(seconds=accounts.market.fill_latency_seconds)
+    expires = request.time_in_force is TimeInForce.DAY and not accounts.market.always_open
     at_most = None
     if fault := scripted(Kind.SLOW):
         latency = timedelta(seconds=fault.number)
@@ -125,34 +125,34 @@ def accept(books: Books, request: OrderRequest) -> SimulatedOrder:
         limit_price_usd=request.limit_price,
         time_in_force=request.time_in_force,
         status=OrderStatus.WORKING,
-        submitted_at=books.now,
-        next_fill_at=books.now + latency,
-        expires_at=_session(books.now).closes_at if expires else None,
+        submitted_at=accounts.now,
+        next_fill_at=accounts.now + latency,
+        expires_at=_session(accounts.now).closes_at if expires else None,
         fill_at_most=at_most,
     )
-    books.add_order(order)
+    accounts.add_order(order)
     return order
 
 
 def cancel(account_id: str, order_id: str) -> bool:
     """Cancel an open order from elsewhere, for demonstrations and tests; return whether there is one."""
-    with locked_books([account_id]) as books:
-        return cancel_order(books, account_id, order_id)
+    with lock_accounts([account_id]) as accounts:
+        return cancel_order(accounts, account_id, order_id)
 
 
-def cancel_order(books: Books, account_id: str, order_id: str) -> bool:
+def cancel_order(accounts: LockedAccounts, account_id: str, order_id: str) -> bool:
     """Cancel an open order.
 
     Returns:
         Whether an order with that id exists.
     """
-    account = books.account(account_id)
-    order = next((order for order in books.open_orders(account) if order.order_id == order_id), None)
+    account = accounts.account(account_id)
+    order = next((order for order in accounts.open_orders(account) if order.order_id == order_id), None)
     if order is None:
         return account.orders.filter(order_id=order_id).exists()
-    if not books.faults.take(Kind.CANCEL_IGNORED, account_id, order.symbol):
+    if not accounts.faults.take(Kind.CANCEL_IGNORED, account_id, order.symbol):
         order.status, order.next_fill_at = OrderStatus.CANCELLED, None
-        books.change_order(order)
+        accounts.change_order(order)
     return True
 
 
@@ -162,15 +162,15 @@ def commission(market: SimulatedMarket, shares: Decimal, price: Decimal) -> Deci
     return min(charged, market.commission_max_rate * shares * price).quantize(MICRO, ROUND_CEILING)
 
 
-def check_order(books: Books, request: OrderRequest) -> None:
+def check_order(accounts: LockedAccounts, request: OrderRequest) -> None:
     """Check an order before it is accepted.
 
     Raises:
         OrderRejected: The order would be rejected now.
     """
     limit_price, quantity = request.limit_price, request.quantity
-    account = books.account(request.account_id)
-    if request.symbol not in books.instruments:
+    account = accounts.account(request.account_id)
+    if request.symbol not in accounts.instruments:
         raise OrderRejected(f"No security definition has been found for {request.symbol}.")
     if quantity == 0 or quantity != quantity.to_integral_value():
         raise OrderRejected("Fractional-sized orders cannot be placed.")
@@ -179,30 +179,30 @@ def check_order(books: Books, request: OrderRequest) -> None:
     if limit_price is not None and limit_price != limit_price.quantize(Decimal("0.01")):
         raise OrderRejected("The price does not conform to the minimum price variation of 0.01.")
     if quantity < 0:
-        _check_shares(books, account, request.symbol, -quantity)
+        _check_shares(accounts, account, request.symbol, -quantity)
     else:
-        _check_cash(books, account, request.symbol, quantity, limit_price)
+        _check_cash(accounts, account, request.symbol, quantity, limit_price)
 
 
-def _check_shares(books: Books, account: SimulatedAccount, symbol: str, shares: Decimal) -> None:
-    stocks = [one for one in books.positions(account) if one.kind == "stock" and one.currency == "USD"]
+def _check_shares(accounts: LockedAccounts, account: SimulatedAccount, symbol: str, shares: Decimal) -> None:
+    stocks = [one for one in accounts.positions(account) if one.kind == "stock" and one.currency == "USD"]
     held = next((one.quantity for one in stocks if one.symbol == symbol), Decimal(0))
-    sells = [order for order in books.open_orders(account) if order.symbol == symbol and order.quantity < 0]
+    sells = [order for order in accounts.open_orders(account) if order.symbol == symbol and order.quantity < 0]
     selling = sum((abs(order.quantity - order.filled_quantity) for order in sells), Decimal(0))
     if held - selling < shares:
         raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not available to sell.")
 
 
 def _check_cash(
-    books: Books, account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None
+    accounts: LockedAccounts, account: SimulatedAccount, symbol: str, shares: Decimal, limit_price: Decimal | None
 ) -> None:
-    price = limit_price or books.prices([symbol])[symbol].ask or Decimal(0)
-    needed = shares * price + commission(books.market, shares, price)
+    price = limit_price or accounts.prices([symbol])[symbol].ask or Decimal(0)
+    needed = shares * price + commission(accounts.market, shares, price)
     reserved = Decimal(0)
-    for order in books.open_orders(account):
+    for order in accounts.open_orders(account):
         if order.quantity > 0:
             left, at = order.quantity - order.filled_quantity, order.limit_price_usd or price
-            reserved += left * at + commission(books.market, left, at)
+            reserved += left * at + commission(accounts.market, left, at)
     if needed > account.cash_usd - reserved:
         raise OrderRejected(
             f"Insufficient funds: the order needs ${needed:.2f}, and ${account.cash_usd - reserved:.2f} are available."
@@ -218,43 +218,43 @@ def is_due(order: SimulatedOrder, now: datetime) -> bool:
     return any(at is not None and at <= now for at in (order.next_fill_at, order.expires_at))
 
 
-def _execute_due(books: Books) -> None:
-    for order in books.open_orders():
-        if order.expires_at is not None and order.expires_at <= books.now:
+def _execute_due(accounts: LockedAccounts) -> None:
+    for order in accounts.open_orders():
+        if order.expires_at is not None and order.expires_at <= accounts.now:
             order.status, order.next_fill_at, order.message = OrderStatus.EXPIRED, None, "The session has ended."
-            books.change_order(order)
-    due = [order for order in books.open_orders() if is_due(order, books.now)]
-    books.prices(order.symbol for order in due)
+            accounts.change_order(order)
+    due = [order for order in accounts.open_orders() if is_due(order, accounts.now)]
+    accounts.prices(order.symbol for order in due)
     for order in sorted(due, key=lambda order: (order.next_fill_at, order.pk)):
-        _fill(books, order)
+        _fill(accounts, order)
 
 
-def _fill(books: Books, order: SimulatedOrder) -> None:
+def _fill(accounts: LockedAccounts, order: SimulatedOrder) -> None:
     wanted = order.quantity if order.fill_at_most is None else order.fill_at_most
     shares = wanted - order.filled_quantity
     price = None
     if shares == 0:
         order.next_fill_at = None  # the order stays open without further fills
-    elif not books.market.always_open and not _session(books.now).is_open_at(books.now):
-        order.next_fill_at = _session(books.now).opens_at
-    elif (price := _fill_price(books, order)) is None:
-        order.next_fill_at = books.now + RETRY_AFTER
-    books.change_order(order)
+    elif not accounts.market.always_open and not _session(accounts.now).is_open_at(accounts.now):
+        order.next_fill_at = _session(accounts.now).opens_at
+    elif (price := _fill_price(accounts, order)) is None:
+        order.next_fill_at = accounts.now + RETRY_AFTER
+    accounts.change_order(order)
     if price is None:
         return
-    charged = commission(books.market, abs(shares), price)
+    charged = commission(accounts.market, abs(shares), price)
     order.filled_quantity += shares
     order.filled_value_usd += shares * price
     if order.filled_quantity == order.quantity:
         order.status, order.next_fill_at = OrderStatus.FILLED, None
-    books.add_execution(order, shares, price, charged)
-    books.add_cash(order.account, -shares * price - charged)
-    books.add_shares(order.account, order.symbol, shares, price)
+    accounts.add_execution(order, shares, price, charged)
+    accounts.add_cash(order.account, -shares * price - charged)
+    accounts.add_shares(order.account, order.symbol, shares, price)
 
 
-def _fill_price(books: Books, order: SimulatedOrder) -> Decimal | None:
+def _fill_price(accounts: LockedAccounts, order: SimulatedOrder) -> Decimal | None:
     """Return the price of the market, if the limit allows it."""
-    quote = books.prices([order.symbol])[order.symbol]
+    quote = accounts.prices([order.symbol])[order.symbol]
     side = quote.ask if order.quantity > 0 else quote.bid
     limit = order.limit_price_usd
     if side is None or limit is None:

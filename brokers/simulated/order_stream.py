@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from brokers.broker_types import OrderUpdate
 from brokers.simulated import mapping
-from brokers.simulated.books import OPEN
 from brokers.simulated.faults import Kind, ScriptedFaults
+from brokers.simulated.locked_accounts import OPEN
 from brokers.simulated.matching_engine import is_due
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 

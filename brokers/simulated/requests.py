@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 from asgiref.sync import sync_to_async
 
 from brokers.exceptions import BrokerError, BrokerSilent
-from brokers.simulated.books import Books
-from brokers.simulated.matching_engine import locked_books
+from brokers.simulated.locked_accounts import LockedAccounts
+from brokers.simulated.matching_engine import lock_accounts
 
 T = TypeVar("T")
 
 MAXIMUM_WAIT_SECONDS = 120.0
 """Maximum wait for the database, in seconds. A busy machine delays an answer; it does not make the broker silent."""
 
-Request = Callable[[Books], Any]
+Request = Callable[[LockedAccounts], Any]
 
 
 class RequestQueue:
@@ -28,7 +28,7 @@ class RequestQueue:
         self._waiting: list[tuple[Request, asyncio.Future[Any]]] = []
         self._server: asyncio.Task[None] | None = None
 
-    async def ask(self, request: Callable[[Books], T]) -> T:
+    async def ask(self, request: Callable[[LockedAccounts], T]) -> T:
         """Call the function with the locked accounts, and return its result when its changes are committed.
 
         A `BrokerError` of the function is an answer: what the function changed before is committed.
@@ -62,13 +62,13 @@ class RequestQueue:
 
     def _answer_together(self, requests: Sequence[Request]) -> list[Any]:
         self._check_connection()
-        with locked_books(self._account_ids) as books:
-            return [_answer(request, books) for request in requests]
+        with lock_accounts(self._account_ids) as accounts:
+            return [_answer(request, accounts) for request in requests]
 
 
-def _answer(request: Request, books: Books) -> Any:
+def _answer(request: Request, accounts: LockedAccounts) -> Any:
     try:
-        return request(books)
+        return request(accounts)
     except BrokerError as error:
         return error
 

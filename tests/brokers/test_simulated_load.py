@@ -232,7 +232,7 @@ def test_stream_reports_fills_of_all_accounts_once():
 
 def test_stream_whose_lock_is_not_free_tries_again(monkeypatch):
     """SQLite gives up on a lock after its time-out; the orders that are due are filled by a later poll."""
-    broker, original, locked = client(1), matching_engine.locked_books, []
+    broker, original, locked = client(1), matching_engine.lock_accounts, []
 
     def locked_once(account_ids):
         if not locked:
@@ -243,7 +243,7 @@ def test_stream_whose_lock_is_not_free_tries_again(monkeypatch):
     async def scenario():
         await broker.connect()
         await buy(broker, "L0")
-        monkeypatch.setattr(requests, "locked_books", locked_once)
+        monkeypatch.setattr(requests, "lock_accounts", locked_once)
         async for update in broker.order_updates():
             if not isinstance(update, Execution) and update.status is OrderStatus.FILLED:
                 break

@@ -90,8 +90,8 @@ def test_withdrawal_during_a_run_leaves_the_reserve_untouched(make_account, monk
     original = Rebalancer._buy
 
     async def withdraw(self, proposal, sells):
-        books = await SimulatedAccount.objects.aget(account_id="U1")
-        await SimulatedAccount.objects.aupdate(cash_usd=books.cash_usd - 15_000)
+        simulated = await SimulatedAccount.objects.aget(account_id="U1")
+        await SimulatedAccount.objects.aupdate(cash_usd=simulated.cash_usd - 15_000)
         return await original(self, proposal, sells)
 
     monkeypatch.setattr(Rebalancer, "_buy", withdraw)

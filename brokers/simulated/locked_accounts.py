@@ -27,7 +27,7 @@ MICRO = Decimal("0.000001")
 """Rounding unit of amounts, in USD."""
 
 
-class Books:
+class LockedAccounts:
     """The locked accounts, with their positions and open orders. `write` stores what has changed.
 
     Within a transaction only. Each table is read with one statement, when it is first needed, and written with one
