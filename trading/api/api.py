@@ -1,6 +1,5 @@
 """The API object: its routers, and handlers that return every error as `{"code", "message"}`."""
 
-import json
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -15,24 +14,20 @@ from trading.access.audit import note_refusal
 from trading.api import write_endpoints  # noqa: F401 - adds its operations to the router
 from trading.api.read_endpoints import router
 from trading.api.schemas import Refusal
+from trading.common.strict_json import read_json
 from trading.errors import EventRejected, Refused
 
 logger = logging.getLogger("rebalancer.trading")
+
+FORBIDDEN = {"not_permitted", "code_needed", "approver_is_requester"}
+"""Codes of refusals that concern the user, not the state of what was requested."""
 
 
 class _StrictParser(Parser):
     """Refuses JSON whose objects name a key twice: only one of the values would count."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        return json.loads(request.body, object_pairs_hook=_without_repeated_keys)
-
-
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        message = "an object names a key twice"
-        raise ValueError(message)
-    return content
+        return read_json(request.body, unique_keys=True)
 
 
 # No documentation page: the one that ninja ships loads scripts from another host, which our CSP forbids.
@@ -66,7 +61,7 @@ def _refusal(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 @api.exception_handler(Refused)
 def _refused(request: HttpRequest, refusal: Refused) -> HttpResponse:
     note_refusal(refusal.code, request.path)
-    status = HTTPStatus.FORBIDDEN if refusal.code in {"not_permitted", "code_needed"} else HTTPStatus.CONFLICT
+    status = HTTPStatus.FORBIDDEN if refusal.code in FORBIDDEN else HTTPStatus.CONFLICT
     return _answer(request, status, refusal.code, refusal.message)
 
 
