@@ -60,6 +60,18 @@ def waits_for_approval(plan: RebalanceRun) -> bool:
     return held or plan.is_held or plan.event.state == EventState.LATE
 
 
+def refuse_own_approval(plan: RebalanceRun, approver: User) -> None:
+    """Refuse that a program approves, with the token of a user, what the same user requested.
+
+    Raises:
+        Refused: the approver requested the plan.
+    """
+    if plan.requested_by_id == approver.pk:
+        raise Refused(
+            "approver_is_requester", "The owner of this token requested the plan. Another user must approve it."
+        )
+
+
 def _unsuitable(preview: RebalanceRun) -> Refused | None:
     if not (preview.mode == RunMode.PREVIEW and preview.state == RunState.COMPLETED) and not preview.is_held:
         return Refused("preview_superseded", f"This is not a completed preview. {NEW_PREVIEW}")

@@ -6,6 +6,7 @@ from accounts.refusal_text import quoted
 from trading.actions.previews import (
     PREVIEW_PERMISSION,
     execute_preview,
+    refuse_own_approval,
     request_preview,
     request_stop,
     waits_for_approval,
@@ -92,12 +93,9 @@ def submit_event(request: HttpRequest, event: EventIn) -> Status[EventLine]:
 
 def _check_approval(token: ApiToken, plan: RebalanceRun) -> None:
     """Refuse a plan that waits for a person, unless the token may approve it and its owner did not request it."""
-    if not waits_for_approval(plan):
-        return
-    check_scope(token, ApiScope.APPROVE, EXECUTE_PERMISSION)
-    if plan.requested_by_id == token.owner_id:
-        message = "The owner of this token requested the plan. Another user must approve it."
-        raise Refusal(403, "approver_is_requester", message)
+    if waits_for_approval(plan):
+        check_scope(token, ApiScope.APPROVE, EXECUTE_PERMISSION)
+        refuse_own_approval(plan, token.owner)
 
 
 def _concerns_live(event: EventIn) -> bool:
