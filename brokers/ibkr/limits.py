@@ -17,9 +17,8 @@ class Limits:
     # The account values lag behind fills of an earlier connection until the broker renews them, every three minutes.
     values_lag_seconds: float = 5.0  # values are not used for this time after the fill
     values_renewed_seconds: float = 200.0  # values are current from this time after the fill
-    max_values_wait_seconds: float = (
-        20.0  # then the values are used; a plan from stale values is refused (`account_data_mismatch`)
-    )
+    # After this wait the values are used; a plan from stale values is refused (`account_data_mismatch`).
+    max_values_wait_seconds: float = 20.0
     values_retry_seconds: float = 1.0
     max_commission_wait_seconds: float = 1.0  # commissions arrive after the executions
 

@@ -105,7 +105,7 @@ class Orders:
             await self._send(contract, order, record)
         if record.is_doubtful:
             with suppress(BrokerConnectionError, BrokerAPIError):
-                await self._settle_doubt(record)
+                await self._resolve_doubt(record)
         return self._acknowledgement(record)
 
     async def _send(self, contract: Contract, order: Order, record: OrderRecord) -> None:
@@ -116,7 +116,7 @@ class Orders:
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.") from error
         await self._until(record, lambda one: one.is_answered)
 
-    async def _settle_doubt(self, record: OrderRecord) -> None:
+    async def _resolve_doubt(self, record: OrderRecord) -> None:
         """Look up an order that an error of unknown meaning was about. It is rejected if the broker does not have it.
 
         Raises:
@@ -236,7 +236,7 @@ class Orders:
         await self._request_all()
         record = self._order_tracker.find_by_client_order_id(account_id, client_order_id)
         if record is not None and record.is_doubtful:
-            await self._settle_doubt(record)
+            await self._resolve_doubt(record)
         if record is not None and (record.is_proven or self._is_listed(record)):
             return record.result()
         return None

@@ -168,7 +168,7 @@ def test_repeated_runs_at_unchanged_prices_stop_trading(case):
         if not result.trades:
             return
         state = executed(state, result, quotes)
-    raise AssertionError("it goes on trading at unchanged prices")
+    raise AssertionError("it continues to trade at unchanged prices")
 
 
 @given(

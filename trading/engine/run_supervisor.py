@@ -94,7 +94,7 @@ class RunSupervisor:
         """Execute the run. Plan again if the account has changed, and reconnect if the connection is lost."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._attempt(await self._take_up(run, journal), run.event_id, journal)
+                await self._attempt(await self._read_settings(run, journal), run.event_id, journal)
             except AccountChanged as change:
                 await journal.add_timeline_entry("account_changed", f"{change.message} Planning again.", "warning")
                 self._connection.discard_quotes(run.event_id)
@@ -114,7 +114,7 @@ class RunSupervisor:
             "account_changed", "The account changed in every attempt to plan. No order of this run is open."
         )
 
-    async def _take_up(self, run: RebalanceRun, journal: RunJournal) -> RunContext:
+    async def _read_settings(self, run: RebalanceRun, journal: RunJournal) -> RunContext:
         """Read the settings for an attempt and store them. They are frozen from the first order of the run on."""
         context = await sync_to_async(make_run_context)(run)
         if context.changes:

@@ -1,4 +1,4 @@
-"""Gateways whose settings, state or other clients stand in the way: each gives its own reason, and what can goes on."""
+"""Gateways whose settings, state or other clients stand in the way: each gives its own reason, and what can continues."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

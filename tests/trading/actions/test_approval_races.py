@@ -33,7 +33,7 @@ def preview(make_account):
 
 @pytest.fixture
 def meet(monkeypatch):
-    """Both requests have found the preview unexecuted when the first goes on."""
+    """Both requests have found the preview unexecuted when the first continues."""
     barrier, confirm = Barrier(2, timeout=20), previews.confirm_live
 
     def confirm_together(*arguments):
