@@ -14,6 +14,7 @@ from calculator.plan_types import (
     Position,
     Projection,
     Quote,
+    SymbolRule,
     Trade,
     TradeCalculationResult,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "ReplacementLimits",
     "ReplacementResult",
     "ReplacementRule",
+    "SymbolRule",
     "Trade",
     "TradeCalculationResult",
     "TradeCalculator",

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from calculator.holdings import Line
+from calculator.line import Line
 from calculator.plan_types import CalculationWarning
-from calculator.selection import Selection
+from calculator.selection import RULE_DETAILS, Selection
 from calculator.share_bounds import nearest_shares
 from calculator.texts import clipped
 from calculator.trade_sizes import SizedTrades
@@ -22,8 +22,8 @@ UNTRADED = {
 def explain_trade(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> tuple[str, str]:
     """Return the reason and the sentence of a trade; `now` and `wanted` are weights in percent."""
     weights = f"{now} % now, target {wanted} %."
-    if line.symbol in selection.liquidate:
-        return "not_a_target", "Held, but not a target."
+    if reason := selection.given_reasons.get(line.symbol):
+        return reason, RULE_DETAILS.get(reason, "Held, but not a target.")
     if shares > 0:
         if shares == 1 and line.symbol in selection.first_shares.chosen:
             return "one_share", f"{'Less than one share' if line.held else 'Not'} held; target {wanted} %."

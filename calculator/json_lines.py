@@ -18,6 +18,7 @@ from calculator.plan_types import (
     Plan,
     Position,
     Quote,
+    SymbolRule,
     TradeCalculationResult,
     Value,
 )
@@ -39,6 +40,7 @@ class _PlanRequest(Value):
     targets: tuple[AllocationItem, ...]
     quotes: tuple[Quote | None, ...] = ()
     constraints: AccountConfig = Field(default_factory=AccountConfig)
+    rules: tuple[SymbolRule, ...] = ()
 
 
 class _FitBuysRequest(Value):
@@ -110,7 +112,8 @@ def _plan(content: Any) -> dict[str, Any]:
         positions=request.account.positions,
     )
     quotes = [quote for quote in request.quotes if quote is not None]
-    return _result(TradeCalculator(request.constraints).plan(account, request.targets, quotes))
+    calculator = TradeCalculator(request.constraints)
+    return _result(calculator.plan(account, request.targets, quotes, rules=request.rules))
 
 
 def _result(result: TradeCalculationResult) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from operator import itemgetter
 from calculator.explanations import explain_trade, explain_untraded, skipped_shares
 from calculator.fit_buys import fit_buys
 from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents
-from calculator.holdings import Holdings, Line, make_holdings
+from calculator.holdings import Holdings, make_holdings
+from calculator.line import Line
 from calculator.plan_types import (
     AccountConfig,
     AccountState,
@@ -16,6 +17,7 @@ from calculator.plan_types import (
     Plan,
     PlanLine,
     Quote,
+    SymbolRule,
     Trade,
     TradeCalculationResult,
 )
@@ -23,7 +25,7 @@ from calculator.projection import Projector
 from calculator.selection import Selection, select
 from calculator.texts import clipped
 from calculator.trade_sizes import size_trades
-from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
+from calculator.validation import check_account, check_config, quotes_by_symbol, rules_by_symbol, weights_by_symbol
 
 PERCENT_PLACES = Decimal("0.0001")
 SUM_TOLERANCE = Decimal("0.000001")
@@ -40,7 +42,12 @@ class TradeCalculator:
         self._config = config
 
     def plan(
-        self, account: AccountState, targets: Sequence[AllocationItem], quotes: Sequence[Quote]
+        self,
+        account: AccountState,
+        targets: Sequence[AllocationItem],
+        quotes: Sequence[Quote],
+        *,
+        rules: Sequence[SymbolRule] = (),
     ) -> TradeCalculationResult:
         """Return the plan, with a reason for every symbol that is traded or not traded.
 
@@ -48,6 +55,7 @@ class TradeCalculator:
             account: value, cash and positions, in USD and shares.
             targets: weights as fractions; the remainder to 1 stays in cash.
             quotes: bid and ask by symbol; a symbol without a valid quote is not traded.
+            rules: the rules in force, at most one for each symbol.
 
         Raises:
             CalculationRefused: there is no plan; nothing may be traded.
@@ -55,7 +63,7 @@ class TradeCalculator:
         check_config(self._config)
         weights, by_symbol = weights_by_symbol(targets), quotes_by_symbol(quotes)
         check_account(account, weights, by_symbol, self._config)
-        holdings = make_holdings(account, weights, by_symbol, self._config)
+        holdings = make_holdings(account, weights, by_symbol, self._config, rules_by_symbol(rules))
         selection = select(holdings)
         sized = size_trades(holdings, selection)
         quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
@@ -129,6 +137,7 @@ def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], bu
             "commission": holdings.config.commission,
             "band_lifted": selection.band_lifted,
             "cash_target_usd": from_micro(holdings.cash_target),
+            "rules": tuple(rule for _, rule in sorted(holdings.rules.items())),
         }
     )
 

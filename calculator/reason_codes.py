@@ -14,6 +14,8 @@ REFUSALS = {
     "short_position": "The account has a short position.",
     "account_data_mismatch": "Value, cash and positions of the account do not add up.",
     "too_much_frozen": "Too large a part of the account cannot be traded. The message has the reason of each symbol.",
+    "duplicate_rule": "A symbol has two rules.",
+    "invalid_range": "The bounds of a symbol's range are missing, negative or in the wrong order.",
     "replacement_no_room": "The replacements leave too little for the weights that are not replaced.",
     "replacement_sum_off": "The replacements change the sum of the weights, because weights have too many digits.",
     "replacement_duplicate_source": "Two rules replace the same symbol.",
@@ -37,11 +39,17 @@ REASONS = {
     "below_tick": "The bid is below the smallest price step.",
     "fraction_only": "Less than a whole share is held. Fractions cannot be traded.",
     "kept": "The position is not a target, and the policy keeps such positions.",
+    "held_by_rule": "A rule of the account or the policy keeps the position as it is.",
+    "no_buy_rule": "A rule allows no buys of the symbol. The other targets share its difference.",
+    "no_sell_rule": "A rule allows no sells of the symbol. The other targets share its difference.",
+    "close_rule": "A rule closes the position, whatever its target.",
+    "range_rule": "A rule sets the fewest or the most shares of the symbol.",
     "short_kept": "The position is short, and the policy keeps it.",
     "other_contract": "Not the contract that an order for the symbol trades. It is counted, and never traded.",
 }
 
 WARNINGS = {
+    "outside_model_ask": "A position is not a target, and the policy leaves it to a user.",
     "fraction_stays": "A fraction of a share remains.",
     "symbol_frozen": "A symbol without a valid quote is not traded.",
     "one_share_skipped": "The account holds no share of a target, and the minimum one share is not bought.",
