@@ -24,7 +24,7 @@ COMMISSION_NAMES = {
 # Fields that runs stored before they existed do not contain.
 LATER_SIZING_NAMES = {name: name for name in ("one_share_min_weight_percent",)}
 # What the calculator can do and no policy has a field for.
-NOT_IN_POLICIES = {"outside_model_of", "set_aside_usd"}
+NOT_IN_POLICIES = {"minimum_trade_usd", "outside_model_of", "set_aside_usd"}
 RENAMED_SIZING_NAMES = {
     "minimum_cash_reserve_usd": "min_cash_usd",
     "allocation_threshold_percent": "band_percent",

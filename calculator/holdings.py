@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
+from calculator.errors import CalculationRefused
 from calculator.fixed_point import from_micro, to_micro, value_of
 from calculator.line import ZERO, Line
 from calculator.model_base import Rules, is_ignored, keep_outside, share_out
@@ -37,11 +38,14 @@ def make_holdings(
     quotes: Mapping[str, Quote],
     config: AccountConfig,
     rules: Rules = NO_RULES,
+    raised: int = 0,
 ) -> Holdings:
     """Combine account, targets and quotes; weights, quotes and rules are by symbol.
 
+    The cash floor includes the amount to be raised, in micro-dollars.
+
     Raises:
-        CalculationRefused: `reserve_exceeds_value`.
+        CalculationRefused: `reserve_exceeds_value`, `raise_exceeds_value`.
     """
     held = _held(account, quotes)
     ignored = 0
@@ -50,7 +54,13 @@ def make_holdings(
             quantity, mark = held.pop(symbol)
             ignored += value_of(quantity, to_micro(mark))
     total = to_micro(account.total_value_usd) - ignored
-    floor = cash_floor(total, config)
+    floor = cash_floor(total, config) + raised
+    if floor > total:
+        raise CalculationRefused(
+            "raise_exceeds_value",
+            f"The amount of ${from_micro(raised):.2f} and the reserve are more than the account value of "
+            f"${from_micro(total):.2f}. Raise less.",
+        )
     lines = _lines(held, weights, quotes, Limits(config))
     others = tuple([position for position in account.positions if not position.tradable])
     staying = sum([_value_of(position, quotes) for position in others])

@@ -14,6 +14,7 @@ from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
+    Mode,
     Number,
     Plan,
     Position,
@@ -41,6 +42,8 @@ class _PlanRequest(Value):
     quotes: tuple[Quote | None, ...] = ()
     constraints: AccountConfig = Field(default_factory=AccountConfig)
     rules: tuple[SymbolRule, ...] = ()
+    mode: Mode = "full"
+    raise_usd: Number | None = None
 
 
 class _FitBuysRequest(Value):
@@ -112,8 +115,16 @@ def _plan(content: Any) -> dict[str, Any]:
         positions=request.account.positions,
     )
     quotes = [quote for quote in request.quotes if quote is not None]
-    calculator = TradeCalculator(request.constraints)
-    return _result(calculator.plan(account, request.targets, quotes, rules=request.rules))
+    return _result(
+        TradeCalculator(request.constraints).plan(
+            account,
+            request.targets,
+            quotes,
+            rules=request.rules,
+            mode=request.mode,
+            raise_usd=request.raise_usd,
+        )
+    )
 
 
 def _result(result: TradeCalculationResult) -> dict[str, Any]:

@@ -147,6 +147,9 @@ class SymbolRule(Value):
     maximum_shares: Number | None = None
 
 
+Mode = Literal["full", "invest", "raise", "flow"]
+"""What a plan does: everything to its target; only buys, with the cash above its target; only sells, for an amount of
+cash; or the one of these two that the cash asks for."""
 OutsideModel = Literal["sell", "keep", "ignore", "ask"]
 """What happens to a position that is no target: it is sold; kept; not even counted; or kept until a user decides."""
 
@@ -167,6 +170,7 @@ class AccountConfig(Value):
     outside_model: OutsideModel = Field("sell", validation_alias=AliasChoices("outside_model", "unmanaged"))
     outside_model_of: Mapping[str, OutsideModel] = Field(default_factory=dict)
     set_aside_usd: Number = Decimal(0)
+    minimum_trade_usd: Number = Decimal(0)
     shorts: Literal["refuse", "keep"] = "refuse"
     max_frozen_percent: Number = Decimal(10)
     max_data_mismatch_percent: Number = Decimal(2)
@@ -211,8 +215,8 @@ class PlanLine(Trade):
         return Trade(symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail)
 
 
-LATER_FIELDS = frozenset({"cash_target_usd", "rules"})
-"""Fields of a plan that plans do not contain which were stored before the fields existed."""
+LATER_FIELDS = {"cash_target_usd": None, "mode": "full", "raise_usd": None, "rules": ()}
+"""Fields of a plan that plans stored before they existed do not contain, with what such a plan has in their place."""
 
 
 class Plan(Value):
@@ -230,12 +234,15 @@ class Plan(Value):
     commission: Commission
     band_lifted: bool
     cash_target_usd: Number | None = None
+    mode: Mode = "full"
+    raise_usd: Number | None = None
     rules: tuple[SymbolRule, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if name not in LATER_FIELDS or value}
+        same = {name for name, default in LATER_FIELDS.items() if getattr(self, name) == default}
+        return {name: value for name, value in fields.items() if name not in same}
 
     @property
     def plan_hash(self) -> str:

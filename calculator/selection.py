@@ -44,8 +44,8 @@ class Selection:
         self.not_traded.append(NotTraded.trusted({"symbol": symbol, "reason": reason, "detail": detail}))
 
 
-def select(holdings: Holdings) -> Selection:
-    """Decide for every symbol.
+def start_selection(holdings: Holdings) -> Selection:
+    """Return a selection with what cannot be traded, whatever is asked for.
 
     Raises:
         CalculationRefused: `too_much_frozen`.
@@ -55,6 +55,16 @@ def select(holdings: Holdings) -> Selection:
         label = position.contract or position.symbol
         selection.leave_untraded(label, "other_contract", "Not the contract that an order would trade; counted only.")
     _freeze(holdings, selection)
+    return selection
+
+
+def select(holdings: Holdings) -> Selection:
+    """Decide for every symbol.
+
+    Raises:
+        CalculationRefused: `too_much_frozen`.
+    """
+    selection = start_selection(holdings)
     targets = []
     for line in holdings.lines:
         if not line.is_target:
@@ -156,26 +166,34 @@ def _select_outside(line: Line, holdings: Holdings, selection: Selection) -> Non
     """Decide for a symbol without weight: what does not stay is sold."""
     if not line.held or (not line.tradable and _needs_quote(line, holdings)):
         return
+    if line.kept < line.whole_held:
+        _liquidate(line, line.whole_held - line.kept, reason_outside(line, holdings), holdings, selection)
+    else:
+        leave_outside(line, holdings, selection)
+
+
+def leave_outside(line: Line, holdings: Holdings, selection: Selection) -> None:
+    """Record why a position without weight is not sold, though the plan sells what is outside the model."""
     if line.held < 0:
         selection.leave_untraded(line.symbol, "short_kept", "Short position that the policy keeps.")
-    elif line.kept < line.whole_held:
-        _liquidate(line, line.whole_held - line.kept, _reason_outside(line, holdings), holdings, selection)
-    elif line.target:
-        reason = _reason_kept(line, holdings)
-        selection.leave_untraded(line.symbol, reason, RULE_DETAILS.get(reason, "Not a target; the policy keeps it."))
-        if reason == "kept" and treatment(line.symbol, holdings.config) == "ask":
-            selection.warnings.append(
-                CalculationWarning(
-                    code="outside_model_ask",
-                    message=f"{clipped(line.symbol)} is not a target. It is kept until a user decides.",
-                )
-            )
-    else:
+        return
+    if not line.target:
         selection.leave_untraded(line.symbol, "fraction_only", "Less than one share is held; fractions are not sold.")
         _warn_of_fraction(line, selection)
+        return
+    reason = _reason_kept(line, holdings)
+    selection.leave_untraded(line.symbol, reason, RULE_DETAILS.get(reason, "Not a target; the policy keeps it."))
+    if reason == "kept" and treatment(line.symbol, holdings.config) == "ask":
+        selection.warnings.append(
+            CalculationWarning(
+                code="outside_model_ask",
+                message=f"{clipped(line.symbol)} is not a target. It is kept until a user decides.",
+            )
+        )
 
 
-def _reason_outside(line: Line, holdings: Holdings) -> str:
+def reason_outside(line: Line, holdings: Holdings) -> str:
+    """Return why a position without weight is sold."""
     rule = holdings.rules.get(line.symbol)
     if rule and rule.rule == "close":
         return "close_rule"

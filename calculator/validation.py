@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from calculator.errors import CalculationRefused
 from calculator.holdings import mark_usd
-from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Quote, SymbolRule
+from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Mode, Quote, SymbolRule
 from calculator.texts import clipped, listed
 
 ZERO = Decimal(0)
@@ -27,6 +27,7 @@ def check_config(config: AccountConfig) -> None:
     commission = config.commission
     numbers = {
         "set_aside_usd": config.set_aside_usd,
+        "minimum_trade_usd": config.minimum_trade_usd,
         "buy_slippage_percent": config.buy_slippage_percent,
         "sell_slippage_percent": config.sell_slippage_percent,
         "band_percent": config.band_percent,
@@ -72,6 +73,14 @@ def quotes_by_symbol(quotes: Sequence[Quote]) -> dict[str, Quote]:
         duplicates = _duplicates(quote.symbol for quote in quotes)
         raise CalculationRefused("duplicate_quote", f"Duplicate quotes: {listed(duplicates)}.")
     return by_symbol
+
+
+def check_mode(mode: Mode, raise_usd: Decimal | None) -> None:
+    """Refuse an amount that is missing, not above zero, or given to a mode that has none."""
+    if (mode == "raise") != (raise_usd is not None) or (raise_usd is not None and raise_usd <= 0):
+        raise CalculationRefused(
+            "invalid_amount", "Cash is raised for an amount above 0; the other modes have no amount."
+        )
 
 
 def rules_by_symbol(rules: Sequence[SymbolRule]) -> dict[str, SymbolRule]:

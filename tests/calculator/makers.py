@@ -63,8 +63,9 @@ def account(cash, *positions, total=None):
     )
 
 
-def plan(account_, targets_, quotes, *, rules=(), **policy):
-    return TradeCalculator(config(**policy)).plan(account_, targets_, quotes, rules=rules)
+def plan(account_, targets_, quotes, *, rules=(), mode="full", raise_usd=None, **policy):
+    amount = None if raise_usd is None else Decimal(raise_usd)
+    return TradeCalculator(config(**policy)).plan(account_, targets_, quotes, rules=rules, mode=mode, raise_usd=amount)
 
 
 def rule(symbol, kind, **bounds):
