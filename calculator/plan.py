@@ -112,7 +112,7 @@ def _sized(holdings: Holdings) -> _Decided:
 
 
 def _following_cash(holdings: Holdings, mode: Mode) -> _Decided:
-    """Only buy, or only sell, as the mode says; a flow does what the cash asks for."""
+    """Only buy, or only sell, depending on the mode; a flow does what the cash asks for."""
     selection = start_selection(holdings)
     if mode == "raise" or (mode == "flow" and holdings.cash < holdings.cash_floor):
         quantities, cash = raise_cash(holdings, selection)
