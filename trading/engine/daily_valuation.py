@@ -40,7 +40,7 @@ def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
 
 def due_accounts(since: datetime) -> QuerySet[Account]:
     """Return enabled accounts of this environment whose value was last read before an instant, or never."""
-    not_read_since = Q(standing__isnull=True) | Q(standing__seen_at__lt=since)
+    not_read_since = Q(standing__isnull=True) | Q(standing__as_of__lt=since)
     return Account.objects.filter(not_read_since, enabled=True, type=settings.TRADING_MODE)
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from calculator.plan_types import CASH
 from trading.journal.leases import Lease, fenced_transaction
-from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, TotalValue
+from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, StandingState, TotalValue
 from trading.models.run_documents import stored_weights
 
 UNFILLED = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
@@ -23,10 +23,10 @@ def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_us
     with fenced_transaction(lease):
         AccountValue.objects.create(**values)
         AccountStanding.objects.bulk_create(
-            [AccountStanding(**values, seen_at=now)],
+            [AccountStanding(**values, as_of=now)],
             update_conflicts=True,
             unique_fields=("account",),
-            update_fields=("total_value_usd", "cash_usd", "seen_at"),
+            update_fields=("total_value_usd", "cash_usd", "as_of"),
         )
 
 
@@ -42,10 +42,11 @@ def store_plan(run: RebalanceRun) -> None:
     }
     is_preview = run.mode == RunMode.PREVIEW
     unfilled = any(warning["code"] in UNFILLED for warning in run.warnings)
+    is_outside = bool(run.result.get("trades")) if is_preview else unfilled
     AccountStanding.objects.filter(account_id=run.account_id).update(
         planned_run=run,
         largest_drift_percent=max(drifts.values(), default=Decimal(0)),
-        is_outside=bool(run.result.get("trades")) if is_preview else unfilled,
+        state=StandingState.OUTSIDE if is_outside else StandingState.INSIDE,
         weights=[
             [symbol, f"{weight:f}"]
             for symbol, weight in sorted(weights.items(), key=_largest_first)
@@ -78,7 +79,7 @@ def store_history(values: Sequence[AccountValue]) -> None:
         latest = values[-1]
         AccountStanding.objects.get_or_create(
             account=latest.account,
-            defaults={"seen_at": latest.at, "total_value_usd": latest.total_value_usd, "cash_usd": latest.cash_usd},
+            defaults={"as_of": latest.at, "total_value_usd": latest.total_value_usd, "cash_usd": latest.cash_usd},
         )
         for value in values:
             total, _ = TotalValue.objects.get_or_create(

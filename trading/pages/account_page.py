@@ -40,7 +40,7 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
     context = {
         "account": found,
         "standing": standing,
-        "is_old": bool(standing and standing.seen_at < timezone.now() - OLD_AFTER),
+        "is_old": bool(standing and standing.as_of < timezone.now() - OLD_AFTER),
         "planned": planned,
         "after": after,
         "rows": rows,

@@ -5,14 +5,22 @@ from datetime import timedelta
 from decimal import Decimal
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
-from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
+from trading.models import (
+    AccountStanding,
+    RebalanceRun,
+    RunState,
+    ScheduleEntry,
+    ScheduleState,
+    StandingState,
+    without_documents,
+)
 from trading.models.run_documents import stored_weights
 from trading.monitoring.status import listener_health, overview, unreachable_broker
 from trading.pages.charts import Slice, Spark, asset_colour, slices, spark, value_chart
@@ -62,7 +70,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def _by_drift() -> QuerySet[Account]:
     accounts = Account.objects.filter(enabled=True).with_followed_strategy().select_related("standing")
     return accounts.order_by(
-        F("standing__is_outside").desc(nulls_last=True),
+        Case(When(standing__state=StandingState.OUTSIDE, then=0), default=1),
         F("standing__largest_drift_percent").desc(nulls_last=True),
         "account_id",
     )
@@ -85,7 +93,7 @@ def _cards(shown: Page[Account]) -> list[Card]:
                 chart=spark([value for _, value in points]),
                 change_percent=change_percent(points),
                 running=running.get(account.pk, ""),
-                is_old=bool(standing and standing.seen_at < old),
+                is_old=bool(standing and standing.as_of < old),
             )
         )
     return cards
@@ -103,9 +111,12 @@ def _totals() -> dict[str, object]:
     known = AccountStanding.objects.aggregate(
         value=Sum("total_value_usd", filter=enabled),
         cash=Sum("cash_usd", filter=enabled),
-        outside=Count("pk", filter=enabled & Q(is_outside=True)),
+        outside=Count("pk", filter=enabled & Q(state=StandingState.OUTSIDE)),
+        inside=Count("pk", filter=enabled & Q(state=StandingState.INSIDE)),
     )
-    return known | {"accounts": Account.objects.filter(enabled=True).count(), "running": _runs_in_progress().count()}
+    accounts = Account.objects.filter(enabled=True).count()
+    known["unchecked"] = accounts - known["outside"] - known["inside"]
+    return known | {"accounts": accounts, "running": _runs_in_progress().count()}
 
 
 def _runs_in_progress() -> QuerySet[RebalanceRun]:

@@ -63,7 +63,7 @@ def test_valuation_after_the_close_reads_each_due_account_once(make_account):
     assert {value.account: value.total_value_usd for value in AccountValue.objects.all()} == {first: 1000, second: 2000}
     total = TotalValue.objects.get()
     assert (total.day, total.total_value_usd, total.accounts) == (timezone.localdate(), 3000, 2)
-    AccountStanding.objects.filter(account=first).update(seen_at=timezone.now() - timedelta(days=2))
+    AccountStanding.objects.filter(account=first).update(as_of=timezone.now() - timedelta(days=2))
     assert record_values() == 1
     assert value_accounts(first.connection_id) == 1
 
