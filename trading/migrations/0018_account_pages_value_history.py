@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('trading', '0017_access_protection'),
+        ('trading', '0018_standing_states'),
     ]
 
     operations = [

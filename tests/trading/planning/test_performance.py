@@ -141,7 +141,7 @@ def test_performance_of_many_accounts_takes_as_many_queries_as_of_one():
 
 def standing(account, value, cash):
     AccountStanding.objects.update_or_create(
-        account=account, defaults={"seen_at": timezone.now(), "total_value_usd": value, "cash_usd": cash}
+        account=account, defaults={"as_of": timezone.now(), "total_value_usd": value, "cash_usd": cash}
     )
 
 
