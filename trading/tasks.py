@@ -11,6 +11,7 @@ from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.leases import has_live_lease
 from trading.notify import deliver
+from trading.planning import standing_updates
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox
@@ -56,6 +57,12 @@ def recover_open_orders() -> int:
 def check_readiness(connection_id: int, due_at: str) -> str:
     """Check whether the slot's scheduled accounts can start at the due time."""
     return probe_slot(connection_id, datetime.fromisoformat(due_at))
+
+
+def compare_standings() -> int:
+    """Compare the accounts whose settings have changed with their targets again; return how many."""
+    standing_updates.void_all_changed()
+    return standing_updates.compare_again()
 
 
 # The queue stores these names.

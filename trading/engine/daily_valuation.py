@@ -1,4 +1,4 @@
-"""Read the value of every account once after each close, so that its history includes days without a run."""
+"""Read every account once after each close: its value for the history, its positions for the standing."""
 
 import asyncio
 import logging
@@ -20,6 +20,7 @@ from trading.errors import SlotBusy
 from trading.journal.account_status import store_total, store_value
 from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
+from trading.planning.standing_updates import store_look
 from trading.queue.wake import wake_valuation
 
 logger = logging.getLogger("rebalancer.trading")
@@ -39,8 +40,8 @@ def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
 
 
 def due_accounts(since: datetime) -> QuerySet[Account]:
-    """Return enabled accounts of this environment whose value was last read before an instant, or never."""
-    not_read_since = Q(standing__isnull=True) | Q(standing__as_of__lt=since)
+    """Return enabled accounts of this environment that were last read before an instant, or never with positions."""
+    not_read_since = Q(standing__snapshot__isnull=True) | Q(standing__as_of__lt=since)
     return Account.objects.filter(not_read_since, enabled=True, type=settings.TRADING_MODE)
 
 
@@ -94,4 +95,5 @@ async def _read_value(client: BrokerClient, lease: Lease, account: Account) -> b
         logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
         return False
     await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+    await sync_to_async(store_look)(account.pk, snapshot)
     return True

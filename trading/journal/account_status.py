@@ -1,58 +1,144 @@
-"""Status of accounts for the pages: written with each snapshot from the broker and with each plan."""
+"""Status of accounts for the pages: the only writer of `AccountStanding`, of value histories and of totals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
+from calculator import AccountState, Position
+from calculator.band import BandComparison
 from calculator.plan_types import CASH
 from trading.journal.leases import Lease, fenced_transaction
-from trading.models import AccountStanding, AccountValue, RebalanceRun, RunMode, StandingState, TotalValue
-from trading.models.run_documents import stored_weights
+from trading.models import AccountStanding, AccountValue, StandingState, TotalValue
 
-UNFILLED = frozenset({"order_rejected", "order_not_filled", "order_not_sent"})
-"""Warnings of a run that leave trades of its plan undone."""
+MAX_POSITIONS = 1000
+"""Maximum number of positions that are kept for a later comparison; a larger account is compared when it is read."""
+PLACES = Decimal("0.00000001")
+NEVER_COMPARED = {
+    "reason_code": "never_compared",
+    "reason": "The account has not been compared with its targets yet.",
+}
 
 
 def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
-    """Add an entry to the account's value history and update its status, in US dollars; fenced."""
-    now = timezone.now()
-    values = {"account_id": account_pk, "total_value_usd": total_value_usd, "cash_usd": cash_usd}
+    """Add an entry to the account's value history, in US dollars; fenced."""
     with fenced_transaction(lease):
-        AccountValue.objects.create(**values)
-        AccountStanding.objects.bulk_create(
-            [AccountStanding(**values, as_of=now)],
-            update_conflicts=True,
-            unique_fields=("account",),
-            update_fields=("total_value_usd", "cash_usd", "as_of"),
-        )
+        AccountValue.objects.create(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)
 
 
-def store_plan(run: RebalanceRun) -> None:
-    """Store the drift of the account's newest plan, or of its outcome."""
-    if not run.result:
-        return
-    weights = stored_weights(run.report.get("weights_after") or run.result["before"]["weights"])
-    targets = stored_weights(run.result["target_weights"])
-    drifts = {
-        symbol: abs(weights.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) * 100
-        for symbol in weights.keys() | targets.keys()
+def look_fields(state: AccountState, as_of: datetime) -> dict[str, Any]:
+    """Return the fields of a standing that an account's snapshot gives: value, cash, positions and their one age."""
+    fields = {"as_of": as_of, "total_value_usd": state.total_value_usd, "cash_usd": state.cash_usd}
+    if len(state.positions) > MAX_POSITIONS:
+        return fields | {"snapshot": {"positions_count": len(state.positions)}}
+    return fields | {"snapshot": {"positions": [_stored(one, state.total_value_usd) for one in state.positions]}}
+
+
+def _stored(position: Position, total_value_usd: Decimal) -> dict[str, Any]:
+    mark = position.market_price
+    fields = {
+        "symbol": position.symbol,
+        "quantity": f"{position.quantity:f}",
+        "mark": None if mark is None else f"{mark:f}",
+        "weight": f"{_weight(position.quantity * (mark or 0), total_value_usd):f}",
     }
-    is_preview = run.mode == RunMode.PREVIEW
-    unfilled = any(warning["code"] in UNFILLED for warning in run.warnings)
-    is_outside = bool(run.result.get("trades")) if is_preview else unfilled
-    AccountStanding.objects.filter(account_id=run.account_id).update(
-        planned_run=run,
-        largest_drift_percent=max(drifts.values(), default=Decimal(0)),
-        state=StandingState.OUTSIDE if is_outside else StandingState.INSIDE,
-        weights=[
-            [symbol, f"{weight:f}"]
+    if not position.tradable:
+        fields |= {"contract": position.contract, "tradable": False, "is_cash": position.is_cash}
+    return fields
+
+
+def _weight(value: Decimal, total: Decimal) -> Decimal:
+    return (value / total).quantize(PLACES) if total > 0 else Decimal(0)
+
+
+def stored_state(standing: AccountStanding) -> AccountState:
+    """Return the account whose positions are stored with the standing."""
+    positions = (standing.snapshot or {})["positions"]
+    return AccountState(
+        total_value_usd=standing.total_value_usd,
+        cash_usd=standing.cash_usd,
+        positions=tuple(
+            Position(
+                symbol=one["symbol"],
+                quantity=Decimal(one["quantity"]),
+                market_price=None if one["mark"] is None else Decimal(one["mark"]),
+                contract=one.get("contract", ""),
+                tradable=one.get("tradable", True),
+                is_cash=one.get("is_cash", False),
+            )
+            for one in positions
+        ),
+    )
+
+
+def standing_fields(
+    state: StandingState,
+    reason: tuple[str, str],
+    comparison: BandComparison | None,
+    weights: Mapping[str, Decimal],
+    digests: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the fields of a standing that a comparison gives.
+
+    Args:
+        state: its result.
+        reason: code and sentence of the reason.
+        comparison: None if there is none, so that no drift is stored.
+        weights: weights by symbol as fractions, cash under `CASH`.
+        digests: digests of the settings that the account was compared under.
+    """
+    return {
+        "state": state,
+        "reason_code": reason[0],
+        "reason": reason[1],
+        "changed_at": None,
+        "largest_drift_percent": comparison and comparison.largest_drift_pp,
+        "band_percent": comparison and comparison.band_percent,
+        "weights": [
+            [symbol, f"{weight.quantize(PLACES):f}"]
             for symbol, weight in sorted(weights.items(), key=_largest_first)
             if weight or symbol == CASH
         ],
+        "target_weights": comparison and {name: f"{weight:f}" for name, weight in comparison.target_weights.items()},
+        "basis": dict(digests),
+    }
+
+
+def write_look(account_pk: int, fields: Mapping[str, Any]) -> None:
+    """Store a snapshot of an account with its standing, all fields of both."""
+    AccountStanding.objects.bulk_create(
+        [AccountStanding(account_id=account_pk, **fields)],
+        update_conflicts=True,
+        unique_fields=("account",),
+        update_fields=tuple(fields),
     )
+
+
+def write_standing(account_pk: int, fields: Mapping[str, Any]) -> None:
+    """Store another comparison of the stored snapshot."""
+    AccountStanding.objects.filter(account_id=account_pk).update(**fields)
+
+
+def void_standing(account_pk: int, code: str, reason: str) -> None:
+    """Store that the comparison of an account is no longer valid. Value, cash and weights stay as they were read."""
+    AccountStanding.objects.filter(account_id=account_pk).update(
+        state=StandingState.VOID,
+        reason_code=code,
+        reason=reason,
+        changed_at=timezone.now(),
+        largest_drift_percent=None,
+        band_percent=None,
+        target_weights=None,
+    )
+
+
+def store_planned_run(account_pk: int, run_pk: int) -> None:
+    """Store the newest run of the account that has made a plan, for its page."""
+    AccountStanding.objects.filter(account_id=account_pk).update(planned_run=run_pk)
 
 
 def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:
@@ -79,7 +165,12 @@ def store_history(values: Sequence[AccountValue]) -> None:
         latest = values[-1]
         AccountStanding.objects.get_or_create(
             account=latest.account,
-            defaults={"as_of": latest.at, "total_value_usd": latest.total_value_usd, "cash_usd": latest.cash_usd},
+            defaults={
+                "as_of": latest.at,
+                "total_value_usd": latest.total_value_usd,
+                "cash_usd": latest.cash_usd,
+                **NEVER_COMPARED,
+            },
         )
         for value in values:
             total, _ = TotalValue.objects.get_or_create(
