@@ -13,7 +13,7 @@ STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
 MAX_LINES = 5
 DATES_BELOW = 5
 COLOURS = 8
-LEAST_RANGE = Decimal("0.2")
+LEAST_RANGE = Decimal("0.1")
 """Least range of a chart, as a fraction of its highest value."""
 
 
@@ -71,7 +71,7 @@ class ValueChart:
 def value_range(values: Sequence[Decimal]) -> tuple[Decimal, Decimal]:
     """Return the range that a chart of the values covers, so that a small change looks small.
 
-    It is at least a fifth of the highest value, and starts at zero where the values at least double.
+    It is at least a tenth of the highest value, and starts at zero where the values at least double.
     """
     lowest, highest = min(values), max(values)
     if 0 <= lowest <= highest / 2:

@@ -21,9 +21,9 @@ def heights(line):
 
 @pytest.mark.parametrize("draw", [lambda values: spark(values).line, lambda values: value_chart(values).line])
 def test_chart_of_a_small_change_shows_a_small_change(draw):
-    """One percent is at most a twentieth of the height; twenty percent may take all of it."""
+    """One percent is at most a tenth of the height; half may take half of it."""
     lowered = heights(draw(points(124_000, 122_760)))
-    assert 0 < lowered[1] - lowered[0] <= HEIGHT / 20
+    assert 0 < lowered[1] - lowered[0] <= HEIGHT / 10
     halved = heights(draw(points(124_000, 62_000)))
     assert halved[1] - halved[0] >= HEIGHT * Decimal("0.4")
 
@@ -31,15 +31,15 @@ def test_chart_of_a_small_change_shows_a_small_change(draw):
 @pytest.mark.parametrize(
     ("values", "low", "high"),
     [
-        ((100, 100), 90, 110),
-        ((100, 95), 87.5, 107.5),
+        ((100, 100), 95, 105),
+        ((100, 95), 92.5, 102.5),
         ((100, 70), 70, 100),
         ((100, 50), 0, 100),
         ((0, 0), 0, 0),
         ((-10, 100), -10, 100),
     ],
 )
-def test_range_is_a_fifth_of_the_value_or_starts_at_zero(values, low, high):
+def test_range_is_a_tenth_of_the_value_or_starts_at_zero(values, low, high):
     assert value_range([Decimal(value) for value in values]) == (Decimal(str(low)), Decimal(str(high)))
 
 

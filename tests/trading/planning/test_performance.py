@@ -12,7 +12,7 @@ from tests.support.makers import carry_out, simulated_account
 from trading.models import AccountStanding, AccountValue, Fill, SeenExecution, TotalValue
 from trading.planning.performance import performance_of, return_percent
 from trading.planning.returns import Gap
-from trading.planning.total_value import total_today
+from trading.planning.total_value import record_total
 
 pytestmark = pytest.mark.django_db
 DAYS = 32
@@ -145,26 +145,25 @@ def standing(account, value, cash):
     )
 
 
+def total():
+    record_total()
+    return TotalValue.objects.order_by("day").last()
+
+
 def test_total_counts_new_and_disabled_accounts_and_deposits_as_money_in_or_out():
     stays, leaves, joins = (simulated_account(name, {"SPY": "1"}) for name in ("STAYS", "LEAVES", "JOINS"))
-    assert total_today() is None
+    assert total() is None
     for account in (stays, leaves):
         history(account)
         standing(account, 100_000, 10_000)
-    assert total_today().flow_usd is None
-    TotalValue.objects.create(
-        day=timezone.localdate() - timedelta(days=1),
-        total_value_usd=200_000,
-        cash_usd=20_000,
-        accounts=2,
-        account_values=total_today().account_values,
-    )
-    assert total_today().flow_usd == 0
+    assert (total().total_value_usd, total().cash_usd, total().flow_usd) == (200_000, 20_000, None)
+    TotalValue.objects.update(day=timezone.localdate() - timedelta(days=1))
+    assert total().flow_usd == 0
     standing(joins, 70_000, 70_000)
-    assert (total_today().total_value_usd, total_today().flow_usd) == (270_000, 70_000)
+    assert (total().total_value_usd, total().accounts, total().flow_usd) == (270_000, 3, 70_000)
     leaves.enabled = False
     leaves.save()
-    assert (total_today().total_value_usd, total_today().flow_usd) == (170_000, -30_000)
+    assert (total().total_value_usd, total().flow_usd) == (170_000, -30_000)
     today(stays, 105_500, 15_000)
     standing(stays, 105_500, 15_000)
-    assert (total_today().total_value_usd, total_today().flow_usd) == (175_500, -25_000)
+    assert (total().total_value_usd, total().flow_usd) == (175_500, -25_000)
