@@ -14,9 +14,10 @@ from trading.engine.connection import make_client, read_slot
 from trading.engine.daily_valuation import read_account
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy
-from trading.journal.account_status import finish_refresh, store_total
+from trading.journal.account_status import finish_refresh
 from trading.journal.leases import Lease
 from trading.models import AccountRefresh
+from trading.planning.total_value import record_total
 
 MAX_SECONDS = 60
 """Maximum duration of a refresh, in seconds."""
@@ -53,6 +54,6 @@ async def _read(lease: Lease, account: Account) -> None:
                 await read_account(client, lease, account)
             finally:
                 await client.disconnect()
-        await sync_to_async(store_total)()
+        await sync_to_async(record_total)()
     finally:
         await sync_to_async(connections.close_all)()

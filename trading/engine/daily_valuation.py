@@ -17,10 +17,11 @@ from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy
-from trading.journal.account_status import store_total, store_value
+from trading.journal.account_status import store_value
 from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
 from trading.planning.standing_updates import store_look
+from trading.planning.total_value import record_total
 from trading.queue.wake import wake_valuation
 
 logger = logging.getLogger("rebalancer.trading")
@@ -51,7 +52,7 @@ def wake_due_slots(now: datetime) -> int:
     slots = sorted(set(due))
     for connection_id in slots:
         wake_valuation(connection_id)
-    store_total()
+    record_total()
     return len(slots)
 
 
@@ -81,7 +82,7 @@ async def _read_values(lease: Lease) -> int:
             stored = [await _read_value(client, lease, account) for account in accounts]
         finally:
             await client.disconnect()
-        await sync_to_async(store_total)()
+        await sync_to_async(record_total)()
         return sum(stored)
     finally:
         await sync_to_async(connections.close_all)()
@@ -105,5 +106,5 @@ async def read_account(client: BrokerClient, lease: Lease, account: Account) -> 
     """
     await sync_to_async(renew_lease)(lease)
     snapshot = await client.get_account_snapshot(account.account_id)
-    await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
+    await sync_to_async(store_value)(lease, account.pk, snapshot)
     await sync_to_async(store_look)(account.pk, snapshot)

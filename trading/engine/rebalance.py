@@ -293,7 +293,7 @@ class Rebalancer(BaseRebalancer):
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
         left = trades_left(proposal.result.trades, orders) if self._gate.refusal is not None else []
-        await self._journal.write(store_value, self._context.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.write(store_value, self._context.account_pk, after)
         await sync_to_async(store_look)(self._context.account_pk, after)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(

@@ -1,14 +1,14 @@
 """Status of accounts for the pages: the only writer of `AccountStanding`, of value histories and of totals."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Sum
 from django.utils import timezone
 
+from brokers.broker_types import AccountPosition, AccountSnapshot, SecurityKind
 from calculator import AccountState, Position
 from calculator.band import BandComparison
 from calculator.plan_types import CASH
@@ -24,10 +24,30 @@ NEVER_COMPARED = {
 }
 
 
-def store_value(lease: Lease, account_pk: int, total_value_usd: Decimal, cash_usd: Decimal) -> None:
-    """Add an entry to the account's value history, in US dollars; fenced."""
+def store_value(lease: Lease, account_pk: int, snapshot: AccountSnapshot) -> None:
+    """Add an entry to the account's value history; fenced."""
     with fenced_transaction(lease):
-        AccountValue.objects.create(account_id=account_pk, total_value_usd=total_value_usd, cash_usd=cash_usd)
+        AccountValue.objects.create(
+            account_id=account_pk,
+            at=snapshot.as_of,
+            total_value_usd=snapshot.total_value_usd,
+            cash_usd=snapshot.cash_usd,
+            shares=_quantities(snapshot.positions),
+        )
+
+
+def _quantities(positions: Sequence[AccountPosition]) -> dict[str, str] | None:
+    """Return the quantities by symbol, or by contract for what no order trades.
+
+    None with a future: its profit and loss is part of cash each day, so that no change of cash can be explained.
+    """
+    if any(position.kind is SecurityKind.FUTURE for position in positions):
+        return None
+    found: dict[str, Decimal] = {}
+    for position in positions:
+        key = position.symbol if position.is_us_stock else f"{position.symbol} {position.contract_id}"
+        found[key] = found.get(key, Decimal(0)) + position.quantity
+    return {key: f"{quantity:f}" for key, quantity in found.items() if quantity}
 
 
 def look_fields(state: AccountState, as_of: datetime) -> dict[str, Any]:
@@ -165,15 +185,23 @@ def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:
     return symbol == CASH, -weight, symbol
 
 
-def store_total() -> None:
-    """Store today's total value of all enabled accounts, from their latest values."""
-    known = AccountStanding.objects.filter(account__enabled=True)
-    sums = known.aggregate(total=Sum("total_value_usd"), cash=Sum("cash_usd"), accounts=Count("pk"))
-    if not sums["accounts"]:
-        return
+def store_total(day: date, values: Mapping[str, tuple[Decimal, Decimal]], flow_usd: Decimal | None) -> None:
+    """Store the total value of all enabled accounts on a day.
+
+    Args:
+        day: the day.
+        values: value and cash of each account in US dollars, by its primary key.
+        flow_usd: the money that came in since the day before, or out if negative; None if that is not known.
+    """
     TotalValue.objects.update_or_create(
-        day=timezone.localdate(),
-        defaults={"total_value_usd": sums["total"], "cash_usd": sums["cash"], "accounts": sums["accounts"]},
+        day=day,
+        defaults={
+            "total_value_usd": sum((value for value, _ in values.values()), Decimal(0)),
+            "cash_usd": sum((cash for _, cash in values.values()), Decimal(0)),
+            "accounts": len(values),
+            "account_values": {key: f"{value:f}" for key, (value, _) in values.items()},
+            "flow_usd": flow_usd,
+        },
     )
 
 
@@ -198,4 +226,5 @@ def store_history(values: Sequence[AccountValue]) -> None:
             total.total_value_usd += value.total_value_usd
             total.cash_usd += value.cash_usd
             total.accounts += 1
+            total.account_values[str(value.account_id)] = f"{value.total_value_usd:f}"
             total.save()

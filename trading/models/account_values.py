@@ -1,6 +1,7 @@
 from decimal import Decimal
 
 from django.db import models
+from django.db.models import Value
 from django.utils import timezone
 
 
@@ -11,6 +12,9 @@ class AccountValue(models.Model):
     at = models.DateTimeField(default=timezone.now)
     total_value_usd = models.DecimalField(max_digits=20, decimal_places=4)
     cash_usd = models.DecimalField(max_digits=20, decimal_places=4)
+    shares = models.JSONField(
+        null=True, blank=True, help_text="Quantities by symbol, so that a deposit can be told from a trade elsewhere."
+    )
 
     class Meta:
         ordering = ("at",)
@@ -118,6 +122,16 @@ class TotalValue(models.Model):
     total_value_usd = models.DecimalField(max_digits=24, decimal_places=4)
     cash_usd = models.DecimalField(max_digits=24, decimal_places=4)
     accounts = models.PositiveIntegerField()
+    account_values = models.JSONField(
+        default=dict, db_default=Value({}, models.JSONField()), help_text="Value by primary key of the account."
+    )
+    flow_usd = models.DecimalField(
+        max_digits=24,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        help_text="Money in since the day before, or out: paid in, or with accounts added or disabled.",
+    )
 
     class Meta:
         ordering = ("day",)

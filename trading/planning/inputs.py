@@ -123,7 +123,7 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self.journal.write(store_value, self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.write(store_value, self.context.account_pk, snapshot),
             sync_to_async(store_look)(self.context.account_pk, snapshot),
         )
         return snapshot
