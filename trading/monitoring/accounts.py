@@ -64,8 +64,8 @@ def _summary(account: Account, return_percent: Decimal | None, next_run_at: date
         strategy=account.followed_strategy.name if account.followed_strategy else None,
         enabled=account.enabled,
         standing=_standing_line(standing),
-        value_usd=standing and standing.total_value_usd.quantize(PLACES),
-        cash_usd=standing and standing.cash_usd.quantize(PLACES),
+        value_usd=standing.total_value_usd.quantize(PLACES) if standing else None,
+        cash_usd=standing.cash_usd.quantize(PLACES) if standing else None,
         return_30d_percent=None if return_percent is None else return_percent.quantize(PLACES),
         next_run_at=next_run_at,
     )

@@ -41,5 +41,5 @@ def _of_cadence(
     """Return the next start of the strategy's cadence; it is the same for all strategies with that cadence."""
     if strategy.cadence not in known:
         opening = next_cadence_open(strategy, now, calendar)
-        known[strategy.cadence] = opening and opening.due_at
+        known[strategy.cadence] = opening.due_at if opening else None
     return known[strategy.cadence]
