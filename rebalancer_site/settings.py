@@ -31,6 +31,7 @@ USE_TZ = True
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_100  # 2,000 targets with five fields each, the most rows that Django's forms take
 TIME_ZONE = "America/New_York"
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "rebalancer_site.formats"
 
 INSTALLED_APPS = [
     "django_q",  # before trading, whose admin removes the pages of the queue

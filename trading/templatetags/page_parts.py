@@ -1,18 +1,20 @@
 """Tags for the parts that several pages have: chips, tiles, times and buttons."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import template
-from django.template.defaultfilters import date
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.timezone import localtime
 
 from accounts.models import Account
+from brokers.exchange_calendar import NEW_YORK
+from trading.common.formats import ZONE, Layout, age_text, day_text, duration_text, instant_text
 from trading.models import Delivery, RebalanceRun, ScheduleEntry, StrategyEvent
+from trading.templatetags.number_format import NO_VALUE
 
 register = template.Library()
 
@@ -71,10 +73,52 @@ def side(*, is_sell: bool) -> SafeString:
 
 
 @register.simple_tag
-def timestamp(value: datetime, layout: str = "Y-m-d H:i:s") -> SafeString:
-    """Return an instant as a `time` element, in local time, in the layout of the filter `date`."""
-    local = localtime(value)  # a tag's arguments, unlike a variable, are not converted by the template
-    return format_html('<time datetime="{}">{}</time>', date(local, "c"), date(local, layout))
+def timestamp(value: datetime | None, layout: Layout = "seconds") -> SafeString:
+    """Return an instant as a `time` element, which `local_time.js` rewrites into the reader's time zone.
+
+    The layout is "seconds", "minutes", "day" or "clock" (the time without the date). Without the script, the element
+    shows New York time and its name.
+    """
+    if value is None:
+        return SafeString(NO_VALUE)
+    element = '<time datetime="{}" data-local="{}">{} {}</time>'
+    return format_html(element, _iso(value), layout, instant_text(value, layout), ZONE)
+
+
+@register.simple_tag
+def new_york_time(value: datetime | None, layout: Layout = "minutes", *, with_zone: bool = True) -> SafeString:
+    """Return an instant of the exchange's day as a `time` element, in New York time for every reader."""
+    if value is None:
+        return SafeString(NO_VALUE)
+    text = instant_text(value, layout, weekday=layout == "minutes")
+    return format_html('<time datetime="{}">{}</time>', _iso(value), f"{text} {ZONE}" if with_zone else text)
+
+
+@register.simple_tag
+def age(value: datetime | None) -> SafeString:
+    """Return how long ago an instant was, as a `time` element: 3 min ago."""
+    if value is None:
+        return SafeString(NO_VALUE)
+    element = '<time datetime="{}" title="{} {}" data-local="title">{}</time>'
+    return format_html(element, _iso(value), instant_text(value), ZONE, age_text(timezone.now() - value))
+
+
+@register.filter
+def day(value: date | None) -> SafeString:
+    """Return a date, such as a session, as a `time` element: Mon 30 Nov 2026."""
+    if value is None:
+        return SafeString(NO_VALUE)
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), day_text(value, weekday=True))
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """Write a duration, or a number of seconds: 4 min 59 s."""
+    return NO_VALUE if value is None else duration_text(value)
+
+
+def _iso(value: datetime) -> str:
+    return value.astimezone(NEW_YORK).isoformat(timespec="seconds")
 
 
 @register.simple_block_tag
@@ -90,7 +134,7 @@ def tile(
     unit = next((unit for unit in UNITS if number.endswith(unit)), "")
     context = {
         "title": title,
-        "figure": number.removesuffix(unit),
+        "figure": number.removesuffix(unit) if unit else figure,
         "unit": f"/{total}" if total else unit,
         # The template between the tags has escaped it.
         "note": mark_safe(content.strip()),  # noqa: S308

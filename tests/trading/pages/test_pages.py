@@ -207,7 +207,7 @@ def test_an_account_says_what_goes_on_and_that_its_data_is_old(client, enter):
     enter()
     account = simulated_account("A1", {"SPY": "1"}, name="Mine")
     old = timezone.now() - timedelta(days=3)
-    AccountStanding.objects.create(account=account, seen_at=old, total_value_usd=1234, cash_usd=5)
+    AccountStanding.objects.create(account=account, as_of=old, total_value_usd=1234, cash_usd=5)
     assert "Value $1,234 ⚠ Out of date: updated 3 days ago" in words(client, "account", "A1")
     assert "updated 3" in words(client, "dashboard")
     queue(account)
@@ -224,12 +224,12 @@ def test_the_dashboard_says_that_a_broker_is_away_until_it_answers_again(client,
         state="failed", finished_at=now, error_code="broker_unreachable", error_message="Is the gateway logged in?"
     )
     standing = AccountStanding.objects.create(
-        account=account, seen_at=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
+        account=account, as_of=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
     )
     page = words(client, "dashboard")
     since = timezone.localtime(now).strftime("%Y-%m-%d %H:%M")
     assert f"Broker simulated unreachable since {since}: Is the gateway logged in?" in page
-    standing.seen_at = now + timedelta(seconds=1)
+    standing.as_of = now + timedelta(seconds=1)
     standing.save()
     assert "unreachable" not in words(client, "dashboard")
 
