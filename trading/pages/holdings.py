@@ -89,7 +89,7 @@ def holdings_of(standing: AccountStanding, basis: StandingBasis, instruments: Ma
     is_compared = band is not None and bool(targets)
     outside: frozenset[str] = frozenset()
     if is_compared and band is not None:
-        kept = () if basis.policy.sizing.unmanaged == "sell" else weights.keys() - targets.keys() - {CASH}
+        kept = () if basis.policy.sizing.outside_model == "sell" else weights.keys() - targets.keys() - {CASH}
         outside = compare_weights(weights, targets, band, kept=kept).outside
     wanted = targets if is_compared else typed
     symbols = sorted(
