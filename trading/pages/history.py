@@ -5,9 +5,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
-from django.utils.formats import date_format
 
 from accounts.models import Account
+from calculator.formats import money
+from trading.common.formats import day_text
 from trading.models import RebalanceRun, RunMode, RunState, TotalValue
 from trading.pages.charts import Mark, ValueChart, value_chart
 from trading.planning.performance import Performance
@@ -37,7 +38,7 @@ def missing_return(period: Period) -> str:
     """Return why a period has no return; empty if it has one."""
     if period.gap is None:
         return ""
-    return GAP_TEXTS[period.gap].format(day=date_format(period.gap_day, "j M") if period.gap_day else "")
+    return GAP_TEXTS[period.gap].format(day=day_text(period.gap_day) if period.gap_day else "")
 
 
 def flow_days(performance: Performance) -> list[date]:
@@ -47,7 +48,7 @@ def flow_days(performance: Performance) -> list[date]:
 
 def account_chart(account: Account, performance: Performance) -> ValueChart | None:
     """Return the chart of an account's value over the last year, with its rebalances and the money in and out."""
-    marks = [Mark(day, "rebalance", f"Rebalanced on {day}") for day in rebalance_days(account)]
+    marks = [Mark(day, "rebalance", f"Rebalanced on {day_text(day)}") for day in rebalance_days(account)]
     return value_chart(points_of(performance, YEAR_DAYS), [*marks, *_cash_marks(performance)])
 
 
@@ -74,7 +75,7 @@ def _cash_marks(performance: Performance) -> list[Mark]:
     marks, values = [], {value.day: value.value_usd for value in performance.values}
     for one in performance.returns:
         if one.gap is Gap.UNEXPLAINED:
-            marks.append(Mark(one.day, "unexplained", f"Change without a recorded trade on {one.day}"))
+            marks.append(Mark(one.day, "unexplained", f"Change without a recorded trade on {day_text(one.day)}"))
         elif abs(one.flow_usd) > abs(values.get(one.day, Decimal(0))) * SMALL_FRACTION:
             marks.append(Mark(one.day, "flow", _flow_text(one.flow_usd, one.day)))
     return marks
@@ -86,9 +87,9 @@ def _total_marks(rows: Iterable[TotalValue]) -> Iterable[Mark]:
         if row.flow_usd is not None and abs(row.flow_usd) > abs(row.total_value_usd) * SMALL_FRACTION:
             yield Mark(row.day, "flow", _flow_text(row.flow_usd, row.day))
         elif row.flow_usd is None and accounts is not None and accounts != row.accounts:
-            yield Mark(row.day, "flow", f"{accounts} accounts before {row.day}, {row.accounts} since")
+            yield Mark(row.day, "flow", f"{accounts} accounts before {day_text(row.day)}, {row.accounts} since")
         accounts = row.accounts
 
 
 def _flow_text(flow_usd: Decimal, day: date) -> str:
-    return f"Money {'in' if flow_usd > 0 else 'out'} on {day}: ${abs(flow_usd):,.0f}"
+    return f"Money {'in' if flow_usd > 0 else 'out'} on {day_text(day)}: {money(abs(flow_usd), 0)}"

@@ -275,3 +275,35 @@ def test_strategy_page_shows_percentages_with_the_digits_that_they_need(client, 
     assert [f"{target['shown']:f}" for target in context["targets"]] == ["40.0", "30.0", "15.0", "7.5", "7.5"]
     assert (context["total"], context["cash"]) == (100, 0)
     assert "7.5" in main_part(page(client, "strategies"))
+
+
+def test_drift_that_no_trade_reduces_is_not_shown_as_inside_the_band(client, enter):
+    enter(*TRADER)
+    standing(
+        simulated_account("A1", {"SPY": "1"}),
+        StandingState.INSIDE,
+        reason_code="no_trade_helps",
+        reason="SPY is 10.0 pp below its target. No trade of whole shares would bring the account closer.",
+        largest_drift_percent=Decimal(10),
+        band_percent=Decimal(1),
+        target_weights={"SPY": "1", "$CASH": "0"},
+    )
+    for one in [("dashboard",), ("account", "A1"), ("strategy", "strategy-of-a1")]:
+        assert [claim for claim in CLAIMS if claim in main_part(page(client, *one))] == [], one
+
+
+def test_position_that_the_policy_keeps_has_no_drift(client, enter):
+    enter(*TRADER)
+    account = simulated_account("A1", {"SPY": "1"}, policy=policy(unmanaged="keep"))
+    standing(
+        account,
+        StandingState.INSIDE,
+        weights=[["GLD", "0.5"], ["SPY", "0.5"], ["$CASH", "0"]],
+        snapshot={"positions": [{"symbol": "GLD", "quantity": "10", "mark": "50", "weight": "0.5"}]},
+        band_percent=Decimal(1),
+        target_weights={"SPY": "0.5", "$CASH": "0"},
+    )
+    holdings = page(client, "account", "A1").context["holdings"]
+    rows = {row.symbol: row for row in holdings.rows}
+    assert (rows["GLD"].drift, rows["GLD"].outside, rows["SPY"].drift) == (None, False, 0)
+    assert [row.label for row in holdings.drift.rows] == ["SPY", "Cash"]
