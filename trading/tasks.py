@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading.engine import account_reconciliation, open_order_recovery
+from trading.engine import account_reconciliation, account_refresh, open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
@@ -67,5 +67,6 @@ def compare_standings() -> int:
 
 # The queue stores these names.
 value_accounts = value_slot
+refresh_account = account_refresh.refresh_account
 market_open = sweeper.run_calendar
 deliver_notifications = deliver.deliver_due

@@ -89,12 +89,22 @@ async def _read_values(lease: Lease) -> int:
 
 
 async def _read_value(client: BrokerClient, lease: Lease, account: Account) -> bool:
-    await sync_to_async(renew_lease)(lease)
     try:
-        snapshot = await client.get_account_snapshot(account.account_id)
+        await read_account(client, lease, account)
     except BrokerError as error:  # the values of the other accounts are still read
         logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
         return False
+    return True
+
+
+async def read_account(client: BrokerClient, lease: Lease, account: Account) -> None:
+    """Read an account over an open connection; store its value, its positions and its standing.
+
+    Raises:
+        BrokerError: the broker does not report the account.
+        LeaseLost: another process has the slot.
+    """
+    await sync_to_async(renew_lease)(lease)
+    snapshot = await client.get_account_snapshot(account.account_id)
     await sync_to_async(store_value)(lease, account.pk, snapshot)
     await sync_to_async(store_look)(account.pk, snapshot)
-    return True

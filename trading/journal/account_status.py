@@ -13,7 +13,7 @@ from calculator import AccountState, Position
 from calculator.band import BandComparison
 from calculator.plan_types import CASH
 from trading.journal.leases import Lease, fenced_transaction
-from trading.models import AccountStanding, AccountValue, StandingState, TotalValue
+from trading.models import AccountRefresh, AccountStanding, AccountValue, StandingState, TotalValue
 
 MAX_POSITIONS = 1000
 """Maximum number of positions that are kept for a later comparison; a larger account is compared when it is read."""
@@ -159,6 +159,25 @@ def void_standing(account_pk: int, code: str, reason: str) -> None:
 def store_planned_run(account_pk: int, run_pk: int) -> None:
     """Store the newest run of the account that has made a plan, for its page."""
     AccountStanding.objects.filter(account_id=account_pk).update(planned_run=run_pk)
+
+
+def start_refresh(account_pk: int, user_pk: int) -> AccountRefresh:
+    """Store that a user has requested to read the account now; it replaces the request before."""
+    fields = {
+        "requested_at": timezone.now(),
+        "requested_by_id": user_pk,
+        "finished_at": None,
+        "error_code": "",
+        "error_message": "",
+    }
+    return AccountRefresh.objects.update_or_create(account_id=account_pk, defaults=fields)[0]
+
+
+def finish_refresh(request: AccountRefresh, code: str, message: str) -> None:
+    """Store the outcome of a refresh; without a code, the account was read."""
+    AccountRefresh.objects.filter(pk=request.pk).update(
+        finished_at=timezone.now(), error_code=code, error_message=message
+    )
 
 
 def _largest_first(item: tuple[str, Decimal]) -> tuple[bool, Decimal, str]:

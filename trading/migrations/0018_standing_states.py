@@ -5,17 +5,11 @@ from django.db import migrations, models
 
 
 def keep_what_is_known(apps, schema_editor):
-    """Void the comparisons of stored plans: what they were made under is not recorded. The others stay unknown."""
-    standings = apps.get_model("trading", "AccountStanding").objects
-    standings.filter(largest_drift_percent__isnull=False).update(
-        state="void",
-        reason_code="version_changed",
-        reason="The version of the program has changed since the last comparison.",
-        changed_at=django.utils.timezone.now(),
+    """Keep value, cash and weights. The drift of a plan is not one of today, and its settings are not recorded."""
+    apps.get_model("trading", "AccountStanding").objects.update(
+        reason_code="never_compared",
+        reason="The account has not been compared with its targets yet.",
         largest_drift_percent=None,
-    )
-    standings.filter(state="unknown").update(
-        reason_code="never_compared", reason="The account has not been compared with its targets yet."
     )
 
 

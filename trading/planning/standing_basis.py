@@ -25,13 +25,13 @@ from trading.models import PublishedTargets
 from trading.planning.targets import check_targets, replaced_targets
 
 PARTS = {
-    "strategy": "The strategy has",
-    "environment": "The broker or the environment has",
-    "targets": "The targets have",
-    "replacements": "The replacement rules have",
-    "policy": "The policy or the cash reserve has",
+    "strategy": ("other_strategy", "The account follows another strategy than at the last comparison."),
+    "environment": ("other_environment", "The broker or the environment has changed since the last comparison."),
+    "targets": ("targets_changed", "The targets have changed since the last comparison."),
+    "replacements": ("rules_changed", "The replacement rules have changed since the last comparison."),
+    "policy": ("settings_changed", "The policy or the cash reserve has changed since the last comparison."),
 }
-"""Parts of a basis, each as the beginning of a sentence; the first that differs names the change."""
+"""Parts of a basis, each with the code and the sentence of its change; the first that differs is the reason."""
 
 _Rows = tuple[tuple[str, Decimal], ...]
 

@@ -122,8 +122,7 @@ def void_changed(affected: Q, *, skip_locked: bool = False) -> int:
         changed = 0
         for pk, basis in read_bases(list(with_settings(Account.objects.filter(pk__in=compared)))).items():
             if parts := changed_parts(compared[pk], basis.digests):
-                reason = f"{PARTS[parts[0]]} changed since the last comparison."
-                account_status.void_standing(pk, f"{parts[0]}_changed", reason)
+                account_status.void_standing(pk, *PARTS[parts[0]])
                 changed += 1
         if changed:
             wake_standings()
