@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from accounts.models import Account
 from calculator.formats import money
 from trading.common.formats import day_text
-from trading.models import RebalanceRun, RunMode, RunState, TotalValue
+from trading.models import Fill, TotalValue
 from trading.pages.charts import Mark, ValueChart, value_chart
 from trading.planning.performance import Performance
 from trading.planning.returns import SMALL_FRACTION, Gap, Period
@@ -47,8 +48,8 @@ def flow_days(performance: Performance) -> list[date]:
 
 
 def account_chart(account: Account, performance: Performance) -> ValueChart | None:
-    """Return the chart of an account's value over the last year, with its rebalances and the money in and out."""
-    marks = [Mark(day, "rebalance", f"Rebalanced on {day_text(day)}") for day in rebalance_days(account)]
+    """Return the chart of an account's value over the last year, with its trades and the money in and out."""
+    marks = [Mark(day, "trade", f"Traded on {day_text(day)}") for day in trade_days(account)]
     return value_chart(points_of(performance, YEAR_DAYS), [*marks, *_cash_marks(performance)])
 
 
@@ -59,16 +60,11 @@ def total_chart() -> ValueChart | None:
     return value_chart([(row.day, row.total_value_usd) for row in rows], list(_total_marks(rows)))
 
 
-def rebalance_days(account: Account) -> list[date]:
-    """Return the days on which a rebalance of the account completed."""
-    runs = RebalanceRun.objects.filter(
-        account=account,
-        state=RunState.COMPLETED,
-        mode=RunMode.EXECUTE,
-        finished_at__gte=timezone.now() - timedelta(days=YEAR_DAYS),
-    )
-    finished = runs.order_by("-id").values_list("finished_at", flat=True)[:MOST_MARKS]
-    return [timezone.localdate(instant) for instant in finished if instant is not None]
+def trade_days(account: Account) -> list[date]:
+    """Return the newest days on which orders of the account were filled."""
+    fills = Fill.objects.filter(order__account=account, executed_at__gte=timezone.now() - timedelta(days=YEAR_DAYS))
+    days = fills.annotate(day=TruncDate("executed_at")).order_by("-day").values_list("day", flat=True)
+    return list(days.distinct()[:MOST_MARKS])
 
 
 def _cash_marks(performance: Performance) -> list[Mark]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Account, ReplacementRule, ReplacementSet, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from tests.support.makers import carry_out, policy, simulated_account, strategy
-from trading.models import AccountStanding, AccountValue, StandingState, TotalValue
+from trading.models import AccountRefresh, AccountStanding, AccountValue, StandingState, TotalValue
 from trading.models.run_documents import ExecCommand
 from trading.pages.account_facts import preview_obstacle
 from trading.pages.history import total_chart
@@ -307,3 +307,24 @@ def test_position_that_the_policy_keeps_has_no_drift(client, enter):
     rows = {row.symbol: row for row in holdings.rows}
     assert (rows["GLD"].drift, rows["GLD"].outside, rows["SPY"].drift) == (None, False, 0)
     assert [row.label for row in holdings.drift.rows] == ["SPY", "Cash"]
+
+
+@pytest.mark.parametrize(
+    ("age_minutes", "fields", "notice"),
+    [
+        (0, {}, "refresh-in-progress"),
+        (5, {}, "refresh-late"),
+        (5, {"error_code": "broker_unreachable", "error_message": "Is the gateway logged in?"}, "refresh-failed"),
+        (90, {"error_code": "broker_unreachable"}, None),
+    ],
+)
+def test_account_page_shows_what_became_of_a_refresh(client, enter, age_minutes, fields, notice):
+    enter(*TRADER)
+    account = simulated_account("A1", {"SPY": "1"})
+    standing(account, StandingState.UNKNOWN, as_of=timezone.now() - timedelta(hours=1))
+    at = timezone.now() - timedelta(minutes=age_minutes)
+    AccountRefresh.objects.create(account=account, requested_at=at, finished_at=at if fields else None, **fields)
+    content = main_part(page(client, "account", "A1"))
+    found = [name for name in ("refresh-in-progress", "refresh-late", "refresh-failed") if f'id="{name}"' in content]
+    assert found == ([notice] if notice else [])
+    assert (reverse("trading:refresh_account", args=["A1"]) in content) == (notice != "refresh-in-progress")
