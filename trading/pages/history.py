@@ -1,9 +1,12 @@
 """Account values over time for the charts, with what changed them besides the market."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
+from typing import Any
 
+from django.db.models import Q
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
@@ -56,8 +59,9 @@ def account_chart(account: Account, performance: Performance) -> ValueChart | No
 def total_chart() -> ValueChart | None:
     """Return the chart of the total value of all accounts over the last year, with the money in and out."""
     since = timezone.localdate() - timedelta(days=YEAR_DAYS)
-    rows = list(TotalValue.objects.filter(day__gte=since).order_by("day").defer("account_values"))
-    return value_chart([(row.day, row.total_value_usd) for row in rows], list(_total_marks(rows)))
+    rows = TotalValue.objects.filter(day__gte=since).order_by("day").defer("account_values")
+    known = list(rows.annotate(knows_accounts=~Q(account_values={})))
+    return value_chart([(row.day, row.total_value_usd) for row in known], list(_total_marks(known)))
 
 
 def trade_days(account: Account) -> list[date]:
@@ -77,14 +81,15 @@ def _cash_marks(performance: Performance) -> list[Mark]:
     return marks
 
 
-def _total_marks(rows: Iterable[TotalValue]) -> Iterable[Mark]:
-    accounts: int | None = None
-    for row in rows:
+def _total_marks(rows: Sequence[Any]) -> Iterable[Mark]:
+    for before, row in pairwise(rows):
         if row.flow_usd is not None and abs(row.flow_usd) > abs(row.total_value_usd) * SMALL_FRACTION:
             yield Mark(row.day, "flow", _flow_text(row.flow_usd, row.day))
-        elif row.flow_usd is None and accounts is not None and accounts != row.accounts:
-            yield Mark(row.day, "flow", f"{accounts} accounts before {day_text(row.day)}, {row.accounts} since")
-        accounts = row.accounts
+        elif row.flow_usd is None and row.knows_accounts and before.knows_accounts:
+            yield Mark(row.day, "unexplained", f"Change without a recorded trade on {day_text(row.day)}")
+        elif row.flow_usd is None and before.accounts != row.accounts:
+            text = f"{before.accounts} accounts before {day_text(row.day)}, {row.accounts} since"
+            yield Mark(row.day, "flow", text)
 
 
 def _flow_text(flow_usd: Decimal, day: date) -> str:

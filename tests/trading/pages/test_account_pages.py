@@ -235,13 +235,21 @@ def test_return_that_is_not_known_is_no_number(client, enter, make_account):
 
 def test_chart_of_all_accounts_marks_the_days_on_which_accounts_were_added_or_disabled():
     today = timezone.localdate()
-    rows = [(3, 100_000, 1, None), (2, 170_000, 2, None), (1, 170_050, 2, 50), (0, 70_000, 1, -100_000)]
-    for days, value, accounts, flow in rows:
+    rows = [
+        (5, 100_000, 1, None, {}),
+        (4, 170_000, 2, None, {}),
+        (3, 170_000, 2, None, {"1": "100000", "2": "70000"}),
+        (2, 170_050, 2, 50, {"1": "100050", "2": "70000"}),
+        (1, 70_000, 1, -100_050, {"2": "70000"}),
+        (0, 90_000, 1, None, {"2": "90000"}),
+    ]
+    for days, value, accounts, flow, values in rows:
+        day = today - timedelta(days=days)
         TotalValue.objects.create(
-            day=today - timedelta(days=days), total_value_usd=value, cash_usd=0, accounts=accounts, flow_usd=flow
+            day=day, total_value_usd=value, cash_usd=0, accounts=accounts, flow_usd=flow, account_values=values
         )
-    marks = [(mark.kind, mark.day) for _, mark in total_chart().marks]
-    assert marks == [("flow", today - timedelta(days=2)), ("flow", today)]
+    marks = [(mark.kind, (today - mark.day).days) for _, mark in total_chart().marks]
+    assert marks == [("flow", 4), ("flow", 1), ("unexplained", 0)]
 
 
 # ---- buttons

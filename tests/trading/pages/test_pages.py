@@ -123,7 +123,7 @@ def test_a_set_shows_what_it_does_to_each_strategy_that_uses_it(client, enter):
     page = words(client, "replacement_set", "ira")
     assert "DBC → PDBC" in page
     assert "Effect on strategy-of-a1" in page and "Accounts: Mine" in page
-    assert "SPY 60.00% 0.00% −60.00" in page and "VOO 0.00% 60.00% +60.00" in page
+    assert "SPY 60.00% 0.00% \N{MINUS SIGN}60.00" in page and "VOO 0.00% 60.00% +60.00" in page
     assert "The targets of this strategy have not been fetched." in page
     assert "2 accounts" in words(client, "replacement_sets")
 
