@@ -1,7 +1,7 @@
 """Base of the models that plans are made from: every change of their rows is announced in its own transaction."""
 
 from collections.abc import Iterable
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models, transaction
 from django.dispatch import Signal
@@ -34,10 +34,18 @@ class PlanInputQuerySet(models.QuerySet[Row]):
         return created
 
 
+class PlanInputManager(models.Manager[Row]):
+    """Makes querysets that announce changes."""
+
+    def get_queryset(self) -> PlanInputQuerySet[Row]:
+        """Return all rows."""
+        return PlanInputQuerySet(self.model, using=self._db)
+
+
 class PlanInput(models.Model):
     """A row that plans are made from. Its signals are sent inside the transaction of the change."""
 
-    objects: models.Manager[Self] = PlanInputQuerySet.as_manager()
+    objects: ClassVar[models.Manager[Self]] = PlanInputManager()
 
     class Meta:
         abstract = True

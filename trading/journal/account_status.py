@@ -60,7 +60,7 @@ def look_fields(state: AccountState, as_of: datetime) -> dict[str, Any]:
 
 def _stored(position: Position, total_value_usd: Decimal) -> dict[str, Any]:
     mark = position.market_price
-    fields = {
+    fields: dict[str, Any] = {
         "symbol": position.symbol,
         "quantity": f"{position.quantity:f}",
         "mark": None if mark is None else f"{mark:f}",

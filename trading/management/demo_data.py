@@ -11,6 +11,7 @@ from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
 from brokers.simulated.matching_engine import open_account, set_position
 from brokers.simulated.models import SimulatedAccount
+from trading.engine.daily_valuation import value_slot
 from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
@@ -77,6 +78,8 @@ def seed() -> None:
             for symbol, shares in POSITIONS[account_id].items():
                 set_position(account_id, symbol, Decimal(shares))
             _history(account_id)
+    for connection_id in set(Account.objects.filter(account_id__in=ACCOUNTS).values_list("connection_id", flat=True)):
+        value_slot(connection_id)  # so that the first page shows how the accounts stand
 
 
 def _history(account_id: str) -> None:

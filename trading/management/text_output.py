@@ -2,7 +2,10 @@
 
 from decimal import Decimal
 
+from django.utils.timezone import localtime
+
 from trading.models import RebalanceRun, StrategyEvent
+from trading.monitoring.accounts import AccountSummary
 from trading.serializers import rebalance_result
 
 
@@ -27,6 +30,23 @@ def run_text(run: RebalanceRun) -> str:
     if result.error is not None:
         lines.append(f"  {result.error.code}: {result.error.message}")
     return "\n".join(lines)
+
+
+def account_text(account: AccountSummary) -> str:
+    """Return an account with its standing as one line."""
+    standing = account.standing
+    drift = "" if standing.largest_drift_pp is None else f" {standing.largest_drift_pp:.1f} pp"
+    parts = [
+        f"{account.account_id:<12}",
+        account.strategy or "no strategy",
+        "" if account.enabled else "disabled",
+        f"{standing.state}{drift}",
+        "" if account.value_usd is None else f"${account.value_usd:,.2f}",
+        "" if account.return_30d_percent is None else f"{account.return_30d_percent:+.2f}% in 30 days",
+        "" if standing.as_of is None else f"read {localtime(standing.as_of):%Y-%m-%d %H:%M}",
+        "" if account.next_run_at is None else f"next run {localtime(account.next_run_at):%Y-%m-%d %H:%M}",
+    ]
+    return "  ".join(part for part in parts if part) + f"\n  {standing.reason}"
 
 
 def event_text(event: StrategyEvent) -> str:

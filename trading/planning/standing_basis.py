@@ -76,7 +76,8 @@ def with_settings(accounts: QuerySet[Account]) -> QuerySet[Account]:
 
 def read_bases(accounts: Sequence[Account]) -> dict[int, StandingBasis]:
     """Return the basis of each account by its key. The accounts come from `with_settings`."""
-    strategies = {account.followed_strategy.pk: account.followed_strategy for account in accounts if account.strategy}
+    followed = (account.followed_strategy for account in accounts)
+    strategies = {strategy.pk: strategy for strategy in followed if strategy}
     rows = _rows_of(strategies)
     rules = _rules_of({account.replacement_set_id for account in accounts if account.replacement_set_id})
     default = None

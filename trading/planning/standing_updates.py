@@ -7,7 +7,7 @@ change behind Django's back is found by the sweeper, with the same digests.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ LOCK_WAIT = "1s"
 QUOTES_MAX_AGE = timedelta(days=7)
 """Maximum age of a quote that decides whether a whole share is too expensive."""
 
-AFFECTED: dict[type[Model], str] = {
+AFFECTED: Mapping[type[Model], str] = {
     Account: "account",
     Strategy: "account__strategy",
     TargetAllocation: "account__strategy__targets",
@@ -45,7 +45,11 @@ AFFECTED: dict[type[Model], str] = {
     RebalancePolicy: "account__policy",
 }
 """Models that comparisons read, each with the lookup from a standing to its rows."""
-OWNERS = {TargetAllocation: "strategy_id", PublishedTargets: "strategy_id", ReplacementRule: "replacement_set_id"}
+OWNERS: Mapping[type[Model], str] = {
+    TargetAllocation: "strategy_id",
+    PublishedTargets: "strategy_id",
+    ReplacementRule: "replacement_set_id",
+}
 """Parts of a strategy or a set, each with the field of its owner: a deleted row is not found through the lookup."""
 
 
@@ -98,7 +102,7 @@ def void_all_changed() -> int:
     rows = AccountStanding.objects.filter(basis__isnull=False).exclude(state=StandingState.VOID)
     known = dict(rows.values_list("account_id", "basis"))
     bases = read_bases(list(with_settings(Account.objects.filter(standing__in=rows))))
-    changed = [pk for pk, basis in bases.items() if pk in known and changed_parts(known[pk], basis.digests)]
+    changed = [pk for pk, basis in bases.items() if pk in known and changed_parts(known[pk] or {}, basis.digests)]
     return void_changed(Q(account__in=changed)) if changed else 0
 
 
