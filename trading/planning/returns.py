@@ -1,7 +1,7 @@
 """Returns of an account without the money paid in or out, from its daily values. Pure: values in, values out.
 
 Money paid in or out is inferred: it is the change of cash that the executions of the day do not explain. Dividends and
-interest cannot be told from a deposit that way, so the returns are without them; they are never too high for it.
+interest cannot be distinguished from a deposit that way, so the returns are without them; they are never too high for it.
 """
 
 from bisect import bisect_right
