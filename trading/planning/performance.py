@@ -79,8 +79,7 @@ def _values(accounts: Sequence[int], since: datetime) -> dict[int, list[DayValue
     for account, day, at, value, cash, shares in rows.values_list(
         "account_id", "day", "at", "total_value_usd", "cash_usd", "shares"
     ):
-        held = None if shares is None else {symbol: Decimal(quantity) for symbol, quantity in shares.items()}
-        found[account].append(DayValue(day, at, value, cash, held))
+        found[account].append(DayValue(day, at, value, cash, shares))
     return found
 
 
