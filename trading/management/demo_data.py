@@ -87,13 +87,16 @@ def _history(account_id: str) -> None:
     account = Account.objects.get(account_id=account_id)
     simulated = SimulatedAccount.objects.get(account_id=account_id)
     quantities = {position.symbol: position.quantity for position in simulated.positions.all()}
+    shares = {symbol: f"{quantity:f}" for symbol, quantity in quantities.items()}
     today = timezone.localdate()
     values = []
     for days in range(HISTORY_DAYS, 0, -1):
         close = datetime.combine(today - timedelta(days=days), time(16), NEW_YORK)
         prices = past_prices(quantities, close)
         value = simulated.cash_usd + sum((quantities[symbol] * price for symbol, price in prices.items()), Decimal(0))
-        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd))
+        values.append(
+            AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd, shares=shares)
+        )
     store_history(values)
 
 

@@ -1,4 +1,4 @@
-"""What several pages say about an account: why it cannot be previewed, and since when its data is out of date."""
+"""Facts about an account that several pages show: why it cannot be previewed, and when its data is out of date."""
 
 from datetime import datetime, timedelta
 
@@ -13,13 +13,20 @@ VALUATION_TIME = timedelta(hours=2)
 """Time after a close within which the accounts are read."""
 
 
-def preview_obstacle(account: Account) -> str:
-    """Return in a sentence why a preview of the account makes no sense now; empty if it can be requested."""
-    strategy = account.followed_strategy
+def reading_obstacle(account: Account) -> str:
+    """Return in a sentence why the account is not read at its broker; empty if it is."""
     if not account.enabled:
         return "Disabled: it starts no runs."
     if account.type != settings.TRADING_MODE:
         return f"Not used: this site trades {settings.TRADING_MODE} accounts."
+    return ""
+
+
+def preview_obstacle(account: Account) -> str:
+    """Return in a sentence why a preview of the account makes no sense now; empty if it can be requested."""
+    strategy = account.followed_strategy
+    if obstacle := reading_obstacle(account):
+        return obstacle
     if strategy is None:
         return "No strategy: there is nothing to rebalance to."
     return "" if strategy.enabled else "The strategy is disabled: it starts no runs."

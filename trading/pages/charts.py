@@ -47,7 +47,7 @@ class Spark:
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line in a chart, with the text that explains it. `kind` is "rebalance", "flow" or "unexplained"."""
+    """A vertical line in a chart, with the text that explains it. `kind` is "trade", "flow" or "unexplained"."""
 
     day: date
     kind: str

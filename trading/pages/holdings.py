@@ -24,7 +24,8 @@ class HoldingRow:
     """An asset with its weights in percent, and its drift in percentage points. Shapes are in percent of the chart.
 
     `typed` is the target of the strategy after replacements. `target` is its share of this account, after the cash
-    reserve; it and `drift` are None while the account is not compared with its targets.
+    reserve; it and `drift` are None while the account is not compared with its targets. A position that is kept has no
+    drift.
     """
 
     symbol: str
@@ -86,12 +87,13 @@ def holdings_of(standing: AccountStanding, basis: StandingBasis, instruments: Ma
     typed = _typed(basis)
     targets = stored_weights(standing.target_weights)
     band = standing.band_percent
-    is_compared = band is not None and bool(targets)
-    outside: frozenset[str] = frozenset()
-    if is_compared and band is not None:
-        kept = () if basis.policy.sizing.outside_model == "sell" else weights.keys() - targets.keys() - {CASH}
-        outside = compare_weights(weights, targets, band, kept=kept).outside
-    wanted = targets if is_compared else typed
+    comparison = None
+    if band is not None and targets:
+        kept = _kept(standing, basis) - targets.keys() - {CASH}
+        comparison = compare_weights(weights, targets, band, kept=kept)
+    drifts = comparison.drifts_pp if comparison else {}
+    outside = comparison.outside if comparison else frozenset()
+    wanted = targets if comparison else typed
     symbols = sorted(
         weights.keys() | wanted.keys(),
         key=lambda symbol: (symbol == CASH, -wanted.get(symbol, ZERO), -weights.get(symbol, ZERO), symbol),
@@ -111,8 +113,8 @@ def holdings_of(standing: AccountStanding, basis: StandingBasis, instruments: Ma
                 is_target=symbol in typed,
                 now=now * 100,
                 typed=typed[symbol] * 100 if symbol in typed else None,
-                target=target * 100 if is_compared else None,
-                drift=(now - target) * 100 if is_compared else None,
+                target=target * 100 if comparison else None,
+                drift=drifts.get(symbol),
                 outside=symbol in outside,
                 now_width=geometry(max(now, ZERO) * scale),
                 target_x=geometry(target * scale),
@@ -122,15 +124,22 @@ def holdings_of(standing: AccountStanding, basis: StandingBasis, instruments: Ma
         )
     return Holdings(
         rows=rows,
-        drift=_drift_chart(rows, band) if is_compared and band is not None else None,
+        drift=_drift_chart(rows, band) if comparison and band is not None else None,
         rings={
             "now": slices([(row.symbol, row.colour, row.now / 100) for row in rows]),
             "target": slices([(row.symbol, row.colour, (row.target or ZERO) / 100) for row in rows]),
         },
         outside=len(outside),
-        investable_percent=_investable(typed, targets) if is_compared else None,
+        investable_percent=_investable(typed, targets) if comparison else None,
         cash=next((row for row in rows if row.is_cash), None),
     )
+
+
+def _kept(standing: AccountStanding, basis: StandingBasis) -> set[str]:
+    """Return the symbols that no plan sells unless they are targets: all, or those of less than one share."""
+    positions = (standing.snapshot or {}).get("positions", ())
+    sells = basis.policy.sizing.outside_model == "sell"
+    return {one["symbol"] for one in positions if not sells or abs(Decimal(one["quantity"])) < 1}
 
 
 def _typed(basis: StandingBasis) -> dict[str, Decimal]:
@@ -149,7 +158,7 @@ def _investable(typed: Mapping[str, Decimal], targets: Mapping[str, Decimal]) ->
 
 def _drift_chart(rows: list[HoldingRow], band: Decimal) -> DriftChart | None:
     """Return the drifts, the largest overweight first."""
-    drifts = sorted(((row.drift or ZERO, row.label, row.outside) for row in rows), reverse=True)
+    drifts = sorted(((row.drift, row.label, row.outside) for row in rows if row.drift is not None), reverse=True)
     if not drifts:
         return None
     scale = (HALF - 2) / max([band, Decimal("0.1"), *(abs(drift) for drift, *_ in drifts)])

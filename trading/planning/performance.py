@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from trading.market_calendar import session_days
 from trading.models import AccountValue, Fill, SeenExecution
-from trading.planning.returns import DayReturn, DayValue, Execution, Period, daily_returns, period_return
+from trading.planning.returns import DayReturn, DayValue, Execution, Gap, Period, daily_returns, period_return
 
 MONTH_DAYS = 30
 LONGEST_CLOSURE = timedelta(days=14)
@@ -54,14 +54,18 @@ def return_percent(account_pk: int, days: int = MONTH_DAYS) -> Decimal | None:
     return performance_of([account_pk], days)[account_pk].over(days).percent
 
 
-def flows_since(accounts: Sequence[int], day: date) -> dict[int, Decimal]:
-    """Return the money that was paid in, or out if negative, since the last value of a day or of one before it."""
+def flows_since(accounts: Sequence[int], day: date) -> dict[int, Decimal | None]:
+    """Return the money that was paid in, or out if negative, since the last value of a day or of one before it.
+
+    None for an account with a change that nothing explains.
+    """
     since = datetime.combine(day, time(), timezone.get_current_timezone()) - LONGEST_CLOSURE
     values, executions = _values(accounts, since), _executions(accounts, since)
-    flows = {}
+    flows: dict[int, Decimal | None] = {}
     for account in accounts:
-        found = daily_returns(values[account], executions[account], ())
-        flows[account] = sum((one.flow_usd for one in found if one.day > day and one.is_flow), Decimal(0))
+        found = [one for one in daily_returns(values[account], executions[account], ()) if one.day > day]
+        is_known = all(one.gap is not Gap.UNEXPLAINED for one in found)
+        flows[account] = sum((one.flow_usd for one in found), Decimal(0)) if is_known else None
     return flows
 
 
@@ -72,11 +76,10 @@ def _values(accounts: Sequence[int], since: datetime) -> dict[int, list[DayValue
     newest = days.annotate(newest=Max("pk")).values_list("newest", flat=True)
     rows = by_day.filter(pk__in=newest).order_by("at")
     found: dict[int, list[DayValue]] = defaultdict(list)
-    for account, *fields, shares in rows.values_list(
+    for account, day, at, value, cash, shares in rows.values_list(
         "account_id", "day", "at", "total_value_usd", "cash_usd", "shares"
     ):
-        held = None if shares is None else {symbol: Decimal(quantity) for symbol, quantity in shares.items()}
-        found[account].append(DayValue(*fields, held))
+        found[account].append(DayValue(day, at, value, cash, shares))
     return found
 
 

@@ -25,7 +25,7 @@ def _flow(values: Mapping[int, Decimal]) -> Decimal | None:
     """Return the money that came in since the stored day before, or out if negative.
 
     An account that was added or enabled pays in its value, one that was disabled or deleted pays it out. None without a
-    day before, or where that day does not know its accounts.
+    day before, where that day does not know its accounts, or with a change that nothing explains.
     """
     before = TotalValue.objects.filter(day__lt=timezone.localdate()).order_by("-day").first()
     if before is None or not before.account_values:
@@ -33,5 +33,6 @@ def _flow(values: Mapping[int, Decimal]) -> Decimal | None:
     former = {int(account): Decimal(value) for account, value in before.account_values.items()}
     joined = sum((value for account, value in values.items() if account not in former), Decimal(0))
     left = sum((value for account, value in former.items() if account not in values), Decimal(0))
-    stayed = flows_since([account for account in values if account in former], before.day)
-    return joined - left + sum(stayed.values(), Decimal(0))
+    stayed = list(flows_since([account for account in values if account in former], before.day).values())
+    known = [flow for flow in stayed if flow is not None]
+    return joined - left + sum(known, Decimal(0)) if len(known) == len(stayed) else None

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Account, ReplacementRule, ReplacementSet, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from tests.support.makers import carry_out, policy, simulated_account, strategy
-from trading.models import AccountStanding, AccountValue, StandingState, TotalValue
+from trading.models import AccountRefresh, AccountStanding, AccountValue, StandingState, TotalValue
 from trading.models.run_documents import ExecCommand
 from trading.pages.account_facts import preview_obstacle
 from trading.pages.history import total_chart
@@ -235,13 +235,21 @@ def test_return_that_is_not_known_is_no_number(client, enter, make_account):
 
 def test_chart_of_all_accounts_marks_the_days_on_which_accounts_were_added_or_disabled():
     today = timezone.localdate()
-    rows = [(3, 100_000, 1, None), (2, 170_000, 2, None), (1, 170_050, 2, 50), (0, 70_000, 1, -100_000)]
-    for days, value, accounts, flow in rows:
+    rows = [
+        (5, 100_000, 1, None, {}),
+        (4, 170_000, 2, None, {}),
+        (3, 170_000, 2, None, {"1": "100000", "2": "70000"}),
+        (2, 170_050, 2, 50, {"1": "100050", "2": "70000"}),
+        (1, 70_000, 1, -100_050, {"2": "70000"}),
+        (0, 90_000, 1, None, {"2": "90000"}),
+    ]
+    for days, value, accounts, flow, values in rows:
+        day = today - timedelta(days=days)
         TotalValue.objects.create(
-            day=today - timedelta(days=days), total_value_usd=value, cash_usd=0, accounts=accounts, flow_usd=flow
+            day=day, total_value_usd=value, cash_usd=0, accounts=accounts, flow_usd=flow, account_values=values
         )
-    marks = [(mark.kind, mark.day) for _, mark in total_chart().marks]
-    assert marks == [("flow", today - timedelta(days=2)), ("flow", today)]
+    marks = [(mark.kind, (today - mark.day).days) for _, mark in total_chart().marks]
+    assert marks == [("flow", 4), ("flow", 1), ("unexplained", 0)]
 
 
 # ---- buttons
@@ -275,3 +283,56 @@ def test_strategy_page_shows_percentages_with_the_digits_that_they_need(client, 
     assert [f"{target['shown']:f}" for target in context["targets"]] == ["40.0", "30.0", "15.0", "7.5", "7.5"]
     assert (context["total"], context["cash"]) == (100, 0)
     assert "7.5" in main_part(page(client, "strategies"))
+
+
+def test_drift_that_no_trade_reduces_is_not_shown_as_inside_the_band(client, enter):
+    enter(*TRADER)
+    standing(
+        simulated_account("A1", {"SPY": "1"}),
+        StandingState.INSIDE,
+        reason_code="no_trade_helps",
+        reason="SPY is 10.0 pp below its target. No trade of whole shares would bring the account closer.",
+        largest_drift_percent=Decimal(10),
+        band_percent=Decimal(1),
+        target_weights={"SPY": "1", "$CASH": "0"},
+    )
+    for one in [("dashboard",), ("account", "A1"), ("strategy", "strategy-of-a1")]:
+        assert [claim for claim in CLAIMS if claim in main_part(page(client, *one))] == [], one
+
+
+def test_position_that_the_policy_keeps_has_no_drift(client, enter):
+    enter(*TRADER)
+    account = simulated_account("A1", {"SPY": "1"}, policy=policy(unmanaged="keep"))
+    standing(
+        account,
+        StandingState.INSIDE,
+        weights=[["GLD", "0.5"], ["SPY", "0.5"], ["$CASH", "0"]],
+        snapshot={"positions": [{"symbol": "GLD", "quantity": "10", "mark": "50", "weight": "0.5"}]},
+        band_percent=Decimal(1),
+        target_weights={"SPY": "0.5", "$CASH": "0"},
+    )
+    holdings = page(client, "account", "A1").context["holdings"]
+    rows = {row.symbol: row for row in holdings.rows}
+    assert (rows["GLD"].drift, rows["GLD"].outside, rows["SPY"].drift) == (None, False, 0)
+    assert [row.label for row in holdings.drift.rows] == ["SPY", "Cash"]
+
+
+@pytest.mark.parametrize(
+    ("age_minutes", "fields", "notice"),
+    [
+        (0, {}, "refresh-in-progress"),
+        (5, {}, "refresh-late"),
+        (5, {"error_code": "broker_unreachable", "error_message": "Is the gateway logged in?"}, "refresh-failed"),
+        (90, {"error_code": "broker_unreachable"}, None),
+    ],
+)
+def test_account_page_shows_what_became_of_a_refresh(client, enter, age_minutes, fields, notice):
+    enter(*TRADER)
+    account = simulated_account("A1", {"SPY": "1"})
+    standing(account, StandingState.UNKNOWN, as_of=timezone.now() - timedelta(hours=1))
+    at = timezone.now() - timedelta(minutes=age_minutes)
+    AccountRefresh.objects.create(account=account, requested_at=at, finished_at=at if fields else None, **fields)
+    content = main_part(page(client, "account", "A1"))
+    found = [name for name in ("refresh-in-progress", "refresh-late", "refresh-failed") if f'id="{name}"' in content]
+    assert found == ([notice] if notice else [])
+    assert (reverse("trading:refresh_account", args=["A1"]) in content) == (notice != "refresh-in-progress")

@@ -167,3 +167,6 @@ def test_total_counts_new_and_disabled_accounts_and_deposits_as_money_in_or_out(
     today(stays, 105_500, 15_000)
     standing(stays, 105_500, 15_000)
     assert (total().total_value_usd, total().flow_usd) == (175_500, -25_000)
+    today(stays, 105_500, 500, {"SPY": "130"})
+    standing(stays, 105_500, 500)
+    assert total().flow_usd is None
