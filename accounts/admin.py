@@ -22,6 +22,7 @@ from accounts.simulated_accounts import ensure_simulated_account
 from accounts.static_targets import targets_problem
 from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
+from calculator.formats import percent
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -148,7 +149,7 @@ class StrategyAdmin(TargetFilesMixin, SimpleHistoryAdmin):
         """Return the sum of the weights of a static strategy."""
         if strategy.source != Strategy.Source.STATIC:
             return "published"
-        return f"{(strategy.weight_sum or Decimal(0)) * 100:.2f} %"
+        return percent((strategy.weight_sum or Decimal(0)) * 100, 2, trim=True)
 
     @admin.display(description="Accounts", ordering="follower_count")
     def followers(self, strategy: Any) -> int:

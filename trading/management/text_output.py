@@ -2,6 +2,9 @@
 
 from decimal import Decimal
 
+from calculator.formats import money
+from calculator.formats import price as price_text
+from trading.common.formats import instant_text
 from trading.models import RebalanceRun, StrategyEvent
 from trading.serializers import rebalance_result
 
@@ -12,7 +15,7 @@ def run_text(run: RebalanceRun) -> str:
     name = f" ({run.account.name})" if run.account.name else ""
     lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}"]
     if result.total_value is not None and result.cash_balance is not None:
-        lines.append(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}")
+        lines.append(f"  value {money(result.total_value)}, cash {money(result.cash_balance)}")
     for order in result.orders:
         price = f" at {_price(order.average_price)}" if order.average_price is not None else ""
         lines.append(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{price}")
@@ -36,7 +39,7 @@ def event_text(event: StrategyEvent) -> str:
     reason = f"  ({event.reason})" if event.reason else ""
     runs = ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
     return (
-        f"{event.pk:>6}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.source:<8}  {event.channel}{account}  "
+        f"{event.pk:>6}  {instant_text(event.received_at)}  {event.source:<8}  {event.channel}{account}  "
         f"{event.exec}  {event.state}{duplicates}{reason}{'  ' if runs else ''}{runs}"
     )
 
@@ -46,4 +49,4 @@ def _side(quantity: int) -> str:
 
 
 def _price(price: Decimal | None) -> str:
-    return "market" if price is None else f"{price:.2f}"
+    return "market" if price is None else price_text(price)

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy
 from trading.actions.previews import VIEW_PERMISSION
+from trading.common.formats import new_york_time
 from trading.errors import Refused
 from trading.guards.may_trade import EXECUTE_PERMISSION
 from trading.market_calendar import market_calendar
@@ -18,7 +19,7 @@ from trading.pages.permissions import require_permission
 from trading.pages.refusals import show_refusal
 from trading.schedule.cadence import next_cadence_open
 from trading.schedule.entries import schedule_account, unschedule_account
-from trading.schedule.next_open import format_start, next_open
+from trading.schedule.next_open import next_open
 
 ENTRIES_SHOWN = 100
 PAST_SHOWN = 30
@@ -64,7 +65,7 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
         )
-        messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
+        messages.success(request, f"{account.display_name} is scheduled for {new_york_time(entry.due_at)}.")
     except Refused as refusal:
         show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)

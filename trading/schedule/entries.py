@@ -12,13 +12,14 @@ from django.utils import timezone
 from accounts.models import Account
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live, is_verified
+from trading.common.formats import new_york_time
 from trading.errors import Refused
 from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
 from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.schedule.next_open import format_start, next_open, open_after
+from trading.schedule.next_open import next_open, open_after
 
 
 def schedule_account(
@@ -110,4 +111,4 @@ def entry_text(entry: ScheduleEntry) -> str:
     run = f", run {entry.run.run_id}" if entry.run is not None and entry.state != ScheduleState.WAITING else ""
     message = f": {entry.message}" if entry.message else ""
     state = entry.get_state_display().lower()
-    return f"{entry.account.account_id}  {format_start(entry.due_at)}  {state}{run}{message}"
+    return f"{entry.account.account_id}  {new_york_time(entry.due_at)}  {state}{run}{message}"

@@ -23,7 +23,7 @@ def test_schedule_buttons_add_and_remove_an_account(plain_account, clock, as_tra
     plain_account()
     assert reverse("trading:schedule_add", args=["U1"]) in as_trader.get("/accounts/U1/").content.decode()
     answer = as_trader.post(reverse("trading:schedule_add", args=["U1"]), follow=True)
-    assert "Fri 2026-11-27 09:30 New York time" in answer.content.decode()
+    assert "Fri 27 Nov 2026, 09:30 New York time" in answer.content.decode()
     assert reverse("trading:schedule_remove", args=["U1"]) in answer.content.decode()
     entry = ScheduleEntry.objects.get()
     assert (entry.origin, entry.requested_by.username) == ("person", "tess")
