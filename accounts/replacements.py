@@ -1,17 +1,18 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from accounts import models
 from accounts.models import ReplacementSet
 from calculator import ReplacementRule
 
 
 def replacement_rules(replacement_set: ReplacementSet | None) -> tuple[ReplacementRule, ...]:
     """Return the rules of the set, ordered by source; without a set, none."""
-    if replacement_set is None:
-        return ()
-    return tuple(
-        ReplacementRule(source=rule.source, target=rule.target, scale=rule.scale)
-        for rule in replacement_set.rules.order_by("source")
-    )
+    return as_rules(replacement_set.rules.order_by("source")) if replacement_set else ()
+
+
+def as_rules(rows: Iterable[models.ReplacementRule]) -> tuple[ReplacementRule, ...]:
+    """Return stored rules as the calculator's values, in the same order."""
+    return tuple(ReplacementRule(source=rule.source, target=rule.target, scale=rule.scale) for rule in rows)
 
 
 def find_cycle(targets: Mapping[str, str]) -> list[str]:

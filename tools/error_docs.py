@@ -30,6 +30,7 @@ def sections() -> dict[str, Mapping[str, str]]:
         "Allocations": error_codes.ALLOCATIONS,
         "Runs and approvals": error_codes.RUN_ERRORS,
         "Warnings of a run": error_codes.WARNINGS,
+        "Standing of an account": error_codes.STANDINGS,
         "API": error_codes.API_REFUSALS,
         "Brokers": {error.code: (error.__doc__ or "").partition("\n")[0] for error in broker_errors()},
         "Calculator: refusals": reason_codes.REFUSALS,

@@ -10,14 +10,16 @@ class TradingConfig(AppConfig):
     name = "trading"
 
     def ready(self) -> None:
-        """Connect the audit trail and its reports. Update schedules and roles after each migration."""
+        """Connect the audit trail, its reports and the standings. Update schedules and roles after each migration."""
         from trading.access import audit, fresh_code, sessions  # noqa: PLC0415 - models are not loaded earlier
         from trading.actions import safety_report  # noqa: PLC0415
+        from trading.planning import standing_updates  # noqa: PLC0415
 
         audit.connect()
         fresh_code.connect()
         sessions.connect()
         safety_report.connect()
+        standing_updates.connect()
         post_migrate.connect(_sync, sender=self, dispatch_uid="trading.sync")
 
 

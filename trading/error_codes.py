@@ -253,6 +253,24 @@ WARNINGS = {
     "buys_reduced": "Buys were reduced to the available cash.",
 }
 
+STANDINGS = {
+    "never_compared": "The account has not been compared with its targets yet. It is after the next close.",
+    "targets_not_fetched": "The targets of the strategy were never fetched. Fetch them on the strategy page.",
+    "position_without_price": "The broker reports no price for a position, so that no weight can be calculated.",
+    "drift_inside_band": "All drifts, that of cash included, are inside the band.",
+    "position_to_sell": "All drifts are inside the band. A position that is not a target will be sold.",
+    "no_trade_helps": "A drift is outside the band, and no trade of whole shares brings the account closer.",
+    "drift_outside_band": "The drift of a symbol or of cash is at least the band.",
+    "combined_drift": "Each drift is inside the band; together they would hide a deposit or a withdrawal.",
+    "cash_negative": "The account owes cash.",
+    "other_strategy": "The account follows another strategy than at the last comparison.",
+    "other_environment": "The broker or the environment of the account has changed since the last comparison.",
+    "targets_changed": "The targets of the strategy have changed since the last comparison.",
+    "rules_changed": "The replacement set or one of its rules has changed since the last comparison.",
+    "settings_changed": "The policy or the cash reserve has changed since the last comparison.",
+}
+"""Reasons for the standing of an account. While it is unknown, the reason can also be one of the codes of a plan."""
+
 API_REFUSALS = {
     "token_invalid": "The request has no token, or one that is unknown, expired or revoked.",
     "scope_missing": "The token lacks the scope that the request needs.",

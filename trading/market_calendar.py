@@ -1,6 +1,7 @@
 """The market calendar of this installation: the sessions of an exchange, or an always-open calendar for tests."""
 
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 
 from django.conf import settings
 
@@ -40,6 +41,22 @@ def never_closes(calendar: MarketCalendar) -> bool:
 
 def market_calendar() -> MarketCalendar:
     """Return the market calendar of this installation."""
-    if settings.MARKET_CALENDAR == ALWAYS_OPEN:
-        return AlwaysOpenCalendar()
-    return ExchangeCalendar(settings.MARKET_CALENDAR)
+    return _calendar(settings.MARKET_CALENDAR)
+
+
+def session_days(first: date, before: date) -> tuple[date, ...]:
+    """Return the days with a session, from `first` to the day before `before`."""
+    return _session_days(settings.MARKET_CALENDAR, first, before)
+
+
+def _calendar(code: str) -> MarketCalendar:
+    return AlwaysOpenCalendar() if code == ALWAYS_OPEN else ExchangeCalendar(code)
+
+
+@lru_cache(maxsize=16)
+def _session_days(code: str, first: date, before: date) -> tuple[date, ...]:
+    calendar = _calendar(code)
+    days, day = [], first - timedelta(days=1)
+    while (day := calendar.session_after(day).day) < before:
+        days.append(day)
+    return tuple(days)

@@ -5,12 +5,13 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from trading.engine import account_reconciliation, open_order_recovery
+from trading.engine import account_reconciliation, account_refresh, open_order_recovery
 from trading.engine.daily_valuation import value_slot, wake_due_slots
 from trading.engine.slot_worker import work_slot
 from trading.journal import retention
 from trading.journal.leases import has_live_lease
 from trading.notify import deliver
+from trading.planning import standing_updates
 from trading.queue import shutdown
 from trading.queue.schedules import SWEEP_MINUTES
 from trading.queue.wake import wake_outbox
@@ -58,7 +59,14 @@ def check_readiness(connection_id: int, due_at: str) -> str:
     return probe_slot(connection_id, datetime.fromisoformat(due_at))
 
 
+def compare_standings() -> int:
+    """Compare the accounts whose settings have changed with their targets again; return how many."""
+    standing_updates.void_all_changed()
+    return standing_updates.compare_again()
+
+
 # The queue stores these names.
 value_accounts = value_slot
+refresh_account = account_refresh.refresh_account
 market_open = sweeper.run_calendar
 deliver_notifications = deliver.deliver_due

@@ -13,6 +13,7 @@ from trading.pages import (
     manual_resolution_page,
     notification_page,
     queue_page,
+    refresh_page,
     replacement_pages,
     run_list,
     run_page,
@@ -26,6 +27,7 @@ app_name = "trading"
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
     path("accounts/<str:account_id>/", account_page.account, name="account"),
+    path("accounts/<str:account_id>/refresh/", refresh_page.refresh, name="refresh_account"),
     path("accounts/<str:account_id>/preview/", run_page.preview, name="preview"),
     path("accounts/<str:account_id>/schedule/", schedule_page.add, name="schedule_add"),
     path("accounts/<str:account_id>/unschedule/", schedule_page.remove, name="schedule_remove"),

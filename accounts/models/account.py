@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from accounts.models.plan_input import PlanInput, PlanInputQuerySet
 from accounts.models.strategy import Strategy
 from accounts.refusal_text import quoted
 from accounts.validators import ACCOUNT_ID
@@ -22,7 +23,7 @@ def validate_broker(name: str) -> None:
         raise ValidationError(f"Unknown broker {quoted(name)}. Known brokers: {', '.join(broker_names())}.")
 
 
-class AccountQuerySet(models.QuerySet["Account"]):
+class AccountQuerySet(PlanInputQuerySet["Account"]):
     """Queries for accounts by the targets that they follow."""
 
     def following(self, strategy_name: str) -> Self:
@@ -34,7 +35,7 @@ class AccountQuerySet(models.QuerySet["Account"]):
         return self.select_related(FOLLOWED_STRATEGY)
 
 
-class Account(models.Model):
+class Account(PlanInput):
     """A brokerage account that is rebalanced to the targets of its strategy.
 
     Runs, guards, schedules and pages read `followed_strategy`, or use `following`, `with_followed_strategy` and
@@ -94,7 +95,7 @@ class Account(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
-    objects = AccountQuerySet.as_manager()
+    objects: ClassVar = AccountQuerySet.as_manager()
     history = HistoricalRecords(excluded_fields=["updated_at"])
 
     class Meta:

@@ -7,6 +7,8 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from accounts.models.plan_input import PlanInput
+
 
 def _number(
     label: str, default: int | str, low: int | str, high: int | str, help_text: str, places: int = 4, **options: Any
@@ -38,7 +40,7 @@ def _choice(label: str, default: models.TextChoices, help_text: str) -> "models.
     return models.CharField(label, max_length=length, choices=choices, default=default, help_text=help_text)
 
 
-class RebalancePolicy(models.Model):
+class RebalancePolicy(PlanInput):
     """How accounts are rebalanced: cash, drift band, limit prices, timeouts, guards. Each run stores a copy."""
 
     class CommissionKind(models.TextChoices):

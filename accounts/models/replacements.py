@@ -6,10 +6,11 @@ from django.db import models
 from django.db.models import F, Q
 from simple_history.models import HistoricalRecords
 
+from accounts.models.plan_input import PlanInput
 from accounts.validators import SET_NAME, SYMBOL
 
 
-class ReplacementSet(models.Model):
+class ReplacementSet(PlanInput):
     """Rules that replace source symbols by target symbols, for accounts that must not hold the source."""
 
     name = models.CharField(max_length=64, unique=True, validators=[SET_NAME])
@@ -23,7 +24,7 @@ class ReplacementSet(models.Model):
         return self.name
 
 
-class ReplacementRule(models.Model):
+class ReplacementRule(PlanInput):
     """One rule: the weight of `source`, times `scale`, becomes weight of `target`."""
 
     replacement_set = models.ForeignKey(ReplacementSet, on_delete=models.CASCADE, related_name="rules")

@@ -9,6 +9,7 @@ from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
 from accounts.cash_names import read_stock_list, reads_like_cash
+from accounts.models.plan_input import PlanInput
 from accounts.validators import STRATEGY_NAME, SYMBOL
 
 SCHEDULE_FIELDS = ("cadence", "drift_check", "drift_check_minutes")
@@ -22,7 +23,7 @@ def validate_cash_like_stocks(text: str) -> None:
             raise ValidationError(f"{symbol} does not read like cash and needs no entry here. Remove it.")
 
 
-class Strategy(models.Model):
+class Strategy(PlanInput):
     """A set of targets. Its name is also the Ably channel of its events."""
 
     class Source(models.TextChoices):
@@ -115,7 +116,7 @@ class Strategy(models.Model):
         return self.title or self.name
 
 
-class TargetAllocation(models.Model):
+class TargetAllocation(PlanInput):
     """The target weight of a symbol in a static strategy."""
 
     strategy = models.ForeignKey(Strategy, on_delete=models.CASCADE, related_name="targets")

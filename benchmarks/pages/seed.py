@@ -207,12 +207,12 @@ class Seed:
         AccountStanding.objects.bulk_create(
             AccountStanding(
                 account_id=pk,
-                seen_at=self.now,
+                as_of=self.now,
                 total_value_usd=100_000 + place,
                 cash_usd=1000,
                 planned_run_id=newest[pk],
                 largest_drift_percent=Decimal(place % 700) / 100,
-                is_outside=place % 3 == 0,
+                state="outside" if place % 3 == 0 else "inside",
                 weights=weights,
             )
             for place, pk in enumerate(self.pks)

@@ -154,6 +154,7 @@ MODELS: dict[str, Rule | Effect] = {
 
 WRITING_VIEWS = {
     "trading:preview": Effect.HARMLESS,
+    "trading:refresh_account": Effect.HARMLESS,
     "trading:schedule_add": Effect.TRADES,
     "trading:schedule_remove": Effect.HARMLESS,
     "trading:fetch_targets": Effect.HARMLESS,

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import TypeVar
 
 from django.db.models import Model, OuterRef, QuerySet, Subquery
@@ -28,6 +29,7 @@ from trading.api.schemas import (
 )
 from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
 from trading.models.run_documents import RebalanceResult
+from trading.monitoring.accounts import AccountSummary, account_summaries
 from trading.serializers import rebalance_result
 
 Row = TypeVar("Row", bound=Model)
@@ -53,17 +55,23 @@ def find_run(run_id: str) -> RebalanceRun:
 
 def _accounts() -> QuerySet[Account]:
     latest = AccountValue.objects.filter(account=OuterRef("pk")).order_by("-at")
-    return Account.objects.with_followed_strategy().annotate(
-        total_value=Subquery(latest.values("total_value_usd")[:1]),
-        cash_balance=Subquery(latest.values("cash_usd")[:1]),
-        valued_at=Subquery(latest.values("at")[:1]),
+    return (
+        Account.objects.with_followed_strategy()
+        .select_related("standing")
+        .annotate(
+            total_value=Subquery(latest.values("total_value_usd")[:1]),
+            cash_balance=Subquery(latest.values("cash_usd")[:1]),
+            valued_at=Subquery(latest.values("at")[:1]),
+        )
     )
 
 
-def _account_line(account: Account) -> AccountLine:
-    strategy = account.followed_strategy.name if account.followed_strategy else None
-    others = {name: getattr(account, name) for name in AccountLine.model_fields if name != "strategy"}
-    return AccountLine(strategy=strategy, **others)
+def _account_lines(accounts: Sequence[Account]) -> tuple[AccountLine, ...]:
+    own = AccountLine.model_fields.keys() - AccountSummary.model_fields.keys()
+    return tuple(
+        AccountLine(**dict(summary), **{name: getattr(account, name) for name in own})
+        for account, summary in zip(accounts, account_summaries(accounts), strict=True)
+    )
 
 
 def _run_list(runs: QuerySet[RebalanceRun], limit: int, offset: int) -> RunList:
@@ -86,13 +94,13 @@ def _strategy_line(strategy: Strategy) -> StrategyLine:
 def list_accounts(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> AccountList:
     """List accounts, sorted by account id."""
     page = _accounts().order_by("account_id")[offset : offset + limit]
-    return AccountList(accounts=tuple(map(_account_line, page)))
+    return AccountList(accounts=_account_lines(list(page)))
 
 
 @router.get("/accounts/{account_id}", response={200: AccountLine, **ERRORS}, operation_id="account", tags=["accounts"])
 def one_account(request: HttpRequest, account_id: AccountId) -> AccountLine:
     """Return an account."""
-    return _account_line(find_or_404(_accounts(), "unknown_account", account_id=account_id))
+    return _account_lines([find_or_404(_accounts(), "unknown_account", account_id=account_id)])[0]
 
 
 @router.get("/strategies", response={200: StrategyList, **ERRORS}, operation_id="list_strategies", tags=["strategies"])

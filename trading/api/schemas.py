@@ -11,6 +11,7 @@ from accounts.refusal_text import id_from_number
 from trading.errors import TradingError
 from trading.models import StrategyEvent
 from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
+from trading.monitoring.accounts import AccountSummary
 from trading.serializers import event_line, strategy_result
 
 ERRORS = dict.fromkeys((400, 401, 403, 404, 405, 422, 429), ErrorLine)
@@ -33,17 +34,13 @@ class Refusal(TradingError):  # noqa: N818 - an answer, not a defect
         self.status = status
 
 
-class AccountLine(TradingValue):
-    """An account: its configuration, and its latest recorded value and cash in USD."""
+class AccountLine(AccountSummary):
+    """An account: its configuration, its standing, and its latest recorded value and cash in USD."""
 
-    account_id: str
     name: str
-    broker: str
     type: str
-    enabled: bool
     trading_paused: bool
     live_armed: bool
-    strategy: str | None
     trade_guard: str
     total_value: Decimal | None
     cash_balance: Decimal | None

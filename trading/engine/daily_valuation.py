@@ -1,4 +1,4 @@
-"""Read the value of every account once after each close, so that its history includes days without a run."""
+"""Read every account once after each close: its value for the history, its positions for the standing."""
 
 import asyncio
 import logging
@@ -17,9 +17,11 @@ from brokers.exceptions import BrokerError
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy
-from trading.journal.account_status import store_total, store_value
+from trading.journal.account_status import store_value
 from trading.journal.leases import Lease, renew_lease
 from trading.market_calendar import MarketCalendar, market_calendar
+from trading.planning.standing_updates import store_look
+from trading.planning.total_value import record_total
 from trading.queue.wake import wake_valuation
 
 logger = logging.getLogger("rebalancer.trading")
@@ -39,8 +41,8 @@ def last_close(calendar: MarketCalendar, now: datetime) -> datetime:
 
 
 def due_accounts(since: datetime) -> QuerySet[Account]:
-    """Return enabled accounts of this environment whose value was last read before an instant, or never."""
-    not_read_since = Q(standing__isnull=True) | Q(standing__seen_at__lt=since)
+    """Return enabled accounts of this environment that were last read before an instant, or never with positions."""
+    not_read_since = Q(standing__snapshot__isnull=True) | Q(standing__as_of__lt=since)
     return Account.objects.filter(not_read_since, enabled=True, type=settings.TRADING_MODE)
 
 
@@ -50,7 +52,7 @@ def wake_due_slots(now: datetime) -> int:
     slots = sorted(set(due))
     for connection_id in slots:
         wake_valuation(connection_id)
-    store_total()
+    record_total()
     return len(slots)
 
 
@@ -80,18 +82,29 @@ async def _read_values(lease: Lease) -> int:
             stored = [await _read_value(client, lease, account) for account in accounts]
         finally:
             await client.disconnect()
-        await sync_to_async(store_total)()
+        await sync_to_async(record_total)()
         return sum(stored)
     finally:
         await sync_to_async(connections.close_all)()
 
 
 async def _read_value(client: BrokerClient, lease: Lease, account: Account) -> bool:
-    await sync_to_async(renew_lease)(lease)
     try:
-        snapshot = await client.get_account_snapshot(account.account_id)
+        await read_account(client, lease, account)
     except BrokerError as error:  # the values of the other accounts are still read
         logger.warning("The value of %s could not be read: %s", account.account_id, error.message)
         return False
-    await sync_to_async(store_value)(lease, account.pk, snapshot.total_value_usd, snapshot.cash_usd)
     return True
+
+
+async def read_account(client: BrokerClient, lease: Lease, account: Account) -> None:
+    """Read an account over an open connection; store its value, its positions and its standing.
+
+    Raises:
+        BrokerError: the broker does not report the account.
+        LeaseLost: another process has the slot.
+    """
+    await sync_to_async(renew_lease)(lease)
+    snapshot = await client.get_account_snapshot(account.account_id)
+    await sync_to_async(store_value)(lease, account.pk, snapshot)
+    await sync_to_async(store_look)(account.pk, snapshot)

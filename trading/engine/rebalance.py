@@ -50,6 +50,7 @@ from trading.planning.proposal import Proposal
 from trading.planning.quotes import tradable_quotes
 from trading.planning.refusals import explain_refusal
 from trading.planning.run_context import RunContext
+from trading.planning.standing_updates import store_look, store_planned_run
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -132,6 +133,7 @@ class Rebalancer(BaseRebalancer):
             plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
             residual_drift=proposal.result.residual_drift_expected,
         )
+        await self._store_planned_run()
 
     async def rebalance(self) -> None:
         """Execute: make the plan, check it, sell, buy and report. Moves money: yes."""
@@ -292,7 +294,8 @@ class Rebalancer(BaseRebalancer):
         reported = [order for order in all_orders if order.submitted_at or order.pk in current]
         report, warnings = make_report(proposal.result, after, reported)
         left = trades_left(proposal.result.trades, orders) if self._gate.refusal is not None else []
-        await self._journal.write(store_value, self._context.account_pk, after.total_value_usd, after.cash_usd)
+        await self._journal.write(store_value, self._context.account_pk, after)
+        await sync_to_async(store_look)(self._context.account_pk, after)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
             RunState.STOPPED if left else RunState.COMPLETED,
@@ -303,6 +306,11 @@ class Rebalancer(BaseRebalancer):
             cash_usd=after.cash_usd,
             residual_drift=Decimal(report["residual_drift_after"]),
         )
+        await self._store_planned_run()
+
+    async def _store_planned_run(self) -> None:
+        """Show the run on the account's page; apart from its end, which must not wait for a change of settings."""
+        await sync_to_async(store_planned_run)(self._context.account_pk, self._context.pk)
 
     def _reason_to_stop(self, left: Sequence[str]) -> dict[str, str]:
         """Return code and message of a run that was stopped with trades left to do; nothing for another."""

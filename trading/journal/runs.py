@@ -12,7 +12,6 @@ from trading.common.fail_points import FailPoint, reached
 from trading.common.log_context import redact
 from trading.errors import IllegalTransition
 from trading.journal import schedule
-from trading.journal.account_status import store_plan
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, TimelineEntry
@@ -180,8 +179,6 @@ def end_run(
         level = levels.get(state, "error" if code else "warning")
         write_entry(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
-        if state == RunState.COMPLETED or (state == RunState.STOPPED and run.report):
-            store_plan(run)
         schedule.on_run_ended(run)
         notify_run_ended(run)
 

@@ -11,6 +11,7 @@ from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.market import past_prices
 from brokers.simulated.matching_engine import open_account, set_position
 from brokers.simulated.models import SimulatedAccount
+from trading.engine.daily_valuation import value_slot
 from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
@@ -77,6 +78,8 @@ def seed() -> None:
             for symbol, shares in POSITIONS[account_id].items():
                 set_position(account_id, symbol, Decimal(shares))
             _history(account_id)
+    for connection_id in set(Account.objects.filter(account_id__in=ACCOUNTS).values_list("connection_id", flat=True)):
+        value_slot(connection_id)  # so that the first page shows how the accounts stand
 
 
 def _history(account_id: str) -> None:
@@ -84,13 +87,16 @@ def _history(account_id: str) -> None:
     account = Account.objects.get(account_id=account_id)
     simulated = SimulatedAccount.objects.get(account_id=account_id)
     quantities = {position.symbol: position.quantity for position in simulated.positions.all()}
+    shares = {symbol: f"{quantity:f}" for symbol, quantity in quantities.items()}
     today = timezone.localdate()
     values = []
     for days in range(HISTORY_DAYS, 0, -1):
         close = datetime.combine(today - timedelta(days=days), time(16), NEW_YORK)
         prices = past_prices(quantities, close)
         value = simulated.cash_usd + sum((quantities[symbol] * price for symbol, price in prices.items()), Decimal(0))
-        values.append(AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd))
+        values.append(
+            AccountValue(account=account, at=close, total_value_usd=value, cash_usd=simulated.cash_usd, shares=shares)
+        )
     store_history(values)
 
 

@@ -2,10 +2,11 @@
 
 from decimal import Decimal
 
-from calculator.formats import money
+from calculator.formats import money, points, signed_percent
 from calculator.formats import price as price_text
-from trading.common.formats import instant_text
+from trading.common.formats import instant_text, new_york_time
 from trading.models import RebalanceRun, StrategyEvent
+from trading.monitoring.accounts import AccountSummary
 from trading.serializers import rebalance_result
 
 
@@ -30,6 +31,23 @@ def run_text(run: RebalanceRun) -> str:
     if result.error is not None:
         lines.append(f"  {result.error.code}: {result.error.message}")
     return "\n".join(lines)
+
+
+def account_text(account: AccountSummary) -> str:
+    """Return an account with its standing as one line."""
+    standing = account.standing
+    drift = "" if standing.largest_drift_pp is None else f" {points(standing.largest_drift_pp)}"
+    parts = [
+        f"{account.account_id:<12}",
+        account.strategy or "no strategy",
+        "" if account.enabled else "disabled",
+        f"{standing.state}{drift}",
+        "" if account.value_usd is None else money(account.value_usd),
+        "" if account.return_30d_percent is None else f"{signed_percent(account.return_30d_percent, 2)} in 30 days",
+        "" if standing.as_of is None else f"read {new_york_time(standing.as_of)}",
+        "" if account.next_run_at is None else f"next run {new_york_time(account.next_run_at)}",
+    ]
+    return "  ".join(part for part in parts if part) + f"\n  {standing.reason}"
 
 
 def event_text(event: StrategyEvent) -> str:

@@ -4,7 +4,7 @@
 # ruff: noqa: F401 - imported for others; a list of the names would repeat the imports
 
 from trading.models.access import ApiScope, ApiToken, AuditEntry
-from trading.models.account_values import AccountStanding, AccountValue, TotalValue
+from trading.models.account_values import AccountRefresh, AccountStanding, AccountValue, StandingState, TotalValue
 from trading.models.channel_offsets import ChannelPosition
 from trading.models.contracts import CachedContract, ContractChoice, contract_choices
 from trading.models.events import EventSource, EventState, StrategyEvent

@@ -1,7 +1,9 @@
 from django.db import models
 
+from accounts.models.plan_input import PlanInput
 
-class PublishedTargets(models.Model):
+
+class PublishedTargets(PlanInput):
     """The latest targets that were fetched for a strategy, and the latest failed attempt."""
 
     strategy = models.OneToOneField("accounts.Strategy", on_delete=models.CASCADE, related_name="published")

@@ -111,7 +111,7 @@ class BrokerHealth:
 
 def broker_health() -> BrokerHealth:
     """Return the health of the broker connections, as recorded by runs."""
-    latest = AccountStanding.objects.aggregate(at=Max("seen_at"))["at"]
+    latest = AccountStanding.objects.aggregate(at=Max("as_of"))["at"]
     return BrokerHealth(
         last_response_age_seconds=(timezone.now() - latest).total_seconds() if latest else None,
         client_id_conflicts=BrokerConnection.objects.filter(in_use_since__isnull=False).count(),
@@ -127,7 +127,7 @@ def unreachable_broker() -> RebalanceRun | None:
     if latest is None:
         return None
     of_broker = AccountStanding.objects.filter(account__broker=latest.account.broker, account__type=latest.account.type)
-    return None if of_broker.filter(seen_at__gt=latest.finished_at).exists() else latest
+    return None if of_broker.filter(as_of__gt=latest.finished_at).exists() else latest
 
 
 @dataclass(frozen=True)

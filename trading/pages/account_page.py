@@ -1,3 +1,6 @@
+from datetime import timedelta
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -7,18 +10,22 @@ from accounts.models import Account
 from accounts.policies import resolve_policy
 from trading.access.two_factor import has_device
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
+from trading.actions.refresh import REFRESH_PERMISSION
 from trading.guards.may_trade import may_execute
 from trading.guards.trade_guard import check_trade_guard
 from trading.market_calendar import market_calendar
-from trading.models import RunMode, RunState, ScheduleEntry, without_documents
-from trading.pages.charts import value_chart
-from trading.pages.dashboard import OLD_AFTER
-from trading.pages.history import YEAR_DAYS, change_percent, rebalance_days, values_of
+from trading.models import AccountRefresh, AccountStanding, RebalanceRun, RunState, ScheduleEntry, without_documents
+from trading.pages.account_facts import old_before, preview_obstacle, reading_obstacle
+from trading.pages.history import MONTH_DAYS, YEAR_DAYS, account_chart, missing_return
+from trading.pages.holdings import holdings_of
 from trading.pages.layout import accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
-from trading.pages.plan_tables import band_percent, drift_chart, rings, weight_rows
+from trading.planning.performance import performance_of
+from trading.planning.standing_basis import read_bases, with_settings
 
 RUNS_SHOWN = 8
+LONGEST_REFRESH = timedelta(minutes=1)
+"""Time after which a refresh without an answer is late: no worker has taken it."""
 
 
 @require_GET
@@ -26,30 +33,21 @@ RUNS_SHOWN = 8
 def account(request: HttpRequest, account_id: str) -> HttpResponse:
     """Return the page of an account."""
     found = get_object_or_404(
-        Account.objects.with_followed_strategy()
-        .select_related("replacement_set", "policy", "standing__planned_run")
-        .defer(*(f"standing__planned_run__{name}" for name in ("snapshot", "quotes", "guards", "targets", "warnings"))),
-        account_id=account_id,
+        with_settings(Account.objects.select_related("standing", "refresh")), account_id=account_id
     )
-    standing = getattr(found, "standing", None)
-    planned = standing.planned_run if standing else None
-    rows = weight_rows(planned) if planned else []
-    after = bool(planned and planned.mode == RunMode.EXECUTE)
-    points = values_of([found.pk], YEAR_DAYS)[found.pk]
+    performance = performance_of([found.pk], YEAR_DAYS)[found.pk]
+    period = performance.over(MONTH_DAYS)
     runs = without_documents(found.runs.select_related("account")).order_by("-id")
     context = {
         "account": found,
-        "standing": standing,
-        "is_old": bool(standing and standing.seen_at < timezone.now() - OLD_AFTER),
-        "planned": planned,
-        "after": after,
-        "rows": rows,
-        "outside": sum(row.outside for row in rows) if not after else 0,
-        "band": band_percent(planned) if planned else None,
-        "rings": rings(rows, after=after),
-        "drift": drift_chart(rows, band_percent(planned), after=after) if planned else None,
-        "chart": value_chart(points, rebalance_days(found)),
-        "change_percent": change_percent(points),
+        **_standing(found),
+        "obstacle": preview_obstacle(found),
+        "refresh": _refresh(found),
+        "may_refresh": request.user.has_perm(REFRESH_PERMISSION) and not reading_obstacle(found),
+        "chart": account_chart(found, performance),
+        "period": period,
+        "year": performance.over(YEAR_DAYS),
+        "missing_return": missing_return(period),
         "guard": _trade_guard(found),
         "runs": runs[:RUNS_SHOWN],
         "in_progress": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
@@ -61,6 +59,34 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "scheduled": ScheduleEntry.open_entries().filter(account=found),
     }
     return render_page(request, "trading/account.html", context, found.display_name, accounts_crumb())
+
+
+def _standing(account: Account) -> dict[str, Any]:
+    standing: AccountStanding | None = getattr(account, "standing", None)
+    if standing is None:
+        return {"standing": None}
+    planned = RebalanceRun.objects.filter(pk=standing.planned_run_id).values_list("instruments", flat=True).first()
+    return {
+        "standing": standing,
+        "is_old": standing.as_of < old_before(),
+        "holdings": holdings_of(standing, read_bases([account])[account.pk], planned or {}),
+    }
+
+
+def _refresh(account: Account) -> dict[str, Any]:
+    """Return the request of a user to read the account: whether it is in progress, is late, or has failed."""
+    refresh: AccountRefresh | None = getattr(account, "refresh", None)
+    if refresh is None:
+        return {}
+    standing: AccountStanding | None = getattr(account, "standing", None)
+    is_late = refresh.is_pending and refresh.requested_at < timezone.now() - LONGEST_REFRESH
+    is_newest = standing is None or refresh.requested_at > standing.as_of
+    return {
+        "request": refresh,
+        "in_progress": refresh.is_pending and not is_late,
+        "is_late": is_late and is_newest,
+        "failed": bool(refresh.error_code) and is_newest,
+    }
 
 
 def _trade_guard(account: Account) -> object:

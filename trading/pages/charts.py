@@ -1,6 +1,6 @@
 """Geometry of server-rendered SVG charts, in a box of 100 by 40. Labels and numbers are HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,6 +13,8 @@ STEPS = tuple(Decimal(step) for step in ("1", "2", "2.5", "5", "10"))
 MAX_LINES = 5
 DATES_BELOW = 5
 COLOURS = 8
+LEAST_RANGE = Decimal("0.1")
+"""Least range of a chart, as a fraction of its highest value."""
 
 
 def geometry(number: Decimal) -> str:
@@ -37,67 +39,98 @@ def asset_label(symbol: str) -> str:
 
 @dataclass(frozen=True)
 class Spark:
-    """A sparkline and the area below it."""
+    """A sparkline, with the places at which money was paid in or out."""
 
     line: str
-    area: str
+    flows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line in a chart, with the text that explains it. `kind` is "trade", "flow" or "unexplained"."""
+
+    day: date
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
 class ValueChart:
-    """A line chart over time with its scale and a mark for each rebalance."""
+    """A line chart over time with its scale and its marks. The area below is filled only down to zero."""
 
     line: str
     area: str
     scale: tuple[Decimal, ...]
     grid: tuple[str, ...]
-    marks: tuple[tuple[str, date], ...]
+    marks: tuple[tuple[str, Mark], ...]
+    kinds: frozenset[str]
     dates: tuple[date, ...]
     points: tuple[tuple[date, Decimal], ...]
 
 
-def spark(values: Sequence[Decimal]) -> Spark | None:
-    """Return a sparkline of the values; None for fewer than two."""
-    if len(values) < 2:
-        return None
+def value_range(values: Sequence[Decimal]) -> tuple[Decimal, Decimal]:
+    """Return the range that a chart of the values covers, so that a small change looks small.
+
+    It is at least a tenth of the highest value, and starts at zero where the values at least double.
+    """
     lowest, highest = min(values), max(values)
-    spread = (highest - lowest) or Decimal(1)
-    step = Decimal(100) / (len(values) - 1)
-    line = " ".join(
-        f"{geometry(step * i)},{geometry(HEIGHT - (value - lowest) / spread * (HEIGHT - 4) - 2)}"
-        for i, value in enumerate(values)
+    if 0 <= lowest <= highest / 2:
+        return Decimal(0), highest
+    missing = max(abs(highest) * LEAST_RANGE - (highest - lowest), Decimal(0))
+    return lowest - missing / 2, highest + missing / 2
+
+
+def spark(points: Sequence[tuple[date, Decimal]], flows: Sequence[date] = ()) -> Spark | None:
+    """Return a sparkline of daily values, oldest first; None for fewer than two."""
+    if len(points) < 2:
+        return None
+    lowest, highest = value_range([value for _, value in points])
+    x, y = _places(points[0][0], points[-1][0], lowest, (highest - lowest) or Decimal(1))
+    return Spark(
+        line=" ".join(f"{x(day)},{y(value)}" for day, value in points),
+        flows=tuple(x(day) for day in flows if points[0][0] <= day <= points[-1][0]),
     )
-    return Spark(line=line, area=f"0,{HEIGHT} {line} 100,{HEIGHT}")
 
 
-def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[date] = ()) -> ValueChart | None:
+def value_chart(points: Sequence[tuple[date, Decimal]], marks: Sequence[Mark] = ()) -> ValueChart | None:
     """Return a chart of daily values, oldest first; None for fewer than two. Marks outside the chart are dropped."""
     if len(points) < 2:
         return None
     first, last = points[0][0], points[-1][0]
-    days = Decimal((last - first).days)
-    scale = _scale([value for _, value in points])
-    floor, spread = scale[0], scale[-1] - scale[0]
-
-    def x(day: date) -> str:
-        return geometry((day - first).days / days * 100)
-
-    line = " ".join(f"{x(day)},{geometry(HEIGHT - (value - floor) / spread * HEIGHT)}" for day, value in points)
+    scale = _scale(*value_range([value for _, value in points]))
+    x, y = _places(first, last, scale[0], scale[-1] - scale[0])
+    line = " ".join(f"{x(day)},{y(value)}" for day, value in points)
+    shown = [mark for mark in sorted(set(marks), key=lambda mark: (mark.day, mark.kind)) if first <= mark.day <= last]
     return ValueChart(
         line=line,
-        area=f"0,{HEIGHT} {line} 100,{HEIGHT}",
+        area=f"0,{HEIGHT} {line} 100,{HEIGHT}" if scale[0] == 0 else "",
         scale=scale[::-1],
-        grid=tuple(geometry(HEIGHT - (value - floor) / spread * HEIGHT) for value in scale),
-        marks=tuple((x(day), day) for day in sorted(set(marks)) if first <= day <= last),
+        grid=tuple(y(value) for value in scale),
+        marks=tuple((x(mark.day), mark) for mark in shown),
+        kinds=frozenset(mark.kind for mark in shown),
         dates=_dates(first, last),
         points=tuple(points),
     )
 
 
-def _scale(values: Sequence[Decimal]) -> tuple[Decimal, ...]:
+def _places(
+    first: date, last: date, lowest: Decimal, spread: Decimal
+) -> tuple[Callable[[date], str], Callable[[Decimal], str]]:
+    """Return the functions from a day to its horizontal, and from a value to its vertical coordinate."""
+    days = Decimal((last - first).days)
+
+    def x(day: date) -> str:
+        return geometry((day - first).days / days * WIDTH)
+
+    def y(value: Decimal) -> str:
+        return geometry(HEIGHT - (value - lowest) / spread * HEIGHT)
+
+    return x, y
+
+
+def _scale(lowest: Decimal, highest: Decimal) -> tuple[Decimal, ...]:
     """Return round numbers from below the lowest value to above the highest."""
-    lowest, highest = min(values), max(values)
-    spread = (highest - lowest) or abs(highest) or Decimal(1)
+    spread = (highest - lowest) or Decimal(1)
     power = Decimal(10) ** (spread / (MAX_LINES - 1)).adjusted()
     step = next(power * step for step in (*STEPS, Decimal(20)) if _lines(lowest, highest, power * step) <= MAX_LINES)
     start = floor(lowest / step) * step

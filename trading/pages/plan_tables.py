@@ -8,6 +8,7 @@ from calculator.plan_types import CASH
 from trading.models import RebalanceRun
 from trading.models.run_documents import stored_weights
 from trading.pages.charts import Slice, asset_colour, asset_label, geometry, slices
+from trading.planning.standing import compare_run
 
 WIDEST = Decimal(92)
 """Width of the largest weight, in percent of the chart."""
@@ -85,6 +86,8 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
     )
     scale = WIDEST / max([Decimal("0.01"), *wanted.values(), *before.values(), *after.values()])
     band = band_percent(run)
+    comparison = compare_run(run)
+    outside = comparison.outside if comparison else frozenset()
     rows = []
     for index, symbol in enumerate(symbols):
         now, then, target = (weights.get(symbol, Decimal(0)) for weights in (before, after, wanted))
@@ -104,7 +107,7 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
                 target=target * 100,
                 drift_before=(now - target) * 100,
                 drift_after=(then - target) * 100,
-                outside=symbol != CASH and abs(now - target) * 100 >= band,
+                outside=symbol in outside,
                 now_width=geometry(max(now, Decimal(0)) * scale),
                 after_width=geometry(max(then, Decimal(0)) * scale),
                 target_x=geometry(target * scale),

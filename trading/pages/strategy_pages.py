@@ -1,4 +1,5 @@
-from decimal import Decimal
+from collections.abc import Sequence
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -9,11 +10,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.models import Account, Strategy, TargetAllocation
+from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from accounts.target_weights import sum_problem
 from trading.actions.fetch_targets import fetch_strategy_targets
 from trading.errors import Refused, RunFailed
 from trading.models import PublishedTargets, StrategyEvent
+from trading.pages.account_facts import preview_obstacle
 from trading.pages.charts import WIDTH, colour, geometry
 from trading.pages.layout import VIEW_STRATEGIES, render_page, user_of
 from trading.pages.permissions import require_permission
@@ -23,6 +25,8 @@ CHANGE_STRATEGY = "accounts.change_strategy"
 A_PAGE = 24
 FOLLOWERS_SHOWN = 50
 WHOLE = Decimal(100)
+MOST_PLACES = 4
+"""Most decimals of a target that are shown, in percent."""
 
 
 @require_GET
@@ -51,11 +55,20 @@ def strategies(request: HttpRequest) -> HttpResponse:
 def strategy(request: HttpRequest, name: str) -> HttpResponse:
     """Return the page of a strategy."""
     found = get_object_or_404(Strategy.objects.select_related("published").prefetch_related("targets"), name=name)
-    followers = Account.objects.filter(strategy=found).select_related("standing", "policy", "replacement_set")
+    followers = (
+        Account.objects.filter(strategy=found)
+        .with_followed_strategy()
+        .select_related("standing", "policy", "replacement_set")
+        .defer(*(f"standing__{name}" for name in ("snapshot", "weights", "target_weights", "basis")))
+    )
     context = {
         "strategy": found,
         **targets_of(found),
-        "followers": followers.order_by("-enabled", "account_id")[:FOLLOWERS_SHOWN],
+        "followers": [
+            {"account": account, "obstacle": preview_obstacle(account)}
+            for account in followers.order_by("-enabled", "account_id")[:FOLLOWERS_SHOWN]
+        ],
+        "default_policy": RebalancePolicy.objects.filter(is_default=True).first(),
         "follower_count": followers.count(),
         "events": StrategyEvent.objects.filter(channel=found.name).order_by("-id")[:6],
         "may_change": request.user.has_perm(CHANGE_STRATEGY),
@@ -82,22 +95,49 @@ def fetch(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def targets_of(strategy: Strategy) -> dict[str, Any]:
-    """Return the targets of a strategy in percent, with their sum and the remaining cash."""
+    """Return the targets of a strategy in percent, with their sum and the remaining cash.
+
+    `percent` is exact. `shown` has at most `places` decimals, and the numbers that are shown add up to `total`.
+    """
     published: PublishedTargets | None = getattr(strategy, "published", None)
     if strategy.source == Strategy.Source.STATIC:
         pairs = [(target.symbol, target.weight) for target in strategy.targets.all()]
     else:
         pairs = [(item["symbol"], Decimal(item["weight"])) for item in (published.targets if published else [])]
     pairs.sort(key=lambda pair: (-pair[1], pair[0]))
-    total = sum((weight for _, weight in pairs), Decimal(0)) * 100
-    widest = max([Decimal("0.01"), *(weight for _, weight in pairs)])
+    percents = [weight * 100 for _, weight in pairs]
+    shown = round_to_sum(percents)
+    total = sum(shown, Decimal(0))
+    widest = max([Decimal(1), *percents])
     return {
         "targets": [
-            {"symbol": name, "percent": part * 100, "colour": colour(index), "width": geometry(part / widest * WIDTH)}
-            for index, (name, part) in enumerate(pairs)
+            {
+                "symbol": name,
+                "percent": percents[index],
+                "shown": shown[index],
+                "colour": colour(index),
+                "width": geometry(percents[index] / widest * WIDTH),
+            }
+            for index, (name, _) in enumerate(pairs)
         ],
+        "places": max((-int(number.as_tuple().exponent) for number in shown), default=0),
         "total": total,
         "cash": max(WHOLE - total, Decimal(0)),
-        "too_much": total - WHOLE if sum_problem(total / 100) else Decimal(0),
+        "too_much": total - WHOLE if sum_problem(sum(percents, Decimal(0)) / 100) else Decimal(0),
         "published": published,
     }
+
+
+def round_to_sum(percents: Sequence[Decimal]) -> list[Decimal]:
+    """Return the numbers with the decimals that they need, at most `MOST_PLACES`, so that they add up to their sum.
+
+    A number that needs more is rounded down, or up where the sum requires it: the one that lost most first.
+    """
+    needed = max((-int(number.normalize().as_tuple().exponent) for number in percents), default=0)
+    unit = Decimal(1).scaleb(-min(max(needed, 0), MOST_PLACES))
+    shown = [number.quantize(unit, ROUND_DOWN) for number in percents]
+    missing = sum(percents, Decimal(0)).quantize(unit, ROUND_HALF_UP) - sum(shown, Decimal(0))
+    by_loss = sorted(range(len(percents)), key=lambda index: (shown[index] - percents[index], index))
+    for index in by_loss[: int(missing / unit)]:
+        shown[index] += unit
+    return shown

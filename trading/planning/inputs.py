@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from accounts.cash_names import cash_name_problem
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot, ContractPrice
-from calculator import AllocationItem, CalculationRefused, apply_replacements
+from calculator import AllocationItem
 from trading.common.concurrency import run_concurrently
 from trading.errors import Refused
 from trading.journal.account_status import store_value
@@ -18,7 +18,8 @@ from trading.models import RunStep
 from trading.planning.account_state import held_shares
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
-from trading.planning.targets import StrategyTargets, as_json
+from trading.planning.standing_updates import store_look
+from trading.planning.targets import StrategyTargets, as_json, replaced_targets
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,17 @@ class PlanInputsReader:
         if not self.targets.are_available(strategy):
             await self.journal.record(RunStep.TARGETS)
         published = await self.targets.of(strategy)
-        try:
-            replaced = apply_replacements(
-                published.items, self.context.replacement_rules, self.context.policy.replacements
-            )
-        except CalculationRefused as refusal:
-            raise Refused(refusal.code, refusal.message) from refusal
-        symbols = [item.symbol for item in replaced.items]
-        weights = [(item.symbol, item.weight) for item in replaced.items]
-        if problem := cash_name_problem(weights, strategy.stocks_named_like_cash):
-            raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
+        targets = replaced_targets(
+            published.items,
+            self.context.replacement_rules,
+            self.context.policy.replacements,
+            strategy.stocks_named_like_cash,
+        )
+        symbols = [item.symbol for item in targets]
         if unknown := await self.client.unknown_symbols(symbols):
             named = "; ".join(self._with_reason(symbol) for symbol in unknown)
             raise Refused("unknown_symbol", f"The broker cannot trade: {named}. Nothing was sent.")
-        return published, tuple(replaced.items)
+        return published, targets
 
     def _with_reason(self, symbol: str) -> str:
         reason = self.client.why_unknown(symbol)
@@ -125,6 +123,7 @@ class PlanInputsReader:
                 cash_usd=snapshot.cash_usd,
                 snapshot=snapshot.model_dump(mode="json"),
             ),
-            self.journal.write(store_value, self.context.account_pk, snapshot.total_value_usd, snapshot.cash_usd),
+            self.journal.write(store_value, self.context.account_pk, snapshot),
+            sync_to_async(store_look)(self.context.account_pk, snapshot),
         )
         return snapshot

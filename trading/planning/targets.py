@@ -13,10 +13,10 @@ from accounts.cash_names import cash_name_problem, reads_like_cash
 from accounts.refusal_text import problem_sentences, quoted
 from accounts.target_weights import short_number, sum_problem
 from accounts.validators import SYMBOL_PATTERN
-from calculator import AllocationItem
+from calculator import AllocationItem, CalculationRefused, ReplacementLimits, ReplacementRule, apply_replacements
 from calculator.texts import listed
 from trading.common.strict_json import JsonObject, read_json
-from trading.errors import RunFailed
+from trading.errors import Refused, RunFailed
 from trading.models.run_documents import RunWarning
 from trading.planning.target_times import means_never, read_time
 
@@ -190,6 +190,32 @@ def check_targets(
         warnings = (*warnings, RunWarning(code="targets_scaled", message=text))
     items = (AllocationItem(symbol=symbol, weight=_scaled(weight, total)) for symbol, weight in rows)
     return StrategyTargets(tuple(items), as_of, warnings)
+
+
+def replaced_targets(
+    items: Sequence[AllocationItem],
+    rules: Sequence[ReplacementRule],
+    limits: ReplacementLimits,
+    stocks: Collection[str] = (),
+) -> tuple[AllocationItem, ...]:
+    """Return the targets after replacements.
+
+    Args:
+        items: checked targets of a strategy.
+        rules: the account's replacement rules.
+        limits: the policy's limits of their effect.
+        stocks: symbols that mean the stock although they read like cash.
+
+    Raises:
+        Refused: the rules cannot be applied, or one of them leads to a symbol that reads like cash.
+    """
+    try:
+        replaced = tuple(apply_replacements(items, rules, limits).items)
+    except CalculationRefused as refusal:
+        raise Refused(refusal.code, refusal.message) from refusal
+    if problem := cash_name_problem([(item.symbol, item.weight) for item in replaced], stocks):
+        raise Refused("allocations_cash_name", f"{problem} It comes from a replacement rule.")
+    return replaced
 
 
 def _scaled(weight: Decimal, total: Decimal) -> Decimal:

@@ -21,6 +21,8 @@ SCHEDULES = {
     "market open": ("trading.tasks.market_open", Schedule.DAILY, None),
     # Does nothing until a session has closed; frequent, so that a missed close is valued soon.
     "values": ("trading.tasks.record_values", Schedule.MINUTES, 30),
+    # Finds settings that were changed behind Django's back, and repeats lost hints.
+    "standings": ("trading.tasks.compare_standings", Schedule.MINUTES, 1),
     # Deletes expired rows at night.
     "tidy": ("trading.tasks.tidy", Schedule.DAILY, None),
 }

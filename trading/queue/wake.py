@@ -23,3 +23,13 @@ def wake_valuation(connection_id: int) -> None:
 def wake_readiness(connection_id: int, due_at: str) -> None:
     """Queue a hint that scheduled accounts of a slot need a readiness check."""
     async_task("trading.tasks.check_readiness", connection_id, due_at, cluster=settings.BROKER_QUEUE)
+
+
+def wake_standings() -> None:
+    """Queue a hint that accounts have to be compared with their targets again. Committed with the transaction."""
+    async_task("trading.tasks.compare_standings", cluster=settings.Q_CLUSTER["name"])
+
+
+def wake_refresh(account_pk: int) -> None:
+    """Queue a hint that a user has requested to read an account now. Committed with the transaction."""
+    async_task("trading.tasks.refresh_account", account_pk, cluster=settings.BROKER_QUEUE)

@@ -1,25 +1,23 @@
 """Drift checks: preview the accounts of a strategy once a session, and rebalance only if the strategy requires it."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Strategy
 from accounts.models.account import FOLLOWED_STRATEGY
-from calculator.plan_types import CASH
 from trading.common.formats import new_york_clock
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
 from trading.journal.outbox import notify_operators
 from trading.market_calendar import MarketCalendar
 from trading.models import EventSource, NotificationKind, RebalanceRun, RunMode, RunState, ScheduledJob, StrategyEvent
-from trading.models.run_documents import ExecCommand, stored_weights
+from trading.models.run_documents import ExecCommand
+from trading.planning.standing import compare_run
 from trading.schedule.events import create_event
 
 PREFIX = "drift:"
-ZERO = Decimal(0)
 
 
 def start_drift_checks(now: datetime, calendar: MarketCalendar) -> None:
@@ -78,9 +76,6 @@ def rebalance_drifted_accounts(now: datetime) -> int:
 
 
 def is_outside_band(run: RebalanceRun) -> bool:
-    """Whether the largest drift is at least the drift band, and the plan has trades."""
-    if not run.result.get("trades"):
-        return False
-    actual, target = stored_weights(run.result["before"]["weights"]), stored_weights(run.result["target_weights"])
-    drifts = [abs(actual.get(symbol, ZERO) - target.get(symbol, ZERO)) for symbol in {*actual, *target} - {CASH}]
-    return max(drifts, default=Decimal(0)) >= Decimal(run.policy["allocation_threshold_percent"]) / 100
+    """Return whether the account of a preview is outside its drift band, and its plan has trades."""
+    comparison = compare_run(run)
+    return bool(comparison and comparison.is_outside and run.result.get("trades"))

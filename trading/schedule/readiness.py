@@ -27,6 +27,7 @@ from trading.journal.outbox import notify_operators
 from trading.market_calendar import market_calendar
 from trading.models import NotificationKind, ScheduledJob, ScheduleEntry, ScheduleState
 from trading.planning.shared_data import SharedTargets
+from trading.planning.standing_updates import store_look
 from trading.queue.wake import wake_readiness
 
 MINUTES_BEFORE = (30, 5)
@@ -128,7 +129,8 @@ def _failed_guards(accounts: Sequence[Account], due_at: datetime) -> list[str]:
 async def _check_account(account: Account, client: BrokerClient, targets: SharedTargets) -> list[str]:
     """Return the problems with the snapshot, the targets and the quotes of an account."""
     try:
-        await client.get_account_snapshot(account.account_id)
+        snapshot = await client.get_account_snapshot(account.account_id)
+        await sync_to_async(store_look)(account.pk, snapshot)
         if account.followed_strategy is None:
             return []  # a guard reports it
         symbols = [item.symbol for item in (await targets.of(account.followed_strategy)).items][:MAX_SYMBOLS]

@@ -169,6 +169,9 @@ def test_lists_show_what_is_there(make_account, call):
     assert (listed["account_id"], listed["strategy"]) == ("U1", account.strategy.name)
     assert float(listed["total_value"]) > 90_000 and isinstance(listed["cash_balance"], str)
     assert caller.get("/accounts/U1")[1] == listed
+    assert set(listed["standing"]) == {"state", "as_of", "largest_drift_pp", "reason_code", "reason"}
+    assert (listed["environment"], listed["standing"]["state"], listed["next_run_at"]) == ("paper", "inside", None)
+    assert listed["value_usd"] == listed["total_value"] and listed["cash_usd"] == listed["cash_balance"]
     strategy = caller.get(f"/strategies/{account.strategy.name}")[1]
     assert (strategy["accounts"], len(strategy["targets"])) == (["U1"], 2)
     assert caller.get("/strategies")[1]["strategies"] == [strategy]
@@ -211,7 +214,7 @@ def test_a_preview_that_is_too_old_is_not_sent(make_account, call):
 
 def test_what_breaks_is_told_as_json_without_details(make_account, call, monkeypatch):
     make_account()
-    monkeypatch.setattr("trading.api.read_endpoints._account_line", lambda _: 1 / 0)
+    monkeypatch.setattr("trading.api.read_endpoints._account_lines", lambda _: 1 / 0)
     status, body = call().get("/accounts")
     assert (status, body["code"]) == (500, "internal_error")
     assert "ZeroDivision" not in body["message"]

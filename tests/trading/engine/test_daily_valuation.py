@@ -33,7 +33,7 @@ def test_last_close_comes_from_the_calendar(now, closed):
 
 
 def test_run_stores_the_account_value_and_its_distance_from_the_targets(make_account):
-    account = make_account(cash="20000", positions={"SPY": "10"})
+    account = make_account(cash="200000", positions={"SPY": "10"})
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     standing = AccountStanding.objects.get(account=account)
     assert (standing.total_value_usd, standing.cash_usd) == (preview.total_value_usd, preview.cash_usd)
@@ -43,8 +43,8 @@ def test_run_stores_the_account_value_and_its_distance_from_the_targets(make_acc
     assert sum(Decimal(weight) for _, weight in standing.weights) == pytest.approx(Decimal(1), abs=Decimal("0.0001"))
     carry_out(account)
     standing.refresh_from_db()
-    assert not standing.is_outside
-    assert standing.largest_drift_percent < 5
+    assert (standing.state, standing.reason_code) == ("inside", "drift_inside_band")
+    assert standing.largest_drift_pp < 1
 
 
 def test_run_with_a_rejected_order_leaves_the_account_outside_its_band(make_account):
@@ -63,7 +63,7 @@ def test_valuation_after_the_close_reads_each_due_account_once(make_account):
     assert {value.account: value.total_value_usd for value in AccountValue.objects.all()} == {first: 1000, second: 2000}
     total = TotalValue.objects.get()
     assert (total.day, total.total_value_usd, total.accounts) == (timezone.localdate(), 3000, 2)
-    AccountStanding.objects.filter(account=first).update(seen_at=timezone.now() - timedelta(days=2))
+    AccountStanding.objects.filter(account=first).update(as_of=timezone.now() - timedelta(days=2))
     assert record_values() == 1
     assert value_accounts(first.connection_id) == 1
 

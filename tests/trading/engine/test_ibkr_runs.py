@@ -312,7 +312,7 @@ def test_previously_held_symbol_that_is_unknown_now_does_not_affect_the_run(acco
     """Its quote is requested early, because the account held it when it was last planned."""
     AccountStanding.objects.create(
         account=account,
-        seen_at=timezone.now(),
+        as_of=timezone.now(),
         total_value_usd=1,
         cash_usd=0,
         weights=[["GONE", "0.9"], ["SPY", "0.1"]],

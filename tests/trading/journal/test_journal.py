@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import BrokerConnection
-from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
+from brokers.broker_types import AccountSnapshot, Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from tests.support.makers import policy, queue, simulated_account
 from trading.errors import IllegalTransition, LeaseLost
 from trading.journal import claims, leases, orders, queueing, runs
@@ -146,9 +146,10 @@ def test_plan_orders_assigns_short_client_order_ids_of_the_run(order):
 
 def test_stored_values_and_executions_are_fenced(run):
     lost = claim(run)
+    snapshot = AccountSnapshot(account_id="U1", total_value_usd=1000, cash_usd=10, as_of=timezone.now())
     BrokerConnection.objects.update(lease_epoch=lost.epoch + 1)
     with pytest.raises(LeaseLost):
-        store_value(lost, run.account_id, Decimal(1000), Decimal(10))
+        store_value(lost, run.account_id, snapshot)
     with pytest.raises(LeaseLost):
         store_executions(lost, run.account_id, [execution(1, 2)], market_calendar())
     assert not AccountValue.objects.exists() and not AccountStanding.objects.exists()

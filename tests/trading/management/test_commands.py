@@ -2,15 +2,18 @@
 
 import json
 import socket
+from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
+from accounts.models import Account
 from brokers.simulated.faults import Kind, set_fault
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, strategy
 from trading.management.progress import with_progress
 from trading.models import RebalanceRun
 from trading.models.run_documents import ExecCommand
@@ -141,6 +144,38 @@ def test_runs_and_events_list_newest_first_with_documented_keys(make_account):
     }
     assert (events[0]["source"], events[0]["message_id"], events[0]["exec"]) == ("ably", "m-7", "print-rebalance")
     assert run("runs", "--account", "NOBODY")[0] == 2
+
+
+def test_accounts_lists_standings_with_documented_keys(make_account):
+    """An account that was never read is unknown, and what is not known is null."""
+    make_account("U1", cash="200000", strategy=strategy("monthly", {"SPY": "1"}, cadence="monthly"))
+    carry_out(Account.objects.get())
+    make_account("U2", enabled=False, strategy=None)
+    read, unread = json.loads(run("accounts", "--json")[1])
+    assert set(read) == {
+        "account_id",
+        "broker",
+        "environment",
+        "strategy",
+        "enabled",
+        "standing",
+        "value_usd",
+        "cash_usd",
+        "return_30d_percent",
+        "next_run_at",
+    }
+    assert (read["account_id"], read["standing"]["state"], read["strategy"]) == ("U1", "inside", "monthly")
+    assert Decimal(read["standing"]["largest_drift_pp"]) < 1 and Decimal(read["value_usd"]) > 190_000
+    assert datetime.fromisoformat(read["next_run_at"]) > timezone.now()
+    assert unread["standing"] | {"reason": ""} == {
+        "state": "unknown",
+        "as_of": None,
+        "largest_drift_pp": None,
+        "reason_code": "never_compared",
+        "reason": "",
+    }
+    assert (unread["value_usd"], unread["next_run_at"], unread["enabled"]) == (None, None, False)
+    assert "U1" in run("accounts")[1]
 
 
 @pytest.mark.parametrize(

@@ -62,18 +62,18 @@ def test_a_strategy_shows_targets_with_their_sum_followers_and_its_last_event(cl
     Account.objects.create(account_id="F1", broker="simulated", strategy=blend)
     event("blend", state="late", reason="It came 1000 seconds after it was published")
     page = words(client, "strategy", "blend")
-    assert "SPY 60.00%" in page and "Sum 95.00%" in page and "Cash remainder 5.00%" in page
+    assert "SPY 60%" in page and "Sum 95%" in page and "Targets add up to 95%; 5% stays in cash." in page
     assert "Accounts (1)" in page and "F1" in page
     assert "It came 1000 seconds after it was published Late" in page
-    assert "auto-approve below 7.50% turnover" in page
+    assert "auto-approve below 7.5% turnover" in page
     listed = words(client, "strategies")
-    assert "Blend Own targets" in listed and "✓ Sum 95% + cash 5%" in listed and "1 account " in listed
+    assert "Blend Own targets" in listed and "Sum 95% · 5% stays in cash" in listed and "1 account " in listed
 
 
 def test_weights_that_are_too_much_say_by_how_much(client, enter):
     enter()
     strategy("much", {"SPY": "0.7", "IEF": "0.5"})
-    assert "The weights sum to 120%, which exceeds 100% by 20%." in words(client, "strategy", "much")
+    assert "Targets add up to 120%, which exceeds 100% by 20%." in words(client, "strategy", "much")
     assert "Sum 120%" in words(client, "strategies")
 
 
@@ -87,12 +87,12 @@ def test_fetch_now_shows_the_targets_or_says_what_is_wrong_and_trades_nothing(cl
     assert "2 targets fetched." in page
     allocations.publish("blend", [("SPY", 0.6001), ("IEF", 0.4)])
     page = words(client, "fetch_targets", "blend", method="post")
-    assert "2 targets fetched." in page and "1.0001" in page and "Sum 100.00%" in page
-    assert "SPY 60.00%" in page and "Fetched 0 minutes ago" in page
+    assert "2 targets fetched." in page and "1.0001" in page and "Sum 100.0000%" in page
+    assert "SPY 60.0040%" in page and "Fetched just now" in page
     allocations.answer("blend", 404, "{}")
     page = words(client, "fetch_targets", "blend", method="post")
     assert "allocations_http_error" in page and "Fetching the targets failed" in page
-    assert "SPY 60.00%" in page
+    assert "SPY 60.0040%" in page
     assert "Fetch failed" in words(client, "strategies")
     assert not RebalanceRun.objects.exists()
 
@@ -123,7 +123,7 @@ def test_a_set_shows_what_it_does_to_each_strategy_that_uses_it(client, enter):
     page = words(client, "replacement_set", "ira")
     assert "DBC → PDBC" in page
     assert "Effect on strategy-of-a1" in page and "Accounts: Mine" in page
-    assert "SPY 60.00% 0.00% -60.00" in page and "VOO 0.00% 60.00% +60.00" in page
+    assert "SPY 60.00% 0.00% \N{MINUS SIGN}60.00" in page and "VOO 0.00% 60.00% +60.00" in page
     assert "The targets of this strategy have not been fetched." in page
     assert "2 accounts" in words(client, "replacement_sets")
 
@@ -207,9 +207,9 @@ def test_an_account_says_what_goes_on_and_that_its_data_is_old(client, enter):
     enter()
     account = simulated_account("A1", {"SPY": "1"}, name="Mine")
     old = timezone.now() - timedelta(days=3)
-    AccountStanding.objects.create(account=account, seen_at=old, total_value_usd=1234, cash_usd=5)
-    assert "Value $1,234 ⚠ Out of date: updated 3 days ago" in words(client, "account", "A1")
-    assert "updated 3" in words(client, "dashboard")
+    AccountStanding.objects.create(account=account, as_of=old, total_value_usd=1234, cash_usd=5)
+    assert "Value $1,234 ⚠ Out of date: read 3 days ago" in words(client, "account", "A1")
+    assert "Out of date: read 3 days ago" in words(client, "dashboard")
     queue(account)
     assert "Rebalance in progress · View" in words(client, "account", "A1")
 
@@ -224,12 +224,12 @@ def test_the_dashboard_says_that_a_broker_is_away_until_it_answers_again(client,
         state="failed", finished_at=now, error_code="broker_unreachable", error_message="Is the gateway logged in?"
     )
     standing = AccountStanding.objects.create(
-        account=account, seen_at=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
+        account=account, as_of=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
     )
     page = words(client, "dashboard")
     since = timezone.localtime(now).strftime("%Y-%m-%d %H:%M")
     assert f"Broker simulated unreachable since {since}: Is the gateway logged in?" in page
-    standing.seen_at = now + timedelta(seconds=1)
+    standing.as_of = now + timedelta(seconds=1)
     standing.save()
     assert "unreachable" not in words(client, "dashboard")
 
