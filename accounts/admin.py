@@ -24,6 +24,8 @@ from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
 from calculator.formats import percent
 
+INLINE_TEMPLATE = "admin/accounts/inline_rows.html"
+
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
     """Form of an account. The broker is one of the registered brokers."""
@@ -47,7 +49,6 @@ class AccountAdmin(SimpleHistoryAdmin):
     list_filter = ("type", "broker", "enabled", "trading_paused", "strategy")
     search_fields = ("account_id", "name", "strategy__name")
     list_select_related = ("strategy",)
-    autocomplete_fields = ("strategy", "replacement_set", "policy")
     readonly_fields = ("connection",)
     actions = ("pause_trading", "resume_trading")
     fieldsets = (
@@ -113,6 +114,7 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
     """Rows of the targets of a strategy."""
 
     model = TargetAllocation
+    template = INLINE_TEMPLATE
     formset = TargetFormSet
     extra = 1
 
@@ -170,6 +172,7 @@ class RuleInline(admin.TabularInline[ReplacementRule, ReplacementSet]):
     """Rows of the rules of a replacement set."""
 
     model = ReplacementRule
+    template = INLINE_TEMPLATE
     formset = RuleFormSet
     extra = 1
 

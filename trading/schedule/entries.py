@@ -39,17 +39,26 @@ def schedule_account(
     Raises:
         Refused: the account may not be executed now, or the user lacks the permission or a confirmation.
     """
-    if user is not None:
-        check_permissions(user, *execute_permissions(account), action="schedule this account")
-        if refusal := code_missing(user, account):
-            raise refusal
-    if failed := refusals_to_queue([account], user).get(account.pk):
-        raise Refused(failed.code, failed.message)
+    if refusal := scheduling_refusal(account, user):
+        raise refusal
     if user is not None:
         confirm_live(account, user, typed_account_id, code)
     origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {user or 'command'}."
     return add_at_next_open(account, timezone.now(), origin, requester=requester_fields(user), message=message)
+
+
+def scheduling_refusal(account: Account, user: User | None) -> Refused | None:
+    """Return why the account cannot be scheduled now, or not by this user; None if it can."""
+    if user is not None:
+        try:
+            check_permissions(user, *execute_permissions(account), action="schedule this account")
+        except Refused as refusal:
+            return refusal
+        if missing := code_missing(user, account):
+            return missing
+    failed = refusals_to_queue([account], user).get(account.pk)
+    return Refused(failed.code, failed.message) if failed else None
 
 
 def requester_fields(user: User | None) -> dict[str, Any]:
