@@ -22,6 +22,9 @@ from accounts.simulated_accounts import ensure_simulated_account
 from accounts.static_targets import targets_problem
 from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
+from calculator.formats import percent
+
+INLINE_TEMPLATE = "admin/accounts/inline_rows.html"
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -46,7 +49,6 @@ class AccountAdmin(SimpleHistoryAdmin):
     list_filter = ("type", "broker", "enabled", "trading_paused", "strategy")
     search_fields = ("account_id", "name", "strategy__name")
     list_select_related = ("strategy",)
-    autocomplete_fields = ("strategy", "replacement_set", "policy")
     readonly_fields = ("connection",)
     actions = ("pause_trading", "resume_trading")
     fieldsets = (
@@ -112,6 +114,7 @@ class TargetInline(admin.TabularInline[TargetAllocation, Strategy]):
     """Rows of the targets of a strategy."""
 
     model = TargetAllocation
+    template = INLINE_TEMPLATE
     formset = TargetFormSet
     extra = 1
 
@@ -148,7 +151,7 @@ class StrategyAdmin(TargetFilesMixin, SimpleHistoryAdmin):
         """Return the sum of the weights of a static strategy."""
         if strategy.source != Strategy.Source.STATIC:
             return "published"
-        return f"{(strategy.weight_sum or Decimal(0)) * 100:.2f} %"
+        return percent((strategy.weight_sum or Decimal(0)) * 100, 2, trim=True)
 
     @admin.display(description="Accounts", ordering="follower_count")
     def followers(self, strategy: Any) -> int:
@@ -169,6 +172,7 @@ class RuleInline(admin.TabularInline[ReplacementRule, ReplacementSet]):
     """Rows of the rules of a replacement set."""
 
     model = ReplacementRule
+    template = INLINE_TEMPLATE
     formset = RuleFormSet
     extra = 1
 

@@ -13,7 +13,7 @@ def sum_problem(total: Decimal) -> str | None:
         return None
     lowest, highest = _PERCENT_SUMS
     if lowest <= total <= highest:
-        return f"The weights add up to {short_number(total)} and look like percent. Write 0.25 for 25 %."
+        return f"The weights add up to {short_number(total)} and look like percent. Write 0.25 for 25%."
     return f"The weights add up to {short_number(total)}. Reduce them by {short_number(total - 1)}."
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from calculator.errors import CalculationRefused
 from calculator.fixed_point import from_micro, to_micro
+from calculator.formats import money
 from calculator.plan_types import AccountConfig
 
 HUNDRED = Decimal(100)
@@ -24,7 +25,7 @@ def cash_floor(total: int, config: AccountConfig) -> int:
     if total <= floor:
         raise CalculationRefused(
             "reserve_exceeds_value",
-            f"The cash reserve of ${from_micro(floor):.2f} is at least the account value of ${from_micro(total):.2f}. "
-            "Lower the reserve or what is set aside.",
+            f"The cash reserve of {money(from_micro(floor))} is at least the account value of "
+            f"{money(from_micro(total))}. Lower the reserve or what is set aside.",
         )
     return floor

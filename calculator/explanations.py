@@ -26,14 +26,14 @@ BUYS_FORBIDDEN, SELLS_FORBIDDEN = {"held_by_rule", "no_buy_rule"}, {"held_by_rul
 
 def explain_trade(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> tuple[str, str]:
     """Return the reason and the sentence of a trade; `now` and `wanted` are weights in percent."""
-    weights = f"{now} % now, target {wanted} %."
+    weights = f"{now}% now, target {wanted}%."
     if selection.given_reasons.get(line.symbol) == "raises_cash":
         return "raises_cash", weights
     if reason := selection.given_reasons.get(line.symbol):
         return reason, RULE_DETAILS.get(reason, "Held, but not a target.")
     if shares > 0:
         if shares == 1 and line.symbol in selection.first_shares.chosen:
-            return "one_share", f"{'Less than one share' if line.held else 'Not'} held; target {wanted} %."
+            return "one_share", f"{'Less than one share' if line.held else 'Not'} held; target {wanted}%."
         return "underweight", weights
     drift = line.value - line.target
     if abs(drift + shares * line.mark) > abs(drift):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from calculator.explanations import explain_the_rest, explain_trade, explain_untraded, skipped_shares
 from calculator.fit_buys import fit_buys
 from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents, to_micro
+from calculator.formats import money
 from calculator.holdings import Holdings, make_holdings
 from calculator.invest import invest
 from calculator.line import ZERO, Line
@@ -265,8 +266,8 @@ def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
         warnings.append(
             CalculationWarning(
                 code="cash_below_reserve",
-                message=f"Cash after the trades is ${from_micro(cash):.2f}, below the reserve of "
-                f"${from_micro(holdings.cash_floor):.2f}.",
+                message=f"Cash after the trades is {money(from_micro(cash))}, below the reserve of "
+                f"{money(from_micro(holdings.cash_floor))}.",
             )
         )
     return warnings

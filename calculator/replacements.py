@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from calculator.errors import CalculationRefused
+from calculator.formats import percent
 from calculator.plan_types import AllocationItem, CalculationWarning, Number, Value
 
 PLACES = Decimal("0.000000000001")
@@ -95,14 +96,14 @@ def _make_room(others: dict[str, Decimal], room: Decimal, limits: ReplacementLim
     if current <= 0 <= room:
         raise CalculationRefused(
             "replacement_no_room",
-            f"The replacements cover every weight and leave {room * 100:.2f} % to no symbol. Raise the scales, so that "
-            "the sum of the weights stays the same.",
+            f"The replacements cover every weight and leave {percent(room * 100, 2)} to no symbol. Raise the scales, "
+            "so that the sum of the weights stays the same.",
         )
     if room * 100 < limits.minimal_non_replaced_allocation_percent:
         raise CalculationRefused(
             "replacement_no_room",
-            f"The replacements leave {max(room, Decimal(0)) * 100:.2f} % for the weights that are not replaced; the "
-            f"minimum is {limits.minimal_non_replaced_allocation_percent.normalize():f} %. Lower the scales.",
+            f"The replacements leave {percent(max(room, Decimal(0)) * 100, 2)} for the weights that are not replaced; "
+            f"the minimum is {percent(limits.minimal_non_replaced_allocation_percent, None)}. Lower the scales.",
         )
     scaled = {symbol: (weight * room / current).quantize(PLACES, ROUND_HALF_EVEN) for symbol, weight in others.items()}
     return _with_rest(scaled, room)

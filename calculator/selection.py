@@ -5,6 +5,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from calculator.errors import CalculationRefused
 from calculator.first_shares import NO_FIRST_SHARES, FirstShares, choose_first_shares
+from calculator.formats import percent, signed_points
 from calculator.holdings import Holdings
 from calculator.line import Line
 from calculator.model_base import range_bounds, treatment
@@ -82,9 +83,8 @@ def select(holdings: Holdings) -> Selection:
     for line in targets:
         is_first = line.symbol in first.chosen
         if line.symbol in inside and not is_first:
-            selection.leave_untraded(
-                line.symbol, "inside_band", f"Drift of {_drift_pp(line, holdings):+.2f} pp is inside the band."
-            )
+            drift = signed_points(_drift_pp(line, holdings), 2)
+            selection.leave_untraded(line.symbol, "inside_band", f"Drift of {drift} is inside the band.")
             continue
         keeps = is_first or (line.whole_held >= 1 and bounds.is_promised(line))
         least, most = allowed_shares(line, holdings)
@@ -149,8 +149,8 @@ def _freeze(holdings: Holdings, selection: Selection) -> None:
         raise CalculationRefused(
             "too_much_frozen",
             # Positions and targets overlap: together they can exceed the account.
-            f"{min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100:.1f} % of the account cannot be traded "
-            f"({'; '.join(reasons)}); the policy allows {holdings.config.max_frozen_percent.normalize():f} %. "
+            f"{percent(min(Decimal(frozen_value) / holdings.total, Decimal(1)) * 100)} of the account cannot be traded "
+            f"({'; '.join(reasons)}); the policy allows {percent(holdings.config.max_frozen_percent, None)}. "
             f"{what_to_do}",
         )
     for line in frozen:

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from calculator.errors import CalculationRefused
+from calculator.formats import money, percent
 from calculator.holdings import mark_usd
 from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Mode, Quote, SymbolRule
 from calculator.texts import clipped, listed
@@ -19,10 +20,11 @@ PERCENT = 10, 110
 def check_config(config: AccountConfig) -> None:
     """Refuse a policy with values out of range."""
     if not 0 <= config.cash_reserve_percent < 100 or config.min_cash_usd < 0:
+        told = f"{clipped(percent(config.cash_reserve_percent, None))} and {clipped(money(config.min_cash_usd))}"
         raise CalculationRefused(
             "reserve_out_of_range",
-            f"The cash reserve is {config.cash_reserve_percent} % and ${config.min_cash_usd}. Set it to at least 0 and "
-            "less than 100 percent, and to an amount that is not negative.",
+            f"The cash reserve is {told}. Set it to at least 0% and less than 100%, and to an amount that is not "
+            "negative.",
         )
     commission = config.commission
     numbers = {
@@ -120,7 +122,7 @@ def check_account(
     if total <= 0:
         raise CalculationRefused(
             "total_value_not_positive",
-            f"The account's value is ${total}. Nothing is traded in an empty account.",
+            f"The account's value is {clipped(money(total))}. Nothing is traded in an empty account.",
         )
     short = [position for position in account.positions if position.quantity < 0 and not position.is_cash]
     refused = [p.symbol for p in short if config.shorts == "refuse" or (p.tradable and p.symbol in wanted)]
@@ -136,7 +138,7 @@ def check_account(
     if mismatch * 100 > config.max_data_mismatch_percent * total:
         raise CalculationRefused(
             "account_data_mismatch",
-            f"The account value is ${total:.2f}, but cash and positions add up to ${booked:.2f}. "
+            f"The account value is {money(total)}, but cash and positions add up to {money(booked)}. "
             f"{_cause(account, marks)}",
         )
 

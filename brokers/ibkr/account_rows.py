@@ -8,6 +8,7 @@ from ib_async import AccountValue
 from brokers.broker_types import AccountNote, AccountPosition, SecurityKind
 from brokers.exceptions import IncompleteAccountData
 from brokers.ibkr import mapping
+from calculator.formats import money
 
 CENT = Decimal("0.01")
 CURRENCY_CASH_TAGS = ("CashBalance", "TotalCashBalance")
@@ -56,7 +57,7 @@ class AccountRows:
         reported = self._cash_rows("USD")
         if not reported or max(reported.values()) - min(reported.values()) <= CENT:
             return []
-        amounts = ", ".join(f"{tag} ${amount:,.2f}" for tag, amount in reported.items())
+        amounts = ", ".join(f"{tag} {money(amount)}" for tag, amount in reported.items())
         return [
             AccountNote(
                 code="cash_differs",

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from ib_async import Contract, ContractDetails, Order, OrderState, PortfolioItem, PriceIncrement, Stock
 
 from brokers.broker_types import Feasibility, OrderStatus, OrderType, PriceKind, SecurityKind, TimeInForce
+from calculator.formats import money
 
 
 class Valuation(Enum):
@@ -189,7 +190,7 @@ def feasibility(state: OrderState, *, reduces: bool) -> Feasibility:
         return Feasibility(
             accepted=False,
             margin_after_usd=margin,
-            message=message or f"The margin would be ${margin:,.2f}, and the equity ${equity:,.2f}.",
+            message=message or f"The margin would be {money(margin)}, and the equity {money(equity)}.",
         )
     return Feasibility(accepted=True, margin_after_usd=margin, message=message)
 

@@ -19,6 +19,7 @@ from brokers.exchange_calendar import ExchangeCalendar, Session
 from brokers.simulated.faults import Kind
 from brokers.simulated.locked_accounts import MICRO, LockedAccounts
 from brokers.simulated.models import SimulatedAccount, SimulatedMarket, SimulatedOrder, SimulatedPosition
+from calculator import formats
 
 RETRY_AFTER = timedelta(seconds=1)
 
@@ -190,7 +191,9 @@ def _check_shares(accounts: LockedAccounts, account: SimulatedAccount, symbol: s
     sells = [order for order in accounts.open_orders(account) if order.symbol == symbol and order.quantity < 0]
     selling = sum((abs(order.quantity - order.filled_quantity) for order in sells), Decimal(0))
     if held - selling < shares:
-        raise OrderRejected(f"Short selling is not allowed: {shares.normalize():f} {symbol} are not available to sell.")
+        raise OrderRejected(
+            f"Short selling is not allowed: {formats.shares(shares)} {symbol} are not available to sell."
+        )
 
 
 def _check_cash(
@@ -203,10 +206,9 @@ def _check_cash(
         if order.quantity > 0:
             left, at = order.quantity - order.filled_quantity, order.limit_price_usd or price
             reserved += left * at + commission(accounts.market, left, at)
-    if needed > account.cash_usd - reserved:
-        raise OrderRejected(
-            f"Insufficient funds: the order needs ${needed:.2f}, and ${account.cash_usd - reserved:.2f} are available."
-        )
+    if needed > (available := account.cash_usd - reserved):
+        amounts = f"the order needs {formats.money(needed)}, and {formats.money(available)} are available"
+        raise OrderRejected(f"Insufficient funds: {amounts}.")
 
 
 def _session(instant: datetime) -> Session:

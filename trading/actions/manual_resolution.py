@@ -15,9 +15,11 @@ from pydantic import Field
 from accounts.models import Account
 from brokers.broker_types import Execution
 from brokers.exchange_calendar import NEW_YORK
+from calculator.formats import money, price, shares
 from trading.access.audit import note
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
+from trading.common.formats import day_text
 from trading.common.log_context import redact
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import IllegalTransition, LeaseLost, Refused, SlotBusy
@@ -55,10 +57,7 @@ class Resolution(TradingValue):
     def __str__(self) -> str:
         if self.outcome != Outcome.FILLED:
             return self.outcome.replace("_", " ")
-        return (
-            f"{self.shares.normalize():f} filled at {self.price_usd.normalize():f}, "
-            f"commission {self.commission_usd.normalize():f}"
-        )
+        return f"{shares(self.shares)} filled at {price(self.price_usd)}, commission {money(self.commission_usd)}"
 
 
 def may_resolve(user: User) -> bool:
@@ -178,9 +177,9 @@ def _unrecorded_fill(order: Order, resolution: Resolution) -> Execution | None:
     """Return the fill that is not recorded yet as an execution of the order."""
     filled = order.booked_shares + resolution.shares
     if filled < order.filled_shares:
-        _refuse(f"the broker has reported {order.filled_shares.normalize():f} filled shares; enter their price")
+        _refuse(f"the broker has reported {shares(order.filled_shares)} filled shares; enter their price")
     if filled > order.shares:
-        _refuse(f"{filled.normalize():f} filled shares are more than the order has")
+        _refuse(f"{shares(filled)} filled shares are more than the order has")
     if resolution.outcome != Outcome.FILLED:
         if resolution.shares:
             _refuse("an order that was not filled has no filled shares")
@@ -214,7 +213,7 @@ def _executed_at(order: Order, day: date | None) -> datetime:
     if day is None or day == sent_day:
         return sent
     if not sent_day <= day <= timezone.now().astimezone(NEW_YORK).date():
-        _refuse(f"it was sent on {sent_day} and cannot have been filled on {day}")
+        _refuse(f"it was sent on {day_text(sent_day)} and cannot have been filled on {day_text(day)}")
     return datetime.combine(day, MARKET_OPEN, NEW_YORK)
 
 

@@ -34,7 +34,7 @@ from trading.models import (
 from trading.pages.event_list import with_first_runs
 
 # Imported for their registrations.
-from trading.admin import access, contracts, webhooks  # isort: skip  # noqa: F401
+from trading.admin import access, contracts, users, webhooks  # isort: skip  # noqa: F401
 
 # A user who may add a schedule there can run any code, and "resubmit" checks no permission.
 for queue_model in (Schedule, Success, Failure, OrmQ):
@@ -89,8 +89,8 @@ class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[Rebal
 
     list_display = ("page", "account", "mode", "state", "strategy_name", "queued_at", "finished_at", "error_code")
     list_filter = ("state", "mode", "queued_at")
+    list_display_links = ("account",)  # the first column is a link of its own
     search_fields = ("run_id", "strategy_name", "error_code")
-    search_help_text = "Search by run id, strategy name or error code (exact), or by part of an account id or name."
     list_select_related = ("account",)
     inlines = (OrderInline,)
 

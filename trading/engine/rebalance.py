@@ -21,10 +21,11 @@ from django.utils import timezone
 
 from brokers.base import BaseRebalancer
 from brokers.broker_types import AccountSnapshot
-from brokers.exchange_calendar import NEW_YORK
 from calculator import CalculationRefused, Quote, Trade, TradeCalculationResult, TradeCalculator
+from calculator.formats import money
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
+from trading.common.formats import new_york_clock
 from trading.common.timings import Timings
 from trading.engine.cash_after_sells import cash_after_sells
 from trading.engine.connection import SlotResources
@@ -235,7 +236,7 @@ class Rebalancer(BaseRebalancer):
         raise Refused(
             failed.code,
             f"{failed.message} The plan needs approval. Approve it on the run page until "
-            f"{until.astimezone(NEW_YORK):%H:%M:%S} New York time; after that, make a new preview.",
+            f"{new_york_clock(until, seconds=True)}; after that, make a new preview.",
         )
 
     # ---- the orders
@@ -258,7 +259,7 @@ class Rebalancer(BaseRebalancer):
         if sum(buy.quantity for buy in buys) < sum(line.quantity for line in proposal.result.plan.buys):
             limit = "settled cash" if spendable < cash else "available cash"
             await self._journal.add_timeline_entry(
-                "buys_reduced", f"Buys reduced to the {limit} (${spendable:,.2f}).", "warning"
+                "buys_reduced", f"Buys reduced to the {limit} ({money(spendable)}).", "warning"
             )
         return await self._send(RunStep.BUYS, proposal, buys)
 

@@ -8,6 +8,7 @@ from typing import Any
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
 from calculator import Trade, TradeCalculationResult
+from calculator.formats import shares
 from calculator.plan_types import CASH
 from calculator.projection import residual_drift
 from trading.errors import NeedsAttention
@@ -117,7 +118,7 @@ def _warnings(orders: Sequence[OrderView]) -> Iterable[RunWarning]:
         elif order.submitted_at is None and order.state == OrderState.CANCELLED:
             yield RunWarning(code="order_not_sent", message=f"{order}: {order.message}")
         elif order.submitted_at is not None and order.remaining:
-            filled = f"{abs(order.filled_quantity).normalize():f}"
+            filled = shares(abs(order.filled_quantity))
             yield RunWarning(
                 code="order_not_filled", message=f"{order}: {filled} shares filled, the rest {order.state}."
             )

@@ -10,6 +10,7 @@ from accounts.policies import resolve_policy
 from brokers.exceptions import AccountNotManaged, BrokerConnectionError, BrokerError, ClientIdInUse, WrongEnvironment
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
+from trading.common.formats import duration_text
 from trading.common.log_context import log_context
 from trading.common.timings import Timings
 from trading.engine.cancel_watch import CancelWatch
@@ -155,7 +156,9 @@ class RunSupervisor:
         self.broker_is_unreachable = True
         seconds = await sync_to_async(leases.record_client_id_in_use)(self._lease, in_use=True)
         if seconds > self._timings.broker_wait_seconds:
-            raise NeedsAttention("client_id_in_use", f"{error.message} It has been in use for {seconds:.0f} seconds.")
+            raise NeedsAttention(
+                "client_id_in_use", f"{error.message} It has been in use for {duration_text(seconds)}."
+            )
         await journal.release()
         logger.warning("Slot %s: %s Retrying later.", self._lease.connection_id, error.message)
 
@@ -184,7 +187,8 @@ class RunSupervisor:
         seconds = await journal.release()
         if seconds > self._timings.broker_wait_seconds:
             message = (
-                f"{error.message} The broker has been unreachable for {seconds:.0f} s, and this run has sent orders."
+                f"{error.message} The broker has been unreachable for {duration_text(seconds)}, and this run has sent "
+                "orders."
             )
             await self._end(journal, RunState.NEEDS_ATTENTION, error.code, message)
             return

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from accounts.models import Account
 from accounts.policies import FrozenPolicy
-from brokers.exchange_calendar import NEW_YORK
+from trading.common.formats import new_york_clock, new_york_time
 from trading.guards.may_trade import TradeFacts, check_session, check_trade, read_facts, read_pause_reason
 from trading.guards.trade_guard import check_trade_guard
 from trading.journal.installation import awaits_reconciliation
@@ -102,7 +102,7 @@ def _started_in_time(context: GuardContext) -> GuardResult:
     entry = ScheduleEntry.objects.filter(run_id=context.run_pk, state=ScheduleState.STARTED).first()
     if entry is None or Order.objects.filter(run_id=context.run_pk, submitted_at__isnull=False).exists():
         return GuardResult(code="schedule_late", passed=True, message="No start time applies.")
-    at = f"{entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+    at = new_york_time(entry.due_at)
     return _result(
         "schedule_late",
         f"The run was scheduled for {at}.",
@@ -116,7 +116,7 @@ def _market_open(context: GuardContext) -> GuardResult:
     session, resume = context.calendar.session_of(context.now), context.policy.next_execution_time
     if not (is_open := check_session(session, context.now, resume)).passed:
         return is_open
-    closes = f"{session.closes_at.astimezone(NEW_YORK):%H:%M} New York time"
+    closes = new_york_clock(session.closes_at)
     following = context.calendar.session_after(session.day)
     last_minutes = context.policy.minutes_before_close
     is_late = context.now >= session.closes_at - timedelta(minutes=last_minutes)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from calculator.formats import percent
 from trading.planning.account_state import held_shares
 from trading.planning.proposal import Proposal
 from trading.planning.run_context import RunContext
@@ -22,7 +23,7 @@ def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) ->
         return Approval(given=False, reason="")
     objections = []
     if proposal.result.turnover_percent >= limit:
-        objections.append(f"the turnover is not below {limit.normalize():f} %")
+        objections.append(f"the turnover is not below {percent(limit, None)}")
     buys = {trade.symbol for trade in proposal.result.trades if trade.quantity > 0}
     if new := sorted(symbol for symbol in buys if held.get(symbol, 0) <= 0):
         objections.append(f"the plan buys {', '.join(new)}, which the account does not hold")
@@ -34,5 +35,5 @@ def decide(context: RunContext, proposal: Proposal, *, targets_are_old: bool) ->
         objections.append("approval requires a two-factor code (2FA)")
     if objections:
         return Approval(given=False, reason=f"Not approved automatically: {'; '.join(objections)}.")
-    reason = f"Approved automatically: turnover below {limit.normalize():f} %, and no new symbol."
+    reason = f"Approved automatically: turnover below {percent(limit, None)}, and no new symbol."
     return Approval(given=True, reason=reason)

@@ -15,8 +15,9 @@ from django.db.models import Subquery
 from accounts.models import Account
 from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import needs_one_time_code
-from brokers.exchange_calendar import NEW_YORK, Session
+from brokers.exchange_calendar import Session
 from trading.access.two_factor import is_verified
+from trading.common.formats import new_york_time
 from trading.error_codes import OnFail
 from trading.errors import AccountChanged, Deferred, Refused
 from trading.models import EventSource, RebalanceRun, RunMode, TradingControl
@@ -299,7 +300,7 @@ def refuse_changed_approval(changes: Sequence[str]) -> None:
 
 def check_session(session: Session, now: datetime, resume: time) -> GuardResult:
     """Check that the exchange is open. A deferred run resumes at the New York time `resume` of the next session."""
-    opens = f"{session.opens_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+    opens = new_york_time(session.opens_at)
     if session.is_open_at(now):
         return GuardResult(code="market_closed", passed=True, message="The exchange is open.")
     message = f"The exchange is closed. The next session opens {opens}."

@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from brokers.base import BrokerClient
 from brokers.broker_types import AccountSnapshot
-from brokers.exchange_calendar import NEW_YORK
+from calculator.formats import percent
 from trading.common.concurrency import run_concurrently
+from trading.common.formats import instant_text
 from trading.guards import auto_approval
 from trading.guards.trade_guard import check_trade_guard, settled_cash_usd, spends_settled_cash
 from trading.market_calendar import MarketCalendar
@@ -131,7 +132,7 @@ def _feasible(code: str, side: str, refused: list[str]) -> GuardResult:
 @plan_guard
 def _turnover(context: RunContext, proposal: Proposal) -> GuardResult:
     turnover, limit = proposal.result.turnover_percent, context.policy.max_turnover_percent
-    message = f"The plan trades {turnover:.1f} % of the account; the policy allows {limit:.0f} %."
+    message = f"The plan trades {percent(turnover)} of the account; the policy allows {percent(limit, None)}."
     if turnover <= limit or context.approved is not None:
         return _unless_approved(context, TURNOVER, message, passed=turnover <= limit)
     approval = auto_approval.decide(context, proposal, targets_are_old=not _targets_age(context, proposal).passed)
@@ -146,7 +147,7 @@ def _targets_age(context: RunContext, proposal: Proposal) -> GuardResult:
         return GuardResult(code="targets_old", passed=True, message=message)
     days = (timezone.now() - as_of) / timedelta(days=1)
     allowed = f"{limit_days} days" if limit_days else "any age"
-    message = f"The targets are from {as_of.astimezone(NEW_YORK):%Y-%m-%d}; the policy allows {allowed}."
+    message = f"The targets are from {instant_text(as_of, 'day')}; the policy allows {allowed}."
     return _unless_approved(context, "targets_old", message, passed=not limit_days or days <= limit_days)
 
 

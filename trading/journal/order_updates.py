@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderUpdate
+from calculator.formats import price
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced_transaction
@@ -160,7 +161,7 @@ class _OrderRow:
         self.fills[execution.execution_id] = fill
         self.new_fills.append(fill)
         trade = trade_text(execution.quantity, self.row.symbol)
-        self._add_entry("filled", f"{trade} filled at {execution.price_usd.normalize():f}.")
+        self._add_entry("filled", f"{trade} filled at {price(execution.price_usd)}.")
 
     def _change(self, **changes: Any) -> None:
         self.changes |= changes

@@ -11,6 +11,7 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field
 
 from brokers.broker_types import OrderType, TimeInForce
+from calculator.formats import price
 from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.installation import installation
@@ -202,4 +203,4 @@ def mark_not_sent(lease: Lease, order_pk: int, message: str) -> OrderView:
 
 
 def _limit_text(order: OrderView) -> str:
-    return f", limit price {order.limit_price.normalize():f}" if order.limit_price is not None else ""
+    return f", limit price {price(order.limit_price)}" if order.limit_price is not None else ""

@@ -6,7 +6,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from brokers.exchange_calendar import NEW_YORK
+from calculator.formats import money
+from trading.common.formats import new_york_clock
 from trading.error_codes import GUARDS, needs_approval
 from trading.models import (
     Delivery,
@@ -139,8 +140,9 @@ def _body(run: RebalanceRun) -> str:
     if settings.SITE_URL:
         lines.append(f"{_link_label(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
     # Anyone who guesses the name of a topic can read it on a public notification server.
-    if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and run.total_value_usd is not None:
-        lines.append(f"Account value ${run.total_value_usd:,.2f}, cash ${run.cash_usd:,.2f}.")
+    value, cash = run.total_value_usd, run.cash_usd
+    if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and value is not None and cash is not None:
+        lines.append(f"Account value {money(value)}, cash {money(cash)}.")
     return "\n".join(lines)
 
 
@@ -148,5 +150,5 @@ def _link_label(run: RebalanceRun) -> str:
     held = run.state == RunState.REFUSED and needs_approval(run.error_code)
     previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
     if (held or previewed) and run.plan_expires_at:
-        return f"Review and submit the plan until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
+        return f"Review and submit the plan until {new_york_clock(run.plan_expires_at, seconds=True)}"
     return "View the run"

@@ -17,6 +17,7 @@ from django import db
 from django.utils import timezone
 
 from trading.common.concurrency import cancel_until_done
+from trading.common.formats import ZONE, duration_text, instant_text
 from trading.listener.alerts import alert
 from trading.listener.catch_up import CatchUp, CaughtUp, missed_messages
 from trading.listener.clients import describe, refuses_key
@@ -119,7 +120,7 @@ class ChannelListener:
                     f"Ably refuses the channel {self.name}",
                     f"Reason: {refusal}. Give the key the capabilities `subscribe` and `history` for this channel, or "
                     "disable the strategy. Other channels continue. This one is retried every "
-                    f"{self._timing.refused:.0f} seconds.",
+                    f"{duration_text(self._timing.refused)}.",
                 )
                 await asyncio.sleep(self._timing.refused)
                 await self._detach()
@@ -200,7 +201,7 @@ class ChannelListener:
     async def _report_gap(self, gap: Gap) -> None:
         self.status.gap = str(gap)
         await alert(
-            f"Messages of {self.name} after {gap.since:%Y-%m-%d %H:%M:%S} UTC may be lost",
+            f"Messages of {self.name} after {instant_text(gap.since)} {ZONE} may be lost",
             f"No listener was running from {gap}, and the history of the channel may not reach that far back. "
             "Compare the events with the publisher's, and publish missing messages again. Enable persistence of the "
             "channel in Ably.",

@@ -10,6 +10,7 @@ from django import db
 from django.utils import timezone
 
 from trading.common.concurrency import cancel_until_done
+from trading.common.formats import duration_text, new_york_time
 from trading.listener import offsets
 from trading.listener.alerts import alert
 from trading.listener.config import ListenerConfig
@@ -85,7 +86,7 @@ class Listener:
                 "Ably refuses the key",
                 f"Reason: {refusal}. No events are received. Set REALTIME_API_KEY to a key of the publisher's app with "
                 "the capabilities `subscribe` and `history`. The key is retried every "
-                f"{self._timing.refused:.0f} seconds.",
+                f"{duration_text(self._timing.refused)}.",
             )
             return self._timing.refused
         except Exception as error:  # entry point of a connection: whatever fails, the next one is tried
@@ -165,6 +166,6 @@ class Listener:
         self._outage_reported = True
         await alert(
             "Ably cannot be reached",
-            f"No events have been received since {report.problem_since:%Y-%m-%d %H:%M} UTC: {report.problem}. "
+            f"No events have been received since {new_york_time(report.problem_since)}: {report.problem}. "
             f"Check the network and the status page of {self._config.host}. The listener keeps trying.",
         )

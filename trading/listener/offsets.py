@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from accounts.models import Strategy
+from trading.common.formats import ZONE, instant_text
 from trading.inbox.payload import known_messages
 from trading.listener.messages import Received
 from trading.models import ChannelPosition, EventSource, StrategyEvent
@@ -20,7 +21,7 @@ class Gap:
     until: datetime
 
     def __str__(self) -> str:
-        return f"{self.since:%Y-%m-%d %H:%M:%S} to {self.until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{instant_text(self.since)} to {instant_text(self.until)} {ZONE}"
 
 
 def update_channels() -> list[str]:

@@ -2,8 +2,9 @@
 
 from decimal import Decimal
 
-from django.utils.timezone import localtime
-
+from calculator.formats import money, points, signed_percent
+from calculator.formats import price as price_text
+from trading.common.formats import instant_text, new_york_time
 from trading.models import RebalanceRun, StrategyEvent
 from trading.monitoring.accounts import AccountSummary
 from trading.serializers import rebalance_result
@@ -15,7 +16,7 @@ def run_text(run: RebalanceRun) -> str:
     name = f" ({run.account.name})" if run.account.name else ""
     lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}"]
     if result.total_value is not None and result.cash_balance is not None:
-        lines.append(f"  value ${result.total_value:,.2f}, cash ${result.cash_balance:,.2f}")
+        lines.append(f"  value {money(result.total_value)}, cash {money(result.cash_balance)}")
     for order in result.orders:
         price = f" at {_price(order.average_price)}" if order.average_price is not None else ""
         lines.append(f"  {_side(order.quantity)} {order.symbol:<6} {order.status}{price}")
@@ -35,16 +36,16 @@ def run_text(run: RebalanceRun) -> str:
 def account_text(account: AccountSummary) -> str:
     """Return an account with its standing as one line."""
     standing = account.standing
-    drift = "" if standing.largest_drift_pp is None else f" {standing.largest_drift_pp:.1f} pp"
+    drift = "" if standing.largest_drift_pp is None else f" {points(standing.largest_drift_pp)}"
     parts = [
         f"{account.account_id:<12}",
         account.strategy or "no strategy",
         "" if account.enabled else "disabled",
         f"{standing.state}{drift}",
-        "" if account.value_usd is None else f"${account.value_usd:,.2f}",
-        "" if account.return_30d_percent is None else f"{account.return_30d_percent:+.2f}% in 30 days",
-        "" if standing.as_of is None else f"read {localtime(standing.as_of):%Y-%m-%d %H:%M}",
-        "" if account.next_run_at is None else f"next run {localtime(account.next_run_at):%Y-%m-%d %H:%M}",
+        "" if account.value_usd is None else money(account.value_usd),
+        "" if account.return_30d_percent is None else f"{signed_percent(account.return_30d_percent, 2)} in 30 days",
+        "" if standing.as_of is None else f"read {new_york_time(standing.as_of)}",
+        "" if account.next_run_at is None else f"next run {new_york_time(account.next_run_at)}",
     ]
     return "  ".join(part for part in parts if part) + f"\n  {standing.reason}"
 
@@ -56,7 +57,7 @@ def event_text(event: StrategyEvent) -> str:
     reason = f"  ({event.reason})" if event.reason else ""
     runs = ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
     return (
-        f"{event.pk:>6}  {event.received_at:%Y-%m-%d %H:%M:%S}  {event.source:<8}  {event.channel}{account}  "
+        f"{event.pk:>6}  {instant_text(event.received_at)}  {event.source:<8}  {event.channel}{account}  "
         f"{event.exec}  {event.state}{duplicates}{reason}{'  ' if runs else ''}{runs}"
     )
 
@@ -66,4 +67,4 @@ def _side(quantity: int) -> str:
 
 
 def _price(price: Decimal | None) -> str:
-    return "market" if price is None else f"{price:.2f}"
+    return "market" if price is None else price_text(price)

@@ -3,6 +3,8 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import Q
 
+from calculator.formats import shares
+
 
 class OrderState(models.TextChoices):
     """State of an order; docs/architecture.md shows the transitions."""
@@ -25,7 +27,7 @@ class OrderState(models.TextChoices):
 
 def trade_text(quantity: Decimal, symbol: str) -> str:
     """Return a trade as text, from a signed quantity: `SELL 5 VTI`."""
-    return f"{'SELL' if quantity < 0 else 'BUY'} {abs(quantity).normalize():f} {symbol}"
+    return f"{'SELL' if quantity < 0 else 'BUY'} {shares(abs(quantity))} {symbol}"
 
 
 class Order(models.Model):

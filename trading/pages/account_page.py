@@ -8,7 +8,6 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from accounts.policies import resolve_policy
-from trading.access.two_factor import has_device
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
 from trading.actions.refresh import REFRESH_PERMISSION
 from trading.guards.may_trade import may_execute
@@ -55,7 +54,6 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
         "may_schedule": may_execute(user_of(request), found),
-        "needs_code": found.type == Account.Type.LIVE and has_device(user_of(request)),
         "scheduled": ScheduleEntry.open_entries().filter(account=found),
     }
     return render_page(request, "trading/account.html", context, found.display_name, accounts_crumb())

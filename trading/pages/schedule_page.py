@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Account, Strategy
 from trading.actions.previews import VIEW_PERMISSION
+from trading.common.formats import new_york_time
 from trading.errors import Refused
 from trading.guards.may_trade import EXECUTE_PERMISSION
 from trading.market_calendar import market_calendar
@@ -16,9 +17,10 @@ from trading.models import ScheduledJob, ScheduleEntry
 from trading.pages.layout import render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.pages.refusals import show_refusal
+from trading.pages.would_be_plan import plan_totals
 from trading.schedule.cadence import next_cadence_open
 from trading.schedule.entries import schedule_account, unschedule_account
-from trading.schedule.next_open import format_start, next_open
+from trading.schedule.next_open import next_open
 
 ENTRIES_SHOWN = 100
 PAST_SHOWN = 30
@@ -32,6 +34,8 @@ def schedule(request: HttpRequest) -> HttpResponse:
     now, calendar = timezone.now(), market_calendar()
     session = calendar.session_of(now)
     waiting = ScheduleEntry.open_entries()
+    shown = list(waiting[:ENTRIES_SHOWN])
+    totals = plan_totals(entry.account for entry in shown)
     regular = Strategy.objects.filter(enabled=True).exclude(
         cadence=Strategy.Cadence.NONE, drift_check=Strategy.DriftCheck.OFF
     )
@@ -40,7 +44,7 @@ def schedule(request: HttpRequest) -> HttpResponse:
         "session": session,
         "is_open": session.is_open_at(now),
         "opening": next_open(now, calendar),
-        "waiting": waiting[:ENTRIES_SHOWN],
+        "waiting": [{"entry": entry, "plan": totals.get(entry.account_id)} for entry in shown],
         "waiting_count": waiting.count(),
         "past": ScheduleEntry.past_entries().order_by("-due_at", "-id")[:PAST_SHOWN],
         "regular": [
@@ -64,9 +68,10 @@ def add(request: HttpRequest, account_id: str) -> HttpResponse:
             typed_account_id=request.POST.get("account_id", ""),
             code=request.POST.get("code", ""),
         )
-        messages.success(request, f"{account.display_name} is scheduled for {format_start(entry.due_at)}.")
     except Refused as refusal:
         show_refusal(request, refusal)
+        return redirect("trading:schedule_confirm", account_id=account_id)
+    messages.success(request, f"{account.display_name} will be rebalanced on {new_york_time(entry.due_at)}.")
     return redirect("trading:account", account_id=account_id)
 
 
@@ -80,4 +85,6 @@ def remove(request: HttpRequest, account_id: str) -> HttpResponse:
         messages.success(request, f"{account.display_name} was removed from the schedule.")
     except Refused as refusal:
         show_refusal(request, refusal)
+    if request.POST.get("from") == "schedule":
+        return redirect("trading:schedule")
     return redirect("trading:account", account_id=account_id)

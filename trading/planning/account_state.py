@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from brokers.broker_types import AccountPosition, AccountSnapshot, ContractPrice, SecurityKind
 from calculator import AccountState, Position
+from calculator.formats import shares
 from trading.models.run_documents import RunWarning
 
 DUST_SHARES, DUST_USD = Decimal("0.001"), Decimal("0.01")
@@ -59,7 +60,7 @@ def account_warnings(snapshot: AccountSnapshot) -> list[RunWarning]:
     """Return the broker's notes about the account data, and a warning for each position that needs one."""
     warnings = [RunWarning(code=note.code, message=note.message) for note in snapshot.notes]
     for position in snapshot.positions:
-        amount = f"{abs(position.quantity).normalize():f}"
+        amount = shares(abs(position.quantity))
         if position.is_other_contract:
             text = (
                 f"{amount} {position.symbol} are held as contract {position.contract_id} "

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from brokers.broker_types import AccountSnapshot
 from calculator import Quote, TradeCalculationResult
+from calculator.formats import percent
 from trading.errors import NeedsAttention, Refused
 from trading.journal.orders import OrderView
 from trading.models import RebalanceRun
@@ -61,8 +62,8 @@ def _check_quote(previewed: Quote, current: Quote | None, max_price_move_percent
     if moved_percent > max_price_move_percent:
         raise Refused(
             "preview_moved",
-            f"{symbol} has moved by {moved_percent:.2f} % since the preview; the policy allows "
-            f"{max_price_move_percent.normalize():f} %. {NEW_PREVIEW}",
+            f"{symbol} has moved by {percent(moved_percent, 2)} since the preview; the policy allows "
+            f"{percent(max_price_move_percent, None)}. {NEW_PREVIEW}",
         )
 
 

@@ -7,6 +7,9 @@ from decimal import Decimal
 from accounts.policies import FrozenPolicy
 from brokers.broker_types import ContractPrice, PriceKind
 from calculator import Quote
+from calculator.formats import percent
+from calculator.formats import price as price_text
+from trading.common.formats import duration_text
 from trading.models.run_documents import RunWarning
 
 UNTRADABLE = frozenset(
@@ -75,7 +78,8 @@ def _problems(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> Iter
         yield "symbol_halted", f"Trading in {symbol} is halted. It is not traded."
     age_seconds = (now - price.as_of).total_seconds()
     if (limit := policy.quote_max_age_seconds) < age_seconds:
-        yield "quote_stale", f"The quote of {symbol} is {age_seconds:.0f} s old; the policy allows {limit} s.{reason}"
+        age, allowed = duration_text(age_seconds), duration_text(limit)
+        yield "quote_stale", f"The quote of {symbol} is {age} old; the policy allows {allowed}.{reason}"
     if bid is None and ask is None and reason:
         yield "quote_missing", f"There is no quote for {symbol}:{reason}"
     if price.kind is not PriceKind.LIVE and not policy.allow_delayed_quotes:
@@ -83,6 +87,8 @@ def _problems(price: ContractPrice, policy: FrozenPolicy, now: datetime) -> Iter
     if bid is None and ask is None:
         yield "quote_crossed", f"The quote of {symbol} has neither bid nor ask, as is usual outside trading hours."
     elif bid is None or ask is None or not price.is_two_sided:
-        yield "quote_crossed", f"The quote of {symbol} has no valid bid and ask (bid {bid}, ask {ask}).{reason}"
+        sides = ("none" if side is None else price_text(side) for side in (bid, ask))
+        yield "quote_crossed", f"The quote of {symbol} has no valid bid and ask ({', '.join(sides)}).{reason}"
     elif (spread_percent := (ask - bid) / ((ask + bid) / 2) * Decimal(100)) > (most := policy.max_spread_percent):
-        yield "quote_spread", f"The spread of {symbol} is {spread_percent:.2f} %; the policy allows {most} %."
+        spread, allowed = percent(spread_percent, 2), percent(most, None)
+        yield "quote_spread", f"The spread of {symbol} is {spread}; the policy allows {allowed}."

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from accounts.models import Strategy
 from accounts.models.account import FOLLOWED_STRATEGY
-from brokers.exchange_calendar import NEW_YORK
+from trading.common.formats import new_york_clock
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
 from trading.journal.outbox import notify_operators
@@ -42,7 +42,7 @@ def start_drift_checks(now: datetime, calendar: MarketCalendar) -> None:
 
 def _report_missed(strategy: Strategy, job: ScheduledJob) -> None:
     outcome = (
-        f"The drift check of {strategy.name} at {job.due_at.astimezone(NEW_YORK):%H:%M} New York time did not start "
+        f"The drift check of {strategy.name} at {new_york_clock(job.due_at)} did not start "
         "within 15 minutes. The next check is in the next session."
     )
     schedule.finish_job(job, succeeded=False, outcome=outcome)

@@ -12,13 +12,14 @@ from django.utils import timezone
 from accounts.models import Account
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live, is_verified
+from trading.common.formats import new_york_time
 from trading.errors import Refused
 from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.journal import schedule
 from trading.journal.runs import supersede
 from trading.market_calendar import market_calendar
 from trading.models import RunState, ScheduleEntry, ScheduleOrigin, ScheduleState
-from trading.schedule.next_open import format_start, next_open, open_after
+from trading.schedule.next_open import next_open, open_after
 
 
 def schedule_account(
@@ -38,17 +39,26 @@ def schedule_account(
     Raises:
         Refused: the account may not be executed now, or the user lacks the permission or a confirmation.
     """
-    if user is not None:
-        check_permissions(user, *execute_permissions(account), action="schedule this account")
-        if refusal := code_missing(user, account):
-            raise refusal
-    if failed := refusals_to_queue([account], user).get(account.pk):
-        raise Refused(failed.code, failed.message)
+    if refusal := scheduling_refusal(account, user):
+        raise refusal
     if user is not None:
         confirm_live(account, user, typed_account_id, code)
     origin = ScheduleOrigin.PERSON if user is not None else ScheduleOrigin.COMMAND
     message = f"Scheduled by {user or 'command'}."
     return add_at_next_open(account, timezone.now(), origin, requester=requester_fields(user), message=message)
+
+
+def scheduling_refusal(account: Account, user: User | None) -> Refused | None:
+    """Return why the account cannot be scheduled now, or not by this user; None if it can."""
+    if user is not None:
+        try:
+            check_permissions(user, *execute_permissions(account), action="schedule this account")
+        except Refused as refusal:
+            return refusal
+        if missing := code_missing(user, account):
+            return missing
+    failed = refusals_to_queue([account], user).get(account.pk)
+    return Refused(failed.code, failed.message) if failed else None
 
 
 def requester_fields(user: User | None) -> dict[str, Any]:
@@ -110,4 +120,4 @@ def entry_text(entry: ScheduleEntry) -> str:
     run = f", run {entry.run.run_id}" if entry.run is not None and entry.state != ScheduleState.WAITING else ""
     message = f": {entry.message}" if entry.message else ""
     state = entry.get_state_display().lower()
-    return f"{entry.account.account_id}  {format_start(entry.due_at)}  {state}{run}{message}"
+    return f"{entry.account.account_id}  {new_york_time(entry.due_at)}  {state}{run}{message}"

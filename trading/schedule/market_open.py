@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 from accounts.models.account import FOLLOWED_STRATEGY
 from accounts.policies import resolve_policy
 from trading.access.two_factor import mark_verified
+from trading.common.formats import new_york_time
 from trading.errors import IllegalTransition
 from trading.guards.account import MAX_LATENESS
 from trading.journal import schedule
@@ -24,7 +25,6 @@ from trading.models.run_documents import ExecCommand
 from trading.queue.wake import wake_slot
 from trading.schedule.entries import add_at_next_open
 from trading.schedule.events import create_event
-from trading.schedule.next_open import format_start
 
 logger = logging.getLogger("rebalancer.trading")
 
@@ -62,7 +62,7 @@ def _start_or_mark_missed(entry: ScheduleEntry, now: datetime) -> bool:
     if now - entry.due_at <= delay:
         return _start(entry)
     minutes = delay // timedelta(minutes=1)
-    start = format_start(entry.due_at)
+    start = new_york_time(entry.due_at)
     schedule.mark_missed(entry, f"It was due on {start} and did not start within {minutes} minutes. Nothing was sent.")
     return False
 
@@ -134,5 +134,5 @@ def _reschedule(entry: ScheduleEntry, now: datetime, origin: ScheduleOrigin, att
             except IllegalTransition:
                 return  # another process has started it
             schedule.attach_deferred_run(follow_up, entry.run)
-        start = format_start(follow_up.due_at)
+        start = new_york_time(follow_up.due_at)
         schedule.set_follow_up(entry, follow_up, f"{entry.message} It is scheduled again for {start}.")

@@ -5,7 +5,6 @@ from datetime import date, datetime
 
 from django.conf import settings
 
-from brokers.exchange_calendar import NEW_YORK
 from trading.market_calendar import MarketCalendar
 
 
@@ -29,8 +28,3 @@ def open_after(day: date, calendar: MarketCalendar) -> Open:
     """Return the start in the first session after a day."""
     session = calendar.session_after(day)
     return Open(session.day, session.resume_at(settings.MARKET_OPEN_TIME))
-
-
-def format_start(due_at: datetime) -> str:
-    """Return a start as text, in New York time."""
-    return f"{due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"

@@ -16,6 +16,7 @@ from brokers.base import BrokerClient
 from brokers.broker_types import PriceKind
 from brokers.exceptions import BrokerError
 from brokers.exchange_calendar import NEW_YORK
+from trading.common.formats import new_york_clock
 from trading.engine.connection import make_client, read_slot
 from trading.engine.lease_heartbeat import slot_lease
 from trading.errors import SlotBusy, TradingError
@@ -81,7 +82,7 @@ def probe_slot(connection_id: int, due_at: datetime) -> str:
     outcome = "\n".join(problems) or "Broker, quotes, targets and guards are ready."
     schedule.finish_job(job, succeeded=not problems, outcome=outcome)
     if problems:
-        start = f"{due_at.astimezone(NEW_YORK):%H:%M} New York time"
+        start = new_york_clock(due_at)
         title = f"Not ready for the open at {start}, in {minutes} minutes"
         notify_operators(NotificationKind.FAILURE, title, outcome)
     return outcome

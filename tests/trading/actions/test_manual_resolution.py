@@ -91,7 +91,7 @@ def test_resolve_order_as_filled_books_the_fill_closes_the_run_and_unblocks_the_
     assert COMMENT in run.error_message and "trader" in run.error_message
     assert COMMENT in " ".join(run.timeline.values_list("message", flat=True))
     entry = AuditEntry.objects.get(action="resolved an order")
-    assert entry.person == "trader" and COMMENT in entry.detail and "filled at 650.25" in entry.detail
+    assert entry.person == "trader" and COMMENT in entry.detail and "filled at $650.25" in entry.detail
     assert Notification.objects.filter(title__startswith="Rebalance resolved manually").count() == 1
     assert carry_out(unknown.account).state == "completed"
     assert held("U1")["SPY"] == order.quantity, "the order was not sent again"

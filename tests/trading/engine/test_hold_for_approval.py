@@ -17,6 +17,7 @@ from brokers.broker_types import AccountSnapshot
 from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.models import SimulatedOrder
 from calculator import TradeCalculationResult
+from calculator.formats import percent
 from tests.support.makers import carry_out, held, policy, work_run
 from trading.actions.previews import execute_preview
 from trading.errors import Refused
@@ -171,7 +172,7 @@ def test_auto_approval_of_a_small_plan_of_held_symbols_executes_it(known, trader
     preview = carry_out(known, ExecCommand.PRINT_REBALANCE)
     turnover = Decimal(preview.result["turnover_percent"])
     assert [guard["message"] for guard in preview.guards if not guard["passed"]] == [
-        f"The plan trades {turnover:.1f} % of the account; the policy allows 0 %."
+        f"The plan trades {percent(turnover)} of the account; the policy allows 0%."
     ]
     set_auto_approval((turnover + Decimal("0.01")).quantize(Decimal("0.01")))
     run = carry_out(known, source=EventSource.SCHEDULE)
@@ -224,7 +225,7 @@ def test_auto_approval_at_each_limit_gives_its_objection(known, settings):
         return "" if approval.given else approval.reason.removeprefix("Not approved automatically: ")
 
     assert objections() == ""
-    assert objections("10") == "the turnover is not below 10 %."
+    assert objections("10") == "the turnover is not below 10%."
     assert objections("9.9999999") == ""
     assert objections(without=("IEF",)) == "the plan buys IEF, which the account does not hold."
     assert objections(old=True) == "the targets are old."
@@ -233,5 +234,5 @@ def test_auto_approval_at_each_limit_gives_its_objection(known, settings):
     below = RunWarning(code="weights_below_one", message="The targets add up to less than one.")
     assert objections(warnings=(below,)) == "the plan has warnings (weights_below_one)."
     assert objections("11", without=("SPY", "IEF")) == (
-        "the turnover is not below 10 %; the plan buys IEF, which the account does not hold."
+        "the turnover is not below 10%; the plan buys IEF, which the account does not hold."
     )  # SPY is sold only

@@ -11,6 +11,7 @@ from accounts.policies import resolve_policy
 from brokers.exchange_calendar import ExchangeCalendar
 from brokers.simulated.models import SimulatedOrder
 from tests.support.makers import carry_out, policy, queue, simulated_account
+from trading.common.formats import new_york_time
 from trading.error_codes import GUARDS, OnFail, needs_approval
 from trading.errors import Deferred, Refused
 from trading.guards.account import check_guards
@@ -91,7 +92,7 @@ def test_trade_guard_after_a_rebalance_blocks_until_the_next_session_opens(accou
     assert check.allowed == (until is None)
     if until:
         assert check.next_allowed_at == at(until)
-        assert f"{at(until):%a %Y-%m-%d %H:%M} New York time" in check.message
+        assert new_york_time(at(until)) in check.message
 
 
 @pytest.mark.django_db

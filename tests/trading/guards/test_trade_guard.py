@@ -17,6 +17,7 @@ from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from tests.support.makers import carry_out, held, policy, simulated_account
+from trading.common.formats import new_york_time
 from trading.guards.trade_guard import check_trade_guard, settled_cash_usd
 from trading.guards.trade_guard.history import Trade, day_trades
 from trading.guards.trade_guard.rules import day_trade_rule, settlement_sessions
@@ -122,7 +123,7 @@ def test_pdt_with_four_day_trades_in_five_sessions_blocks(account, now, days, se
     assert (check.allowed, check.next_allowed_at) == (until is None, until and at(until))
     assert check.day_trades_used == used
     if until:
-        assert f"{at(until):%a %Y-%m-%d %H:%M} New York time" in check.message
+        assert new_york_time(at(until)) in check.message
 
 
 @pytest.mark.django_db

@@ -1,5 +1,7 @@
 """Scheduling an account asks for what submitting its orders now asks for, and its user is judged again at the open."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
@@ -7,11 +9,14 @@ from django.utils import timezone
 
 from accounts.models import Account
 from brokers.simulated.models import SimulatedOrder
+from tests.support.makers import carry_out
 from tests.support.two_factor import code_of, new_device
 from trading.access.two_factor import mark_verified
+from trading.common.clock import database_now
 from trading.engine.slot_worker import work_slot
 from trading.errors import Refused
 from trading.models import Order, RebalanceRun, ScheduleEntry, TradingControl
+from trading.models.run_documents import ExecCommand
 from trading.schedule.entries import schedule_account
 from trading.schedule.market_open import run_schedule
 
@@ -85,14 +90,82 @@ def test_schedule_of_an_account_that_may_not_trade_now_is_refused(live, trader, 
     assert refused.value.code == code
 
 
-def test_live_account_page_asks_for_the_number_before_it_schedules(live, trader, client):
+def confirm_page(client):
+    return client.get(reverse("trading:schedule_confirm", args=["U1"]))
+
+
+def test_live_account_is_not_scheduled_without_its_number(live, trader, client):
     client.force_login(trader)
-    page = client.get(reverse("trading:account", args=["U1"])).content.decode()
-    assert 'id="schedule-live"' in page and 'name="account_id"' in page
-    client.post(reverse("trading:schedule_add", args=["U1"]))
+    answer = client.post(reverse("trading:schedule_add", args=["U1"]))
+    assert answer.url == reverse("trading:schedule_confirm", args=["U1"])
     assert not ScheduleEntry.objects.exists()
     client.post(reverse("trading:schedule_add", args=["U1"]), {"account_id": "U1"})
     assert ScheduleEntry.objects.get().requester_verified is False
+
+
+@pytest.mark.parametrize("required", ["live", "execute"])
+def test_live_account_is_not_scheduled_by_a_user_without_the_required_device(live, trader, client, settings, required):
+    settings.ONE_TIME_CODES_REQUIRED_FOR = required
+    client.force_login(trader)
+    assert confirm_page(client).context["refusal"].code == "code_device_needed"
+    client.post(reverse("trading:schedule_add", args=["U1"]), {"account_id": "U1"})
+    assert not ScheduleEntry.objects.exists()
+
+
+def test_account_page_leads_to_the_confirmation_after_the_preview(live, trader, client):
+    client.force_login(trader)
+    page = client.get(reverse("trading:account", args=["U1"])).content.decode()
+    assert f'action="{reverse("trading:schedule_add", args=["U1"])}"' not in page
+    assert page.index(reverse("trading:preview", args=["U1"])) < page.index(
+        reverse("trading:schedule_confirm", args=["U1"])
+    )
+
+
+@SENDS
+@pytest.mark.parametrize("kind", ["paper", "live"])
+def test_confirmation_offers_a_preview_and_then_shows_its_orders_and_the_start(
+    make_account, clock, trader, client, settings, kind
+):
+    clock("2026-11-25 08:00")
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = kind, kind == "live"
+    make_account(type=kind, live_armed=kind == "live")
+    client.force_login(trader)
+    page = confirm_page(client)
+    assert page.context["preview_state"] == "none"
+    assert 'id="schedule-orders"' not in page.content.decode()
+    client.post(reverse("trading:schedule_preview", args=["U1"]))
+    page = confirm_page(client)
+    assert page.context["preview_state"] == "in_progress" and "hx-get" in page.content.decode()
+    preview = RebalanceRun.objects.get()
+    work_slot(preview.connection_id)
+    page = confirm_page(client)
+    html = page.content.decode()
+    assert page.context["preview_state"] == "current"
+    assert [row.symbol for row in page.context["plan"]["buys"]] == ["SPY", "IEF"]
+    assert "Wed 25 Nov 2026, 09:30 New York time" in html and 'id="schedule-orders"' in html
+    assert ('name="account_id"' in html) is (kind == "live")
+    assert "market_closed" not in [guard["code"] for guard in page.context["failed_checks"]]
+    assert not Order.objects.exists() and not ScheduleEntry.objects.exists()
+    RebalanceRun.objects.update(finished_at=database_now() - timedelta(minutes=6))
+    page = confirm_page(client)
+    assert page.context["preview_state"] == "old"
+    assert 'id="schedule-orders"' not in page.content.decode()
+
+
+@SENDS
+def test_schedule_page_shows_what_would_trade_and_cancels_there(make_account, clock, trader, client):
+    clock("2026-11-25 08:00")
+    account = make_account()
+    preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
+    schedule_account(account, trader)
+    client.force_login(trader)
+    page = client.get(reverse("trading:schedule"))
+    (row,) = page.context["waiting"]
+    assert (row["plan"].run_id, row["plan"].sells, row["plan"].buys) == (preview.run_id, 0, 2)
+    assert "preview" in page.content.decode()
+    answer = client.post(reverse("trading:schedule_remove", args=["U1"]), {"from": "schedule"})
+    assert answer.url == reverse("trading:schedule")
+    assert ScheduleEntry.objects.get().state == "removed"
 
 
 def started(clock):

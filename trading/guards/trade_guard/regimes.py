@@ -15,7 +15,8 @@ from datetime import date, datetime, time
 from decimal import Decimal
 
 from accounts.models import Account
-from brokers.exchange_calendar import NEW_YORK, Session
+from brokers.exchange_calendar import Session
+from trading.common.formats import day_text, new_york_time
 from trading.guards.trade_guard.history import (
     bought_in,
     bought_with_unsettled_money,
@@ -56,7 +57,7 @@ class _Query:
 
     def resume_at(self, session: Session) -> str:
         """Return the time at which the account resumes in a session, as text."""
-        return f"{session.resume_at(self.resume).astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+        return new_york_time(session.resume_at(self.resume))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _once(query: _Query) -> _Answer:
     executed = ExecutedSession.objects.filter(account_id=query.account_pk, session_date=session.day)
     rows = list(executed.exclude(run_id=query.exclude_run).select_related("run").order_by("id"))
     if not rows:
-        return _Answer(f"No rebalance was executed in the session of {session.day}.")
+        return _Answer(f"No rebalance was executed in the session of {day_text(session.day)}.")
     if rows[-1].run.state == RunState.STOPPED:
         return _Answer(f"Run {rows[-1].run.run_id} was stopped; a run in the same session may finish its rebalance.")
     executions = tuple(
@@ -140,7 +141,7 @@ def _once(query: _Query) -> _Answer:
     again = query.calendar.session_after(session.day)
     label = dict(Account.TradeGuard.choices).get(query.regime, query.regime)
     return _Answer(
-        f"PDT protection: the account was already rebalanced in the session of {session.day} (run "
+        f"PDT protection: the account was already rebalanced in the session of {day_text(session.day)} (run "
         f"{executions[-1].run_id}). Its trade guard ({label}) allows one rebalance per session. "
         f"It can trade again from {query.resume_at(again)}.",
         again,

@@ -9,14 +9,14 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from brokers.exchange_calendar import NEW_YORK
+from calculator.formats import decimals
 from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
+from trading.common.formats import ZONE, instant_text
 from trading.market_calendar import market_calendar
 from trading.models import Authenticator, ProcessHeartbeat
 from trading.monitoring.doctor.findings import Finding, ok, problem
 
 MIN_FREE_BYTES = 500_000_000
-TIME_FORMAT = "%a %d %b %Y %H:%M"
 
 
 def database() -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def database() -> Iterator[Finding]:
     else:
         yield ok(f"{connection.display_name} responds, is migrated and accepts writes.")
     free = shutil.disk_usage(settings.VAR_DIR).free
-    message = f"{free / 1e9:.1f} GB free in {settings.VAR_DIR}."
+    message = f"{decimals(free / 1e9, 1)} GB free in {settings.VAR_DIR}."
     to_do = "Free disk space. On a full disk no order can be stored, and none is submitted."
     yield problem(message, to_do) if free < MIN_FREE_BYTES else ok(message)
 
@@ -86,6 +86,6 @@ def calendar() -> Iterator[Finding]:
         message = f"The calendar {settings.MARKET_CALENDAR!r} cannot be used: {error}"
         yield problem(message, "Set MARKET_CALENDAR to a code of exchange-calendars, such as XNYS.")
         return
-    opens, closes = (time.astimezone(NEW_YORK).strftime(TIME_FORMAT) for time in (session.opens_at, session.closes_at))
+    opens, closes = (instant_text(at, "minutes", weekday=True) for at in (session.opens_at, session.closes_at))
     which = "current" if session.opens_at <= timezone.now() else "next"
-    yield ok(f"{settings.MARKET_CALENDAR}: {which} session {opens} to {closes} New York time.")
+    yield ok(f"{settings.MARKET_CALENDAR}: {which} session {opens} to {closes} {ZONE}.")

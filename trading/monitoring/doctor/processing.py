@@ -7,7 +7,7 @@ from django.utils import timezone
 from django_q.models import Schedule
 
 from accounts.models import Account
-from brokers.exchange_calendar import NEW_YORK
+from trading.common.formats import new_york_time
 from trading.journal.installation import awaits_reconciliation
 from trading.models import ScheduleEntry, ScheduleOrigin, ScheduleState, TradingControl, UnrecordedOrder
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
@@ -84,9 +84,6 @@ def schedule() -> Iterator[Finding]:
 
 
 def _names(entries: list[ScheduleEntry]) -> str:
-    named = [
-        f"{entry.account.account_id} of {entry.due_at.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
-        for entry in entries[:MAX_NAMED_ENTRIES]
-    ]
+    named = [f"{entry.account.account_id} of {new_york_time(entry.due_at)}" for entry in entries[:MAX_NAMED_ENTRIES]]
     more = f" and {len(entries) - MAX_NAMED_ENTRIES} more" if len(entries) > MAX_NAMED_ENTRIES else ""
     return f"{', '.join(named)}{more}"

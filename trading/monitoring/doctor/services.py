@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Strategy
+from calculator.formats import percent
 from trading.errors import RunFailed
 from trading.models import Delivery, DeliveryState
 from trading.monitoring.doctor.findings import Finding, off, ok, problem
@@ -46,7 +47,8 @@ async def _fetch(client: AllocationsClient, strategy: Strategy) -> Finding:
         to_do = "Check ALLOCATIONS_BASE_URL and ALLOCATIONS_API_KEY, or disable the strategy if it no longer exists."
         return problem(f"{name}: {failure.message}", to_do)
     notes = "".join(f" {warning.message}" for warning in warnings)
-    return ok(f"{name}: {len(targets)} targets, sum of weights {sum(item.weight for item in targets):.4f}.{notes}")
+    total = percent(sum(item.weight for item in targets) * 100, 2, trim=True)
+    return ok(f"{name}: {len(targets)} targets, sum of weights {total}.{notes}")
 
 
 def listener() -> Iterator[Finding]:
