@@ -154,14 +154,19 @@ def _execution_refusal_for(preview: RebalanceRun, user: User, plan_hash: str) ->
     return None
 
 
-def request_stop(run: RebalanceRun, user: User, *, cancel_orders: bool = False) -> None:
+def request_stop(run: RebalanceRun, user: User, *, cancel_orders: bool = False) -> bool:
     """Request that a run submits no further orders. Orders already submitted remain active, unless cancelled too.
+
+    Returns:
+        True if the run was cancelled before it started; otherwise its worker stops it.
 
     Raises:
         Refused: the user lacks the permission, or the run has ended.
     """
     check_permissions(user, *execute_permissions(run.account), action="stop this run")
-    if not runs.request_stop(run.pk, str(user), cancel_orders=cancel_orders):
+    was_queued = runs.cancel_queued(run.pk, str(user))
+    if not was_queued and not runs.request_stop(run.pk, str(user), cancel_orders=cancel_orders):
         raise Refused("run_ended", "The run has already ended.")
-    action = "asked to stop and cancel" if cancel_orders else "asked to stop"
+    action = "cancelled" if was_queued else "asked to stop and cancel" if cancel_orders else "asked to stop"
     note(action, f"{run}", f"Account {run.account.account_id}.", person=user)
+    return was_queued

@@ -63,9 +63,13 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
 
 @router.post("/runs/{run_id}/stop", auth=EXECUTES, response=QUEUED, operation_id="stop", tags=["runs"])
 def stop(request: HttpRequest, run_id: RunId) -> Status[RebalanceResult]:
-    """Stop a run: no further orders are submitted. Orders already submitted remain active and are tracked."""
+    """Stop a run: no further orders are submitted. Orders already submitted remain active and are tracked.
+
+    A run that no worker has started is cancelled, and ends in the state `stopped` at once.
+    """
     run = find_run(run_id)
-    request_stop(run, authenticate_owner(token_of(request)))
+    if request_stop(run, authenticate_owner(token_of(request))):
+        run = find_run(run_id)
     return Status(202, rebalance_result(run))
 
 

@@ -14,7 +14,6 @@ from accounts.models import Account
 from trading.actions.previews import PREVIEW_PERMISSION, VIEW_PERMISSION
 from trading.models import AccountStanding, RebalanceRun, RunState, ScheduleEntry, ScheduleState, without_documents
 from trading.models.run_documents import stored_weights
-from trading.monitoring.status import listener_health, overview, unreachable_broker
 from trading.pages.charts import Slice, Spark, asset_colour, slices, spark, value_chart
 from trading.pages.history import CARD_DAYS, change_percent, rebalance_days, total_values, values_of
 from trading.pages.layout import render_page
@@ -50,9 +49,6 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "totals": _totals(),
         "chart": value_chart(total_values(), rebalance_days()),
         "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
-        "health": overview(),
-        "listener": listener_health(),
-        "unreachable": unreachable_broker(),
         "next_entry": waiting.select_related("account").order_by("due_at").first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
     }

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from accounts.models import Account
-from trading.models import RebalanceRun, RunState, TradingControl
+from trading.pages.site_status import site_status
 
 CHANGELIST = "admin:accounts_account_changelist"
 VIEW_ACCOUNTS = "accounts.view_account"
@@ -53,19 +53,23 @@ MENU = (
 
 
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
-    """Return the context of the layout, as a context processor. Values are read when a template uses them."""
+    """Return the context of the layout, as a context processor. Values are read when a template uses them.
+
+    `can_trade_now` is false while trading is paused or no worker is running; `site_status` says which.
+    """
     return {
         "menu": lambda: _menu(request),
         "trading_mode": lambda: settings.TRADING_MODE,
         "live_trading": lambda: settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
-        "trading_paused": TradingControl.objects.filter(trading_paused=True).exists,
+        "site_status": lambda: site_status(request),
+        "can_trade_now": lambda: site_status(request).can_trade_now,
     }
 
 
 def _menu(request: HttpRequest) -> list[dict[str, object]]:
     path = request.path
     current = next((entry for entry in MENU if path.startswith(entry.below)), None) if path != "/" else MENU[0]
-    attention = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count()
+    attention = site_status(request).needs_attention
     return [
         {
             "label": entry.label,
