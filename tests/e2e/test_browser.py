@@ -68,9 +68,10 @@ def browser():
 @pytest.fixture
 def open_page(browser, site):
     """A page on which nothing may go wrong: no console error, no answer of 400 or more, no request elsewhere."""
-    wrong, contexts = [], []
+    checked, contexts = [], []
 
-    def open_(user=None, **options):
+    def open_(user=None, *, expects_errors=False, **options):
+        wrong = [] if expects_errors else checked
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -95,7 +96,7 @@ def open_page(browser, site):
     yield open_
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert checked == []
 
 
 def picture(page, name, width=1280, height=800):
@@ -263,6 +264,71 @@ def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_
     page.tap("#submit-orders")
     page.wait_for_selector(".rb-state-completed")
     assert "orders filled" in page.inner_text("#run")
+
+
+def test_send_over_an_ended_session_leads_back_to_the_plan_and_says_that_nothing_was_sent(site, open_page):
+    page = open_page("trader")
+    page.click("button[aria-label='Preview Taxable']")
+    page.wait_for_selector("#submit-orders:enabled")
+    plan = page.url
+    page.context.clear_cookies(name="sessionid")
+    page.click("#submit-orders")
+    page.wait_for_selector("#login-form")
+    assert "Nothing was sent." in page.inner_text(".rb-note")
+    page.fill("#id_username", "trader")
+    page.fill("#id_password", "demo")
+    page.click("[type=submit]")
+    page.wait_for_url(plan)
+    assert "Nothing was sent." in page.inner_text(".messagelist")
+    assert page.is_enabled("#submit-orders")
+
+
+def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_end(site, open_page):
+    page = open_page("trader", expects_errors=True)
+    page.route("**/now/*", lambda route: route.abort())
+    page.click("button[aria-label='Preview Taxable']")
+    page.wait_for_selector("#connection-lost:visible")
+    assert re.search(r"Not reached since \d\d:\d\d E[SD]T", page.inner_text("#connection-lost"))
+    assert page.inner_text("#announcements") == ""
+    page.unroute("**/now/*")
+    page.wait_for_selector("#submit-orders")
+    assert not page.is_visible("#connection-lost")
+    assert page.inner_text("#announcements") == "The preview is ready."
+
+
+def test_a_preview_counts_down_and_cannot_be_sent_when_it_has_expired(site, open_page):
+    page = open_page("trader")
+    page.clock.install()
+    page.click("button[aria-label='Preview Taxable']")
+    page.wait_for_selector("#submit-orders:enabled")
+    assert re.match(r"Valid for [1-4] min \d+ s", page.inner_text("#validity"))
+    page.clock.fast_forward("05:00")
+    page.wait_for_selector("#submit-orders:disabled")
+    assert (
+        page.inner_text("#validity")
+        == page.inner_text("#announcements")
+        == page.get_attribute("#validity", "data-expired-text")
+    )
+
+
+def test_two_clicks_pause_all_trading_and_every_page_says_so(site, open_page):
+    page = open_page("trader", viewport={"width": 390, "height": 844})
+    page.goto(f"{site.url}/runs/")
+    page.click("#pause")
+    page.click("#pause-trading button")
+    page.wait_for_url(f"{site.url}/runs/")
+    for path in ("/", "/accounts/SIM-1003/", "/admin/"):
+        page.goto(site.url + path)
+        assert "trader" in page.inner_text("#notice-paused")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.emulate_media(media="print")
+    assert not page.is_visible("#header") and not page.is_visible("#resume")
+    page.emulate_media(media="screen", reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.body).transitionProperty") == "none"
+    page.click("#resume")
+    page.click("#resume-trading button")
+    page.wait_for_url(f"{site.url}/admin/")
+    assert page.locator("#notice-paused").count() == 0 and page.is_visible("#pause")
 
 
 def test_the_demo_ends_whole_when_it_is_interrupted(site):

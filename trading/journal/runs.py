@@ -114,7 +114,8 @@ def cancel_queued(pk: int, person: str) -> bool:
     with transaction.atomic():
         queued = RebalanceRun.objects.filter(pk=pk, state=RunState.QUEUED)
         message = f"{person} cancelled the run before it started. No order was sent."
-        changes = {"finished_at": Now(), "step": RunStep.DONE, "error_code": RUN_STOPPED, "error_message": message}
+        changes = {"stop_requested_at": Now(), "finished_at": Now(), "step": RunStep.DONE}
+        changes |= {"error_code": RUN_STOPPED, "error_message": message}
         if has_sent_orders(pk) or not queued.update(state=RunState.STOPPED, **changes):
             return False
         write_entry(pk, RUN_STOPPED, message, "warning")
