@@ -20,7 +20,9 @@ logger = logging.getLogger("rebalancer.trading")
 
 PAUSE_PERMISSION = "trading.change_tradingcontrol"
 """The permission to pause trading, and to resume it."""
+A_COMMAND = "a command"
 BY_COMMAND = "by command"
+"""Start of the note in the history of a pause by a command."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Pause:
 
     reason: str
     by: str
-    """User name, or `by command`. Empty if the history no longer knows it."""
+    """User name, or `A_COMMAND`. Empty if the history no longer knows it."""
     at: datetime
 
 
@@ -42,7 +44,7 @@ def current_pause() -> Pause | None:
     if record is None:
         return Pause(control.reason, "", control.updated_at)
     user, note = record.history_user, record.history_change_reason or ""
-    by = user.get_username() if user is not None else BY_COMMAND if note.startswith(BY_COMMAND) else ""
+    by = user.get_username() if user is not None else A_COMMAND if note.startswith(BY_COMMAND) else ""
     return Pause(control.reason, by, record.history_date)
 
 

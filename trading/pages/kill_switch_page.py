@@ -30,10 +30,10 @@ def pause(request: HttpRequest) -> HttpResponse:
         cancel_orders = "cancel_orders" in request.POST
         reason = request.POST.get("reason", "").strip()[:REASON_LENGTH]
         by = f"by {user_of(request).get_username()}"
-        changed = set_paused(None, paused=True, reason=reason, by=by, cancel_orders=cancel_orders)
+        set_paused(None, paused=True, reason=reason, by=by, cancel_orders=cancel_orders)
+        # That trading is paused, every page says itself.
         orders = "Working orders are being cancelled." if cancel_orders else "Orders already submitted remain active."
-        state = "Trading is paused" if changed else "Trading was already paused"
-        messages.warning(request, f"{state} for all accounts. {orders}")
+        messages.info(request, orders)
         return redirect(_target(request))
     executing = RebalanceRun.objects.filter(state=RunState.RUNNING, mode=RunMode.EXECUTE).count()
     context = {"executing": executing, "next": page_of(request), "reason_length": REASON_LENGTH}

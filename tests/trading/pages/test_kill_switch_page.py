@@ -10,7 +10,7 @@ from django.urls import reverse
 from tests.support.makers import queue, simulated_account
 from tests.support.two_factor import code_of, log_in_without_code, new_device
 from trading.access.roles import sync_roles
-from trading.actions.kill_switch import Pause, current_pause, set_paused
+from trading.actions.kill_switch import A_COMMAND, Pause, current_pause, set_paused
 from trading.models import AuditEntry, Notification, RebalanceRun, TradingControl
 from trading.schedule.sweeper import record_heartbeat
 
@@ -73,7 +73,7 @@ def test_a_second_pause_keeps_who_paused_first_and_the_reason(operator, person):
     set_paused(None, paused=True, reason="Transfer", by="by command")
     first = current_pause()
     operator.post(PAUSE, {})
-    assert current_pause() == first == Pause("Transfer", "by command", first.at)
+    assert current_pause() == first == Pause("Transfer", A_COMMAND, first.at)
 
 
 def test_a_new_pause_has_no_reason_of_an_earlier_one(operator):
