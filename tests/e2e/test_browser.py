@@ -121,6 +121,8 @@ PAGES = (
     "/notifications/",
     "/admin/",
     "/codes/",
+    "/pause/",
+    "/resume/",
     "/admin/accounts/account/",
     "/admin/accounts/account/1/history/",
 )

@@ -30,6 +30,8 @@ def product_pages(*, account: Any, strategy: Any, replacement_set: Any, preview:
         "queue": "/queue/",
         "one-time codes": "/codes/",
         "sessions": "/sessions/",
+        "pause all trading": "/pause/",
+        "resume trading": "/resume/",
     }
 
 

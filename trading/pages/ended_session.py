@@ -46,7 +46,7 @@ def pending_messages(request: HttpRequest) -> list[str]:
     """Return the messages that wait for the next page, and keep them for it."""
     stored = messages.get_messages(request)
     texts = [str(message) for message in stored]
-    stored.used = False
+    stored.used = False  # type: ignore[union-attr]  # the middleware of messages is installed
     return texts
 
 

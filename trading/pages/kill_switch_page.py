@@ -31,7 +31,7 @@ def pause(request: HttpRequest) -> HttpResponse:
         reason = request.POST.get("reason", "").strip()[:REASON_LENGTH]
         by = f"by {user_of(request).get_username()}"
         set_paused(None, paused=True, reason=reason, by=by, cancel_orders=cancel_orders)
-        # That trading is paused, every page says itself.
+        # Every page reports the pause itself.
         orders = "Working orders are being cancelled." if cancel_orders else "Orders already submitted remain active."
         messages.info(request, orders)
         return redirect(_target(request))

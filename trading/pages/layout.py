@@ -55,7 +55,7 @@ MENU = (
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
     """Return the context of the layout, as a context processor. Values are read when a template uses them.
 
-    `can_trade_now` is false while trading is paused or no worker is running; `site_status` says which.
+    `can_trade_now` is false while trading is paused or no worker is running; `site_status` has the reason.
     """
     return {
         "menu": lambda: _menu(request),

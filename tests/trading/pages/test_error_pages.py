@@ -1,5 +1,6 @@
 """The pages of errors: the look of the site, no inline style, no database."""
 
+import gzip
 import re
 
 import pytest
@@ -7,8 +8,9 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection
 from django.test import Client
 from django.urls import reverse
+from pydantic import SecretStr
 
-from tests.support.makers import queue, simulated_account
+from tests.support.makers import queue, simulated_account, strategy
 
 pytestmark = pytest.mark.django_db
 INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=")
@@ -77,7 +79,16 @@ def test_the_api_keeps_its_json(client, method, address, status, code):
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_pages_csv_and_json_are_compressed_for_who_accepts_it(boss):
-    plain, compressed = boss.get("/"), boss.get("/", headers={"accept-encoding": "gzip, br"})
-    assert compressed["Content-Encoding"] == "gzip" and "Content-Encoding" not in plain
-    assert int(compressed["Content-Length"]) == len(compressed.content) < len(plain.content) / 2
+def test_pages_and_files_are_compressed_for_who_accepts_it(boss):
+    run = queue(simulated_account("U1", {"SPY": "1"}))
+    for address in ("/", reverse("trading:run_json", args=[run.run_id])):
+        plain, compressed = boss.get(address), boss.get(address, headers={"accept-encoding": "gzip, br"})
+        assert compressed["Content-Encoding"] == "gzip" and "Content-Encoding" not in plain
+        assert int(compressed["Content-Length"]) == len(compressed.content) < len(plain.content)
+
+
+def test_a_secret_is_taken_out_before_a_page_is_compressed(boss, settings):
+    settings.ALLOCATIONS_API_KEY = SecretStr("canary-allocations-key")
+    strategy("blend", {"SPY": "1"}, title="canary-allocations-key")
+    page = gzip.decompress(boss.get("/strategies/", headers={"accept-encoding": "gzip"}).content)
+    assert b"[redacted]" in page and b"canary-allocations-key" not in page
