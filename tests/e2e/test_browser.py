@@ -122,7 +122,6 @@ PAGES = (
     "/admin/",
     "/codes/",
     "/pause/",
-    "/resume/",
     "/admin/accounts/account/",
     "/admin/accounts/account/1/history/",
 )
@@ -268,9 +267,25 @@ def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_
     assert "orders filled" in page.inner_text("#run")
 
 
-def test_send_over_an_ended_session_leads_back_to_the_plan_and_says_that_nothing_was_sent(site, open_page):
+FRESH = """
+from decimal import Decimal
+from accounts.models import Account
+from brokers.simulated.matching_engine import open_account
+taxable = Account.objects.get(account_id="SIM-1003")
+Account.objects.create(account_id="SIM-3001", name="Fresh", broker="simulated", strategy=taxable.strategy)
+open_account("SIM-3001", cash_usd=Decimal(50000))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(site):
+    """An account that no other test trades."""
+    site.python(FRESH)
+
+
+def test_send_over_an_ended_session_leads_back_to_the_plan_and_says_that_nothing_was_sent(site, fresh, open_page):
     page = open_page("trader")
-    page.click("button[aria-label='Preview Taxable']")
+    page.click("button[aria-label='Preview Fresh']")
     page.wait_for_selector("#submit-orders:enabled")
     plan = page.url
     page.context.clear_cookies(name="sessionid")
@@ -285,10 +300,10 @@ def test_send_over_an_ended_session_leads_back_to_the_plan_and_says_that_nothing
     assert page.is_enabled("#submit-orders")
 
 
-def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_end(site, open_page):
+def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_end(site, fresh, open_page):
     page = open_page("trader", expects_errors=True)
     page.route("**/now/*", lambda route: route.abort())
-    page.click("button[aria-label='Preview Taxable']")
+    page.click("button[aria-label='Preview Fresh']")
     page.wait_for_selector("#connection-lost:visible")
     assert re.search(r"Not reached since \d\d:\d\d E[SD]T", page.inner_text("#connection-lost"))
     assert page.inner_text("#announcements") == ""
@@ -298,10 +313,10 @@ def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_en
     assert page.inner_text("#announcements") == "The preview is ready."
 
 
-def test_a_preview_counts_down_and_cannot_be_sent_when_it_has_expired(site, open_page):
+def test_a_preview_counts_down_and_cannot_be_sent_when_it_has_expired(site, fresh, open_page):
     page = open_page("trader")
     page.clock.install()
-    page.click("button[aria-label='Preview Taxable']")
+    page.click("button[aria-label='Preview Fresh']")
     page.wait_for_selector("#submit-orders:enabled")
     assert re.match(r"Valid for [1-4] min \d+ s", page.inner_text("#validity"))
     page.clock.fast_forward("05:00")
