@@ -117,6 +117,7 @@ PAGES = (
     "/strategies/all-weather/",
     "/replacement-sets/",
     "/replacement-sets/ira/",
+    "/approvals/",
     "/schedule/",
     "/notifications/",
     "/admin/",
@@ -346,6 +347,47 @@ def test_two_clicks_pause_all_trading_and_every_page_says_so(site, open_page):
     page.click("#resume-trading button")
     page.wait_for_url(f"{site.url}/admin/")
     assert page.locator("#notice-paused").count() == 0 and page.is_visible("#pause")
+
+
+THREE_HOURS_EARLIER = """
+from datetime import timedelta
+from django.db.models import F
+from trading.models import RebalanceRun
+past = {name: F(name) - timedelta(hours=3) for name in ("queued_at", "finished_at", "plan_expires_at")}
+print(RebalanceRun.objects.filter(run_id="{run}").update(**past))
+"""
+
+
+def test_a_phone_approves_from_the_inbox_a_plan_of_three_hours_ago_and_declines_another(site, open_page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for number in (2, 3):
+        site.python(
+            WAITS.replace("SIM-2001", f"SIM-200{number}")
+            .replace('"Held"', f'"Held {number}"')
+            .replace('objects.create(name="careful",', f'objects.create(name="careful {number}",')
+        )
+        site.manage("publish_event", "global-growth", "--exec", "rebalance", "--account-id", f"SIM-200{number}")
+        run = site.finished_run(f"SIM-200{number}")
+        assert site.python(THREE_HOURS_EARLIER.replace("{run}", run["run_id"])) == "1"
+    page = open_page("trader", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, bypass_csp=True)
+    assert "2" in page.inner_text("#waiting-approvals")
+    page.tap("#waiting-approvals a")
+    page.wait_for_url(f"{site.url}/approvals/")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    heights = [button.bounding_box()["height"] for button in page.locator(".rb-answers .rb-button:visible").all()]
+    assert len(heights) == 6 and min(heights) >= 44
+    page.tap("button[aria-label='Approve the plan of Held 2']")
+    page.wait_for_selector(".rb-state-completed")
+    assert re.search(r"(\d+) of \1 orders filled", page.inner_text("#run"))
+    page.goto(f"{site.url}/approvals/")
+    page.tap("text=Decline…")
+    page.fill("[name=note]", "Not this week")
+    page.tap("button[aria-label='Decline the plan of Held 3']")
+    page.wait_for_selector(".messagelist .success")
+    assert page.locator(".rb-approval").count() == 0
+    assert "Not this week" in page.inner_text("main")
 
 
 def test_the_demo_ends_whole_when_it_is_interrupted(site):

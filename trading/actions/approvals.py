@@ -92,7 +92,7 @@ def refuse_unless_waiting(plan: RebalanceRun) -> None:
     """Check that the plan waits for a user now.
 
     Raises:
-        Refused: it does not; the message says what became of it.
+        Refused: it does not; the message contains the reason.
     """
     refusals = {
         "": ("not_waiting", "The plan does not wait for approval."),
