@@ -58,11 +58,15 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "trading.pages.middleware.NoStoreMiddleware",  # below static files, above everything else
+    # Compresses pages, CSV and JSON, outside everything that reads or changes a body. Not done by the proxy: this also
+    # works without one, and adds a random number of bytes, so that sizes reveal no secret (BREACH).
+    "django.middleware.gzip.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "trading.api.middleware.JsonErrors",
     "trading.pages.middleware.RedactingMiddleware",  # outside all views, inside CommonMiddleware (Content-Length)
+    "trading.pages.error_pages.MethodNotAllowedMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",  # request.user.is_verified()
@@ -70,7 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "trading.pages.middleware.HtmxLoginMiddleware",
+    "trading.pages.ended_session.EndedSessionMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
     "trading.pages.middleware.RefusedAttemptsMiddleware",
     "axes.middleware.AxesMiddleware",  # last: it replaces the response after a lockout
@@ -104,6 +108,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+CSRF_FAILURE_VIEW = "trading.pages.error_pages.csrf_failure"
 # Counts of refused requests, for each process. Unauthenticated clients cause entries, so that the number is limited.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}}
 

@@ -68,9 +68,10 @@ def browser():
 @pytest.fixture
 def open_page(browser, site):
     """A page on which nothing may go wrong: no console error, no answer of 400 or more, no request elsewhere."""
-    wrong, contexts = [], []
+    checked, contexts = [], []
 
-    def open_(user=None, **options):
+    def open_(user=None, *, expects_errors=False, **options):
+        wrong = [] if expects_errors else checked
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -95,7 +96,7 @@ def open_page(browser, site):
     yield open_
     for context in contexts:
         context.close()
-    assert wrong == []
+    assert checked == []
 
 
 def picture(page, name, width=1280, height=800):
@@ -116,10 +117,12 @@ PAGES = (
     "/strategies/all-weather/",
     "/replacement-sets/",
     "/replacement-sets/ira/",
+    "/approvals/",
     "/schedule/",
     "/notifications/",
     "/admin/",
     "/codes/",
+    "/pause/",
     "/admin/accounts/account/",
     "/admin/accounts/account/1/history/",
 )
@@ -311,6 +314,128 @@ def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_
     page.tap("#submit-orders")
     page.wait_for_selector(".rb-state-completed")
     assert "orders filled" in page.inner_text("#run")
+
+
+FRESH = """
+from decimal import Decimal
+from accounts.models import Account
+from brokers.simulated.matching_engine import open_account
+taxable = Account.objects.get(account_id="SIM-1003")
+Account.objects.create(account_id="SIM-3001", name="Fresh", broker="simulated", strategy=taxable.strategy)
+open_account("SIM-3001", cash_usd=Decimal(50000))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(site):
+    """An account that no other test trades."""
+    site.python(FRESH)
+
+
+def test_send_over_an_ended_session_leads_back_to_the_plan_and_says_that_nothing_was_sent(site, fresh, open_page):
+    page = open_page("trader")
+    page.click("button[aria-label='Preview Fresh']")
+    page.wait_for_selector("#submit-orders:enabled")
+    plan = page.url
+    page.context.clear_cookies(name="sessionid")
+    page.click("#submit-orders")
+    page.wait_for_selector("#login-form")
+    assert "Nothing was sent." in page.inner_text(".rb-note")
+    page.fill("#id_username", "trader")
+    page.fill("#id_password", "demo")
+    page.click("[type=submit]")
+    page.wait_for_url(plan)
+    assert "Nothing was sent." in page.inner_text(".messagelist")
+    assert page.is_enabled("#submit-orders")
+
+
+def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_end(site, fresh, open_page):
+    page = open_page("trader", expects_errors=True)
+    page.route("**/now/*", lambda route: route.abort())
+    page.click("button[aria-label='Preview Fresh']")
+    page.wait_for_selector("#connection-lost:visible")
+    assert re.search(r"Not reached since \d\d:\d\d E[SD]T", page.inner_text("#connection-lost"))
+    assert page.inner_text("#announcements") == ""
+    page.unroute("**/now/*")
+    page.wait_for_selector("#submit-orders")
+    assert not page.is_visible("#connection-lost")
+    assert page.inner_text("#announcements") == "The preview is ready."
+
+
+def test_a_preview_counts_down_and_cannot_be_sent_when_it_has_expired(site, fresh, open_page):
+    page = open_page("trader")
+    page.clock.install()
+    page.click("button[aria-label='Preview Fresh']")
+    page.wait_for_selector("#submit-orders:enabled")
+    assert re.match(r"Valid for [1-4] min \d+ s", page.inner_text("#validity"))
+    page.clock.fast_forward("05:00")
+    page.wait_for_selector("#submit-orders:disabled")
+    assert (
+        page.inner_text("#validity")
+        == page.inner_text("#announcements")
+        == page.get_attribute("#validity", "data-expired-text")
+    )
+
+
+def test_two_clicks_pause_all_trading_and_every_page_says_so(site, open_page):
+    page = open_page("trader", viewport={"width": 390, "height": 844})
+    page.goto(f"{site.url}/runs/")
+    page.click("#pause")
+    page.click("#pause-trading button")
+    page.wait_for_url(f"{site.url}/runs/")
+    for path in ("/", "/accounts/SIM-1003/", "/admin/"):
+        page.goto(site.url + path)
+        assert "trader" in page.inner_text("#notice-paused")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.emulate_media(media="print")
+    assert not page.is_visible("#header") and not page.is_visible("#resume")
+    page.emulate_media(media="screen", reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.body).transitionProperty") == "none"
+    page.click("#resume")
+    page.click("#resume-trading button")
+    page.wait_for_url(f"{site.url}/admin/")
+    assert page.locator("#notice-paused").count() == 0 and page.is_visible("#pause")
+
+
+THREE_HOURS_EARLIER = """
+from datetime import timedelta
+from django.db.models import F
+from trading.models import RebalanceRun
+past = {name: F(name) - timedelta(hours=3) for name in ("queued_at", "finished_at", "plan_expires_at")}
+print(RebalanceRun.objects.filter(run_id="{run}").update(**past))
+"""
+
+
+def test_a_phone_approves_from_the_inbox_a_plan_of_three_hours_ago_and_declines_another(site, open_page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for number in (2, 3):
+        site.python(
+            WAITS.replace("SIM-2001", f"SIM-200{number}")
+            .replace('"Held"', f'"Held {number}"')
+            .replace('objects.create(name="careful",', f'objects.create(name="careful {number}",')
+        )
+        site.manage("publish_event", "global-growth", "--exec", "rebalance", "--account-id", f"SIM-200{number}")
+        run = site.finished_run(f"SIM-200{number}")
+        assert site.python(THREE_HOURS_EARLIER.replace("{run}", run["run_id"])) == "1"
+    page = open_page("trader", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, bypass_csp=True)
+    assert "2" in page.inner_text("#waiting-approvals")
+    page.tap("#waiting-approvals a")
+    page.wait_for_url(f"{site.url}/approvals/")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    heights = [button.bounding_box()["height"] for button in page.locator(".rb-answers .rb-button:visible").all()]
+    assert len(heights) == 6 and min(heights) >= 44
+    page.tap("button[aria-label='Approve the plan of Held 2']")
+    page.wait_for_selector(".rb-state-completed")
+    assert re.search(r"(\d+) of \1 orders filled", page.inner_text("#run"))
+    page.goto(f"{site.url}/approvals/")
+    page.tap("text=Decline…")
+    page.fill("[name=note]", "Not this week")
+    page.tap("button[aria-label='Decline the plan of Held 3']")
+    page.wait_for_selector(".messagelist .success")
+    assert page.locator(".rb-approval").count() == 0
+    assert "Not this week" in page.inner_text("main")
 
 
 def test_the_demo_ends_whole_when_it_is_interrupted(site):

@@ -11,7 +11,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import Model, Q
+from django.db.models import Model, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from accounts.models import Account
 from trading.errors import Refused
@@ -159,10 +160,13 @@ WRITING_VIEWS = {
     "trading:schedule_remove": Effect.HARMLESS,
     "trading:fetch_targets": Effect.HARMLESS,
     "trading:execute": Effect.TRADES,
+    "trading:decline": Effect.HARMLESS,
     "trading:stop": Effect.HARMLESS,
     "trading:stop_and_cancel": Effect.HARMLESS,
     "trading:close": Effect.HARMLESS,
     "trading:resolve_order": Effect.OWN_CHECK,
+    "trading:pause": Effect.HARMLESS,
+    "trading:resume": Effect.OWN_CHECK,
     "trading:test_notification": Effect.HARMLESS,
     "trading:two_factor_enrol": Effect.OWN_CHECK,
     "trading:two_factor_remove": Effect.OWN_CHECK,
@@ -171,10 +175,11 @@ WRITING_VIEWS = {
     "trading:csp_report": Effect.HARMLESS,
     "api:preview": Effect.HARMLESS,
     "api:execute": Effect.TRADES,
+    "api:decline": Effect.HARMLESS,
     "api:stop": Effect.HARMLESS,
     "api:submit_event": Effect.TRADES,
 }
-"""The pages and API operations that write, by name. No page or API operation changes a safety setting."""
+"""The pages and API operations that write, by name. Of these, only `resume` changes a safety setting."""
 
 
 def rule_of(model: type[Model]) -> Rule | None:
@@ -201,6 +206,18 @@ def disarms(rule: Rule, row: Any, *, verb: str, changes: Mapping[str, Any]) -> b
     return any(name not in rule.harmless or rule.harmless[name] not in (ANY, value) for name, value in changes.items())
 
 
+def pause_record(row: Any) -> Any:
+    """Return the history record with which the kill switch of a paused row was turned on; None if it is lost.
+
+    Its `history_user` is None for a command, and after the user was deleted.
+    """
+    history = row.history.select_related("history_user").order_by("history_id")
+    last_off = Coalesce(
+        Subquery(history.filter(trading_paused=False).order_by("-history_id").values("history_id")[:1]), 0
+    )
+    return history.filter(trading_paused=True, history_id__gt=last_off).first()
+
+
 def resume_refusal(row: Any, user: User) -> Refused | None:
     """Return why the user may not turn off the kill switch of the row, or None.
 
@@ -208,9 +225,7 @@ def resume_refusal(row: Any, user: User) -> Refused | None:
     """
     if not settings.RESUME_BY_ANOTHER_USER:
         return None
-    history = row.history.order_by("history_id")
-    last_off = history.filter(trading_paused=False).values_list("history_id", flat=True).last() or 0
-    paused = history.filter(trading_paused=True, history_id__gt=last_off).first()
+    paused = pause_record(row)
     if paused is None or paused.history_user_id != user.pk:
         return None
     return Refused(

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from calculator.formats import money
-from trading.common.formats import new_york_clock
+from trading.common.formats import new_york_clock, new_york_time
 from trading.error_codes import GUARDS, needs_approval
 from trading.models import (
     Delivery,
@@ -37,8 +37,27 @@ def notify_run_ended(run: RebalanceRun) -> None:
     if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_unremarkable_preview(run)):
         return
     kind, title = _kind_and_title(run)
-    account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    _write(kind, f"{title}: {account}", _body(run), run)
+    _write(kind, f"{title}: {_account(run)}", _body(run), run)
+
+
+def _account(run: RebalanceRun) -> str:
+    return f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
+
+
+def notify_approval_expired(run: RebalanceRun) -> None:
+    """Write the notification about a plan that nobody approved or declined in time.
+
+    A preview that a user requested causes none: that user saw it.
+    """
+    if run.mode == RunMode.PREVIEW and run.event.source in INTERACTIVE_SOURCES:
+        return
+    body = (
+        f"Nobody approved or declined the plan of run {run.run_id} ({run.strategy_name}) before the session's close. "
+        "It can no longer be approved, and no orders were sent. Preview the account to make a new plan."
+    )
+    if settings.SITE_URL:
+        body += f"\nView the plan: {settings.SITE_URL}/runs/{run.run_id}/"
+    _write(NotificationKind.WARNING, f"Approval expired: {_account(run)}", body, run)
 
 
 def notify_event_not_accepted(event: StrategyEvent) -> None:
@@ -113,7 +132,7 @@ def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
         RunState.COMPLETED: (NotificationKind.SUCCESS, f"{subject} completed"),
     }
     kind, title = outcomes.get(RunState(run.state), (NotificationKind.FAILURE, f"{subject} failed"))
-    if run.state == RunState.REFUSED and needs_approval(run.error_code):
+    if _waits(run):
         return NotificationKind.WARNING, "Rebalance waits for approval"
     if run.error_code == "resolved_manually":
         return kind, "Rebalance resolved manually"
@@ -139,6 +158,8 @@ def _body(run: RebalanceRun) -> str:
     lines += [f"Warning: {warning['message']}" for warning in run.warnings]
     if settings.SITE_URL:
         lines.append(f"{_link_label(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
+        if _waits(run):
+            lines.append(f"All plans that wait for approval: {settings.SITE_URL}/approvals/")
     # Anyone who guesses the name of a topic can read it on a public notification server.
     value, cash = run.total_value_usd, run.cash_usd
     if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and value is not None and cash is not None:
@@ -146,9 +167,16 @@ def _body(run: RebalanceRun) -> str:
     return "\n".join(lines)
 
 
-def _link_label(run: RebalanceRun) -> str:
+def _waits(run: RebalanceRun) -> bool:
+    """Whether a user must approve the plan. Runs of an earlier version have no time until which they wait."""
     held = run.state == RunState.REFUSED and needs_approval(run.error_code)
+    return held or (run.state == RunState.COMPLETED and run.approval_until is not None)
+
+
+def _link_label(run: RebalanceRun) -> str:
+    if _waits(run) and run.approval_until:
+        return f"Review the plan, and approve or decline it until {new_york_time(run.approval_until)}"
     previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
-    if (held or previewed) and run.plan_expires_at:
+    if previewed and run.plan_expires_at:
         return f"Review and submit the plan until {new_york_clock(run.plan_expires_at, seconds=True)}"
     return "View the run"

@@ -18,6 +18,8 @@ from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode,
 
 SUPERSEDED = "superseded"
 """Code of a run that another run of its account replaced before it started."""
+RUN_STOPPED = "run_stopped"
+"""Code of a run that a user stopped or cancelled; also of the guard that stops its next order."""
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.QUEUED}),
     RunState.QUEUED: frozenset({RunState.DEFERRED}),
@@ -25,7 +27,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.SUPERSEDED: frozenset({RunState.QUEUED, RunState.DEFERRED}),
     RunState.COMPLETED: frozenset({RunState.RUNNING}),
     RunState.REFUSED: frozenset({RunState.RUNNING}),
-    RunState.STOPPED: frozenset({RunState.RUNNING}),
+    RunState.STOPPED: frozenset({RunState.QUEUED, RunState.RUNNING}),
     RunState.FAILED: frozenset({RunState.QUEUED, RunState.RUNNING, RunState.NEEDS_ATTENTION}),
     RunState.NEEDS_ATTENTION: frozenset({RunState.QUEUED, RunState.RUNNING}),
 }
@@ -100,6 +102,26 @@ def defer_again(run: RebalanceRun, not_before: datetime) -> None:
 def has_sent_orders(pk: int) -> bool:
     """Return whether the rows show that an order of the run was sent."""
     return Order.objects.filter(run_id=pk, submitted_at__isnull=False).exists()
+
+
+def cancel_queued(pk: int, person: str) -> bool:
+    """End a queued run that no worker has claimed. One that sent orders before it was deferred is left to a worker.
+
+    Returns:
+        False if it is not queued, or has sent orders: `request_stop` applies.
+    """
+    with transaction.atomic():
+        queued = RebalanceRun.objects.filter(pk=pk, state=RunState.QUEUED)
+        message = f"{person} cancelled the run before it started. No order was sent."
+        changes = {"stop_requested_at": Now(), "finished_at": Now(), "step": RunStep.DONE}
+        changes |= {"error_code": RUN_STOPPED, "error_message": message}
+        if has_sent_orders(pk) or not queued.update(state=RunState.STOPPED, **changes):
+            return False
+        write_entry(pk, RUN_STOPPED, message, "warning")
+        run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        schedule.on_run_ended(run)
+        notify_run_ended(run)
+    return True
 
 
 def request_stop(pk: int, person: str, *, cancel_orders: bool = False) -> bool:

@@ -16,9 +16,16 @@ from trading.journal.account_status import store_history
 from trading.models import AccountValue
 
 PASSWORD = "demo"  # noqa: S105 - printed by the command; the demo is reachable from this machine only
-USERS = {"demo": "all permissions", "trader": "can preview and submit orders", "viewer": "can view and preview"}
+USERS = {
+    "demo": "all permissions",
+    "trader": "can preview, submit orders and pause trading",
+    "viewer": "can view and preview",
+}
 VIEW_MODELS = ("account", "strategy", "replacementset", "rebalancerun", "strategyevent", "order", "notification")
-PERMISSIONS = {"trader": ("preview_account", "execute_account"), "viewer": ("preview_account",)}
+PERMISSIONS = {
+    "trader": ("preview_account", "execute_account", "change_tradingcontrol"),
+    "viewer": ("preview_account",),
+}
 
 STRATEGIES = {"balanced-60-40": "Balanced 60/40", "all-weather": "All weather", "global-growth": "Global growth"}
 TARGETS = {

@@ -21,7 +21,6 @@ from trading.models import (
     without_documents,
 )
 from trading.models.run_documents import stored_weights
-from trading.monitoring.status import listener_health, overview, unreachable_broker
 from trading.pages.account_facts import old_before, preview_obstacle
 from trading.pages.charts import Slice, Spark, asset_colour, slices, spark
 from trading.pages.history import CARD_DAYS, MONTH_DAYS, flow_days, points_of, total_chart
@@ -67,9 +66,6 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "totals": _totals(),
         "chart": total_chart(),
         "latest": without_documents(RebalanceRun.objects.select_related("account")).order_by("-id")[:6],
-        "health": overview(),
-        "listener": listener_health(),
-        "unreachable": unreachable_broker(),
         "next_entry": waiting.select_related("account").order_by("due_at").first(),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,8 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from accounts.models import Account
-from trading.models import RebalanceRun, RunState, TradingControl
+from trading.actions.approvals import waiting_plans
+from trading.pages.site_status import site_status
 
 CHANGELIST = "admin:accounts_account_changelist"
 VIEW_ACCOUNTS = "accounts.view_account"
@@ -33,6 +35,7 @@ class Entry:
 
 MENU = (
     Entry("Dashboard", "dashboard", "trading:dashboard", VIEW_ACCOUNTS, ()),
+    Entry("Approvals", "approvals", "trading:approvals", VIEW_ACCOUNTS, ("/approvals/",)),
     Entry("Accounts", "accounts", CHANGELIST, VIEW_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
     Entry(
         "Strategies", "strategies", "trading:strategies", VIEW_STRATEGIES, ("/strategies/", "/admin/accounts/strategy/")
@@ -53,26 +56,32 @@ MENU = (
 
 
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
-    """Return the context of the layout, as a context processor. Values are read when a template uses them."""
+    """Return the context of the layout, as a context processor. Values are read when a template uses them.
+
+    `can_trade_now` is false while trading is paused or no worker is running; `site_status` has the reason.
+    """
+    waiting = cache(waiting_plans().count)
     return {
-        "menu": lambda: _menu(request),
+        "menu": lambda: _menu(request, {"approvals": (waiting(), "Plans that wait for approval")}),
+        "waiting_approvals": waiting,
         "trading_mode": lambda: settings.TRADING_MODE,
         "live_trading": lambda: settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
-        "trading_paused": TradingControl.objects.filter(trading_paused=True).exists,
+        "site_status": lambda: site_status(request),
+        "can_trade_now": lambda: site_status(request).can_trade_now,
     }
 
 
-def _menu(request: HttpRequest) -> list[dict[str, object]]:
+def _menu(request: HttpRequest, counts: dict[str, tuple[int, str]]) -> list[dict[str, object]]:
     path = request.path
     current = next((entry for entry in MENU if path.startswith(entry.below)), None) if path != "/" else MENU[0]
-    attention = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count()
+    counts["runs"] = site_status(request).needs_attention, "Runs that need attention"
     return [
         {
             "label": entry.label,
             "icon": entry.icon,
             "address": reverse(entry.view),
             "current": entry is current,
-            "count": attention if entry.icon == "runs" else 0,
+            "count": counts.get(entry.icon),
             "apart": entry is MENU[-1],
         }
         for entry in MENU

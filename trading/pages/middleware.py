@@ -1,19 +1,15 @@
-"""Middleware of the pages: caching, activity of sessions, expired logins of htmx requests, redaction of secrets."""
+"""Middleware of the pages: caching, activity of sessions, refused attempts, redaction of secrets."""
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.http.response import HttpResponseRedirectBase
-from django.shortcuts import resolve_url
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_cache_control
 
 from trading.access.audit import note_refusal
 from trading.access.sessions import touch
 from trading.common.log_context import SHORTEST_SECRET_IN_PAGES, configured_secrets
 
-NOTHING_TO_SWAP = 204
 REDACTED = b"[redacted]"
 
 
@@ -58,24 +54,6 @@ class RefusedAttemptsMiddleware:
         """Record a missing permission; Django answers."""
         if isinstance(exception, PermissionDenied):
             note_refusal("not_permitted", request.path)
-
-
-class HtmxLoginMiddleware:
-    """Redirect the whole page, not the fragment, when an htmx request needs a login."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Return the response, or a redirect of the page to the login and back."""
-        response = self._get_response(request)
-        login = resolve_url(settings.LOGIN_URL)
-        is_fragment = request.headers.get("HX-Request") == "true"
-        if not (is_fragment and isinstance(response, HttpResponseRedirectBase) and response.url.startswith(login)):
-            return response
-        instead = HttpResponse(status=NOTHING_TO_SWAP)
-        instead["HX-Redirect"] = request.headers.get("HX-Current-URL", login)
-        return instead
 
 
 class RedactingMiddleware:

@@ -22,6 +22,7 @@ from trading.access.disarming import Rule, disarms, resume_refusal, rule_of
 from trading.access.fresh_code import enter_code, is_fresh, needs_code, require_fresh_code
 from trading.actions.safety_report import report_change
 from trading.errors import Refused
+from trading.pages.ended_session import pending_messages
 from trading.pages.layout import user_of
 from trading.pages.refusals import show_refusal
 
@@ -187,6 +188,10 @@ class _RefusedForm:
 
 class ProtectedAdminSite(AdminSite):
     """The admin site of the product."""
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Show the messages of the page that led here, and keep them for the page after the login."""
+        return super().login(request, {**(extra_context or {}), "pending_messages": pending_messages(request)})
 
     def password_change(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """Report a user's new password, in case that somebody else has set it. The form asks for the old one."""

@@ -173,8 +173,10 @@ def stop_and_cancel(request: HttpRequest, run_id: str) -> HttpResponse:
 def _stop(request: HttpRequest, run_id: str, *, cancel_orders: bool) -> HttpResponse:
     submitted = "Working orders are being cancelled." if cancel_orders else "Orders already submitted remain active."
     try:
-        request_stop(find_run(run_id), user_of(request), cancel_orders=cancel_orders)
-        messages.info(request, f"No further orders will be submitted. {submitted}")
+        if request_stop(find_run(run_id), user_of(request), cancel_orders=cancel_orders):
+            messages.info(request, "The run was cancelled before it started. No orders were submitted.")
+        else:
+            messages.info(request, f"No further orders will be submitted. {submitted}")
     except Refused as refusal:
         show_refusal(request, refusal)
     return redirect("trading:run", run_id=run_id)

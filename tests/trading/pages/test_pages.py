@@ -215,7 +215,8 @@ def test_an_account_says_what_goes_on_and_that_its_data_is_old(client, enter):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_dashboard_says_that_a_broker_is_away_until_it_answers_again(client, enter):
+@pytest.mark.parametrize("name", ["dashboard", "strategies", "schedule"])
+def test_pages_say_that_a_broker_is_away_until_it_answers_again(client, enter, name):
     enter()
     account = simulated_account("A1", {"SPY": "1"})
     run = queue(account)
@@ -226,12 +227,13 @@ def test_the_dashboard_says_that_a_broker_is_away_until_it_answers_again(client,
     standing = AccountStanding.objects.create(
         account=account, as_of=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
     )
-    page = words(client, "dashboard")
-    since = timezone.localtime(now).strftime("%Y-%m-%d %H:%M")
-    assert f"Broker simulated unreachable since {since}: Is the gateway logged in?" in page
+    page, address = words(client, name), reverse(f"trading:{name}")
+    since = timezone.localtime(now).strftime("%H:%M %Z")
+    assert since in page and "Is the gateway logged in?" in page
+    assert 'id="notice-broker-unreachable"' in client.get(address).content.decode()
     standing.as_of = now + timedelta(seconds=1)
     standing.save()
-    assert "unreachable" not in words(client, "dashboard")
+    assert "notice-broker-unreachable" not in client.get(address).content.decode()
 
 
 def test_the_first_page_of_a_new_installation_has_one_thing_to_do(client, enter):

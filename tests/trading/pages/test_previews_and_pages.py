@@ -15,7 +15,9 @@ from brokers.simulated.models import SimulatedMarket, SimulatedOrder
 from tests.support.makers import carry_out, held, policy
 from tests.support.two_factor import code_of, new_device
 from trading.engine.slot_worker import work_slot
-from trading.models import Authenticator, RebalanceRun, TradingControl
+from trading.journal.claims import claim_runs
+from trading.journal.leases import claim_lease
+from trading.models import AuditEntry, Authenticator, RebalanceRun, TradingControl
 from trading.serializers import rebalance_result
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -247,17 +249,36 @@ def test_an_ended_session_sends_the_whole_page_to_the_login(log_in, make_account
     assert client_in.get(url).status_code == 302
 
 
-def test_stopping_takes_its_right(log_in, make_account):
+def test_cancelling_a_queued_run_takes_its_right_and_sends_nothing(log_in, make_account):
     client, account = log_in("trader"), make_account()
     preview = previewed(client, account)
     send(client, preview)
     run = RebalanceRun.objects.get(mode="execute")
     url = reverse("trading:stop", args=[run.run_id])
+    assert 'id="cancel-run"' in page(client, run)
     assert "(accounts.execute_account)" in messages(log_in("operator").post(url, follow=True))
-    assert "No further orders" in messages(log_in("trader").post(url, follow=True))
+    assert 'id="cancel-run"' not in page(client, run)
+    assert RebalanceRun.objects.get(pk=run.pk).state == "queued"
+    answer = log_in("trader").post(url, follow=True)
+    assert 'id="cancel-run"' not in answer.content.decode()
     done = finish()
-    assert done.orders.exclude(state="cancelled").count() == 0
-    assert held("U1") == {}
+    assert (done.pk, done.state, done.error_code, done.started_at) == (run.pk, "stopped", "run_stopped", None)
+    assert "trader" in done.error_message and done.finished_at is not None
+    assert AuditEntry.objects.filter(action="cancelled", person="trader").count() == 1
+    assert not SimulatedOrder.objects.exists() and held("U1") == {}
+    assert "ended" in messages(client.post(url, follow=True))
+
+
+def test_stopping_a_started_run_leaves_its_end_to_the_worker(log_in, make_account):
+    client, account = log_in("trader"), make_account()
+    preview = previewed(client, account)
+    send(client, preview)
+    run = RebalanceRun.objects.get(mode="execute")
+    claim_runs(claim_lease(run.connection_id, "worker"))
+    assert 'id="cancel-run"' not in page(client, run)
+    client.post(reverse("trading:stop", args=[run.run_id]))
+    run.refresh_from_db()
+    assert (run.state, run.stop_requested_at is not None) == ("running", True)
 
 
 def test_the_csv_holds_the_trades(log_in, make_account):

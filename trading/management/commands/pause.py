@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from trading.actions.kill_switch import set_paused
+from trading.actions.kill_switch import BY_COMMAND, set_paused
 from trading.management.lookup import find_account
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         account = find_account(options["account"]) if options["account"] is not None else None
         cancel_orders = options.get("cancel_orders", False)
         changed = set_paused(
-            account, paused=self.paused, reason=options["reason"], by="by command", cancel_orders=cancel_orders
+            account, paused=self.paused, reason=options["reason"], by=BY_COMMAND, cancel_orders=cancel_orders
         )
         accounts = f"account {account.account_id}" if account is not None else "all accounts"
         state = f"{'' if changed else 'was already '}{'paused' if self.paused else 'resumed'}"
