@@ -21,6 +21,7 @@ KEYS = {
     "account_id",
     "mode",
     "state",
+    "outcome",
     "error",
     "plan_hash",
     "trades",
