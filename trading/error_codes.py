@@ -26,7 +26,7 @@ class OnFail(Enum):
     DEFER = "The run is deferred and planned again later."
     DEFER_UNATTENDED = "The run is deferred; refused if requested on a page or by command."
     STOP = "The run is stopped. A new run can finish what is left."
-    HOLD = "The plan is held for approval on the run page."
+    HOLD = "The plan waits for approval until the session's close."
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ _GUARDS = (
     Guard(
         "turnover_limit",
         "turnover limit",
-        "The plan trades more of the account than the policy allows. Approve it while it is valid; after that, make "
-        "a new preview. The message states why the strategy's auto-approval, if set, did not apply.",
+        "The plan trades more of the account than the policy allows. Approve or decline it until the session's close; "
+        "after that, make a new preview. The message states why the strategy's auto-approval, if set, did not apply.",
         stage=Stage.PLAN,
         on_fail=OnFail.HOLD,
     ),
@@ -197,6 +197,12 @@ RUN_ERRORS = {
     "preview_expired": "The quotes of the preview are too old. Make a new preview.",
     "preview_superseded": "A newer preview or run has replaced the preview.",
     "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
+    "plan_differs": "An order or the turnover of the approved plan would differ at current prices by more than the "
+    "approval allows. The message has the differences. Make a new preview.",
+    "approval_expired": "Nobody approved the plan before the session's close. Make a new preview.",
+    "plan_declined": "A user declined the plan. Make a new preview.",
+    "not_waiting": "The plan does not wait for approval. There is nothing to approve or decline.",
+    "note_too_long": "The note is longer than 500 characters. Shorten it.",
     "approval_outdated": "Settings of the account have changed since the plan was approved. Make a new preview.",
     "preview_blocked": "A guard of the preview failed.",
     "plan_hash_mismatch": "The approved plan is not the stored plan. Make a new preview.",

@@ -158,6 +158,7 @@ WRITING_VIEWS = {
     "trading:schedule_remove": Effect.HARMLESS,
     "trading:fetch_targets": Effect.HARMLESS,
     "trading:execute": Effect.TRADES,
+    "trading:decline": Effect.HARMLESS,
     "trading:stop": Effect.HARMLESS,
     "trading:stop_and_cancel": Effect.HARMLESS,
     "trading:close": Effect.HARMLESS,
@@ -170,6 +171,7 @@ WRITING_VIEWS = {
     "trading:csp_report": Effect.HARMLESS,
     "api:preview": Effect.HARMLESS,
     "api:execute": Effect.TRADES,
+    "api:decline": Effect.HARMLESS,
     "api:stop": Effect.HARMLESS,
     "api:submit_event": Effect.TRADES,
 }

@@ -1,24 +1,28 @@
 """Request previews, submit their plans, and stop runs."""
 
 import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
-from trading.access.audit import note
+from trading.access.audit import note as write_audit_entry
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
+from trading.actions.approvals import NEW_PREVIEW, checked_note, decliner, newer_runs
 from trading.error_codes import needs_approval
 from trading.errors import Refused
 from trading.guards.may_trade import execute_permissions, refusals_to_queue
 from trading.inbox.receive import request_run
 from trading.journal import runs
+from trading.journal.approvals import lock_account
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
 
-NEW_PREVIEW = "Nothing was sent. Request a new preview."
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
 
@@ -35,23 +39,40 @@ def request_preview(account: Account, user: User, *, source: EventSource = Event
     )
 
 
-def execution_refusal(preview: RebalanceRun, user: User) -> Refused | None:
-    """Return why the user cannot submit the orders of the preview now; None if they can."""
-    try:
-        check_permissions(user, *execute_permissions(preview.account), action="execute orders of this account")
-    except Refused as refusal:
-        return refusal
+def execution_refusal(preview: RebalanceRun, user: User | None) -> Refused | None:
+    """Return why the user, or a command (None), cannot submit the orders of the preview now; None if they can."""
     return (
-        code_missing(user, preview.account)
+        _not_allowed(preview.account, user)
         or _unsuitable(preview)
         or _outdated(preview)
-        or _may_not_trade(preview.account, user)
+        or _may_not_trade([preview.account], user).get(preview.account_id)
     )
 
 
-def _may_not_trade(account: Account, user: User) -> Refused | None:
-    failed = refusals_to_queue([account], user).get(account.pk)
-    return Refused(failed.code, failed.message) if failed else None
+def approval_refusals(plans: Sequence[RebalanceRun], user: User) -> dict[int, Refused]:
+    """Return why the user cannot approve each of these waiting plans (by primary key), in a few queries."""
+    may_not_trade = _may_not_trade([plan.account for plan in plans], user)
+    not_allowed = {plan.account.type: _not_allowed(plan.account, user) for plan in plans}
+    refusals = {
+        plan.pk: not_allowed[plan.account.type] or _unsuitable(plan) or may_not_trade.get(plan.account_id)
+        for plan in plans
+    }
+    return {pk: refusal for pk, refusal in refusals.items() if refusal}
+
+
+def _not_allowed(account: Account, user: User | None) -> Refused | None:
+    """Return why the user may not submit orders of accounts of this type."""
+    if user is None:
+        return None
+    try:
+        check_permissions(user, *execute_permissions(account), action="execute orders of this account")
+    except Refused as refusal:
+        return refusal
+    return code_missing(user, account)
+
+
+def _may_not_trade(accounts: Sequence[Account], user: User | None) -> dict[int, Refused]:
+    return {pk: Refused(failed.code, failed.message) for pk, failed in refusals_to_queue(accounts, user).items()}
 
 
 def waits_for_approval(plan: RebalanceRun) -> bool:
@@ -79,49 +100,75 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
         return Refused("nothing_to_trade", "The plan has no orders to submit.")
     if hasattr(preview, "execution"):
         return Refused("already_executed", f"Run {preview.execution.run_id} has already executed this plan.")
+    if preview.declined_at is not None:
+        return Refused("plan_declined", f"The plan was declined by {decliner(preview)}. {NEW_PREVIEW}")
     # A user who submits a plan that is held for approval approves it, so that these guards do not block it.
     blocking = [
-        guard["message"] for guard in preview.guards if not guard["passed"] and not needs_approval(guard["code"])
+        guard["message"]
+        for guard in preview.guards
+        if not guard["passed"] and not needs_approval(guard["code"]) and not _has_passed_since(preview, guard)
     ]
     return Refused("preview_blocked", " ".join(blocking)) if blocking else None
 
 
+def _has_passed_since(plan: RebalanceRun, guard: Mapping[str, Any]) -> bool:
+    """Whether a guard of a plan that waits for approval failed only until an instant that has passed."""
+    if plan.approval_until is None or not guard.get("not_before"):
+        return False
+    return datetime.fromisoformat(guard["not_before"]) <= timezone.now()
+
+
 def _outdated(preview: RebalanceRun) -> Refused | None:
-    if preview.plan_expires_at is None or preview.plan_expires_at <= timezone.now():
-        return Refused("preview_expired", f"The quotes of the preview are too old. {NEW_PREVIEW}")
-    later = RebalanceRun.objects.filter(account_id=preview.account_id, pk__gt=preview.pk).exclude(
-        state__in=(RunState.REFUSED, RunState.SUPERSEDED, RunState.FAILED)
-    )
-    if newer := later.first():
+    if newer := newer_runs(preview).first():
         return Refused("preview_superseded", f"Run {newer.run_id} is newer than this preview. {NEW_PREVIEW}")
+    now = timezone.now()
+    if preview.approval_until is not None:  # it is planned again when its quotes are old
+        message = f"The session in which the plan could be approved has closed. {NEW_PREVIEW}"
+        return Refused("approval_expired", message) if preview.approval_until <= now else None
+    if preview.plan_expires_at is None or preview.plan_expires_at <= now:
+        return Refused("preview_expired", f"The quotes of the preview are too old. {NEW_PREVIEW}")
     return None
 
 
 def execute_preview(
     preview: RebalanceRun,
-    user: User,
+    user: User | None,
     *,
     plan_hash: str,
     typed_account_id: str = "",
     code: str = "",
     source: EventSource = EventSource.ADMIN,
+    note: str = "",
 ) -> RebalanceRun:
-    """Queue the execution of exactly the plan that the user saw. Repeating the request returns the same run.
+    """Queue the execution of the plan that the user saw. Repeating the request returns the same run.
+
+    A plan that waits for approval is executed as stored while its quotes are valid. Later it is planned again, within
+    the limits of `trading.planning.approved_plan`.
+
+    Args:
+        preview: the run that has the plan.
+        user: who approves it; None for a command, which needs no confirmation.
+        plan_hash: the hash of the plan that the user saw.
+        typed_account_id: what the user typed to confirm a live account.
+        code: the user's current two-factor code, for a live account.
+        source: where the request comes from.
+        note: what the approver writes into the audit trail.
 
     Raises:
         Refused: nothing was sent; the message contains the reason.
     """
+    note = checked_note(note)
     if known := _execution_of(preview, user):
         return known
     if refusal := _execution_refusal_for(preview, user, plan_hash):
         raise refusal
     # Before the transaction: its end must not undo the count of wrong codes. The owner of an API token was verified
     # when the token was created.
-    confirm_live(preview.account, user, typed_account_id, code if source == EventSource.ADMIN else None)
+    if user is not None:
+        confirm_live(preview.account, user, typed_account_id, code if source == EventSource.ADMIN else None)
     with transaction.atomic():
-        # One approval of an account at a time, whatever the page or program that it comes from. The account is the row
-        # that queueing locks first.
-        list(Account.objects.select_for_update(no_key=True).filter(pk=preview.account_id).values_list("pk"))
+        # One answer of an account at a time, whatever the page or program that it comes from.
+        lock_account(preview.account_id)
         preview = RebalanceRun.objects.select_related("account", "event").get(pk=preview.pk)
         if known := _execution_of(preview, user):
             return known
@@ -136,17 +183,24 @@ def execute_preview(
             approved=preview,
         )
         if run.state != RunState.REFUSED:
-            note("approved", f"{preview}", f"Account {preview.account.account_id}, plan {plan_hash}.", person=user)
+            detail = f"Account {preview.account.account_id}, plan {plan_hash}. {note}".strip()
+            write_audit_entry("approved", f"{preview}", detail, person=user)
+            if preview.approval_until is not None:
+                text = f"{user or 'A command'} approved the plan{f': {note}' if note else '.'}"
+                runs.write_entry(preview.pk, "approved", text)
     return run
 
 
-def _execution_of(preview: RebalanceRun, user: User) -> RebalanceRun | None:
-    """Return the run that executes the preview by this user's earlier request."""
+def _execution_of(preview: RebalanceRun, user: User | None) -> RebalanceRun | None:
+    """Return the run that executes the preview by this user's, or a command's, earlier request."""
     run = getattr(preview, "execution", None)
-    return run if run is not None and run.requested_by_id == user.pk else None
+    if run is None:
+        return None
+    is_same = run.requested_by_id == user.pk if user else run.requested_by_id is None and not run.requester_name
+    return run if is_same else None
 
 
-def _execution_refusal_for(preview: RebalanceRun, user: User, plan_hash: str) -> Refused | None:
+def _execution_refusal_for(preview: RebalanceRun, user: User | None, plan_hash: str) -> Refused | None:
     if refusal := execution_refusal(preview, user):
         return refusal
     if plan_hash != preview.plan_hash:
@@ -164,4 +218,4 @@ def request_stop(run: RebalanceRun, user: User, *, cancel_orders: bool = False) 
     if not runs.request_stop(run.pk, str(user), cancel_orders=cancel_orders):
         raise Refused("run_ended", "The run has already ended.")
     action = "asked to stop and cancel" if cancel_orders else "asked to stop"
-    note(action, f"{run}", f"Account {run.account.account_id}.", person=user)
+    write_audit_entry(action, f"{run}", f"Account {run.account.account_id}.", person=user)

@@ -43,7 +43,7 @@ from trading.orders.execution import OrderPhase
 from trading.orders.gate import OrderGate
 from trading.orders.reconciliation import Reconciler
 from trading.planning.account_state import account_state, account_warnings
-from trading.planning.approved_plan import match_approved
+from trading.planning.approved_plan import can_be_approved, describe_changed_orders, match_approved
 from trading.planning.inputs import PlanInputs, PlanInputsReader
 from trading.planning.proposal import Proposal
 from trading.planning.quotes import tradable_quotes
@@ -124,11 +124,15 @@ class Rebalancer(BaseRebalancer):
         """Preview: make the plan and store it for approval. Moves money: no."""
         guards, proposal = await self._plan()
         plan_guards, proposal = await self._pre_trade.check_preview(proposal)
+        now = timezone.now()
+        closes_at = self._calendar.session_of(now).closes_at
+        waits = can_be_approved(proposal, guards + plan_guards, closes_at, is_late=self._context.is_late)
         await self._store_plan(proposal, guards + plan_guards)
         await self._journal.end(
             RunState.COMPLETED,
             warnings=[warning.model_dump() for warning in proposal.warnings],
-            plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
+            plan_expires_at=now + timedelta(seconds=self._policy.preview_valid_seconds),
+            approval_until=closes_at if waits else None,
             residual_drift=proposal.result.residual_drift_expected,
         )
 
@@ -141,6 +145,9 @@ class Rebalancer(BaseRebalancer):
         enforce(plan_guards, self._context.source)
         await self._store_plan(proposal, guards + plan_guards)
         await self._hold_for_approval(proposal, plan_guards)
+        if self._context.approved is not None and proposal.result.plan.plan_hash != self._context.approved.plan_hash:
+            changes = describe_changed_orders(self._context.approved, proposal.result)
+            await self._journal.record_replanned_approval(changes)
         reached(FailPoint.PLANNED, self._context.account_id)
         trades = proposal.result.trades
         if trades and proposal.open_orders:
@@ -186,7 +193,7 @@ class Rebalancer(BaseRebalancer):
         )
         if self._context.approved is not None:
             sent = await self._journal.orders()
-            proposal = match_approved(self._context.approved, proposal, sent, self._policy.max_price_move_percent)
+            proposal = match_approved(self._context.approved, proposal, sent, self._policy, timezone.now())
         return guards, proposal
 
     async def _calculate(
@@ -215,18 +222,21 @@ class Rebalancer(BaseRebalancer):
         )
 
     async def _hold_for_approval(self, proposal: Proposal, guards: list[GuardResult]) -> None:
-        """Refuse a plan that needs a user's approval, and keep it valid for that, unless its strategy approves it."""
+        """Refuse a plan that needs a user's approval, and let it wait for that, unless its strategy approves it."""
         failed = next((guard for guard in guards if guard.needs_approval), None)
         if failed is None:
             if rule := self._plan_checks.approved_by_rule(proposal, guards):
                 await self._journal.record_auto_approval(self._context.account_id, rule.message)
             return
-        until = timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds)
-        await self._journal.record(plan_expires_at=until)
+        now = timezone.now()
+        until = self._calendar.session_of(now).closes_at
+        await self._journal.record(
+            plan_expires_at=now + timedelta(seconds=self._policy.preview_valid_seconds), approval_until=until
+        )
         raise Refused(
             failed.code,
-            f"{failed.message} The plan needs approval. Approve it on the run page until "
-            f"{until.astimezone(NEW_YORK):%H:%M:%S} New York time; after that, make a new preview.",
+            f"{failed.message} The plan waits for approval until {until.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} "
+            "New York time, the session's close.",
         )
 
     # ---- the orders

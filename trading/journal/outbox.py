@@ -41,8 +41,27 @@ def notify_run_ended(run: RebalanceRun) -> None:
     if run.state == RunState.SUPERSEDED or (run.mode == RunMode.PREVIEW and _is_unremarkable_preview(run)):
         return
     kind, title = _kind_and_title(run)
-    account = f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
-    _write(kind, f"{title}: {account}", _body(run), run)
+    _write(kind, f"{title}: {_account(run)}", _body(run), run)
+
+
+def _account(run: RebalanceRun) -> str:
+    return f"{run.account.account_id}" + (f" ({run.account.name})" if run.account.name else "")
+
+
+def notify_approval_expired(run: RebalanceRun) -> None:
+    """Write the notification about a plan that nobody approved or declined in time.
+
+    A preview that a user requested causes none: that user saw it.
+    """
+    if run.mode == RunMode.PREVIEW and run.event.source in INTERACTIVE_SOURCES:
+        return
+    body = (
+        f"Nobody approved or declined the plan of run {run.run_id} ({run.strategy_name}) before the session's close. "
+        "It can no longer be approved, and no orders were sent. Preview the account to make a new plan."
+    )
+    if settings.SITE_URL:
+        body += f"\nView the plan: {settings.SITE_URL}/runs/{run.run_id}/"
+    _write(NotificationKind.WARNING, f"Approval expired: {_account(run)}", body, run)
 
 
 def notify_event_not_accepted(event: StrategyEvent) -> None:
@@ -121,7 +140,7 @@ def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
         RunOutcome.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
     }
     kind, title = outcomes.get(run.outcome, (NotificationKind.FAILURE, f"{subject} failed"))
-    if run.state == RunState.REFUSED and needs_approval(run.error_code):
+    if _waits(run):
         return NotificationKind.WARNING, "Rebalance waits for approval"
     if run.error_code == "resolved_manually":
         return kind, "Rebalance resolved manually"
@@ -147,15 +166,25 @@ def _body(run: RebalanceRun) -> str:
     lines += [f"Warning: {warning['message']}" for warning in run.warnings]
     if settings.SITE_URL:
         lines.append(f"{_link_label(run)}: {settings.SITE_URL}/runs/{run.run_id}/")
+        if _waits(run):
+            lines.append(f"All plans that wait for approval: {settings.SITE_URL}/approvals/")
     # Anyone who guesses the name of a topic can read it on a public notification server.
     if settings.USER_NOTIFICATIONS_INCLUDE_VALUES and run.total_value_usd is not None:
         lines.append(f"Account value ${run.total_value_usd:,.2f}, cash ${run.cash_usd:,.2f}.")
     return "\n".join(lines)
 
 
-def _link_label(run: RebalanceRun) -> str:
+def _waits(run: RebalanceRun) -> bool:
+    """Whether a user must approve the plan. Runs of an earlier version have no time until which they wait."""
     held = run.state == RunState.REFUSED and needs_approval(run.error_code)
+    return held or (run.state == RunState.COMPLETED and run.approval_until is not None)
+
+
+def _link_label(run: RebalanceRun) -> str:
+    if _waits(run) and run.approval_until:
+        until = f"{run.approval_until.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M}"
+        return f"Review the plan, and approve or decline it until {until} New York time"
     previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW and run.result.get("trades")
-    if (held or previewed) and run.plan_expires_at:
+    if previewed and run.plan_expires_at:
         return f"Review and submit the plan until {run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
     return "View the run"

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 
 from brokers.broker_types import OrderUpdate
 from trading.common.fail_points import FailPoint, reached
-from trading.journal import claims, order_updates, orders, runs
+from trading.journal import approvals, claims, order_updates, orders, runs
 from trading.journal.batch_writer import BatchWriter
 from trading.journal.leases import Lease, seconds_since
 from trading.journal.orders import OrderView
@@ -42,6 +42,7 @@ class RunJournal:
     record = _method(runs.record)
     add_timeline_entry = _method(runs.add_timeline_entry)
     record_auto_approval = _method(runs.record_auto_approval)
+    record_replanned_approval = _method(approvals.record_replanned_approval)
     end = _method(runs.end_run)
     defer = _method(runs.defer_run)
     release = _method(claims.release_run)

@@ -27,7 +27,7 @@ def decide_outcomes(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0017_access_protection")]
+    dependencies = [("trading", "0018_inbox_approvals")]
 
     operations = [
         migrations.AddField(

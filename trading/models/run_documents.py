@@ -201,6 +201,32 @@ class RebalanceResult(CalculateRebalanceResult):
     orders: tuple[OrderLine, ...]
 
 
+class ApprovalReason(TradingValue):
+    """Why a plan waits for approval: the code of a guard, or of the event."""
+
+    code: str
+    message: str
+
+
+class WaitingPlan(TradingValue):
+    """A plan that waits for a user's approval, as printed by the commands. Values in USD at the plan's quotes."""
+
+    run_id: str
+    account_id: str
+    strategy: str
+    mode: Literal["preview", "execute"]
+    plan_hash: str
+    reasons: tuple[ApprovalReason, ...]
+    waiting_since: datetime
+    approval_until: datetime
+    sells: int
+    buys: int
+    sell_value: Decimal
+    buy_value: Decimal
+    turnover_percent: Decimal
+    requested_by: str | None
+
+
 class AccountExecutionResult(TradingValue):
     """The outcome of an event for one account."""
 

@@ -3,7 +3,6 @@ from typing import TypeVar
 
 from django.db import models
 from django.db.models import Q, QuerySet, Value
-from django.utils import timezone
 
 from trading.error_codes import needs_approval
 
@@ -130,6 +129,18 @@ class RebalanceRun(models.Model):
     result = models.JSONField(default=dict, help_text="Result of the calculator.")
     plan_hash = models.CharField(max_length=64, blank=True, db_column="plan_digest")
     plan_expires_at = models.DateTimeField(null=True, blank=True)
+    approval_until = models.DateTimeField(
+        null=True, blank=True, help_text="The plan waits for a user's approval until then: the session's close."
+    )
+    approval_closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the end of that time was processed, answered or not."
+    )
+    declined_at = models.DateTimeField(null=True, blank=True)
+    declined_by = models.ForeignKey("auth.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    decliner_name = models.CharField(
+        max_length=150, blank=True, db_default="", help_text="Kept when the user is deleted."
+    )
+    decline_note = models.CharField(max_length=500, blank=True, db_default="")
     warnings = models.JSONField(default=list)
     report = models.JSONField(default=dict, help_text="Outcome of the run.")
     error_code = models.CharField(max_length=48, blank=True)
@@ -145,6 +156,9 @@ class RebalanceRun(models.Model):
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),
             models.Index(fields=("state", "-id"), name="run_by_state_newest"),
+            models.Index(
+                fields=("approval_until",), condition=Q(approval_until__isnull=False), name="run_by_approval_until"
+            ),
         )
         constraints = (
             models.UniqueConstraint(
@@ -168,13 +182,6 @@ class RebalanceRun(models.Model):
         """Whether it was stopped before its first order because its plan needs a person's approval."""
         held = self.state == RunState.REFUSED and needs_approval(self.error_code)
         return self.mode == RunMode.EXECUTE and held and self.plan_hash != ""
-
-    @property
-    def waits_for_approval(self) -> bool:
-        """Whether it is held, its plan is still valid, and nobody has approved it."""
-        if not self.is_held or self.plan_expires_at is None or self.plan_expires_at <= timezone.now():
-            return False
-        return not hasattr(self, "execution")
 
 
 DOCUMENTS = (

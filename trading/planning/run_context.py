@@ -6,7 +6,8 @@ from accounts.models import Strategy
 from accounts.policies import FrozenPolicy, needs_one_time_code
 from calculator import ReplacementRule
 from trading.journal.runs import has_sent_orders
-from trading.models import RebalanceRun, RunMode
+from trading.models import EventState, RebalanceRun, RunMode
+from trading.models.run_documents import ExecCommand
 from trading.planning.plan_basis import PlanBasis, basis_of, describe_changes, read_account, stored_basis
 
 
@@ -19,6 +20,7 @@ class RunContext:
         basis: the settings that its plan is made under.
         has_sent: whether an order of the run was sent before, so that its settings are frozen.
         changes: settings that differ from those of the run's last attempt.
+        is_late: whether a late event asked for a rebalance, which is only previewed.
         approval_changes: settings that differ from those that the plan was approved under.
     """
 
@@ -34,6 +36,7 @@ class RunContext:
     approved: RebalanceRun | None
     approval_changes: tuple[str, ...]
     approval_needs_code: bool
+    is_late: bool
 
     @property
     def executes(self) -> bool:
@@ -71,4 +74,6 @@ def make_run_context(run: RebalanceRun) -> RunContext:
         approved=approved,
         approval_changes=tuple(describe_changes(stored_basis(approved, basis), basis)) if approved else (),
         approval_needs_code=needs_one_time_code(account),
+        is_late=(run.event.state, run.event.exec, run.mode)
+        == (EventState.LATE, ExecCommand.REBALANCE, RunMode.PREVIEW),
     )

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import BrokerConnection
+from trading.actions.approvals import close_expired_approvals
 from trading.common.clock import MAX_SKEW_SECONDS, skew_seconds
 from trading.inbox.broken_events import due_events
 from trading.inbox.receive import retry_event
@@ -43,6 +44,7 @@ def sweep() -> int:
         raise
     except Exception:  # an error in the schedule must not stop runs that exist
         logger.exception("Unexpected error in the schedule")
+    close_expired_approvals(timezone.now())
     requeue_due_runs()
     queued = Q(
         Q(accounts__runs__not_before__isnull=True) | Q(accounts__runs__not_before__lte=Now()),

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from accounts.models import Account
+from trading.actions.preview_state import is_waiting
 from trading.models import Delivery, RebalanceRun, RunMode, RunOutcome, ScheduleEntry, ScheduleState, StrategyEvent
 
 register = template.Library()
@@ -52,7 +53,7 @@ def account_chip(account: Account) -> SafeString:
 @register.simple_tag
 def run_chip(run: RebalanceRun) -> SafeString:
     """Return the outcome of a run, or its state while it has none. Only a plan that was carried out is green."""
-    if run.waits_for_approval:
+    if is_waiting(run):
         return _chip("Waiting for approval", "rb-warn")
     if run.mode == RunMode.PREVIEW and run.outcome == RunOutcome.DONE:
         return _chip("Planned")

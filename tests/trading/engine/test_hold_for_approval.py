@@ -65,11 +65,11 @@ def test_held_plan_when_approved_is_executed_unchanged_and_once(account, trader)
 
 def test_held_plan_that_has_expired_is_refused_until_a_new_preview(account, trader):
     run = carry_out(account, source=EventSource.SCHEDULE)
-    RebalanceRun.objects.filter(pk=run.pk).update(plan_expires_at=timezone.now() - timedelta(seconds=1))
+    RebalanceRun.objects.filter(pk=run.pk).update(approval_until=timezone.now() - timedelta(seconds=1))
     run.refresh_from_db()
     with pytest.raises(Refused) as refused:
         execute_preview(run, trader, plan_hash=run.plan_hash)
-    assert refused.value.code == "preview_expired"
+    assert refused.value.code == "approval_expired"
     preview = carry_out(account, ExecCommand.PRINT_REBALANCE)
     approved = execute_preview(preview, trader, plan_hash=preview.plan_hash)
     work_run(approved)
@@ -80,17 +80,19 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
     settings.SITE_URL = "https://rebalancer.test"
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
-    until = f"{run.plan_expires_at.astimezone(NEW_YORK):%H:%M:%S} New York time"
-    link = f"Review and submit the plan until {until}: https://rebalancer.test{address}"
-    assert link in Notification.objects.get(run=run).body.splitlines()
+    until = f"{run.approval_until.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+    link = f"Review the plan, and approve or decline it until {until}: https://rebalancer.test{address}"
+    lines = Notification.objects.get(run=run).body.splitlines()
+    assert link in lines
+    assert "All plans that wait for approval: https://rebalancer.test/approvals/" in lines
     login = client.get(address, follow=True)
     assert login.redirect_chain == [(f"/admin/login/?next={address}", 302)]
     page = client.post(login.request["PATH_INFO"], {"username": "tess", "password": "pw", "next": address}, follow=True)
     assert page.request["PATH_INFO"] == address
     assert 'id="submit-orders"' in page.content.decode()
-    RebalanceRun.objects.update(plan_expires_at=timezone.now() - timedelta(seconds=1))
+    RebalanceRun.objects.update(approval_until=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
-    assert "quotes of the preview are too old" in late
+    assert "has closed" in late
     assert "New preview" in late
     assert 'id="submit-orders"' not in late
 
