@@ -6,6 +6,7 @@ from trading.monitoring.healthz import healthz
 from trading.monitoring.metrics import metrics
 from trading.pages import (
     account_page,
+    approvals_page,
     csp,
     dashboard,
     downloads,
@@ -37,6 +38,8 @@ urlpatterns = [
     path("runs/", run_list.runs, name="runs"),
     path("runs/<str:run_id>/", run_page.run, name="run"),
     path("runs/<str:run_id>/now/", run_page.run_fragment, name="run_fragment"),
+    path("approvals/", approvals_page.approvals, name="approvals"),
+    path("runs/<str:run_id>/decline/", approvals_page.decline, name="decline"),
     path("runs/<str:run_id>/execute/", run_page.execute, name="execute"),
     path("runs/<str:run_id>/stop/", run_page.stop, name="stop"),
     path("runs/<str:run_id>/stop-and-cancel/", run_page.stop_and_cancel, name="stop_and_cancel"),

@@ -20,6 +20,7 @@ def product_pages(*, account: Any, strategy: Any, replacement_set: Any, preview:
         "run, its moving part": reverse("trading:run_fragment", args=[run]),
         "run as CSV": reverse("trading:trades_csv", args=[run]),
         "run as JSON": reverse("trading:run_json", args=[run]),
+        "approvals": "/approvals/",
         "runs": "/runs/",
         "runs that need attention": "/runs/?state=attention",
         "runs that failed": "/runs/?state=failed",

@@ -37,16 +37,18 @@ def newer_runs(plan: RebalanceRun) -> QuerySet[RebalanceRun]:
     return RebalanceRun.objects.filter(REPLACES, account_id=plan.account_id, pk__gt=plan.pk)
 
 
+def _is_replaced() -> Exists:
+    """Return the condition that a newer run replaced the plan while it waited."""
+    newer = RebalanceRun.objects.filter(
+        REPLACES, account_id=OuterRef("account_id"), pk__gt=OuterRef("pk"), queued_at__lt=OuterRef("approval_until")
+    )
+    return Exists(newer)
+
+
 def _unanswered() -> QuerySet[RebalanceRun]:
     """Return the plans that need approval and were neither answered nor replaced in their time."""
-    newer = RebalanceRun.objects.filter(
-        REPLACES,
-        account_id=OuterRef("account_id"),
-        pk__gt=OuterRef("pk"),
-        queued_at__lt=OuterRef("approval_until"),
-    )
     return RebalanceRun.objects.filter(
-        PLANS, ~Exists(newer), approval_until__isnull=False, declined_at__isnull=True, execution__isnull=True
+        PLANS, ~_is_replaced(), approval_until__isnull=False, declined_at__isnull=True, execution__isnull=True
     )
 
 
@@ -58,18 +60,32 @@ def waiting_plans() -> QuerySet[RebalanceRun]:
     )
 
 
+def answered_plans(most: int) -> list[tuple[RebalanceRun, str]]:
+    """Return the newest plans that waited and do so no more, each with its state."""
+    plans = RebalanceRun.objects.filter(PLANS, approval_until__isnull=False).exclude(
+        pk__in=waiting_plans().values("pk")
+    )
+    rows = without_documents(plans.select_related("account", "execution")).annotate(is_replaced=_is_replaced())
+    return [(plan, _state(plan, is_replaced=plan.is_replaced)) for plan in rows.order_by("-pk")[:most]]
+
+
 def approval_state(plan: RebalanceRun) -> str:
     """Return `waiting`, `approved`, `declined`, `superseded` or `expired`; "" for a plan that never waited."""
     is_preview = plan.mode == RunMode.PREVIEW and plan.state == RunState.COMPLETED
     if plan.approval_until is None or not (is_preview or plan.is_held):
         return ""
+    return _state(plan, is_replaced=newer_runs(plan).filter(queued_at__lt=plan.approval_until).exists())
+
+
+def _state(plan: RebalanceRun, *, is_replaced: bool) -> str:
     if plan.declined_at is not None:
         return "declined"
     if hasattr(plan, "execution"):
         return "approved"
-    if newer_runs(plan).filter(queued_at__lt=plan.approval_until).exists():
+    if is_replaced:
         return "superseded"
-    return "waiting" if plan.approval_until > timezone.now() else "expired"
+    is_waiting = plan.approval_until is not None and plan.approval_until > timezone.now()
+    return "waiting" if is_waiting else "expired"
 
 
 def refuse_unless_waiting(plan: RebalanceRun) -> None:

@@ -5,6 +5,7 @@ from django.http import HttpRequest
 from ninja import Router
 
 from accounts.models import Account, Strategy
+from trading.actions.approvals import waiting_plan, waiting_plans
 from trading.actions.previews import VIEW_PERMISSION
 from trading.api.auth import Bearer
 from trading.api.schemas import (
@@ -12,6 +13,7 @@ from trading.api.schemas import (
     AccountId,
     AccountLine,
     AccountList,
+    ApprovalList,
     EventId,
     EventLine,
     EventList,
@@ -119,6 +121,12 @@ def list_runs_of(request: HttpRequest, account_id: AccountId, limit: Limit = 50,
     """List the runs of an account, newest first."""
     account = find_or_404(Account.objects.all(), "unknown_account", account_id=account_id)
     return _run_list(account.runs.all(), limit, offset)
+
+
+@router.get("/approvals", response={200: ApprovalList, **ERRORS}, operation_id="list_approvals", tags=["runs"])
+def list_approvals(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) -> ApprovalList:
+    """List the plans that wait for approval, the next to expire first."""
+    return ApprovalList(approvals=tuple(map(waiting_plan, waiting_plans()[offset : offset + limit])))
 
 
 @router.get("/runs/{run_id}", response={200: RebalanceResult, **ERRORS}, operation_id="run", tags=["runs"])

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from accounts.refusal_text import id_from_number
 from trading.errors import TradingError
+from trading.journal.approvals import MAX_NOTE
 from trading.models import StrategyEvent
-from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue
+from trading.models.run_documents import AccountExecutionResult, ErrorLine, RebalanceResult, TradingValue, WaitingPlan
 from trading.serializers import event_line, strategy_result
 
 ERRORS = dict.fromkeys((400, 401, 403, 404, 405, 422, 429), ErrorLine)
@@ -108,6 +109,12 @@ class EventList(TradingValue):
     events: tuple[EventLine, ...]
 
 
+class ApprovalList(TradingValue):
+    """A page of plans that wait for approval, the next to expire first."""
+
+    approvals: tuple[WaitingPlan, ...]
+
+
 class EventIn(TradingValue):
     """An event to submit."""
 
@@ -128,6 +135,12 @@ class Approval(TradingValue):
     account_id: Annotated[str, BeforeValidator(id_from_number)] = Field(
         default="", max_length=32, description="Required for a live account: its account id."
     )
+
+
+class Decline(TradingValue):
+    """The answer that a plan must not be executed."""
+
+    note: str = Field(default="", max_length=MAX_NOTE, description="The reason; stored with the plan.")
 
 
 def event_response(event: StrategyEvent) -> EventLine:

@@ -3,6 +3,7 @@ from ninja import Status
 
 from accounts.models import Account
 from accounts.refusal_text import quoted
+from trading.actions.approvals import decline_plan
 from trading.actions.previews import (
     PREVIEW_PERMISSION,
     execute_preview,
@@ -18,6 +19,7 @@ from trading.api.schemas import (
     ERRORS,
     AccountId,
     Approval,
+    Decline,
     EventIn,
     EventLine,
     Refusal,
@@ -32,10 +34,12 @@ from trading.models.run_documents import ExecCommand, RebalanceResult
 from trading.serializers import rebalance_result
 
 QUEUED = {202: RebalanceResult, **ERRORS, **CONFLICT}
+DECLINED = {200: RebalanceResult, **ERRORS, **CONFLICT}
 RECEIVED = {200: EventLine, 202: EventLine, **ERRORS, **CONFLICT}
 PREVIEWS = Bearer(ApiScope.PREVIEW, PREVIEW_PERMISSION)
 SUBMITS = Bearer(ApiScope.EVENTS, PREVIEW_PERMISSION)
 EXECUTES = Bearer(ApiScope.EXECUTE, EXECUTE_PERMISSION)
+APPROVES = Bearer(ApiScope.APPROVE, EXECUTE_PERMISSION)
 
 
 @router.post("/accounts/{account_id}/preview", auth=PREVIEWS, response=QUEUED, operation_id="preview", tags=["runs"])
@@ -59,6 +63,13 @@ def execute(request: HttpRequest, run_id: RunId, approval: Approval) -> Status[R
         source=EventSource.API,
     )
     return Status(202, rebalance_result(run))
+
+
+@router.post("/runs/{run_id}/decline", auth=APPROVES, response=DECLINED, operation_id="decline", tags=["runs"])
+def decline(request: HttpRequest, run_id: RunId, answer: Decline) -> RebalanceResult:
+    """Decline a plan that waits for approval. Repeating the call returns the same run."""
+    plan = decline_plan(find_run(run_id), authenticate_owner(token_of(request)), answer.note)
+    return rebalance_result(plan)
 
 
 @router.post("/runs/{run_id}/stop", auth=EXECUTES, response=QUEUED, operation_id="stop", tags=["runs"])

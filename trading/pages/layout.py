@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from accounts.models import Account
+from trading.actions.approvals import waiting_plans
 from trading.models import RebalanceRun, RunState, TradingControl
 
 CHANGELIST = "admin:accounts_account_changelist"
@@ -33,6 +35,7 @@ class Entry:
 
 MENU = (
     Entry("Dashboard", "dashboard", "trading:dashboard", VIEW_ACCOUNTS, ()),
+    Entry("Approvals", "approvals", "trading:approvals", VIEW_ACCOUNTS, ("/approvals/",)),
     Entry("Accounts", "accounts", CHANGELIST, VIEW_ACCOUNTS, ("/admin/accounts/account/", "/accounts/")),
     Entry(
         "Strategies", "strategies", "trading:strategies", VIEW_STRATEGIES, ("/strategies/", "/admin/accounts/strategy/")
@@ -54,25 +57,27 @@ MENU = (
 
 def frame(request: HttpRequest) -> dict[str, Callable[[], Any]]:
     """Return the context of the layout, as a context processor. Values are read when a template uses them."""
+    waiting = cache(waiting_plans().count)
     return {
-        "menu": lambda: _menu(request),
+        "menu": lambda: _menu(request, {"approvals": (waiting(), "Plans that wait for approval")}),
+        "waiting_approvals": waiting,
         "trading_mode": lambda: settings.TRADING_MODE,
         "live_trading": lambda: settings.ALLOW_LIVE_TRADING and settings.TRADING_MODE == "live",
         "trading_paused": TradingControl.objects.filter(trading_paused=True).exists,
     }
 
 
-def _menu(request: HttpRequest) -> list[dict[str, object]]:
+def _menu(request: HttpRequest, counts: dict[str, tuple[int, str]]) -> list[dict[str, object]]:
     path = request.path
     current = next((entry for entry in MENU if path.startswith(entry.below)), None) if path != "/" else MENU[0]
-    attention = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count()
+    counts["runs"] = RebalanceRun.objects.filter(state=RunState.NEEDS_ATTENTION).count(), "Runs that need attention"
     return [
         {
             "label": entry.label,
             "icon": entry.icon,
             "address": reverse(entry.view),
             "current": entry is current,
-            "count": attention if entry.icon == "runs" else 0,
+            "count": counts.get(entry.icon),
             "apart": entry is MENU[-1],
         }
         for entry in MENU

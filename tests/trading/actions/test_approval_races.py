@@ -1,6 +1,7 @@
-"""Two approvals of one preview at the same moment: it is executed once, and neither request fails."""
+"""Two answers to one plan at the same moment: the first counts, and neither request fails."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -10,10 +11,11 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, policy
 from trading.access.api_tokens import create_token
 from trading.actions import previews
-from trading.models import AuditEntry, RebalanceRun, StrategyEvent
+from trading.journal import approvals
+from trading.models import AuditEntry, EventSource, RebalanceRun, StrategyEvent
 from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,3 +90,56 @@ def test_api_calls_of_two_users_execute_once_and_refuse_the_second(preview, meet
     outcomes = sorted((answer.status_code, answer.json().get("code", run.run_id)) for answer in answers)
     assert outcomes == [(202, run.run_id), (409, "already_executed")]
     assert AuditEntry.objects.get(action="approved").person == run.requested_by.username
+
+
+@pytest.fixture
+def plan(make_account):
+    """A plan that waits for approval."""
+    return carry_out(make_account(policy=policy(max_turnover_percent=0)), source=EventSource.SCHEDULE)
+
+
+def declined_by_page(user, plan):
+    client = Client(raise_request_exception=False)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return lambda: client.post(reverse("trading:decline", args=[plan.run_id]), {"note": "No"})
+
+
+@pytest.fixture
+def meet_at_the_lock(monkeypatch):
+    """Both requests have found the plan waiting and unanswered when the first takes the lock of the account."""
+    barrier, lock = Barrier(2, timeout=20), approvals.lock_account
+    met = set()
+
+    def lock_together(account_pk):
+        thread = threading.get_ident()
+        if connection.vendor == "postgresql" and thread not in met:  # a transaction of SQLite excludes the other
+            met.add(thread)
+            barrier.wait()
+        lock(account_pk)
+
+    monkeypatch.setattr(approvals, "lock_account", lock_together)
+    monkeypatch.setattr(previews, "lock_account", lock_together)
+
+
+def test_approval_and_decline_at_once_have_one_winner(plan, meet_at_the_lock):
+    answers = at_once(by_page(trader("ann"), plan), declined_by_page(trader("bob"), plan))
+    assert [answer.status_code for answer in answers] == [302, 302]
+    plan.refresh_from_db()
+    executed = RebalanceRun.objects.filter(approved_preview=plan).count()
+    assert (executed, plan.declined_at is None) in {(1, True), (0, False)}
+    assert AuditEntry.objects.filter(action__in=("approved", "declined")).count() == 1
+    assert plan.timeline.filter(code__in=("approved", "declined")).count() == 1
+
+
+def test_two_tabs_and_two_approvers_of_a_waiting_plan_execute_it_once(plan, meet):
+    answers = at_once(by_page(trader("ann"), plan), by_page(trader("bob"), plan))
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert RebalanceRun.objects.filter(approved_preview=plan).count() == 1
+    assert AuditEntry.objects.filter(action="approved").count() == 1
+
+
+def test_two_declines_at_once_are_recorded_once(plan, meet_at_the_lock):
+    ann = trader("ann")
+    answers = at_once(declined_by_page(ann, plan), declined_by_page(ann, plan))
+    assert [answer.url for answer in answers] == [reverse("trading:approvals")] * 2
+    assert AuditEntry.objects.filter(action="declined").count() == 1

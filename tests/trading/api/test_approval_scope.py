@@ -54,3 +54,40 @@ def test_preview_within_the_limits_needs_the_scope_execute_only(make_account, ca
 def test_token_from_before_has_no_scope_approve(owner):
     row, _ = create_token("old", owner, ["read", "preview", "execute", "events"], days=1)
     assert "approve" not in row.scopes
+
+
+def test_waiting_plans_are_listed_with_what_they_trade_and_why(held_account, call):
+    plan = carry_out(held_account, source=EventSource.SCHEDULE)
+    status, answer = call("read").get("/approvals")
+    (listed,) = answer["approvals"]
+    assert (status, listed["run_id"], listed["account_id"]) == (200, plan.run_id, "U1")
+    assert (listed["plan_hash"], listed["sells"], listed["buys"]) == (plan.plan_hash, 0, 2)
+    assert [reason["code"] for reason in listed["reasons"]] == ["turnover_limit"]
+    assert Decimal(listed["buy_value"]) > 0
+
+
+def decline(caller, plan, **body):
+    status, answer = caller.post(f"/runs/{plan.run_id}/decline", body)
+    return status, answer.get("code")
+
+
+def test_decline_needs_the_scope_approve_and_is_final(held_account, call, owner):
+    plan = carry_out(held_account, source=EventSource.SCHEDULE)
+    assert decline(call("execute"), plan) == (403, "scope_missing")
+    assert decline(call("approve"), plan, note="x" * 501) == (422, "request_invalid")
+    assert decline(call("approve"), plan, note="Too much at once") == (200, None)
+    assert decline(call("approve"), plan, note="Again") == (200, None)
+    assert execute(call("execute", "approve"), plan) == (409, "plan_declined")
+    plan.refresh_from_db()
+    assert (plan.declined_by, plan.decline_note) == (owner, "Too much at once")
+    assert call("read").get("/approvals") == (200, {"approvals": []})
+
+
+def test_owner_of_the_token_who_requested_a_plan_may_withdraw_it(held_account, call, owner):
+    plan = carry_out(held_account, source=EventSource.API, requested_by=owner)
+    assert decline(call("approve"), plan) == (200, None)
+
+
+def test_plan_that_does_not_wait_cannot_be_declined(make_account, call):
+    plan = carry_out(make_account(), ExecCommand.PRINT_REBALANCE, source=EventSource.SCHEDULE)
+    assert decline(call("approve"), plan) == (409, "not_waiting")

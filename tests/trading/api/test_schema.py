@@ -35,7 +35,7 @@ bounded = settings(
 schema = schemathesis.openapi.from_wsgi("/api/openapi.json", get_wsgi_application())
 
 
-SCOPES = {"preview": "preview", "execute": "execute", "stop": "execute", "submit_event": "events"}
+SCOPES = {"preview": "preview", "execute": "execute", "decline": "approve", "stop": "execute", "submit_event": "events"}
 """Of the calls that do something; the others read."""
 
 

@@ -83,6 +83,9 @@ def add_rows(shop, make_account, number):
             for state in (RunState.COMPLETED, RunState.FAILED, RunState.NEEDS_ATTENTION):
                 copied(template, run_id=new_run_id(), account=owner, event=event, state=state, approved_preview=None)
     carry_out(account, ExecCommand.PRINT_REBALANCE)
+    soon = now + timedelta(hours=1)
+    copied(preview, run_id=new_run_id(), event=event, approval_until=soon, declined_at=now)
+    copied(preview, run_id=new_run_id(), account=account, event=event, approval_until=soon)
     late = copied(run.event, message_id=f"late{number}", state="late")
     copied(preview, run_id=new_run_id(), event=late)
     order = copied(run.orders.first(), sequence=100 + number, client_order_id=f"o{number}")
