@@ -1,6 +1,6 @@
 """The state of a preview or of a held plan: exactly one, for its page, the API and the list of plans that wait."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,8 @@ from trading.actions.approvals import approval_state, decliner, waiting_plans
 from trading.actions.previews import execution_refusal
 from trading.errors import Refused
 from trading.journal.outcomes import outcome_label
-from trading.models import RebalanceRun, RunMode, RunOutcome, RunState
+from trading.journal.runs import has_sent_orders
+from trading.models import RebalanceRun, RunState
 
 
 class PlanState(StrEnum):
@@ -25,7 +26,7 @@ class PlanState(StrEnum):
     SENT = "sent"
     """A run executes it, or has."""
     REJECTED = "rejected"
-    """A run was to execute it, and was refused before its first order."""
+    """A run was to execute it, and ended without sending an order."""
     DECLINED = "declined"
     SUPERSEDED = "superseded"
     EXPIRED = "expired"
@@ -45,7 +46,6 @@ STATE_OF_REFUSAL = {
 """State of a plan by the code with which its execution is refused; any other code blocks it."""
 OF_THE_USER = frozenset({"not_permitted", "code_needed", "code_device_needed"})
 """Codes of refusals that concern the user, not the plan."""
-UNSENT = frozenset({RunOutcome.REFUSED, RunOutcome.DEFERRED})
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,8 @@ class PreviewState:
 
 def preview_state(plan: RebalanceRun, user: User | None) -> PreviewState:
     """Return the state of a preview or held plan, and whether the user, or a command (None), can submit it."""
-    if not plan.is_finished:
-        return PreviewState(PlanState.PLANNING, "The plan is being made.")
-    if plan.state == RunState.SUPERSEDED:
-        return PreviewState(PlanState.SUPERSEDED, "Superseded by a newer request. Nothing was sent.")
-    if plan.state != RunState.COMPLETED and not plan.is_held:
-        return PreviewState(PlanState.FAILED, "There is no plan. Nothing was sent.")
+    if (unmade := _without_plan(plan)) is not None:
+        return unmade
     refusal = execution_refusal(plan, user)
     # The state of the plan does not depend on who looks at it.
     of_plan = execution_refusal(plan, None) if refusal and refusal.code in OF_THE_USER else refusal
@@ -87,11 +83,23 @@ def preview_state(plan: RebalanceRun, user: User | None) -> PreviewState:
     return PreviewState(PlanState.READY, message, plan.plan_expires_at, refusal=refusal)
 
 
+def _without_plan(plan: RebalanceRun) -> PreviewState | None:
+    if not plan.is_finished:
+        return PreviewState(PlanState.PLANNING, "The plan is being made.")
+    if plan.state == RunState.SUPERSEDED:
+        return PreviewState(PlanState.SUPERSEDED, "Superseded by a newer request. Nothing was sent.")
+    if plan.state != RunState.COMPLETED and not plan.is_held:
+        return PreviewState(PlanState.FAILED, "There is no plan. Nothing was sent.")
+    return None
+
+
 def _sent(run: RebalanceRun) -> PreviewState:
-    if run.outcome in UNSENT and not run.is_held:
-        message = f"Not sent: run {run.run_id} was {outcome_label(run).lower()}."
-        return PreviewState(PlanState.REJECTED, message, run=run)
-    return PreviewState(PlanState.SENT, f"Sent by run {run.run_id}.", run=run)
+    if not run.is_finished:
+        return PreviewState(PlanState.SENT, f"Run {run.run_id} executes this plan.", run=run)
+    if has_sent_orders(run.pk):
+        return PreviewState(PlanState.SENT, f"Sent by run {run.run_id}.", run=run)
+    message = f"Not sent: run {run.run_id} ended without an order ({outcome_label(run).lower()})."
+    return PreviewState(PlanState.REJECTED, message, run=run)
 
 
 def _message(plan: RebalanceRun, state: PlanState, refusal: Refused) -> str:
@@ -109,10 +117,9 @@ def is_waiting(run: RebalanceRun) -> bool:
     return approval_state(run) == "waiting" if known is None else known
 
 
-def mark_waiting(runs: Iterable[RebalanceRun]) -> None:
+def mark_waiting(runs: Collection[RebalanceRun]) -> None:
     """Answer `is_waiting` for all these runs by one query."""
-    rows = [run for run in runs if run.approval_until is not None or run.mode == RunMode.EXECUTE]
-    asked = [run.pk for run in rows if run.approval_until is not None]
+    asked = {run.pk for run in runs if run.approval_until is not None}
     waiting = set(waiting_plans().filter(pk__in=asked).values_list("pk", flat=True)) if asked else set()
-    for run in rows:
-        run._is_waiting = run.pk in waiting  # type: ignore[attr-defined]  # noqa: SLF001 - a note for `is_waiting`
+    for run in runs:
+        run._is_waiting = run.pk in waiting  # type: ignore[attr-defined]  # noqa: SLF001 - read by `is_waiting`

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from calculator.plan_types import CASH
 from trading.error_codes import GUARDS
 from trading.models import Order, OrderState, RebalanceRun, RunMode, RunOutcome, RunState
 from trading.models.run_documents import stored_weights
@@ -17,7 +18,7 @@ OUTCOME_OF_STATE: dict[str, str] = {
 }
 """Outcome of the states that decide it. The plan's orders decide about completed, stopped and failed runs.
 
-Queued, running and superseded runs have none: a superseded run never started, and its state says so.
+Queued, running and superseded runs have none: a superseded run never started, as its state shows.
 """
 UNDONE = {
     "rejected": "rejected",
@@ -36,7 +37,7 @@ UNDONE_BY_STATE: dict[str, str] = {
     OrderState.LOST: "lost",
     OrderState.UNKNOWN: "unknown",
 }
-CENT = Decimal("0.01")
+PLACES = Decimal("0.0001")
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,18 @@ def _traded_usd(orders: Collection[Order]) -> Decimal:
     return sum((abs(order.filled_quantity) * (order.average_price_usd or Decimal(0)) for order in orders), Decimal(0))
 
 
-def _largest_drift(run: RebalanceRun, weights: Mapping[str, Any] | None) -> str | None:
-    """Return the largest difference between a weight and its target, cash included, in percentage points."""
-    if not weights:
-        return None
+def largest_drift(run: RebalanceRun, weights: Mapping[str, Any]) -> tuple[str, Decimal]:
+    """Return the asset furthest from its target, cash included, and that drift in percentage points."""
     found, targets = stored_weights(weights), stored_weights(run.result.get("target_weights"))
-    drifts = (abs(found.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) for symbol in found.keys() | targets)
-    return f"{(max(drifts) * 100).quantize(CENT)}"
+    drifts = {
+        symbol: abs(found.get(symbol, Decimal(0)) - targets.get(symbol, Decimal(0))) * 100
+        for symbol in sorted(found.keys() | targets)
+    }
+    return max(drifts.items(), key=lambda drift: drift[1], default=(CASH, Decimal(0)))
+
+
+def _largest_drift(run: RebalanceRun, weights: Mapping[str, Any] | None) -> str | None:
+    return f"{largest_drift(run, weights)[1].quantize(PLACES)}" if weights else None
 
 
 def set_outcome(run: RebalanceRun) -> None:

@@ -65,8 +65,8 @@ def queue_runs(
             )
             for account in accounts
         )
-        source = f"Requested by {event.get_source_display()}."
-        write_entries(TimelineEntry(run=run, code="queued", message=source) for run in runs)
+        requester = event.requested_by or event.get_source_display()
+        write_entries(TimelineEntry(run=run, code="queued", message=f"Requested by {requester}.") for run in runs)
         write_entries(
             TimelineEntry(run=run, code=SUPERSEDED, message=run.error_message)
             for run in runs

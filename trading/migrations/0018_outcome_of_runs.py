@@ -64,6 +64,9 @@ class Migration(migrations.Migration):
             "stop_requester_name",
             models.CharField(blank=True, db_default="", default="", max_length=150),
         ),
+        migrations.AddIndex(
+            "rebalancerun", models.Index(fields=["outcome", "-id"], name="run_by_outcome_newest")
+        ),
         migrations.RunPython(name_stop_requesters, migrations.RunPython.noop),
         migrations.RunPython(decide_outcomes, migrations.RunPython.noop),
     ]

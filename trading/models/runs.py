@@ -156,6 +156,7 @@ class RebalanceRun(models.Model):
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),
             models.Index(fields=("state", "-id"), name="run_by_state_newest"),
+            models.Index(fields=("outcome", "-id"), name="run_by_outcome_newest"),
             models.Index(
                 fields=("approval_until",), condition=Q(approval_until__isnull=False), name="run_by_approval_until"
             ),

@@ -13,6 +13,7 @@ from django.utils.timezone import localtime
 
 from accounts.models import Account
 from trading.actions.preview_state import is_waiting
+from trading.journal import outcomes
 from trading.models import Delivery, RebalanceRun, RunMode, RunOutcome, ScheduleEntry, ScheduleState, StrategyEvent
 
 register = template.Library()
@@ -60,6 +61,12 @@ def run_chip(run: RebalanceRun) -> SafeString:
     if run.outcome:
         return _chip(RunOutcome(run.outcome).label, OUTCOME_STYLES[run.outcome])
     return _chip(run.get_state_display(), "" if run.is_finished else "rb-blue")
+
+
+@register.filter
+def orders_text(run: RebalanceRun) -> str:
+    """Return how many orders of an ended run were filled, and why not all; empty if it planned none."""
+    return outcomes.orders_text(run)
 
 
 @register.simple_tag

@@ -111,8 +111,8 @@ def test_summarize_counts_the_trades_of_the_plan_and_includes_cash_in_the_drift(
         "filled": 1,
         "undone": {"not_sent": 1},
         "amount_usd": "995.00",
-        "drift_before_pp": "28.00",
-        "drift_after_pp": "28.00",
+        "drift_before_pp": "28.0000",
+        "drift_after_pp": "28.0000",
     }
     run.report = {}
     assert summarize(run, rows, trade_progress(run, rows))["drift_after_pp"] is None
