@@ -194,7 +194,7 @@ RUN_ERRORS = {
     "lease_lost": "Another process has claimed the slot and continues the run.",
     "illegal_transition": "The row was not in a state that allows the change. Another process has changed it.",
     "unknown_symbol": "The broker cannot trade a symbol of the targets.",
-    "preview_expired": "The quotes of the preview are too old. Make a new preview.",
+    "preview_expired": "The preview is older than its policy allows. Make a new preview.",
     "preview_superseded": "A newer preview or run has replaced the preview.",
     "preview_moved": "Targets, positions or quotes have changed since the preview. Make a new preview.",
     "plan_differs": "An order or the turnover of the approved plan would differ at current prices by more than the "

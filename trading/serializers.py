@@ -23,6 +23,7 @@ def rebalance_result(run: RebalanceRun) -> RebalanceResult:
         account_id=run.account.account_id,
         mode="execute" if run.mode == RunMode.EXECUTE else "preview",
         state=run.state,
+        outcome=run.outcome,
         error=_error(run),
         plan_hash=run.plan_hash,
         trades=tuple(
@@ -61,7 +62,11 @@ def strategy_result(event: StrategyEvent) -> StrategyExecutionResult:
         reason=event.reason,
         accounts=tuple(
             AccountExecutionResult(
-                account_id=run.account.account_id, run_id=run.run_id, state=run.state, error=_error(run)
+                account_id=run.account.account_id,
+                run_id=run.run_id,
+                state=run.state,
+                outcome=run.outcome,
+                error=_error(run),
             )
             for run in sorted(event.runs.all(), key=lambda run: run.pk)
         ),

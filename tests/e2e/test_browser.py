@@ -193,11 +193,11 @@ def test_edit_preview_send_and_watch(site, open_page):
     page.goto(site.url)
     page.click("button[aria-label='Preview Family portfolio']")
     page.wait_for_selector(".rb-confirm")
-    assert "Nothing has been traded" in page.inner_text("#run")
+    assert page.get_attribute("#preview-state", "data-state") == "ready"
     picture(page, "preview", 1440, 750)
     count = int(re.search(r"Submit (\d+)\s+orders", page.inner_text(".rb-confirm")).group(1))
     page.click("#submit-orders")
-    page.wait_for_selector(".rb-state-completed")
+    page.wait_for_selector("#run[data-outcome=done]")
     assert f"{count} of {count} orders filled" in page.inner_text("#run")
     picture(page, "run")
     assert "Slippage vs. decision quote" in page.inner_text("#run")
@@ -207,7 +207,7 @@ def test_edit_preview_send_and_watch(site, open_page):
     for name in ("Retirement (IRA)", "Taxable"):
         page.goto(site.url)
         page.click(f"button[aria-label='Preview {name}']")
-        page.wait_for_selector("#plan-notes")
+        page.wait_for_selector("#preview-state")
     page.goto(site.url)
     assert page.locator("main .rb-chip.rb-good").count() >= 1
     picture(page, "dashboard", 1200, 740)
@@ -276,7 +276,7 @@ def test_without_scripts_one_can_preview_send_and_follow(site, open_page):
         page.reload()
     page.click(".rb-confirm button")
     for _ in range(100):
-        if page.locator(".rb-state-completed").count():
+        if page.locator("#run[data-outcome=done]").count():
             break
         page.reload()
     assert "orders filled" in page.inner_text("#run")
@@ -312,7 +312,7 @@ def test_a_phone_leads_from_the_message_through_the_login_to_the_plan_and_sends_
     assert "Needs approval:" in page.inner_text("#run")
     picture(page, "phone_approval")
     page.tap("#submit-orders")
-    page.wait_for_selector(".rb-state-completed")
+    page.wait_for_selector("#run[data-outcome=done]")
     assert "orders filled" in page.inner_text("#run")
 
 

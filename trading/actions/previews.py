@@ -108,7 +108,7 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
         for guard in preview.guards
         if not guard["passed"] and not needs_approval(guard["code"]) and not _has_passed_since(preview, guard)
     ]
-    return Refused("preview_blocked", " ".join(blocking)) if blocking else None
+    return Refused("preview_blocked", " ".join(dict.fromkeys(blocking))) if blocking else None
 
 
 def _has_passed_since(plan: RebalanceRun, guard: Mapping[str, Any]) -> bool:
@@ -126,7 +126,7 @@ def _outdated(preview: RebalanceRun) -> Refused | None:
         message = f"The session in which the plan could be approved has closed. {NEW_PREVIEW}"
         return Refused("approval_expired", message) if preview.approval_until <= now else None
     if preview.plan_expires_at is None or preview.plan_expires_at <= now:
-        return Refused("preview_expired", f"The quotes of the preview are too old. {NEW_PREVIEW}")
+        return Refused("preview_expired", f"This preview has expired. {NEW_PREVIEW}")
     return None
 
 

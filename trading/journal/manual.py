@@ -6,6 +6,7 @@ from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.order_updates import apply_updates, mark_order
 from trading.journal.orders import OrderView
 from trading.journal.outbox import notify_run_ended
+from trading.journal.outcomes import write_outcome
 from trading.journal.runs import move_run, write_entry
 from trading.models import Order, OrderState, RebalanceRun, RunState
 
@@ -43,4 +44,6 @@ def close_run(lease: Lease, run_pk: int, message: str) -> None:
             raise IllegalTransition(f"Run {run_pk}", RunState.FAILED)
         move_run(run_pk, RunState.FAILED, error_code=RESOLVED_MANUALLY, error_message=message)
         write_entry(run_pk, RESOLVED_MANUALLY, message, "warning")
-        notify_run_ended(RebalanceRun.objects.select_related("account", "event").get(pk=run_pk))
+        run = RebalanceRun.objects.select_related("account", "event").prefetch_related("orders").get(pk=run_pk)
+        write_outcome(run)
+        notify_run_ended(run)

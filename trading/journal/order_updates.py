@@ -5,7 +5,7 @@ sends its updates.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from trading.common.fail_points import FailPoint, reached
 from trading.errors import IllegalTransition
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.orders import TRANSITIONS, OrderView, view
+from trading.journal.outcomes import rewrite_outcomes
 from trading.journal.runs import write_entries
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
 from trading.models.orders import trade_text
@@ -30,6 +31,7 @@ STATE_OF_STATUS = {
     OrderStatus.EXPIRED: OrderState.EXPIRED,
 }
 """State of an order by the broker's status; a status that proves nothing is missing, or has no state."""
+FINAL_STATES = frozenset(OrderState) - {OrderState.PLANNED, *OrderState.open_states()}
 STATES_ON_TIMELINE = frozenset(
     {OrderState.REJECTED, OrderState.UNKNOWN, OrderState.LOST, OrderState.CANCELLED, OrderState.EXPIRED}
 )
@@ -189,7 +191,7 @@ def _read(pks: Iterable[int]) -> dict[int, _OrderRow]:
     return {row.pk: _OrderRow(row, fills[row.pk]) for row in rows}
 
 
-def _write(orders: Iterable[_OrderRow]) -> None:
+def _write(orders: Collection[_OrderRow]) -> None:
     """Write all changes: each row by one guarded UPDATE, fills and timeline entries in bulk."""
     fills: list[Fill] = []
     timeline: list[TimelineEntry] = []
@@ -213,3 +215,6 @@ def _write(orders: Iterable[_OrderRow]) -> None:
         # Only fills count as progress: their number is finite, so a run cannot be resumed for ever. Orders are not.
         RebalanceRun.objects.filter(pk__in=progressed, idle_attempts__gt=0).update(idle_attempts=0)
     write_entries(timeline)
+    # Of a run that has ended, what is found out about an order later changes the outcome.
+    if resolved := {order.row.run_id for order in orders if order.changes and order.row.state in FINAL_STATES}:
+        rewrite_outcomes(resolved)

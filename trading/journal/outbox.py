@@ -7,8 +7,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from calculator.formats import money
+from calculator.reason_codes import WARNINGS as CALCULATOR_WARNINGS
 from trading.common.formats import new_york_clock, new_york_time
 from trading.error_codes import GUARDS, needs_approval
+from trading.journal.outcomes import orders_text, stopped_by
 from trading.models import (
     Delivery,
     EventSource,
@@ -17,6 +19,7 @@ from trading.models import (
     NotificationKind,
     RebalanceRun,
     RunMode,
+    RunOutcome,
     RunState,
     StrategyEvent,
     Webhook,
@@ -28,6 +31,8 @@ INTERACTIVE_SOURCES = {EventSource.ADMIN, EventSource.COMMAND, EventSource.API}
 EVENT_INTERVAL = timedelta(minutes=10)
 """Minimum time between two notifications about similar events."""
 
+NOTES = frozenset(CALCULATOR_WARNINGS) - {"symbol_frozen"}
+"""Codes of warnings that explain a plan. They alone make no notification a warning."""
 APPROVED_BY_RULE = "approved_by_rule"
 """Code of the timeline entry of a plan that was approved automatically."""
 
@@ -117,6 +122,7 @@ def _webhook_payload(message: Notification) -> dict[str, object]:
             "strategy": run.strategy_name,
             "mode": str(run.mode),
             "state": str(run.state),
+            "outcome": str(run.outcome),
             "error": run.error_code or None,
         },
     }
@@ -124,22 +130,25 @@ def _webhook_payload(message: Notification) -> dict[str, object]:
 
 def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
     subject = "Preview" if run.mode == RunMode.PREVIEW else "Rebalance"
+    has_warnings = any(warning["code"] not in NOTES for warning in run.warnings)
     outcomes = {
-        RunState.REFUSED: (NotificationKind.FAILURE, "Rebalance refused"),
-        RunState.STOPPED: (NotificationKind.WARNING, "Rebalance stopped"),
-        RunState.NEEDS_ATTENTION: (NotificationKind.FAILURE, "Rebalance needs attention"),
-        RunState.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
-        RunState.COMPLETED: (NotificationKind.SUCCESS, f"{subject} completed"),
+        RunOutcome.NOTHING_TO_DO: (NotificationKind.SUCCESS, f"{subject} found nothing to trade"),
+        RunOutcome.DONE: (NotificationKind.SUCCESS, f"{subject} completed"),
+        RunOutcome.PARTLY_DONE: (NotificationKind.WARNING, "Rebalance partly done"),
+        RunOutcome.STOPPED: (NotificationKind.WARNING, "Rebalance stopped"),
+        RunOutcome.REFUSED: (NotificationKind.FAILURE, "Rebalance refused"),
+        RunOutcome.NEEDS_ATTENTION: (NotificationKind.FAILURE, "Rebalance needs attention"),
+        RunOutcome.DEFERRED: (NotificationKind.BLOCKED, f"{subject} deferred"),
     }
-    kind, title = outcomes.get(RunState(run.state), (NotificationKind.FAILURE, f"{subject} failed"))
+    kind, title = outcomes.get(run.outcome, (NotificationKind.FAILURE, f"{subject} failed"))
     if _waits(run):
         return NotificationKind.WARNING, "Rebalance waits for approval"
     if run.error_code == "resolved_manually":
         return kind, "Rebalance resolved manually"
     if run.state == RunState.DEFERRED and run.error_code in GUARDS:
         return kind, f"Rebalance deferred ({GUARDS[run.error_code].title})"
-    if run.state == RunState.COMPLETED and run.warnings:
-        return NotificationKind.WARNING, f"{title} with warnings"
+    if kind == NotificationKind.SUCCESS and has_warnings:
+        return NotificationKind.WARNING, f"{title} with warnings" if run.outcome == RunOutcome.DONE else title
     return kind, title
 
 
@@ -151,10 +160,10 @@ def _body(run: RebalanceRun) -> str:
     trades = run.result.get("trades", []) if run.result else []
     if run.mode == RunMode.PREVIEW and run.state == RunState.COMPLETED:
         lines.append(f"The plan has {len(trades)} orders.")
-    orders = list(run.orders.all())
-    if orders:
-        filled = sum(1 for order in orders if order.state == "filled")
-        lines.append(f"{filled} of {len(orders)} orders filled.")
+    if person := stopped_by(run):
+        lines.append(f"Stopped by {person}.")
+    if progress := orders_text(run):
+        lines.append(f"{progress}.")
     lines += [f"Warning: {warning['message']}" for warning in run.warnings]
     if settings.SITE_URL:
         lines.append(f"{_link_label(run)}: {settings.SITE_URL}/runs/{run.run_id}/")

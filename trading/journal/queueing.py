@@ -11,7 +11,7 @@ from accounts.models import Account
 from trading.access.two_factor import is_verified
 from trading.journal.outbox import notify_run_ended
 from trading.journal.runs import SUPERSEDED, supersede_all, write_entries
-from trading.models import RebalanceRun, RunMode, RunState, RunStep, StrategyEvent, TimelineEntry
+from trading.models import RebalanceRun, RunMode, RunOutcome, RunState, RunStep, StrategyEvent, TimelineEntry
 
 WAITING = (RunState.QUEUED, RunState.DEFERRED)
 NOT_REPORTED = {"account_disabled", "wrong_environment"}
@@ -65,8 +65,8 @@ def queue_runs(
             )
             for account in accounts
         )
-        source = f"Requested by {event.get_source_display()}."
-        write_entries(TimelineEntry(run=run, code="queued", message=source) for run in runs)
+        requester = event.requested_by or event.get_source_display()
+        write_entries(TimelineEntry(run=run, code="queued", message=f"Requested by {requester}.") for run in runs)
         write_entries(
             TimelineEntry(run=run, code=SUPERSEDED, message=run.error_message)
             for run in runs
@@ -84,6 +84,7 @@ def record_refusals(event: StrategyEvent, mode: RunMode, refusals: Sequence[Refu
                 refusal.account,
                 mode,
                 state=RunState.REFUSED,
+                outcome=RunOutcome.REFUSED,
                 step=RunStep.DONE,
                 finished_at=Now(),
                 error_code=refusal.code,

@@ -14,6 +14,7 @@ from trading.errors import IllegalTransition
 from trading.journal import schedule
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
+from trading.journal.outcomes import OUTCOME_OF_STATE, write_outcome
 from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, TimelineEntry
 
 SUPERSEDED = "superseded"
@@ -46,7 +47,7 @@ def move_runs(pks: Collection[int], target: RunState, **changes: Any) -> None:
         IllegalTransition: one of them was moved by another process; the caller must roll the others back.
     """
     movable = RebalanceRun.objects.filter(pk__in=pks, state__in=TRANSITIONS[target])
-    if movable.update(state=target, **changes) != len(pks):
+    if movable.update(state=target, outcome=OUTCOME_OF_STATE.get(target, ""), **changes) != len(pks):
         raise IllegalTransition(f"Run {min(pks)}" if len(pks) == 1 else f"One of the runs {sorted(pks)}", target)
 
 
@@ -132,7 +133,8 @@ def request_stop(pk: int, person: str, *, cancel_orders: bool = False) -> bool:
     """
     with transaction.atomic():
         unfinished = RebalanceRun.objects.filter(pk=pk, state__in=RunState.unfinished())
-        if unfinished.filter(stop_requested_at__isnull=True).update(stop_requested_at=Now()):
+        first = unfinished.filter(stop_requested_at__isnull=True)
+        if first.update(stop_requested_at=Now(), stop_requester_name=person[:150]):
             write_entry(pk, "stop_requested", f"{person} requested a stop: no further orders.", "warning")
         if cancel_orders and unfinished.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now()):
             write_entry(pk, "cancel_requested", f"{person} requested to cancel the working orders.", "warning")
@@ -200,7 +202,8 @@ def end_run(
         levels = {RunState.COMPLETED: "info", RunState.STOPPED: "warning"}
         level = levels.get(state, "error" if code else "warning")
         write_entry(pk, code or str(state), message or "Completed.", level)
-        run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        run = RebalanceRun.objects.select_related("account", "event").prefetch_related("orders").get(pk=pk)
+        write_outcome(run)
         schedule.on_run_ended(run)
         notify_run_ended(run)
 

@@ -14,6 +14,7 @@ from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.order_updates import apply_updates
 from trading.journal.orders import ORDER_ID_PREFIX, OrderView, views
 from trading.journal.outbox import notify_operators
+from trading.journal.outcomes import rewrite_outcomes
 from trading.journal.runs import write_entry
 from trading.market_calendar import MarketCalendar
 from trading.models import (
@@ -147,7 +148,9 @@ def record_order(
         )
         write_entry(run.pk, RECORDED, f"{order}: recorded from the broker's records.", "warning")
         _resolve(account_pk, client_order_id, "Recorded from the broker's records.")
-        return apply_updates(lease, {order.pk: updates})[order.pk]
+        after = apply_updates(lease, {order.pk: updates})[order.pk]
+        rewrite_outcomes([run.pk])
+        return after
 
 
 def acknowledge(lease: Lease, account_pk: int, client_order_id: str, message: str) -> bool:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from calculator.formats import money, points, signed_percent
 from calculator.formats import price as price_text
 from trading.common.formats import instant_text, new_york_time
+from trading.journal.outcomes import orders_text, outcome_label
 from trading.models import RebalanceRun, StrategyEvent
 from trading.monitoring.accounts import AccountSummary
 from trading.serializers import rebalance_result
@@ -14,7 +15,9 @@ def run_text(run: RebalanceRun) -> str:
     """Return a run with its trades or orders, its warnings and its error."""
     result = rebalance_result(run)
     name = f" ({run.account.name})" if run.account.name else ""
-    lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {run.get_state_display()}"]
+    lines = [f"{run.get_mode_display()} {result.run_id} of {result.account_id}{name}: {outcome_label(run)}"]
+    if progress := orders_text(run):
+        lines.append(f"  {progress}")
     if result.total_value is not None and result.cash_balance is not None:
         lines.append(f"  value {money(result.total_value)}, cash {money(result.cash_balance)}")
     for order in result.orders:
@@ -55,7 +58,7 @@ def event_text(event: StrategyEvent) -> str:
     account = f" {event.account_id}" if event.account_id else ""
     duplicates = f"  came {event.duplicates + 1} times" if event.duplicates else ""
     reason = f"  ({event.reason})" if event.reason else ""
-    runs = ", ".join(f"{run.account.account_id} {run.get_state_display().lower()}" for run in event.runs.all())
+    runs = ", ".join(f"{run.account.account_id} {outcome_label(run).lower()}" for run in event.runs.all())
     return (
         f"{event.pk:>6}  {instant_text(event.received_at)}  {event.source:<8}  {event.channel}{account}  "
         f"{event.exec}  {event.state}{duplicates}{reason}{'  ' if runs else ''}{runs}"

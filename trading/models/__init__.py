@@ -15,7 +15,16 @@ from trading.models.kill_switch import TradingControl
 from trading.models.notifications import Delivery, DeliveryState, Notification, NotificationKind
 from trading.models.orders import Fill, Order, OrderState
 from trading.models.prices import CachedPrice
-from trading.models.runs import RebalanceRun, RunMode, RunState, RunStep, TimelineEntry, new_run_id, without_documents
+from trading.models.runs import (
+    RebalanceRun,
+    RunMode,
+    RunOutcome,
+    RunState,
+    RunStep,
+    TimelineEntry,
+    new_run_id,
+    without_documents,
+)
 from trading.models.schedule import ScheduledJob, ScheduleEntry, ScheduleOrigin, ScheduleState
 from trading.models.sessions import UserSession
 from trading.models.trade_guard import ExecutedSession, SeenExecution

@@ -185,6 +185,7 @@ class CalculateRebalanceResult(TradingValue):
     account_id: str
     mode: Literal["preview", "execute"]
     state: str
+    outcome: str
     error: ErrorLine | None
     plan_hash: str
     trades: tuple[TradeLine, ...]
@@ -232,6 +233,7 @@ class AccountExecutionResult(TradingValue):
     account_id: str
     run_id: str
     state: str
+    outcome: str
     error: ErrorLine | None
 
 

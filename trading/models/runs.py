@@ -40,6 +40,19 @@ class RunState(models.TextChoices):
         return (cls.QUEUED, cls.RUNNING, cls.DEFERRED)
 
 
+class RunOutcome(models.TextChoices):
+    """What became of a run and its plan; `trading.journal.outcomes` decides. A run in progress has none."""
+
+    NOTHING_TO_DO = "nothing_to_do", "Nothing to trade"
+    DONE = "done", "Done"
+    PARTLY_DONE = "partly_done", "Partly done"
+    STOPPED = "stopped", "Stopped"
+    REFUSED = "refused", "Refused"
+    DEFERRED = "deferred", "Deferred"
+    FAILED = "failed", "Failed"
+    NEEDS_ATTENTION = "needs_attention", "Needs attention"
+
+
 class RunStep(models.TextChoices):
     """Current step of a running run."""
 
@@ -65,6 +78,12 @@ class RebalanceRun(models.Model):
     mode = models.CharField(max_length=8, choices=RunMode)
     state = models.CharField(max_length=16, choices=RunState, default=RunState.QUEUED)
     step = models.CharField(max_length=10, choices=RunStep, default=RunStep.WAITING)
+    outcome = models.CharField(max_length=16, choices=RunOutcome, blank=True, default="", db_default="")
+    summary = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="Figures of an ended run for lists: orders, amount, largest drift before and after.",
+    )
     approved_preview = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="execution"
     )
@@ -84,6 +103,7 @@ class RebalanceRun(models.Model):
         null=True, blank=True, help_text="Start of the wait for the broker, with open orders."
     )
     stop_requested_at = models.DateTimeField(null=True, blank=True)
+    stop_requester_name = models.CharField(max_length=150, blank=True, default="", db_default="")
     cancel_requested_at = models.DateTimeField(
         null=True, blank=True, help_text="A user asked to cancel the working orders of the run."
     )
@@ -136,6 +156,7 @@ class RebalanceRun(models.Model):
             models.Index(fields=("account", "-id"), name="run_by_account"),
             models.Index(fields=("state", "connection"), name="run_by_state"),
             models.Index(fields=("state", "-id"), name="run_by_state_newest"),
+            models.Index(fields=("outcome", "-id"), name="run_by_outcome_newest"),
             models.Index(
                 fields=("approval_until",), condition=Q(approval_until__isnull=False), name="run_by_approval_until"
             ),

@@ -3,18 +3,19 @@ from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from trading.actions.preview_state import mark_waiting
 from trading.actions.previews import VIEW_PERMISSION
 from trading.models import EventState, RebalanceRun, StrategyEvent, without_documents
 from trading.pages.layout import render_page
-from trading.pages.pagination import filtered_page
+from trading.pages.pagination import Filters, filtered_page
 from trading.pages.permissions import require_permission
 
 RUNS_OF_AN_EVENT = 5
-EVENT_FILTERS = {
-    "": ("All", ()),
-    "late": ("Late", (EventState.LATE,)),
-    "rejected": ("Rejected", (EventState.REJECTED,)),
-    "broken": ("Processing failed", (EventState.BROKEN,)),
+EVENT_FILTERS: Filters = {
+    "": ("All", {}),
+    "late": ("Late", {"state": EventState.LATE}),
+    "rejected": ("Rejected", {"state": EventState.REJECTED}),
+    "broken": ("Processing failed", {"state": EventState.BROKEN}),
 }
 
 
@@ -23,7 +24,9 @@ EVENT_FILTERS = {
 def events(request: HttpRequest) -> HttpResponse:
     """Return the list of events, newest first."""
     found = with_first_runs(StrategyEvent.objects.defer("payload"))
-    return render_page(request, "trading/events.html", filtered_page(found, request, EVENT_FILTERS), "Events")
+    context = filtered_page(found, request, EVENT_FILTERS)
+    mark_waiting([run for event in context["page"].rows for run in event.first_runs])
+    return render_page(request, "trading/events.html", context, "Events")
 
 
 def with_first_runs(found: QuerySet[StrategyEvent]) -> QuerySet[StrategyEvent]:

@@ -8,8 +8,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 Row = TypeVar("Row", bound=Model)
-Filters = Mapping[str, tuple[str, tuple[str, ...]]]
-"""Label and states of each filter of a list; no states: all rows."""
+Filters = Mapping[str, tuple[str, Mapping[str, Any]]]
+"""Label and lookups of each filter of a list; no lookups: all rows."""
 
 PAGE_SIZE = 50
 """Rows of a page of runs or events."""
@@ -56,10 +56,9 @@ def _address(request: HttpRequest, name: str, value: Any) -> str:
     return f"?{query.urlencode()}"
 
 
-def filtered_page(rows: QuerySet[Row], request: HttpRequest, filters: Filters) -> dict[str, object]:
-    """Return the context of a list: its page of the rows in the chosen states, and the filters."""
+def filtered_page(rows: QuerySet[Row], request: HttpRequest, filters: Filters) -> dict[str, Any]:
+    """Return the context of a list: its page of the rows of the chosen filter, and the filters."""
     chosen = request.GET.get("state", "")
-    _, states = filters.get(chosen, ("", ()))
+    _, lookups = filters.get(chosen, ("", {}))
     links = [{"key": key, "label": label, "chosen": key == chosen} for key, (label, _) in filters.items()]
-    shown = rows.filter(state__in=states) if states else rows
-    return {"page": cursor_page(shown, request, PAGE_SIZE), "filters": links}
+    return {"page": cursor_page(rows.filter(**lookups), request, PAGE_SIZE), "filters": links}

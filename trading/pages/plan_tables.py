@@ -10,6 +10,8 @@ from trading.models.run_documents import stored_weights
 from trading.pages.charts import asset_colour, asset_label, geometry
 from trading.planning.standing import compare_run
 
+TARGET_ROUNDING = Decimal("0.00005")
+"""Largest difference between a target and its product, as a fraction, that is rounding."""
 WIDEST = Decimal(92)
 """Width of the largest weight, in percent of the chart."""
 REASON_LABELS = {
@@ -23,7 +25,10 @@ REASON_LABELS = {
 
 @dataclass(frozen=True)
 class WeightRow:
-    """An asset with its weights in percent: current, after the plan and target. Shapes are in percent of the chart."""
+    """An asset with its weights in percent: before, after the plan and target. Shapes are in percent of the chart.
+
+    `typed_target` is the weight in the strategy, after replacements, if the target is that share of what is invested.
+    """
 
     symbol: str
     label: str
@@ -35,6 +40,7 @@ class WeightRow:
     now: Decimal
     after: Decimal
     target: Decimal
+    typed_target: Decimal | None
     drift_before: Decimal
     drift_after: Decimal
     outside: bool
@@ -48,6 +54,31 @@ class WeightRow:
 def band_percent(run: RebalanceRun) -> Decimal:
     """Return the drift band of the run's policy, in percentage points."""
     return Decimal(str((run.policy or {}).get("allocation_threshold_percent", "0")))
+
+
+def weights_are_planned(run: RebalanceRun) -> bool:
+    """Return whether the weights after the run are those of its plan: there is no snapshot after its orders."""
+    return not run.report.get("weights_after")
+
+
+def invested_share(run: RebalanceRun) -> Decimal:
+    """Return the part of the account's value that the targets divide: all but the cash floor, as a fraction."""
+    plan = run.result["plan"]
+    total = Decimal(plan["total_value_usd"])
+    return (total - Decimal(plan["floor_usd"])) / total if total else Decimal(1)
+
+
+def _typed_targets(run: RebalanceRun, wanted: dict[str, Decimal]) -> dict[str, Decimal]:
+    """Return the typed weights, in percent, of the targets that are this share of the invested part."""
+    invested = invested_share(run)
+    if invested == 1:
+        return {}
+    typed = {target["symbol"]: Decimal(target["weight"]) for target in run.targets}
+    return {
+        symbol: weight * 100
+        for symbol, weight in typed.items()
+        if symbol in wanted and abs(weight * invested - wanted[symbol]) < TARGET_ROUNDING
+    }
 
 
 def weight_rows(run: RebalanceRun) -> list[WeightRow]:
@@ -66,6 +97,7 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
     band = band_percent(run)
     comparison = compare_run(run)
     outside = comparison.outside if comparison else frozenset()
+    typed = _typed_targets(run, wanted)
     rows = []
     for index, symbol in enumerate(symbols):
         now, then, target = (weights.get(symbol, Decimal(0)) for weights in (before, after, wanted))
@@ -83,6 +115,7 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
                 now=now * 100,
                 after=then * 100,
                 target=target * 100,
+                typed_target=typed.get(symbol),
                 drift_before=(now - target) * 100,
                 drift_after=(then - target) * 100,
                 outside=symbol in outside,
@@ -137,15 +170,20 @@ def trade_rows(run: RebalanceRun, *, sells: bool) -> list[TradeRow]:
 def plan_summary(run: RebalanceRun, rows: list[WeightRow]) -> dict[str, Any]:
     """Return the figures of a plan."""
     sells, buys = trade_rows(run, sells=True), trade_rows(run, sells=False)
+    sell_value = sum((row.value for row in sells), Decimal(0))
+    buy_value = sum((row.value for row in buys), Decimal(0))
+    cash_before, cash_after = Decimal(run.result["before"]["cash"]), Decimal(run.result["expected"]["cash"])
     turnover, limit = Decimal(run.result["turnover_percent"]), Decimal(str(run.policy["max_turnover_percent"]))
     return {
         "sells": sells,
         "buys": buys,
         "trades_anything": bool(sells or buys),
-        "sell_value": sum((row.value for row in sells), Decimal(0)),
-        "buy_value": sum((row.value for row in buys), Decimal(0)),
-        "cash_before": Decimal(run.result["before"]["cash"]),
-        "cash_after": Decimal(run.result["expected"]["cash"]),
+        "sell_value": sell_value,
+        "buy_value": buy_value,
+        "cash_before": cash_before,
+        "cash_after": cash_after,
+        "commission": cash_before + sell_value - buy_value - cash_after,
+        "invested": invested_share(run) * 100,
         "turnover": turnover,
         "turnover_limit": limit,
         "exceeds_turnover_limit": turnover > limit,

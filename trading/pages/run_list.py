@@ -1,19 +1,21 @@
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from trading.actions.preview_state import mark_waiting
 from trading.actions.previews import VIEW_PERMISSION
-from trading.models import RebalanceRun, RunState, without_documents
+from trading.models import RebalanceRun, RunOutcome, RunState, without_documents
 from trading.pages.layout import render_page
-from trading.pages.pagination import filtered_page
+from trading.pages.pagination import Filters, filtered_page
 from trading.pages.permissions import require_permission
 
-RUN_FILTERS = {
-    "": ("All", ()),
-    "going": ("In progress", (RunState.QUEUED, RunState.RUNNING)),
-    "waiting": ("Deferred", (RunState.DEFERRED,)),
-    "attention": ("Needs attention", (RunState.NEEDS_ATTENTION,)),
-    "failed": ("Failed, refused or stopped", (RunState.FAILED, RunState.REFUSED, RunState.STOPPED)),
-    "completed": ("Completed", (RunState.COMPLETED,)),
+NOT_DONE = (RunOutcome.PARTLY_DONE, RunOutcome.STOPPED, RunOutcome.REFUSED, RunOutcome.FAILED)
+RUN_FILTERS: Filters = {
+    "": ("All", {}),
+    "going": ("In progress", {"state__in": (RunState.QUEUED, RunState.RUNNING)}),
+    "waiting": ("Deferred", {"outcome": RunOutcome.DEFERRED}),
+    "attention": ("Needs attention", {"outcome": RunOutcome.NEEDS_ATTENTION}),
+    "failed": ("Not done", {"outcome__in": NOT_DONE}),
+    "completed": ("Done", {"outcome__in": (RunOutcome.DONE, RunOutcome.NOTHING_TO_DO)}),
 }
 
 
@@ -21,5 +23,7 @@ RUN_FILTERS = {
 @require_permission(VIEW_PERMISSION)
 def runs(request: HttpRequest) -> HttpResponse:
     """Return the list of runs, newest first."""
-    found = without_documents(RebalanceRun.objects.select_related("account"))
-    return render_page(request, "trading/runs.html", filtered_page(found, request, RUN_FILTERS), "Runs")
+    found = without_documents(RebalanceRun.objects.select_related("account", "event").defer("event__payload"))
+    context = filtered_page(found, request, RUN_FILTERS)
+    mark_waiting(context["page"].rows)
+    return render_page(request, "trading/runs.html", context, "Runs")

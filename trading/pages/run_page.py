@@ -1,10 +1,12 @@
 """The page of a run: a preview with its confirmation, or an execution with orders, timeline and report."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -15,20 +17,17 @@ from accounts.models import Account
 from accounts.models.account import FOLLOWED_STRATEGY
 from trading.access.two_factor import has_device
 from trading.actions.manual_resolution import can_be_closed, may_resolve
-from trading.actions.previews import (
-    VIEW_PERMISSION,
-    execute_preview,
-    execution_refusal,
-    request_preview,
-    request_stop,
-)
-from trading.error_codes import needs_approval
+from trading.actions.preview_state import PlanState, preview_state
+from trading.actions.previews import VIEW_PERMISSION, execute_preview, request_preview, request_stop
+from trading.error_codes import GUARDS, needs_approval
 from trading.errors import EventRejected, Refused
 from trading.guards.may_trade import may_execute
-from trading.models import Order, RebalanceRun, RunMode, RunState
+from trading.guards.plan import TURNOVER
+from trading.journal.outcomes import orders_text, stopped_by, trade_progress
+from trading.models import Order, RebalanceRun, RunMode, RunOutcome, RunState, ScheduleEntry
 from trading.pages.layout import account_crumb, accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
-from trading.pages.plan_tables import band_percent, plan_summary, weight_rows
+from trading.pages.plan_tables import band_percent, plan_summary, weight_rows, weights_are_planned
 from trading.pages.refusals import show_refusal
 from trading.pages.run_report import order_rows, run_report
 from trading.pages.steps import step_rows
@@ -36,6 +35,10 @@ from trading.pages.steps import step_rows
 QUEUE_WARNING = timedelta(seconds=10)
 """Time in the queue after which the page reports that no worker has started the run."""
 HTMX_UNCHANGED = 204
+UNFINISHED = frozenset({RunOutcome.PARTLY_DONE, RunOutcome.STOPPED})
+"""Outcomes that leave trades of the plan, which a new preview can finish."""
+CLOSED = frozenset({"market_closed", "too_close_to_close"})
+"""Codes of guards that pass at the next open."""
 
 
 @require_POST
@@ -84,28 +87,39 @@ def run_fragment(request: HttpRequest, run_id: str) -> HttpResponse:
 def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
     me = user_of(request)
     is_preview = run.mode == RunMode.PREVIEW or run.is_held
-    plan_is_ready = is_preview and (run.state == RunState.COMPLETED or run.is_held)
-    refusal = execution_refusal(run, me) if is_preview else None
+    state = preview_state(run, me) if is_preview else None
     rows = weight_rows(run)
     orders = list(run.orders.order_by("sequence"))
+    trades = trade_progress(run, orders)
+    blocked = [guard for guard in run.guards if not guard["passed"]]
     return {
         "run": run,
         "is_preview": is_preview,
         "account": run.account,
-        "steps": step_rows(run),
+        "steps": step_rows(run, trades),
         "plan": plan_summary(run, rows) if run.result else None,
         "rows": rows,
         "band": band_percent(run),
-        "held_codes": [guard["code"] for guard in run.guards if needs_approval(guard["code"])],
-        "blocked": [guard for guard in run.guards if not guard["passed"]],
+        "weights_are_planned": weights_are_planned(run),
+        "needs_approval": [guard for guard in blocked if needs_approval(guard["code"])],
+        "approval_note": _approval_note(run, blocked),
+        "checks": _checks(run),
+        "failed_checks": len(blocked),
         "orders": order_rows(run, orders),
-        "filled": sum(order.state == "filled" for order in orders),
+        "filled": sum(not trade.undone for trade in trades),
+        "planned": len(trades),
+        "orders_text": orders_text(run),
+        "stopped_by": stopped_by(run),
+        "can_be_finished": run.outcome in UNFINISHED,
         # The quotes of a plan are read immediately before planning.
         "quoted_at": run.timeline.filter(code="planned").order_by("id").values_list("at", flat=True).first(),
         "timeline": list(run.timeline.order_by("id")),
-        "refusal": refusal,
-        "plan_is_ready": plan_is_ready,
-        "can_send": plan_is_ready and refusal is None,
+        "preview": state,
+        "refusal": state and state.refusal,
+        "can_send": state is not None and state.can_be_sent,
+        "can_act": state is not None and state.state in {PlanState.READY, PlanState.WAITING_FOR_APPROVAL},
+        "plan_is_ready": is_preview and (run.state == RunState.COMPLETED or run.is_held),
+        "can_schedule": state is not None and state.state is PlanState.BLOCKED and _can_schedule(run, me, blocked),
         "is_live": run.account.type == Account.Type.LIVE,
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
@@ -116,6 +130,29 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "elapsed": _elapsed(run),
         "report": run_report(run, orders) if run.report else None,
     }
+
+
+def _approval_note(run: RebalanceRun, blocked: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a plan beyond the turnover limit needs no further approval; empty for another plan."""
+    if blocked or not run.result:
+        return ""
+    exceeded = Decimal(run.result["turnover_percent"]) > Decimal(str(run.policy["max_turnover_percent"]))
+    return next((guard["message"] for guard in run.guards if guard["code"] == TURNOVER and exceeded), "")
+
+
+def _checks(run: RebalanceRun) -> list[dict[str, Any]]:
+    """Return the results of the guards, each sentence once. A failed one has its title: the state has the sentence."""
+    once = {(guard["passed"], guard["message"]): guard for guard in run.guards}
+    titles = {code: guard.title for code, guard in GUARDS.items()}
+    return [{"title": titles.get(guard["code"], guard["code"]), **guard} for guard in once.values()]
+
+
+def _can_schedule(run: RebalanceRun, user: User, blocked: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether all that blocks the plan is the closed exchange, and the user may rebalance at the next open."""
+    codes = {guard["code"] for guard in blocked if not needs_approval(guard["code"])}
+    if not codes or not codes <= CLOSED or not may_execute(user, run.account):
+        return False
+    return not ScheduleEntry.open_entries().filter(account=run.account).exists()
 
 
 def _is_overdue(run: RebalanceRun) -> bool:

@@ -12,13 +12,25 @@ from django.utils.safestring import SafeString, mark_safe
 
 from accounts.models import Account
 from brokers.exchange_calendar import NEW_YORK
+from trading.actions.preview_state import is_waiting
 from trading.common.formats import ZONE, Layout, age_text, day_text, duration_text, instant_text
-from trading.models import Delivery, RebalanceRun, ScheduleEntry, StrategyEvent
+from trading.journal import outcomes
+from trading.models import Delivery, RebalanceRun, RunMode, RunOutcome, ScheduleEntry, ScheduleState, StrategyEvent
 from trading.templatetags.number_format import NO_VALUE
 
 register = template.Library()
 
 UNITS = (" pp", "%")
+OUTCOME_STYLES = {
+    RunOutcome.NOTHING_TO_DO: "",
+    RunOutcome.DONE: "rb-good",
+    RunOutcome.PARTLY_DONE: "rb-warn",
+    RunOutcome.STOPPED: "rb-warn",
+    RunOutcome.REFUSED: "rb-warn",
+    RunOutcome.DEFERRED: "rb-warn",
+    RunOutcome.FAILED: "rb-bad",
+    RunOutcome.NEEDS_ATTENTION: "rb-bad",
+}
 ENTRY_STYLES = {
     "waiting": "rb-blue",
     "started": "rb-blue",
@@ -43,8 +55,20 @@ def account_chip(account: Account) -> SafeString:
 
 @register.simple_tag
 def run_chip(run: RebalanceRun) -> SafeString:
-    """Return the state of a run."""
-    return _chip("Held for approval" if run.is_held else run.get_state_display(), f"rb-state-{run.state}")
+    """Return the outcome of a run, or its state while it has none. Only a plan that was carried out is green."""
+    if is_waiting(run):
+        return _chip("Waiting for approval", "rb-warn")
+    if run.mode == RunMode.PREVIEW and run.outcome == RunOutcome.DONE:
+        return _chip("Planned")
+    if run.outcome:
+        return _chip(RunOutcome(run.outcome).label, OUTCOME_STYLES[run.outcome])
+    return _chip(run.get_state_display(), "" if run.is_finished else "rb-blue")
+
+
+@register.filter
+def orders_text(run: RebalanceRun) -> str:
+    """Return how many orders of an ended run were filled, and why not all; empty if it planned none."""
+    return outcomes.orders_text(run)
 
 
 @register.simple_tag
@@ -55,7 +79,9 @@ def event_chip(event: StrategyEvent) -> SafeString:
 
 @register.simple_tag
 def schedule_chip(entry: ScheduleEntry) -> SafeString:
-    """Return the state of a schedule entry."""
+    """Return the state of a schedule entry; of a completed one, the outcome of its run."""
+    if entry.state == ScheduleState.COMPLETED and entry.run is not None and entry.run.outcome:
+        return run_chip(entry.run)
     return _chip(entry.get_state_display(), ENTRY_STYLES.get(entry.state, ""))
 
 

@@ -24,6 +24,7 @@ KEYS = {
     "account_id",
     "mode",
     "state",
+    "outcome",
     "error",
     "plan_hash",
     "trades",

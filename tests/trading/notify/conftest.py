@@ -84,11 +84,13 @@ def hook(make_receiver, settings, db) -> Receiver:
 
 @pytest.fixture
 def notify(db) -> Callable[..., Notification | None]:
-    """Makes a run with these fields, and the notification about it."""
+    """Makes a run with these fields, and the notification about it. Its outcome follows its state unless it is given."""
 
     def make(**fields: object) -> Notification | None:
         run = queue(simulated_account(f"U{RebalanceRun.objects.count()}", {"SPY": "1"}, policy=policy()))
-        RebalanceRun.objects.filter(pk=run.pk).update(**fields)
+        state = str(fields["state"])
+        outcome = {"completed": "done", "superseded": ""}.get(state, state)
+        RebalanceRun.objects.filter(pk=run.pk).update(**{"outcome": outcome, **fields})
         run.refresh_from_db()
         notify_run_ended(run)
         return Notification.objects.order_by("-id").first()

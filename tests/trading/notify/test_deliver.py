@@ -41,6 +41,23 @@ def make_due():
             "warning",
             "Rebalance completed with warnings: U0",
         ),
+        (
+            {"state": "completed", "warnings": [{"code": "weights_below_one", "message": "Look."}]},
+            "success",
+            "Rebalance completed: U0",
+        ),
+        ({"state": "completed", "outcome": "nothing_to_do"}, "success", "Rebalance found nothing to trade: U0"),
+        (
+            {
+                "state": "completed",
+                "outcome": "partly_done",
+                "warnings": [{"code": "order_rejected", "message": "No."}],
+            },
+            "warning",
+            "Rebalance partly done: U0",
+        ),
+        ({"state": "completed", "outcome": "stopped"}, "warning", "Rebalance stopped: U0"),
+        ({"state": "completed", "outcome": "failed"}, "failure", "Rebalance failed: U0"),
         ({"state": "failed", "error_code": "x"}, "failure", "Rebalance failed: U0"),
         ({"state": "failed", "error_code": "resolved_manually"}, "failure", "Rebalance resolved manually: U0"),
         ({"state": "refused", "error_code": "x"}, "failure", "Rebalance refused: U0"),

@@ -82,7 +82,7 @@ def test_preview_then_exactly_that_plan(log_in, make_account):
     client, account = log_in("trader"), make_account(positions={"VTI": "30"}, cash="20000")
     preview = previewed(client, account)
     text = page(client, preview)
-    assert "Nothing has been traded" in text
+    assert 'data-state="ready"' in text
     assert re.search(rf"Submit {len(preview.result['trades'])}\s+orders", text)
     send(client, preview)
     run = finish()
@@ -122,7 +122,7 @@ def test_sending_takes_its_right_and_the_page_says_so(log_in, make_account):
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("expired", "quotes of the preview are too old"),
+        ("expired", "has expired"),
         ("superseded", "is newer than this preview"),
         ("other plan hash", "differs from the stored plan"),
         ("blocked", "Trading is paused"),

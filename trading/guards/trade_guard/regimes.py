@@ -85,7 +85,7 @@ def check_trade_guard(
     """
     query = _Query(account_pk, regime, now, calendar, resume, exclude_run, sells)
     if regime == UNGUARDED:
-        return PDTCheckResult(allowed=True, regime=regime, message="The account has no trade guard.")
+        return PDTCheckResult(allowed=True, regime=regime, message="No limit on how often it may trade.")
     checks = {ONCE: _once, PDT: _pdt, CASH: _cash}
     answers = [check(query) for name, check in checks.items() if name == regime or query.is_strict]
     used = [answer.day_trades_used for answer in answers if answer.day_trades_used is not None]

@@ -14,19 +14,21 @@ from trading.inbox.receive import request_run
 from trading.management.lookup import REFUSED, USAGE, find_account
 from trading.management.progress import RunProgress
 from trading.management.text_output import run_text
-from trading.models import EventSource, RebalanceRun, RunState
+from trading.models import EventSource, RebalanceRun, RunOutcome, RunState
 from trading.models.run_documents import ExecCommand
 from trading.notify.deliver import deliver_due
 from trading.serializers import rebalance_result
 
 COMPLETED, FAILED = 0, 1
-EXIT_CODES = {
-    RunState.COMPLETED: COMPLETED,
-    RunState.REFUSED: REFUSED,
-    RunState.DEFERRED: REFUSED,
+EXIT_CODES: dict[str, int] = {
+    RunOutcome.DONE: COMPLETED,
+    RunOutcome.NOTHING_TO_DO: COMPLETED,
+    RunOutcome.REFUSED: REFUSED,
+    RunOutcome.DEFERRED: REFUSED,
     RunState.SUPERSEDED: REFUSED,
     RunState.QUEUED: COMPLETED,  # left to the workers with `--no-wait`
 }
+"""Exit codes by the outcome of the run, or by its state while it has none."""
 POLL_SECONDS = 0.25
 
 
@@ -61,7 +63,7 @@ class Command(BaseCommand):
             deliver_due()
         run.refresh_from_db()
         self.stdout.write(rebalance_result(run).model_dump_json() if options["json"] else run_text(run))
-        if code := EXIT_CODES.get(RunState(run.state), FAILED):
+        if code := EXIT_CODES.get(run.outcome or run.state, FAILED):
             raise SystemExit(code)
 
 
