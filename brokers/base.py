@@ -231,7 +231,8 @@ class BrokerClient(ABC):
         """Look an order up in open and completed orders. Moves money: no.
 
         Returns:
-            None if the broker has no such order. This is proof only because a failed lookup raises.
+            None if the broker has no such order. This is proof only because a failed lookup raises. ERROR, with the
+            broker's message, if it has no such order after it reported an error that alone does not prove a rejection.
         """
 
     @abstractmethod

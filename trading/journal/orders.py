@@ -25,7 +25,13 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
     OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST}),
     OrderState.FILLED: frozenset(
-        {*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED, OrderState.LOST}
+        {
+            *OrderState.open_states(),
+            OrderState.CANCELLED,
+            OrderState.REJECTED,
+            OrderState.EXPIRED,
+            OrderState.LOST,
+        }
     ),
     OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST}),
     OrderState.REJECTED: frozenset(OrderState.open_states()),
@@ -33,7 +39,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. A late fill completes a cancelled order; a lost one can be found."""
+"""States from which each state can be reached. Late fills complete an order in any final state; a lost one can be found."""
 
 
 class OrderView(BaseModel):
