@@ -39,7 +39,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. Late fills complete an order in any final state; a lost one can be found."""
+"""States from which each state can be reached. A late fill completes an order in any final state."""
 
 
 class OrderView(BaseModel):
@@ -65,6 +65,7 @@ class OrderView(BaseModel):
     submitted_at: datetime | None
     message: str
     fills_complete: bool = False
+    has_manual_fill: bool = False
 
     def __str__(self) -> str:
         return trade_text(self.quantity, self.symbol)
@@ -105,7 +106,8 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
     booked = sum((fill.quantity for fill in stored), Decimal(0))
     has_all = booked == order.filled_quantity and all(fill.commission_usd is not None for fill in stored)
     complete = not order.filled_quantity or has_all
-    return OrderView.model_validate(order).model_copy(update={"fills_complete": complete})
+    manual = any(fill.is_manual for fill in stored)
+    return OrderView.model_validate(order).model_copy(update={"fills_complete": complete, "has_manual_fill": manual})
 
 
 def orders_of(run_pk: int) -> list[OrderView]:

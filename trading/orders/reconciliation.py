@@ -152,7 +152,8 @@ class Reconciler:
         rows = {order.client_order_id for order in known}
         lost = [order for order in known if order.state == OrderState.LOST]
         executed = records.executed
-        late = [order for order in known if order.is_resolved and order not in lost and _has_late_fill(order, executed)]
+        resolved = [order for order in known if order.is_resolved and order not in lost]
+        late = [order for order in resolved if _has_late_fill(order, executed)]
         await run_concurrently(*(self.refresh(order) for order in late))
         refreshed = await run_concurrently(*(self.refresh(order) for order in lost))
         found = tuple(order for order in refreshed if order.state != OrderState.LOST)
@@ -246,8 +247,9 @@ class Reconciler:
 
 
 def _has_late_fill(order: OrderView, executed: dict[str, Shares]) -> bool:
+    """Return whether the broker has executions that the row lacks, or that replace a fill entered manually."""
     _, shares = executed.get(order.client_order_id, ("", Decimal(0)))
-    return abs(shares) > abs(order.filled_quantity)
+    return abs(shares) > abs(order.filled_quantity) or (order.has_manual_fill and bool(shares))
 
 
 def start_of_day(now: datetime) -> datetime:
