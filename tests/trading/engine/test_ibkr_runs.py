@@ -447,6 +447,23 @@ def test_dropped_connection_whose_client_id_is_held_is_retried_with_the_same_id(
     assert_runs_are_resolved(book)
 
 
+def test_account_added_to_a_slot_whose_connection_is_open_is_rebalanced_over_it(account, book, gateway, monkeypatch):
+    added = "DU1000009"
+    book.add_account(added, cash="1000", positions={"VTI": "400", "SPY": "100"})
+
+    def add():
+        new = gateway_account(added, TARGETS)
+        assert new.connection_id == account.connection_id
+        queue(new)
+
+    makers.act_during_run(monkeypatch, add, until=lambda: RebalanceRun.objects.filter(account__account_id=added))
+    assert carry_out(account).state == "completed"
+    run = RebalanceRun.objects.get(account__account_id=added)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book, added)
+    assert_runs_are_resolved(book)
+
+
 def test_client_id_in_use_makes_the_run_wait_and_then_need_attention(account, book, gateway):
     gateway.do(gateway.gateway.sessions.__setitem__, account.connection.client_id, object())
     run = carry_out(account)
