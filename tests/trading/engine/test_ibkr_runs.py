@@ -169,7 +169,7 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
 
 
 @pytest.mark.parametrize("code", [110, 321, 434, 451, 9999, 10243])
-def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
+def test_order_refused_by_an_error_code_is_rejected_and_the_run_completes(account, book, gateway, code):
     gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
