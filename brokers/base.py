@@ -73,6 +73,11 @@ class BrokerClient(ABC):
         self.price_cache: TimedCache[ContractPrice] = price_cache or NoCache()
         self.contract_cache: TimedCache[ContractFacts] = contract_cache or NoCache()
 
+    def add_account(self, account_id: str) -> None:
+        """Serve another account, which was assigned to the slot after this connection was opened. Moves money: no."""
+        account_ids = (*self.settings.account_ids, account_id)
+        self.settings = self.settings.model_copy(update={"account_ids": account_ids})
+
     @abstractmethod
     async def connect(self) -> None:
         """Open the connection with the slot's client id. Moves money: no.
@@ -231,7 +236,8 @@ class BrokerClient(ABC):
         """Look an order up in open and completed orders. Moves money: no.
 
         Returns:
-            None if the broker has no such order. This is proof only because a failed lookup raises.
+            None if the broker has no such order. This is proof only because a failed lookup raises. ERROR, with the
+            broker's message, if it has no such order after it reported an error that alone does not prove a rejection.
         """
 
     @abstractmethod

@@ -49,7 +49,7 @@ class OrderStatus(StrEnum):
     REJECTED = "REJECTED"
     EXPIRED = "EXPIRED"
     NOT_FOUND = "NOT_FOUND"
-    ERROR = "ERROR"
+    ERROR = "ERROR"  # the broker reported an error about it and does not list it; this proves nothing yet
     UNKNOWN = "UNKNOWN"
 
     @property

@@ -49,7 +49,7 @@ def tidy() -> str:
 
 
 def recover_open_orders() -> int:
-    """Resolve the open orders of ended runs, and look for those that were marked as lost; return how many are open."""
+    """Resolve the open orders of ended runs, and look for lost ones of today; return how many are open."""
     account_reconciliation.watch_lost_orders()
     return open_order_recovery.recover_orphaned_orders()
 

@@ -70,6 +70,11 @@ class InteractiveBrokers(BrokerClient):
 
     # ---- connection
 
+    def add_account(self, account_id: str) -> None:
+        """Serve another account. The gateway sends the data of all accounts of its login. Moves money: no."""
+        super().add_account(account_id)
+        self._connection.served = self.settings.account_ids
+
     async def connect(self) -> None:
         await self.disconnect()
         self._prepare()

@@ -59,6 +59,7 @@ class GatewayConnection:
         self._orders_download: asyncio.Task[Any] | None = None
         self._last_message = ""
         self._executions_silent_until = 0.0
+        self.served = settings.account_ids
         self.failure: BrokerConnectionError | None = None
         self.ended = asyncio.Event()
 
@@ -166,7 +167,7 @@ class GatewayConnection:
             AccountNotManaged: The message lists the accounts that the login manages.
         """
         managed = self.ib.managedAccounts()
-        if account_id not in managed or account_id not in self._settings.account_ids:
+        if account_id not in managed or account_id not in self.served:
             raise AccountNotManaged(
                 f"The gateway's login does not manage account {account_id} for this connection. It manages "
                 f"{', '.join(managed) or 'none'}. Log in with the account's user, or correct the account number."

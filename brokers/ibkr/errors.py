@@ -1,8 +1,8 @@
 """The error codes of Interactive Brokers: effect, description, and what to do.
 
 Source: the message codes of the TWS API, and codes observed at a gateway. Everything that the connector does about a
-code follows from its effect in this table. A code that is not listed proves nothing: a lookup of the open and completed
-orders decides whether its order exists.
+code follows from its effect in this table. A code that is not listed proves nothing: lookups of the open and completed
+orders decide whether its order exists, once empty answers of the gateway count.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ class Limits:
     connect_retry_seconds: float = 0.5  # first wait for a client id that is in use; doubled for each retry
     close_seconds: float = 2.0  # maximum wait until the socket is closed
 
-    # An order that an error of unknown meaning was about is looked up twice, each time after this wait for its status.
+    # An order that an error of unknown meaning was about is looked up after this wait for its status.
     refusal_wait_seconds: float = 1.5
     max_order_ids: int = 5  # order ids that are tried for an order if the gateway has used them before
 

@@ -40,8 +40,6 @@ from brokers.ibkr.order_tracker import OrderTracker
 
 logger = logging.getLogger("rebalancer.brokers")
 
-DOUBT_LOOKUPS = 2
-"""Lookups that must not find an order before it counts as rejected by an error of unknown meaning."""
 NO_VERDICT = frozenset(
     {Effect.CONNECTION, Effect.BROKER_LOST, Effect.REQUEST, Effect.QUOTE, Effect.ACCOUNT_DATA, Effect.NOT_SENT}
 )
@@ -104,8 +102,9 @@ class Orders:
             self._order_tracker.renumber(record, order.orderId)
             await self._send(contract, order, record)
         if record.is_doubtful:
+            await self._until(record, lambda one: not one.is_doubtful, self._limits.refusal_wait_seconds)
             with suppress(BrokerConnectionError, BrokerAPIError):
-                await self._resolve_doubt(record)
+                await self._request_all()
         return self._acknowledgement(record)
 
     async def _send(self, contract: Contract, order: Order, record: OrderRecord) -> None:
@@ -116,25 +115,15 @@ class Orders:
             raise OrderOutcomeUnknown("The connection was lost while the order was submitted.") from error
         await self._until(record, lambda one: one.is_answered)
 
-    async def _resolve_doubt(self, record: OrderRecord) -> None:
-        """Look up an order that an error of unknown meaning was about. It is rejected if the broker does not have it.
-
-        Raises:
-            BrokerConnectionError, BrokerAPIError: A lookup failed, which proves nothing.
-        """
-        for _ in range(DOUBT_LOOKUPS):
-            await self._until(record, lambda one: not one.is_doubtful, self._limits.refusal_wait_seconds)
-            await self._request_all()
-            if not record.is_doubtful or self._is_listed(record):
-                return
-        self._order_tracker.reject(record)
-
     def _acknowledgement(self, record: OrderRecord) -> OrderResult:
         if record.order_id_was_used:
             self._order_tracker.reject(record)
             raise OrderRejected(f"IBKR 103: {CODES[103].description} {CODES[103].action} Nothing was submitted.")
         if record.status is OrderStatus.REJECTED:
             raise OrderRejected(" ".join(record.messages))
+        if record.is_doubtful and not self._is_listed(record):
+            record.ack_timed_out = True
+            raise OrderOutcomeUnknown(" ".join(record.messages))
         if record.is_acknowledged:
             return record.result()
         record.ack_timed_out = True
@@ -232,14 +221,18 @@ class Orders:
         ]
 
     async def find(self, account_id: str, client_order_id: str) -> OrderResult | None:
-        """Look an order up by our id, in open and completed orders. Moves money: no."""
+        """Look an order up by our id, in open and completed orders. Moves money: no.
+
+        An order that an error of unknown meaning was about, and that is not listed, has the status ERROR.
+        """
         await self._request_all()
         record = self._order_tracker.find_by_client_order_id(account_id, client_order_id)
-        if record is not None and record.is_doubtful:
-            await self._resolve_doubt(record)
-        if record is not None and (record.is_proven or self._is_listed(record)):
-            return record.result()
-        return None
+        if record is None:
+            return None
+        is_listed = self._is_listed(record)
+        if record.is_doubtful and not is_listed:
+            return record.result().model_copy(update={"status": OrderStatus.ERROR})
+        return record.result() if record.is_proven or is_listed else None
 
     async def status(self, account_id: str, order_id: str) -> OrderResult | None:
         """Look an order up by the broker's permanent id. Moves money: no."""

@@ -69,7 +69,7 @@ class SimulatedBroker(BrokerClient):
         token = str(uuid.uuid4())
         await SimulatedLink.objects.aupdate_or_create(client_id=self.settings.client_id, defaults={"token": token})
         self._token = token
-        self._requests = RequestQueue(self.settings.account_ids, self._check_connection)
+        self._requests = RequestQueue(self._served, self._check_connection)
 
     async def disconnect(self) -> None:
         self._token = ""
@@ -138,7 +138,7 @@ class SimulatedBroker(BrokerClient):
         return [fill for fill in found if client_order_id in (None, fill.client_order_id)]
 
     async def order_updates(self) -> AsyncIterator[OrderUpdate]:
-        stream = OrderStream(self.settings.account_ids)
+        stream = OrderStream(self._served)
         while True:
             updates, has_due_orders = await self._read(stream.poll)
             for update in updates:
@@ -174,6 +174,9 @@ class SimulatedBroker(BrokerClient):
     def _checked(self, function: Callable[[], T]) -> T:
         self._check_connection()
         return function()
+
+    def _served(self) -> tuple[str, ...]:
+        return self.settings.account_ids
 
     def _check_open(self) -> None:
         if not self._token:

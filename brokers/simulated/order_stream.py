@@ -1,6 +1,6 @@
 """What has changed in the orders of a connection's accounts since the last poll."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from django.db.models import Q
@@ -20,8 +20,8 @@ OVERLAP = timedelta(minutes=1)
 class OrderStream:
     """Reads the orders of all accounts with one statement a poll, and the fills of those that changed with one more."""
 
-    def __init__(self, account_ids: Sequence[str]) -> None:
-        self._account_ids = account_ids
+    def __init__(self, served: Callable[[], Sequence[str]]) -> None:
+        self._served = served
         self._since = self._opened_at = timezone.now() - OVERLAP
         self._states: dict[str, tuple[object, object]] = {}  # what was reported, by order id
         self._open: set[int] = set()
@@ -33,7 +33,7 @@ class OrderStream:
         orders = list(
             SimulatedOrder.objects.filter(
                 Q(submitted_at__gte=self._since) | Q(status__in=OPEN) | Q(pk__in=self._open),
-                account__account_id__in=self._account_ids,
+                account__account_id__in=self._served(),
             ).select_related("account")
         )
         changed = [order for order in orders if self._states.get(order.order_id) != _state(order)]

@@ -21,9 +21,12 @@ Request = Callable[[LockedAccounts], Any]
 class RequestQueue:
     """Answers the requests of one connection in the order in which they arrive."""
 
-    def __init__(self, account_ids: Sequence[str], check_connection: Callable[[], None]) -> None:
-        """Serve the accounts; `check_connection` raises `BrokerConnectionError` if the connection was replaced."""
-        self._account_ids = account_ids
+    def __init__(self, served: Callable[[], Sequence[str]], check_connection: Callable[[], None]) -> None:
+        """Lock the accounts that `served` returns.
+
+        `check_connection` raises `BrokerConnectionError` if the connection was replaced.
+        """
+        self._served = served
         self._check_connection = check_connection
         self._waiting: list[tuple[Request, asyncio.Future[Any]]] = []
         self._server: asyncio.Task[None] | None = None
@@ -62,7 +65,7 @@ class RequestQueue:
 
     def _answer_together(self, requests: Sequence[Request]) -> list[Any]:
         self._check_connection()
-        with lock_accounts(self._account_ids) as accounts:
+        with lock_accounts(self._served()) as accounts:
             return [_answer(request, accounts) for request in requests]
 
 

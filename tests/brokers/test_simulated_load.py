@@ -125,7 +125,7 @@ def test_poll_without_changes_is_one_statement():
 
     async_to_sync(scenario)()
     SimulatedOrder.objects.update(next_fill_at=None)
-    stream = OrderStream(broker.settings.account_ids)
+    stream = OrderStream(lambda: broker.settings.account_ids)
     assert len(stream.poll()[0]) == 50
     with CaptureQueriesContext(connection) as captured:
         assert stream.poll() == ([], False)

@@ -22,6 +22,7 @@ SETTINGS, STOPPED, CASH = (
     "tests/trading/engine/test_stopped_runs.py",
     "tests/trading/engine/test_cash_after_sells.py",
 )
+MANUAL = "tests/trading/actions/test_manual_resolution.py"
 TWINS = "tests/faults/test_two_installations.py"
 PACE, RECORDS = "tests/trading/engine/test_kill_switch_at_pace.py", "tests/trading/engine/test_broker_records.py"
 CONFIRMATION, BROKEN = "tests/trading/schedule/test_confirmation.py", "tests/trading/inbox/test_broken_events.py"
@@ -100,7 +101,7 @@ MATRIX = (
             f"{RUNS}::test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue",
             f"{RUNS}::test_run_with_every_order_rejected_fails",
             f"{IBKR}::test_rejected_order_is_reported_with_the_brokers_message_and_the_others_continue",
-            f"{IBKR}::test_order_refused_by_an_error_code_is_rejected_at_once",
+            f"{IBKR}::test_order_refused_by_an_error_code_is_rejected_and_the_run_completes",
         ),
     ),
     Row(
@@ -443,10 +444,30 @@ MATRIX = (
     Row(
         43,
         "the gateway answers with empty lists after a reconnect",
-        "no order is marked as lost too early; twins and late fills are found",
+        "no order is marked as lost or rejected too early; twins and late fills are found",
         (
+            f"{RECORDS}::test_order_that_lives_after_an_error_of_an_unlisted_code_is_not_rejected_while_lists_are_empty",
+            f"{RECORDS}::test_order_refused_by_an_unlisted_code_is_rejected_once_empty_lists_count",
             f"{RECORDS}::test_open_order_is_not_marked_lost_while_a_new_connection_answers_with_empty_lists",
             f"{RECORDS}::test_fill_of_an_order_that_was_marked_lost_is_found_later_on_the_day",
+        ),
+    ),
+    Row(
+        44,
+        "the broker reports executions of an order that a user has resolved manually",
+        "they replace the entered fill; each share counts once",
+        (
+            f"{MANUAL}::test_executions_that_the_broker_reports_later_replace_the_fill_entered_manually",
+            f"{MANUAL}::test_executions_that_replace_a_manual_fill_are_looked_for_without_a_run",
+        ),
+    ),
+    Row(
+        45,
+        "an account is added to a slot whose connection is open",
+        "its run completes over the open connection",
+        (
+            f"{RUNS}::test_account_added_to_a_slot_whose_connection_is_open_is_rebalanced_over_it",
+            f"{IBKR}::test_account_added_to_a_slot_whose_connection_is_open_is_rebalanced_over_it",
         ),
     ),
 )

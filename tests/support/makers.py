@@ -1,12 +1,18 @@
 """Create accounts, strategies, policies and runs in one line each."""
 
+import asyncio
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
 
 from accounts.models import Account, RebalancePolicy, Strategy, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from trading.common.timings import DEFAULT_TIMINGS, Timings
+from trading.engine.rebalance import Rebalancer
 from trading.engine.slot_worker import work_slot
 from trading.inbox.receive import request_run
 from trading.models import EventSource, RebalanceRun
@@ -72,6 +78,22 @@ def work_run(run: RebalanceRun, timings: Timings = DEFAULT_TIMINGS) -> Rebalance
     work_slot(run.connection_id, timings)
     run.refresh_from_db()
     return run
+
+
+def act_during_run(monkeypatch: Any, action: Callable[[], None], until: Callable[[], QuerySet[RebalanceRun]]) -> None:
+    """Call the action between the sells and the buys of the next run, and then wait until other runs have ended."""
+    original = Rebalancer._buy
+    actions = [action]
+
+    async def buy(self: Rebalancer, *arguments: Any) -> Any:
+        if actions:
+            await sync_to_async(actions.pop())()
+            async with asyncio.timeout(30):
+                while await until().exclude(finished_at__isnull=False).aexists():
+                    await asyncio.sleep(0.05)
+        return await original(self, *arguments)
+
+    monkeypatch.setattr(Rebalancer, "_buy", buy)
 
 
 def held(account_id: str) -> dict[str, Decimal]:

@@ -26,6 +26,7 @@ from trading.errors import IllegalTransition, LeaseLost, Refused, SlotBusy
 from trading.journal import manual, unrecorded
 from trading.journal.leases import Lease
 from trading.models import Order, OrderState, RebalanceRun, RunState, UnrecordedOrder
+from trading.models.orders import MANUAL_EXECUTION_PREFIX
 from trading.models.run_documents import TradingValue
 
 PERMISSION = "trading.resolve_order"
@@ -187,7 +188,7 @@ def _unrecorded_fill(order: Order, resolution: Resolution) -> Execution | None:
     if not resolution.shares or not resolution.price_usd:
         _refuse("enter the filled shares and their price")
     return Execution(
-        execution_id=f"by-hand-{order.client_order_id}",
+        execution_id=f"{MANUAL_EXECUTION_PREFIX}{order.client_order_id}",
         account_id=order.account.account_id,
         symbol=order.symbol,
         quantity=-resolution.shares if order.is_sell else resolution.shares,

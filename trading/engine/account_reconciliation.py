@@ -26,6 +26,7 @@ from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import market_calendar
 from trading.models import OrderState
+from trading.models.orders import MANUAL_EXECUTION_PREFIX
 from trading.orders.reconciliation import Reconciler, start_of_day
 from trading.orders.update_router import OrderUpdateRouter
 
@@ -58,10 +59,11 @@ def reconcile_account(account: Account) -> list[OrderView]:
 
 
 def watch_lost_orders() -> int:
-    """Look for the orders that were marked as lost today; return how many accounts were compared."""
+    """Look for lost orders of today, and executions of those with manual fills; return the number of accounts."""
     today = start_of_day(timezone.now())
-    lost = Account.objects.filter(orders__state=OrderState.LOST, orders__submitted_at__gte=today)
-    accounts = lost.exclude(runs__state="running").distinct().select_related("policy", "strategy")
+    doubtful = Q(orders__state=OrderState.LOST) | Q(orders__fills__execution_id__startswith=MANUAL_EXECUTION_PREFIX)
+    watched = Account.objects.filter(doubtful, orders__submitted_at__gte=today)
+    accounts = watched.exclude(runs__state="running").distinct().select_related("policy", "strategy")
     compared = 0
     for account in accounts.order_by("account_id"):
         try:
@@ -69,7 +71,7 @@ def watch_lost_orders() -> int:
                 asyncio.run(_reconcile(account, lease, today, record=False))
             compared += 1
         except (BrokerError, LeaseLost, SlotBusy) as error:
-            logger.warning("Lost orders of %s could not be looked up: %s", account.account_id, error)
+            logger.warning("Orders of %s could not be looked up: %s", account.account_id, error)
     return compared
 
 

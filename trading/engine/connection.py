@@ -94,6 +94,9 @@ class SlotConnection:
             if updates is None or updates.is_broken:
                 await self._close()
                 updates = await self._open(context)
+            if context.account_id not in updates.client.settings.account_ids:
+                # Assigned to the slot since the connection was opened, which the slot's other runs are using.
+                updates.client.add_account(context.account_id)
         use_cache = not context.executes
         quotes = self._quotes.setdefault(
             (event_id, use_cache),

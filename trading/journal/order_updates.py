@@ -20,7 +20,7 @@ from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.outcomes import rewrite_outcomes
 from trading.journal.runs import write_entries
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
-from trading.models.orders import trade_text
+from trading.models.orders import reduce, trade_text
 
 STATE_OF_STATUS = {
     OrderStatus.PENDING: None,
@@ -32,6 +32,8 @@ STATE_OF_STATUS = {
 }
 """State of an order by the broker's status; a status that proves nothing is missing, or has no state."""
 FINAL_STATES = frozenset(OrderState) - {OrderState.PLANNED, *OrderState.open_states()}
+COMMISSION_STEP = Decimal("0.00000001")
+"""Step of stored commissions, in USD."""
 STATES_ON_TIMELINE = frozenset(
     {OrderState.REJECTED, OrderState.UNKNOWN, OrderState.LOST, OrderState.CANCELLED, OrderState.EXPIRED}
 )
@@ -84,7 +86,8 @@ class _OrderRow:
         self.fills = {fill.execution_id: fill for fill in fills}
         self.changes: dict[str, Any] = {}
         self.new_fills: list[Fill] = []
-        self.corrected_fills: list[Fill] = []
+        self.corrected_fills: dict[str, Fill] = {}
+        self.replaced_fills: list[Fill] = []
         self.timeline: list[TimelineEntry] = []
 
     def view(self) -> OrderView:
@@ -132,13 +135,14 @@ class _OrderRow:
         """Add a fill once; a commission that arrives later completes it, a correction of the broker replaces it."""
         row, fill = self.row, self.fills.get(execution.execution_id)
         is_correction = fill is not None and _is_correction(execution, fill)
+        self._replace_manual_fill(execution, abs(execution.quantity) - (abs(fill.quantity) if fill else 0))
         if fill is None:
             self._add_fill(execution)
         elif is_correction or fill.commission_usd is None:
             fill.quantity, fill.price_usd = execution.quantity, execution.price_usd
             fill.commission_usd = fill.commission_usd if execution.commission_usd is None else execution.commission_usd
             if fill not in self.new_fills:
-                self.corrected_fills.append(fill)
+                self.corrected_fills[fill.execution_id] = fill
         if is_correction:
             self._add_entry("fill_corrected", f"The broker corrected a fill of {row.symbol}.", "warning")
         fills = self.fills.values()
@@ -150,6 +154,25 @@ class _OrderRow:
             value = sum((one.quantity * one.price_usd for one in fills), Decimal(0))
             self._change(filled_quantity=filled, average_price_usd=value / filled)
         self.move(OrderState.FILLED if abs(filled) >= abs(row.quantity) else None)
+
+    def _replace_manual_fill(self, execution: Execution, shares: Decimal) -> None:
+        """Take shares that the broker reports out of a fill that a user entered for them: they must count once."""
+        manual = next((fill for fill in self.fills.values() if fill.is_manual), None)
+        if manual is None or manual.execution_id == execution.execution_id or shares <= 0:
+            return
+        entered, left = manual.quantity, reduce(manual.quantity, shares)
+        reported = f"{trade_text(execution.quantity, self.row.symbol)} at {execution.price_usd.normalize():f}"
+        replaced = f"{trade_text(entered, self.row.symbol)} at {manual.price_usd.normalize():f}"
+        message = f"The broker reported {reported}. It replaces shares of the fill entered manually: {replaced}."
+        self._add_entry("fill_replaced", message, "warning")
+        manual.quantity = left
+        if manual.commission_usd is not None:
+            manual.commission_usd = (manual.commission_usd * left / entered).quantize(COMMISSION_STEP)
+        if left:
+            self.corrected_fills[manual.execution_id] = manual
+        else:
+            self.replaced_fills.append(self.fills.pop(manual.execution_id))
+            self.corrected_fills.pop(manual.execution_id, None)
 
     def _add_fill(self, execution: Execution) -> None:
         fill = Fill(
@@ -195,12 +218,14 @@ def _write(orders: Collection[_OrderRow]) -> None:
     """Write all changes: each row by one guarded UPDATE, fills and timeline entries in bulk."""
     fills: list[Fill] = []
     timeline: list[TimelineEntry] = []
+    replaced: list[int] = []
     progressed: set[int] = set()
     for order in orders:
         row = Order.objects.filter(pk=order.row.pk, state=order.state_before)
         if order.changes and not row.update(**order.changes):
             raise IllegalTransition(f"Order {order.row.pk}", order.row.state)
-        fills += [*order.new_fills, *order.corrected_fills]
+        fills += [*order.new_fills, *order.corrected_fills.values()]
+        replaced += [fill.pk for fill in order.replaced_fills]
         timeline += order.timeline
         if order.new_fills:
             progressed.add(order.row.run_id)
@@ -211,6 +236,8 @@ def _write(orders: Collection[_OrderRow]) -> None:
             unique_fields=("order", "execution_id"),
             update_fields=("quantity", "price_usd", "commission_usd"),
         )
+    if replaced:
+        Fill.objects.filter(pk__in=replaced).delete()
     if progressed:
         # Only fills count as progress: their number is finite, so a run cannot be resumed for ever. Orders are not.
         RebalanceRun.objects.filter(pk__in=progressed, idle_attempts__gt=0).update(idle_attempts=0)

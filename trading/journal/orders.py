@@ -26,7 +26,13 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
     OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST}),
     OrderState.FILLED: frozenset(
-        {*OrderState.open_states(), OrderState.CANCELLED, OrderState.EXPIRED, OrderState.LOST}
+        {
+            *OrderState.open_states(),
+            OrderState.CANCELLED,
+            OrderState.REJECTED,
+            OrderState.EXPIRED,
+            OrderState.LOST,
+        }
     ),
     OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST}),
     OrderState.REJECTED: frozenset(OrderState.open_states()),
@@ -34,7 +40,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. A late fill completes a cancelled order; a lost one can be found."""
+"""States from which each state can be reached. A late fill completes an order in any final state."""
 
 
 class OrderView(BaseModel):
@@ -60,6 +66,7 @@ class OrderView(BaseModel):
     submitted_at: datetime | None
     message: str
     fills_complete: bool = False
+    has_manual_fill: bool = False
 
     def __str__(self) -> str:
         return trade_text(self.quantity, self.symbol)
@@ -100,7 +107,8 @@ def view(order: Order, fills: Iterable[Fill]) -> OrderView:
     booked = sum((fill.quantity for fill in stored), Decimal(0))
     has_all = booked == order.filled_quantity and all(fill.commission_usd is not None for fill in stored)
     complete = not order.filled_quantity or has_all
-    return OrderView.model_validate(order).model_copy(update={"fills_complete": complete})
+    manual = any(fill.is_manual for fill in stored)
+    return OrderView.model_validate(order).model_copy(update={"fills_complete": complete, "has_manual_fill": manual})
 
 
 def orders_of(run_pk: int) -> list[OrderView]:

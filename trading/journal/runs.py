@@ -115,11 +115,12 @@ def cancel_queued(pk: int, person: str) -> bool:
         queued = RebalanceRun.objects.filter(pk=pk, state=RunState.QUEUED)
         message = f"{person} cancelled the run before it started. No order was sent."
         changes = {"stop_requested_at": Now(), "finished_at": Now(), "step": RunStep.DONE}
-        changes |= {"error_code": RUN_STOPPED, "error_message": message}
+        changes |= {"error_code": RUN_STOPPED, "error_message": message, "stop_requester_name": person[:150]}
         if has_sent_orders(pk) or not queued.update(state=RunState.STOPPED, **changes):
             return False
         write_entry(pk, RUN_STOPPED, message, "warning")
         run = RebalanceRun.objects.select_related("account", "event").get(pk=pk)
+        write_outcome(run)
         schedule.on_run_ended(run)
         notify_run_ended(run)
     return True

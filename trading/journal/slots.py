@@ -26,7 +26,7 @@ def _move(account: Account) -> bool:
     with transaction.atomic():
         # Locked: the owner of a lease starts every write with this row.
         free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-        # Both: the open connection of a worker would not know an account that was moved to its slot.
+        # Both: no worker uses either slot while the account moves.
         slots = {account.connection_id, target.pk}
         locked = BrokerConnection.objects.select_for_update(no_key=True).filter(free, pk__in=slots).order_by("pk")
         if len(locked) < len(slots):

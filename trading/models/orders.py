@@ -5,6 +5,9 @@ from django.db.models import Q
 
 from calculator.formats import shares
 
+MANUAL_EXECUTION_PREFIX = "by-hand-"
+"""First characters of the execution id of a fill that a user entered manually; the client order id follows."""
+
 
 class OrderState(models.TextChoices):
     """State of an order; docs/architecture.md shows the transitions."""
@@ -28,6 +31,12 @@ class OrderState(models.TextChoices):
 def trade_text(quantity: Decimal, symbol: str) -> str:
     """Return a trade as text, from a signed quantity: `SELL 5 VTI`."""
     return f"{'SELL' if quantity < 0 else 'BUY'} {shares(abs(quantity))} {symbol}"
+
+
+def reduce(quantity: Decimal, shares: Decimal) -> Decimal:
+    """Return a signed quantity without this unsigned number of shares, but not beyond zero."""
+    left = max(abs(quantity) - shares, Decimal(0))
+    return -left if quantity < 0 else left
 
 
 class Order(models.Model):
@@ -100,7 +109,7 @@ class Order(models.Model):
 
 
 class Fill(models.Model):
-    """One execution of an order, as the broker reported it."""
+    """One execution of an order, as the broker reported it or a user entered it."""
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="fills")
     execution_id = models.CharField(max_length=80)
@@ -115,3 +124,8 @@ class Fill(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity:f} at {self.price_usd:f}"
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether a user entered the fill. Executions that the broker reports later replace it."""
+        return self.execution_id.startswith(MANUAL_EXECUTION_PREFIX)

@@ -71,6 +71,16 @@ class Differences:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Result of one lookup of an order."""
+
+    order: OrderView
+    is_known: bool
+    error: str = ""
+    """The broker's message, if it reported an error about an order that it does not list."""
+
+
+@dataclass(frozen=True)
 class Reconciler:
     """Finds orders of one account in the broker's records, by client order id."""
 
@@ -86,25 +96,27 @@ class Reconciler:
         Raises:
             BrokerError: a lookup failed, which proves nothing.
         """
-        return (await self._look_up(order))[0]
+        return (await self._look_up(order)).order
 
     async def resolve(self, order: OrderView, *, patient: bool = True) -> OrderView:
         """Find out the status of an order that may or may not have reached the broker.
 
         An order is marked as lost only if it is old enough, empty answers of this connection count, two separate
-        lookups found it in neither open orders nor completed orders nor executions, and the position is unchanged. If
-        not `patient`, one lookup is made, and an order that it does not find is unchanged.
+        lookups found it in neither open orders nor completed orders nor executions, and the position is unchanged. It
+        is marked as rejected instead if the broker reported an error about it. If not `patient`, one lookup is made,
+        and an order that it does not find is unchanged.
 
         Returns:
-            The order: updated from the broker's records, `lost`, or still `unknown`.
+            The order: updated from the broker's records, `lost`, `rejected`, or still `unknown`.
 
         Raises:
             BrokerError: a lookup failed, which proves nothing.
         """
         interval, empty = self.min_age_seconds * LOOKUP_INTERVAL_SHARE, 0
         while True:
-            order, found = await self._look_up(order)
-            if found or not patient:
+            lookup = await self._look_up(order)
+            order = lookup.order
+            if lookup.is_known or not patient:
                 return order
             if order.submitted_at and _new_york_day(order.submitted_at) != _new_york_day(timezone.now()):
                 finding = "Sent on an earlier day. The broker may have no records of that day."
@@ -115,11 +127,13 @@ class Reconciler:
                 break
             # Looked up in between too, because a broker that has just come back can find the order at any time.
             await asyncio.sleep(min(wait_seconds, interval) if wait_seconds > 0 else interval)
-        if await self._position(order.symbol) == order.position_before:
-            finding = "Not found at the broker in two lookups; marked as lost."
-            return await self.journal.mark(order, OrderState.LOST, finding)
-        finding = f"Not found at the broker, but the position in {order.symbol} has changed."
-        return await self.journal.mark(order, OrderState.UNKNOWN, finding)
+        if await self._position(order.symbol) != order.position_before:
+            finding = f"Not found at the broker, but the position in {order.symbol} has changed."
+            return await self.journal.mark(order, OrderState.UNKNOWN, finding)
+        if lookup.error:
+            return await self.journal.mark(order, OrderState.REJECTED, lookup.error)
+        finding = "Not found at the broker in two lookups; marked as lost."
+        return await self.journal.mark(order, OrderState.LOST, finding)
 
     async def compare(self, since: datetime | None = None) -> Differences:
         """Compare the account's open orders and executions with the rows.
@@ -138,7 +152,8 @@ class Reconciler:
         rows = {order.client_order_id for order in known}
         lost = [order for order in known if order.state == OrderState.LOST]
         executed = records.executed
-        late = [order for order in known if order.is_resolved and order not in lost and _has_late_fill(order, executed)]
+        resolved = [order for order in known if order.is_resolved and order not in lost]
+        late = [order for order in resolved if _has_late_fill(order, executed)]
         await run_concurrently(*(self.refresh(order) for order in late))
         refreshed = await run_concurrently(*(self.refresh(order) for order in lost))
         found = tuple(order for order in refreshed if order.state != OrderState.LOST)
@@ -172,8 +187,8 @@ class Reconciler:
                 "Run `manage.py reconcile`.",
             )
 
-    async def _look_up(self, order: OrderView) -> tuple[OrderView, bool]:
-        """Apply the broker's records to the order. Return it, and whether the broker knows it."""
+    async def _look_up(self, order: OrderView) -> Lookup:
+        """Apply the broker's records to the order."""
         since = (order.submitted_at or timezone.now()) - CLOCK_TOLERANCE
         result = await self.client.find_order(self.account_id, order.client_order_id)
         executions = await self.client.get_executions(
@@ -181,12 +196,14 @@ class Reconciler:
         )
         for execution in executions:
             order = await self.journal.apply(order, execution)
+        if result is not None and result.status is OrderStatus.ERROR and not executions:
+            return Lookup(order, is_known=False, error=result.message)
         is_known = result is not None and result.status is not OrderStatus.NOT_FOUND
         if result is not None and is_known:
             order = await self.journal.apply(order, result)
         if is_known or executions:
             self.updates.record_shown_orders()
-        return order, is_known or bool(executions)
+        return Lookup(order, is_known=is_known or bool(executions))
 
     async def _read_records(self, since: datetime) -> BrokerRecords:
         open_orders, executions = await run_concurrently(
@@ -230,8 +247,9 @@ class Reconciler:
 
 
 def _has_late_fill(order: OrderView, executed: dict[str, Shares]) -> bool:
+    """Return whether the broker has executions that the row lacks, or that replace a fill entered manually."""
     _, shares = executed.get(order.client_order_id, ("", Decimal(0)))
-    return abs(shares) > abs(order.filled_quantity)
+    return abs(shares) > abs(order.filled_quantity) or (order.has_manual_fill and bool(shares))
 
 
 def start_of_day(now: datetime) -> datetime:

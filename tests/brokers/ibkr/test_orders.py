@@ -184,19 +184,46 @@ def with_client(gateway, action, seconds=2.0):
 
 
 @pytest.mark.parametrize("kind", [Kind.ORDER_ERROR, Kind.ORDER_ERROR_INACTIVE])
-@pytest.mark.parametrize("code", [451, 463, 504, 9999])
-def test_order_refused_by_any_code_alone_is_rejected_in_the_brokers_words(gateway, kind, code):
+@pytest.mark.parametrize(
+    ("code", "error", "status"),
+    [
+        (451, OrderRejected, OrderStatus.REJECTED),
+        (463, OrderOutcomeUnknown, OrderStatus.ERROR),
+        (504, OrderOutcomeUnknown, OrderStatus.ERROR),
+        (9999, OrderOutcomeUnknown, OrderStatus.ERROR),
+    ],
+)
+def test_order_refused_by_a_code_alone_is_rejected_only_if_the_code_is_listed(gateway, kind, code, error, status):
     gateway.fault(kind, symbol="SPY", code=code, message=TOTAL_VALUE_LIMIT)
 
     async def place(client):
-        with pytest.raises(OrderRejected) as caught:
+        with pytest.raises(error) as caught:
             await buy(client, 1)
         return caught.value, await client.find_order(ACCOUNT, "many-1")
 
-    error, found = with_client(gateway, place)
-    assert error.message.startswith(f"IBKR {code}: {TOTAL_VALUE_LIMIT}")
-    assert (found.status, found.filled_quantity) == (OrderStatus.REJECTED, 0)
+    raised, found = with_client(gateway, place)
+    assert raised.message.startswith(f"IBKR {code}: {TOTAL_VALUE_LIMIT}")
+    assert (found.status, found.filled_quantity) == (status, 0)
+    assert found.message.startswith(f"IBKR {code}: {TOTAL_VALUE_LIMIT}")
     assert gateway.records.orders == []
+
+
+def test_order_that_lives_after_an_error_of_unknown_meaning_is_found_once_lists_are_not_empty(gateway):
+    """A gateway that has just connected to its broker lists nothing, which proves nothing."""
+    gateway.gateway.empty_seconds = 3600
+    gateway.fault(Kind.NO_FILL, symbol="SPY")
+    gateway.fault(Kind.SILENT, symbol="SPY")
+    gateway.fault(Kind.WARN_SILENTLY, symbol="SPY", code=9999)
+
+    async def place(client):
+        with pytest.raises(OrderOutcomeUnknown):
+            await buy(client, 1)
+        statuses = [(await client.find_order(ACCOUNT, "many-1")).status for _ in range(3)]
+        gateway.do(gateway.gateway.show_records)
+        return statuses, (await client.find_order(ACCOUNT, "many-1")).status
+
+    statuses, found = with_client(gateway, place)
+    assert (statuses, found) == ([OrderStatus.ERROR] * 3, OrderStatus.WORKING)
 
 
 @pytest.mark.parametrize("code", [9999, 463])

@@ -13,14 +13,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Account, BrokerConnection
-from brokers.simulated.models import SimulatedOrder
+from brokers.simulated.models import SimulatedExecution, SimulatedOrder
 from tests.support.makers import carry_out, held
 from tests.support.two_factor import new_device
+from trading import tasks
 from trading.access.roles import sync_roles
 from trading.actions.manual_resolution import Outcome, Resolution, close_run, resolve_order
 from trading.errors import Refused
+from trading.guards.trade_guard.history import executed_since
 from trading.journal import leases
-from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun
+from trading.market_calendar import market_calendar
+from trading.models import AuditEntry, Fill, Notification, Order, RebalanceRun, SeenExecution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COMMENT = "Statement of 2026-11-24, page 2"
@@ -119,6 +122,54 @@ def test_resolve_order_with_recorded_fills_books_only_the_rest(unknown, make_use
     Order.objects.update(filled_quantity=2)
     order = resolve_order(unknown, make_user("trader"), filled(unknown, unknown.shares - 2), COMMENT)
     assert (order.state, order.filled_quantity, order.commission_usd) == ("filled", order.quantity, Decimal("2.05"))
+
+
+@pytest.mark.parametrize("entered", [3, None])
+def test_executions_that_the_broker_reports_later_replace_the_fill_entered_manually(unknown, make_user, entered):
+    shares = unknown.shares if entered is None else Decimal(entered)
+    resolve_order(unknown, make_user("trader"), filled(unknown, shares), COMMENT)
+    store_seen_executions(unknown)
+    assert counted(unknown) == unknown.quantity, "the trade guard counts each share once"
+    run = carry_out(unknown.account)
+    assert (run.state, run.error_message) == ("completed", "")
+    order = Order.objects.get(pk=unknown.pk)
+    executions = SimulatedExecution.objects.filter(order__client_order_id=order.client_order_id)
+    reported = {(str(one.execution_id), one.quantity, one.price_usd) for one in executions}
+    assert {(fill.execution_id, fill.quantity, fill.price_usd) for fill in order.fills.all()} == reported
+    assert (order.state, order.filled_quantity) == ("filled", order.quantity)
+    assert (order.average_price_usd != Decimal("650.25"), counted(order)) == (True, order.quantity)
+    assert order.run.timeline.filter(code="fill_replaced").count() == 1
+    assert f"{shares.normalize():f} filled at 650.25" in AuditEntry.objects.get(action="resolved an order").detail
+    assert held("U1")["SPY"] == order.quantity
+
+
+def test_executions_that_replace_a_manual_fill_are_looked_for_without_a_run(unknown, make_user):
+    resolve_order(unknown, make_user("trader"), filled(unknown, 3), COMMENT)
+    tasks.recover_open_orders()
+    order = Order.objects.get(pk=unknown.pk)
+    assert (order.state, order.filled_quantity) == ("filled", order.quantity)
+    assert not any(fill.is_manual for fill in order.fills.all())
+
+
+def store_seen_executions(order):
+    """Store what the trade guard has read from the broker before the order's row is updated."""
+    for one in SimulatedExecution.objects.filter(order__client_order_id=order.client_order_id):
+        SeenExecution.objects.create(
+            account=order.account,
+            execution_id=str(one.execution_id),
+            symbol=order.symbol,
+            quantity=one.quantity,
+            price_usd=one.price_usd,
+            executed_at=one.executed_at,
+            session_date=market_calendar().session_of(one.executed_at).day,
+            client_order_id=order.client_order_id,
+        )
+
+
+def counted(order):
+    session = market_calendar().session_of(timezone.now())
+    trades = executed_since(order.account_id, session.day, market_calendar())
+    return sum(trade.quantity for trade in trades if trade.symbol == order.symbol)
 
 
 def test_resolve_order_closes_the_run_with_its_last_open_order(unknown, make_user):

@@ -1,5 +1,6 @@
 """Orders that the rows do not have, and empty answers that prove nothing: over the gateway on loopback."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -138,6 +139,41 @@ def test_order_that_never_arrived_is_lost_once_empty_lists_have_lasted_long_enou
     assert_runs_are_resolved(book)
 
 
+def test_order_that_lives_after_an_error_of_an_unlisted_code_is_not_rejected_while_lists_are_empty(
+    account, book, gateway, patience
+):
+    patience(30)
+    gateway.gateway.empty_seconds = 3600
+    gateway.fault(Kind.NO_FILL, symbol="VTI")
+    gateway.fault(Kind.SILENT, symbol="VTI")
+    gateway.fault(Kind.WARN_SILENTLY, symbol="VTI", code=9999)
+
+    async def show_later():
+        await asyncio.sleep(4)
+        gateway.gateway.show_records()
+
+    gateway.when_accepted("VTI", show_later)
+    run = carry_out(account)
+    assert (run.state, run.error_message) == ("completed", "")
+    order = Order.objects.filter(symbol="VTI").first()
+    (alive,) = sells(book)
+    assert (order.state, alive.ref, alive.is_open) == ("cancelled", order.client_order_id, False)
+    assert not Order.objects.filter(state__in=("rejected", "lost")).exists()
+    assert_runs_are_resolved(book)
+
+
+def test_order_refused_by_an_unlisted_code_is_rejected_once_empty_lists_count(account, book, gateway, patience):
+    patience(2)
+    gateway.gateway.empty_seconds = 3600
+    gateway.fault(Kind.ORDER_ERROR, symbol="VTI", code=9999, message="The message of the broker.")
+    carry_out(account)
+    order = Order.objects.get(symbol="VTI")
+    assert (order.state, order.message) == ("rejected", "IBKR 9999: The message of the broker.")
+    assert (order.finished_at - order.submitted_at).total_seconds() >= 2
+    assert sells(book) == []
+    assert_runs_are_resolved(book)
+
+
 def test_connection_that_has_shown_an_order_of_today_is_not_waited_for(account, book, gateway, patience):
     patience(600)
     assert carry_out(account).state == "completed"
@@ -181,6 +217,17 @@ def test_fill_of_an_order_that_was_marked_lost_is_found_later_on_the_day(account
     assert (row.state, row.filled_quantity, row.fills.count()) == ("filled", -400, 1)
     assert Notification.objects.filter(title=f"Order marked as lost was found: {DU}").count() == 1
     assert row.run.timeline.filter(code="lost_order_found").count() == 1
+
+
+@pytest.mark.parametrize("state", ["cancelled", "rejected", "expired"])
+def test_late_fills_complete_an_order_whatever_its_final_state(account, book, gateway, state):
+    assert carry_out(account).state == "completed"
+    order = Order.objects.get(symbol="VTI")
+    Fill.objects.filter(order=order).delete()
+    Order.objects.filter(pk=order.pk).update(state=state, filled_quantity=0, average_price_usd=None)
+    carry_out(account)
+    order.refresh_from_db()
+    assert (order.state, order.filled_quantity, order.fills.count()) == ("filled", -400, 1)
 
 
 def test_unknown_order_of_an_earlier_day_stays_unknown_without_a_wait(account, book, gateway, patience):

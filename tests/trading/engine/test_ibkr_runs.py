@@ -169,7 +169,7 @@ def test_rejected_order_is_reported_with_the_brokers_message_and_the_others_cont
 
 
 @pytest.mark.parametrize("code", [110, 321, 434, 451, 9999, 10243])
-def test_order_refused_by_an_error_code_is_rejected_at_once(account, book, gateway, code):
+def test_order_refused_by_an_error_code_is_rejected_and_the_run_completes(account, book, gateway, code):
     gateway.fault(Kind.ORDER_ERROR, symbol="IEF", code=code, message="The message of the broker.")
     run = carry_out(account)
     assert run.state == "completed", run.error_message
@@ -444,6 +444,23 @@ def test_dropped_connection_whose_client_id_is_held_is_retried_with_the_same_id(
         assert (run.state, run.error_message) == ("completed", "")
         assert {order.client_id for order in book.orders} == {account.connection.client_id}
     assert_at_targets(book)
+    assert_runs_are_resolved(book)
+
+
+def test_account_added_to_a_slot_whose_connection_is_open_is_rebalanced_over_it(account, book, gateway, monkeypatch):
+    added = "DU1000009"
+    book.add_account(added, cash="1000", positions={"VTI": "400", "SPY": "100"})
+
+    def add():
+        new = gateway_account(added, TARGETS)
+        assert new.connection_id == account.connection_id
+        queue(new)
+
+    makers.act_during_run(monkeypatch, add, until=lambda: RebalanceRun.objects.filter(account__account_id=added))
+    assert carry_out(account).state == "completed"
+    run = RebalanceRun.objects.get(account__account_id=added)
+    assert (run.state, run.error_message) == ("completed", "")
+    assert_at_targets(book, added)
     assert_runs_are_resolved(book)
 
 

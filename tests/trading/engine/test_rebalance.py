@@ -12,7 +12,7 @@ from accounts.models import Account
 from brokers.broker_types import TimeInForce
 from brokers.simulated.faults import Kind, set_fault
 from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, SimulatedOrder
-from tests.support.makers import QUICK_TIMINGS, carry_out, cash, held, policy, queue, strategy, work_run
+from tests.support.makers import QUICK_TIMINGS, act_during_run, carry_out, cash, held, policy, queue, strategy, work_run
 from trading.models import ExecutedSession, Fill, Notification, Order, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
@@ -490,3 +490,18 @@ def test_unsent_orders_of_an_interrupted_attempt_are_not_reported(make_account):
     work_run(run)
     assert (run.state, run.warnings) == ("completed", [])
     assert run.orders.get(symbol="GLD").state == "cancelled"
+
+
+def test_account_added_to_a_slot_whose_connection_is_open_is_rebalanced_over_it(make_account, monkeypatch):
+    account = make_account()
+
+    def add():
+        new = make_account("U2")
+        assert new.connection_id == account.connection_id
+        queue(new)
+
+    act_during_run(monkeypatch, add, until=lambda: RebalanceRun.objects.filter(account__account_id="U2"))
+    assert carry_out(account).state == "completed"
+    run = RebalanceRun.objects.get(account__account_id="U2")
+    assert (run.state, run.error_message) == ("completed", "")
+    assert held("U2") == held("U1")

@@ -9,6 +9,7 @@ from accounts.models import Account, ReplacementRule, ReplacementSet, Strategy
 from tests.support.makers import carry_out, cash, held, policy, queue, strategy, work_run
 from trading.actions.previews import execute_preview
 from trading.journal.claims import requeue
+from trading.market_calendar import market_calendar
 from trading.models import EventSource, ExecutedSession, RebalanceRun
 from trading.models.run_documents import ExecCommand
 from trading.orders import execution
@@ -52,9 +53,9 @@ def timeline(run):
 def test_deferred_run_executes_under_the_policy_of_the_day_on_which_it_resumes(make_account):
     account = make_account(policy=policy("own"), trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
     blocker = carry_out(account, ExecCommand.PRINT_REBALANCE)
-    ExecutedSession.objects.create(
-        account=account, run=blocker, session_date=timezone.localdate(), first_order_at=timezone.now()
-    )
+    now = timezone.now()
+    today = market_calendar().session_of(now).day  # not the date in UTC, which is ahead in the evening
+    ExecutedSession.objects.create(account=account, run=blocker, session_date=today, first_order_at=now)
     run = carry_out(account, source=EventSource.ABLY)
     assert run.state == "deferred"
     change_policy()

@@ -29,12 +29,14 @@ from trading.models import (
     AccountStanding,
     AccountValue,
     ExecutedSession,
+    Fill,
     Installation,
     Order,
     OrderState,
     RebalanceRun,
     RunState,
     SeenExecution,
+    TimelineEntry,
 )
 
 pytestmark = pytest.mark.django_db
@@ -279,10 +281,12 @@ UPDATES = [
 
 
 @given(
-    updates=st.lists(st.sampled_from(UPDATES), max_size=14).map(lambda some: some + UPDATES).flatmap(st.permutations)
+    updates=st.lists(st.sampled_from(UPDATES), max_size=14).map(lambda some: some + UPDATES).flatmap(st.permutations),
+    entered=st.integers(0, 10),
 )
 @pytest.mark.django_db(transaction=False)
-def test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities(django_db_blocker, updates):
+def test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities(django_db_blocker, updates, entered):
+    """Also after a user has entered some of the fills manually."""
     with transaction.atomic():
         run = queue(simulated_account("U9", {"SPY": "1"}, policy=policy()))
         lease = claim(run)
@@ -296,7 +300,10 @@ def test_duplicated_and_reordered_updates_lead_to_the_brokers_quantities(django_
             ],
         )
         (now,) = orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
-        filled = Decimal(0)
+        filled = Decimal(entered)
+        if entered:
+            manual = execution(0, entered).model_copy(update={"execution_id": "by-hand-1"})
+            apply_updates(lease, {now.pk: [manual]})
         for update in updates:
             now = apply_updates(lease, {now.pk: [update]})[now.pk]
             assert now.filled_quantity >= filled
@@ -323,6 +330,33 @@ def test_a_corrected_execution_replaces_its_fill(order):
     corrected = first.model_copy(update={"quantity": Decimal(9), "price_usd": Decimal(90)})
     now = apply_updates(lease, {planned.pk: [corrected]})[planned.pk]
     assert (now.filled_quantity, now.average_price, now.commission) == (9, 90, 1)
+
+
+def test_executions_replace_a_manual_fill_share_by_share(order):
+    lease, planned = order
+    orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
+    fields = {"price_usd": Decimal(50), "commission_usd": Decimal(2)}
+    manual = execution(0, 10).model_copy(update={"execution_id": "by-hand-1", **fields})
+    apply_updates(lease, {planned.pk: [manual]})
+    now = apply_updates(lease, {planned.pk: [execution(1, 2), execution(2, 4), execution(2, 4)]})[planned.pk]
+    fills = Fill.objects.filter(order_id=planned.pk).order_by("execution_id")
+    assert [(fill.execution_id, fill.quantity) for fill in fills] == [("by-hand-1", 4), ("x-1", 2), ("x-2", 4)]
+    assert (now.state, now.filled_quantity, now.average_price, now.commission) == ("filled", 10, 80, Decimal("2.8"))
+    now = apply_updates(lease, {planned.pk: [execution(2, 5), execution(3, 3)]})[planned.pk]
+    assert [(fill.execution_id, fill.quantity) for fill in fills.all()] == [("x-1", 2), ("x-2", 5), ("x-3", 3)]
+    assert (now.filled_quantity, now.average_price, now.commission, now.has_manual_fill) == (10, 100, 3, False)
+    assert TimelineEntry.objects.filter(code="fill_replaced").count() == 4
+
+
+def test_correction_and_commission_of_one_fill_in_one_batch_are_both_stored(order):
+    lease, planned = order
+    orders.mark_submitting(lease, [planned], datetime(2026, 11, 24, tzinfo=UTC).date())
+    bare = execution(1, 10).model_copy(update={"commission_usd": None})
+    apply_updates(lease, {planned.pk: [bare]})
+    corrected = bare.model_copy(update={"price_usd": Decimal(90)})
+    complete = corrected.model_copy(update={"commission_usd": Decimal(1)})
+    now = apply_updates(lease, {planned.pk: [corrected, complete]})[planned.pk]
+    assert (now.filled_quantity, now.average_price, now.commission) == (10, 90, 1)
 
 
 def test_orders_of_a_run_in_two_sessions_record_both_sessions(order):

@@ -1,5 +1,6 @@
 """Executions of an account: those that the broker reported, manual trades included, and our own fills."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -7,6 +8,7 @@ from decimal import Decimal
 
 from trading.market_calendar import MarketCalendar
 from trading.models import Fill, SeenExecution
+from trading.models.orders import reduce
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,25 @@ def window(session_date: date, sessions: int, calendar: MarketCalendar) -> list[
 def executed_since(account_pk: int, first_session: date, calendar: MarketCalendar) -> list[Trade]:
     """Return all executions of the account since the given session, oldest first."""
     since = calendar.session_before(first_session).closes_at
+    seen = list(SeenExecution.objects.filter(account_id=account_pk, executed_at__gte=since))
     found = {
         row.execution_id: Trade(row.symbol, row.quantity, row.price_usd, row.executed_at, row.session_date)
-        for row in SeenExecution.objects.filter(account_id=account_pk, executed_at__gte=since)
+        for row in seen
     }
     # A broker reports executions of the current day only; our own fills of other days are in the journal.
-    for fill in Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"):
-        session = calendar.session_of(fill.executed_at)
-        trade = Trade(fill.order.symbol, fill.quantity, fill.price_usd, fill.executed_at, session.day)
-        found.setdefault(fill.execution_id, trade)
+    fills = list(Fill.objects.filter(order__account_id=account_pk, executed_at__gte=since).select_related("order"))
+    booked = {fill.execution_id for fill in fills}
+    unbooked: dict[str, Decimal] = defaultdict(Decimal)
+    for row in seen:
+        if row.execution_id not in booked:
+            unbooked[row.client_order_id] += abs(row.quantity)
+    for fill in fills:
+        # What the broker has reported replaces a fill that a user entered, also before the order's row is updated.
+        replaced = unbooked[fill.order.client_order_id] if fill.is_manual else Decimal(0)
+        if quantity := reduce(fill.quantity, replaced):
+            session = calendar.session_of(fill.executed_at)
+            trade = Trade(fill.order.symbol, quantity, fill.price_usd, fill.executed_at, session.day)
+            found.setdefault(fill.execution_id, trade)
     return sorted(found.values(), key=lambda trade: trade.executed_at)
 
 
