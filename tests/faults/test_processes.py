@@ -7,7 +7,6 @@ import pytest
 
 from trading.common.fail_points import FailPoint
 
-pytestmark = pytest.mark.e2e
 on_postgres = pytest.mark.skipif(
     os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has no server whose connections could end"
 )
