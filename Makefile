@@ -7,15 +7,20 @@ JOBS ?= 2
 # uv installs in seconds, pip in minutes. pip is the fallback, because uv does not read pip's configuration.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# A process that has finished its half takes over tests of the other.
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+DEMO := MARKET_CALENDAR=always_open $(BIN)/python manage.py
+# Python keeps what it has compiled, even where the environment forbids it: without, the tests take a minute longer.
+unexport PYTHONDONTWRITEBYTECODE
 
-# Tests for which it makes no difference which database is used, so that one run of them is enough.
-ON_ANY_DATABASE := tests/calculator tests/brokers/ibkr tests/docs tests/accounts/test_yaml_text.py \
-	tests/trading/planning/test_targets.py tests/trading/listener tests/deploy/test_compose.py \
-	tests/security/test_canaries.py tests/security/test_slow_clients.py tests/e2e/test_moving.py
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test-fast test fmt check audit docs lock screenshots bench faults soak image-test secrets clean
 
-.PHONY: setup demo test test-fast check docs bench lock audit screenshots clean secrets image-test faults soak
+help:  ## List the targets
+	@while IFS= read -r line; do case "$$line" in [a-z]*:*"  ## "*) \
+		printf '  make %-12s %s\n' "$${line%%:*}" "$${line##*  \#\# }";; esac; done <$(firstword $(MAKEFILE_LIST))
 
-setup: .venv/.ready
+setup: .venv/.ready  ## Create the virtual environment in .venv
 
 .venv/.ready: requirements/dev.txt requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required: make PYTHON=python3.12 setup")'
@@ -25,23 +30,25 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup  ## Run a demo site with sample data at http://127.0.0.1:8000/ (or PORT=8001)
-	MARKET_CALENDAR=always_open $(BIN)/python manage.py demo --port $(PORT)
+	$(DEMO) demo --port $(PORT)
 
-test: setup  ## Run the test suite on SQLite and on PostgreSQL
-	$(BIN)/python -m pytest -q -n $(JOBS)
-	TEST_DATABASE=postgres $(BIN)/python -m pytest -q -n $(JOBS) $(ON_ANY_DATABASE:%=--ignore %)
+run: setup  ## Like demo, with Django's development server, which reloads changed code
+	$(DEMO) demo --seed-only --port $(PORT)
+	$(DEMO) qworker & trap "kill $$!" EXIT; DEBUG=true $(DEMO) runserver $(PORT)
 
-test-fast: setup  ## Test on SQLite, without browsers, processes and fault injection
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not e2e" --ignore tests/e2e --ignore tests/faults --ignore tests/deploy
+test-fast: setup  ## Test on SQLite, without processes, browsers and slow tests
+	$(PYTEST) -m "not process and not browser and not slow"
 
-faults: setup  ## Test the fault matrix on SQLite and on PostgreSQL; update docs/faults.md
-	$(BIN)/python -m tests.faults
+test: setup  ## Run all tests on SQLite, then those that depend on the database on PostgreSQL
+	$(PYTEST)
+	TEST_DATABASE=postgres $(PYTEST) -m "(db or process) and not one_database"
 
-soak: setup  ## Run seeded random events, broker faults and kills; then compare records
-	$(BIN)/python -m tests.faults.soak --database postgres
-	$(BIN)/python -m tests.faults.soak --database sqlite
+fmt: setup  ## Format code and templates, and fix what can be fixed
+	$(BIN)/ruff check --fix --quiet --exit-zero .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/djlint --quiet --reformat templates || $(BIN)/djlint --quiet --check templates
 
-check: setup  ## Check format, lint, types, layers, spelling, migrations, vulnerabilities
+check: setup  ## Check format, lint, types, layers, spelling, wording, migrations (without network)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy . tests/support
@@ -52,11 +59,22 @@ check: setup  ## Check format, lint, types, layers, spelling, migrations, vulner
 	$(BIN)/python tools/check_wording.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
-	$(BIN)/python tools/audit.py --allow-offline
+
+audit: setup  ## Check pinned dependencies for known vulnerabilities (needs network)
+	$(BIN)/python tools/audit.py $(AUDIT_OPTIONS)
 
 docs: setup  ## Write settings and error codes into docs/ and .env.example
 	$(BIN)/python -m tools.settings_docs
 	$(BIN)/python -m tools.error_docs
+
+lock: setup  ## Pin all dependencies with hashes
+	$(LOCK) pyproject.toml -o requirements/main.txt
+	$(LOCK) pyproject.toml --group dev -c requirements/main.txt -o requirements/dev.txt
+	echo uv | $(LOCK) - -c requirements/dev.txt -o requirements/uv.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+screenshots: setup  ## Update the screenshots in docs/images with a browser test
+	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py
 
 bench: setup  ## Run all benchmarks; update the tables in docs/
 	$(INSTALL) requirements/bench.txt || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
@@ -66,23 +84,18 @@ bench: setup  ## Run all benchmarks; update the tables in docs/
 	$(BIN)/python -m benchmarks.installation
 	$(BIN)/python -m benchmarks.pages
 
-lock: setup  ## Pin all dependencies with hashes
-	$(LOCK) pyproject.toml -o requirements/main.txt
-	$(LOCK) pyproject.toml --group dev -c requirements/main.txt -o requirements/dev.txt
-	echo uv | $(LOCK) - -c requirements/dev.txt -o requirements/uv.txt
-	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+faults: setup  ## Test the fault matrix on SQLite and on PostgreSQL; update docs/faults.md
+	$(BIN)/python -m tests.faults
 
-audit: setup  ## Check pinned dependencies for known vulnerabilities
-	$(BIN)/python tools/audit.py
+soak: setup  ## Run seeded random events, broker faults and kills; then compare records
+	$(BIN)/python -m tests.faults.soak --database postgres
+	$(BIN)/python -m tests.faults.soak --database sqlite
 
-clean:
-	rm -rf .venv var
-
-screenshots: setup  ## Update the screenshots in docs/images with a browser test
-	SCREENSHOTS=docs/images E2E=require $(BIN)/python -m pytest -q tests/e2e/test_browser.py
+image-test: setup  ## Build the image and run its services (as root, with buildah and debootstrap)
+	$(BIN)/python -m tests.deploy.image_test
 
 secrets:  ## Create ./secrets for docker-compose.yaml; existing files are not changed
 	deploy/secrets.sh
 
-image-test: setup  ## Build the image and run its services (as root, with buildah and debootstrap)
-	$(BIN)/python -m tests.deploy.image_test
+clean:  ## Delete the virtual environment and the site's data in var/
+	rm -rf .venv var

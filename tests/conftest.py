@@ -1,8 +1,10 @@
-"""Fixtures of all tests: deterministic hypothesis, a market with constant prices, accounts made in one line.
+"""Markers and fixtures of all tests: deterministic hypothesis, a market with constant prices, accounts made in one line.
 
 pytest-socket allows connections to loopback only (`--allow-hosts` in pyproject.toml).
 """
 
+import gc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,9 +12,50 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from tests.support.allocations_server import AllocationsServer
+from tests.support.databases import ON_POSTGRES
+from tests.support.installations import django_db_setup, migrated, new_installation  # noqa: F401 - fixtures
 
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
 hypothesis_settings.load_profile("steady")
+
+
+MARKED_BY_FIXTURE = {
+    "db": {"db", "transactional_db"},
+    "process": {"new_installation"},
+    "browser": {"browser"},
+}
+"""Markers of pyproject.toml, and the fixtures whose tests get them."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark the tests by what they use. Run those first that start processes, because they take longest."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        for marker, fixtures in MARKED_BY_FIXTURE.items():
+            if names & fixtures:
+                item.add_marker(marker)
+        if item.get_closest_marker("django_db"):
+            item.add_marker("db")
+        if ON_POSTGRES and item.get_closest_marker("one_database"):
+            item.add_marker(pytest.mark.skip("The database is not its subject: it runs on SQLite only."))
+    yield
+    modules: dict[str, int] = {}
+
+    def order(item: pytest.Item) -> tuple[int, int, int]:
+        """The order is random, but for tests of one module that share an installation."""
+        path, line, _ = item.location
+        if item.get_closest_marker("process") is None:
+            return 1, 0, 0
+        return 0, modules.setdefault(path, len(modules)), line or 0
+
+    items.sort(key=order)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through all that was imported, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

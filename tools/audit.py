@@ -1,7 +1,7 @@
 """Check the pinned dependencies for known vulnerabilities.
 
 Exit code 1 if a dependency has a known vulnerability, 2 if none was looked up, otherwise 0. If dependencies cannot be
-looked up, a prominent warning is printed. `--allow-offline` (`make check`) turns the exit code 2 into 0.
+looked up, a prominent warning is printed. `--allow-offline` (.ci/run) turns the exit code 2 into 0.
 """
 
 import json

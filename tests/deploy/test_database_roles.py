@@ -10,7 +10,10 @@ import pytest
 
 from tests.support.installation import ROOT, Installation
 
-pytestmark = pytest.mark.skipif(os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has no roles")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has no roles"),
+]
 
 REFUSED = (
     "CREATE TABLE public.other (id int)",

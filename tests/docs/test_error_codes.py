@@ -40,9 +40,19 @@ def syntax_trees() -> Iterator[ast.AST]:
                 yield ast.parse(path.read_text())
 
 
-NODES = [node for tree in syntax_trees() for node in ast.walk(tree)]
-STRINGS = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-NAMES = {node.id for node in NODES if isinstance(node, ast.Name)}
+@pytest.fixture(scope="module")
+def nodes() -> list[ast.AST]:
+    return [node for tree in syntax_trees() for node in ast.walk(tree)]
+
+
+@pytest.fixture(scope="module")
+def strings(nodes: list[ast.AST]) -> set[str]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.fixture(scope="module")
+def names(nodes: list[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
 def carried_code(call: ast.Call) -> str | None:
@@ -63,20 +73,20 @@ def test_codes_are_declared_once() -> None:
     assert {code for code, count in CODES.items() if count > 1} == {"wrong_environment"}
 
 
-def test_codes_carried_by_the_program_are_declared() -> None:
-    carried = {code for node in NODES if isinstance(node, ast.Call) and (code := carried_code(node))}
+def test_codes_carried_by_the_program_are_declared(nodes: list[ast.AST]) -> None:
+    carried = {code for node in nodes if isinstance(node, ast.Call) and (code := carried_code(node))}
     assert len(carried) > 80
     assert carried - set(CODES) == set()
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - {error.code for error in broker_errors()}))
-def test_declared_code_is_used_by_the_program(code: str) -> None:
-    assert code in STRINGS
+def test_declared_code_is_used_by_the_program(code: str, strings: set[str]) -> None:
+    assert code in strings
 
 
 @pytest.mark.parametrize("error", broker_errors())
-def test_broker_exception_is_used_by_the_program(error: type) -> None:
-    assert error.__name__ in NAMES or error.__subclasses__()
+def test_broker_exception_is_used_by_the_program(error: type, names: set[str]) -> None:
+    assert error.__name__ in names or error.__subclasses__()
 
 
 def test_every_code_has_a_meaning_that_ends_with_a_period() -> None:

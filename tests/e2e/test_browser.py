@@ -9,10 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="pages are the same on either database"),
-]
+pytestmark = pytest.mark.one_database
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.e2e
-
 SETUP = """
 from decimal import Decimal
 from datetime import datetime, UTC

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.e2e
-
 DATA = Path(__file__).parent / "data"
 STILL = """
 from datetime import datetime, UTC

@@ -80,14 +80,12 @@ def preview(site):
 WEIGHTS = [("SPY", "0.4"), ("QQQ", "0.2"), ("IEF", "0.25"), ("GLD", "0.15")]
 
 
-@pytest.mark.e2e
 def test_the_environment_file_is_read_as_it_is(moved):
     mode, host, port, channel, realtime, allocations = json.loads(moved.python(SETTINGS))
     assert (mode, host, port, channel) == ("paper", "ib-gateway", 4004, "rebalances-of-mine")
     assert (realtime, allocations) == ("app.key:of-the-older-system", "key-of-the-older-system")
 
 
-@pytest.mark.e2e
 def test_the_events_are_read_as_they_are(moved):
     payload = json.dumps(
         {
@@ -102,7 +100,6 @@ def test_the_events_are_read_as_they_are(moved):
     assert (state, command, accounts) == ("accepted", "print-rebalance", ["U123456"])
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("positions", "expected"),
     [

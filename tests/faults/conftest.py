@@ -6,13 +6,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.faults.rig import Rig
-from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
 
 QUICK = {"LEASE_TTL_SECONDS": "1", "ORDER_SETTLE_SECONDS": "0.2", "SWEEP_SECONDS": "0.2", "LOG_LEVEL": "INFO"}
 
 
 @pytest.fixture(scope="module")
-def new_rig(new_installation):  # noqa: F811 - the fixture above
+def new_rig(new_installation):
     """Return a function that makes rigs with short leases."""
 
     def make(**environment):

@@ -8,8 +8,6 @@ import pytest
 
 from trading.common.fail_points import FailPoint
 
-pytestmark = pytest.mark.e2e
-
 INBOX_POINTS = (FailPoint.EVENT_WRITTEN, FailPoint.EVENT_COMMITTED)
 RUN_POINTS = [point for point in FailPoint if point not in INBOX_POINTS]
 REPRESENTATIVE = [

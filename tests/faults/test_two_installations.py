@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.ibkr_gateway import AccountRecords, GatewayThread
-from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
 
 ACCOUNTS = ["DU1000001", "DU1000002", "DU1000003"]
 OTHERS = ["DU9000001", "DU9000002", "DU9000003", "DU9000004"]
@@ -44,7 +43,7 @@ def book():
     return book
 
 
-def test_two_installations_with_differently_numbered_slots_sell_nothing_twice(book, new_installation):  # noqa: F811
+def test_two_installations_with_differently_numbered_slots_sell_nothing_twice(book, new_installation):
     with GatewayThread(book, fill_seconds=0.2) as gateway:
         first, second = (new_installation(IB_HOST="127.0.0.1", IB_PORT=str(gateway.port)) for _ in range(2))
         ids = [

@@ -4,9 +4,6 @@ import re
 
 import pytest
 
-from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
-
-pytestmark = pytest.mark.e2e
 CANARIES = {
     "SECRET_KEY": "canary-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz-0123456789",
     "ALLOCATIONS_API_KEY": "canary-allocations-key",
@@ -17,7 +14,7 @@ CANARIES = {
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_nothing_that_is_written_holds_a_secret(new_installation, form):  # noqa: F811
+def test_nothing_that_is_written_holds_a_secret(new_installation, form):
     site = new_installation(**CANARIES, LOG_LEVEL="DEBUG", LOG_FORMAT=form, ALLOCATIONS_BASE_URL="http://127.0.0.1:9/")
     site.python(
         "from tests.support.makers import strategy, policy; from accounts.models import Account; "

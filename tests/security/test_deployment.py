@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.process
 PRODUCTION = {"ALLOWED_HOSTS": "rebalancer.example.com", "MARKET_CALENDAR": "XNYS", "PROXY_COUNT": "1"}
 ASK = """
 import json

@@ -61,6 +61,7 @@ def test_secret_with_missing_file_is_refused_by_name(environment, where):
         environment(*places)
 
 
+@pytest.mark.process
 def test_invalid_settings_are_named_without_value_and_traceback(tmp_path):
     site = Installation(tmp_path, "", TRADING_MODE="canary", ORDER_TIMEOUT_SECONDS="1")
     done = site.manage("check", expect=1)

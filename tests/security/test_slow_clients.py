@@ -1,6 +1,5 @@
 """Clients that send request bodies slowly occupy neither the site's threads nor the proxy."""
 
-import os
 import select
 import socket
 import time
@@ -9,18 +8,14 @@ from io import BytesIO
 import pytest
 
 from rebalancer_site.request_body import BodyReader
-from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
 from tests.support.web_server import DEADLINE_SECONDS, get_status, proxy, site, slow_bodies
 
 SLOW_CLIENTS = 100
 DASHBOARD = "/"  # redirects to the login
-ON_ONE_DATABASE = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") == "postgres", reason="tests the web server, not the database"
-)
 
 
 @pytest.fixture(scope="module")
-def installation(new_installation):  # noqa: F811 - the fixture
+def installation(new_installation):
     return new_installation(ALLOWED_HOSTS="localhost")
 
 
@@ -30,7 +25,7 @@ def site_port(installation):
         yield port
 
 
-@ON_ONE_DATABASE
+@pytest.mark.one_database
 def test_site_with_slow_bodies_answers_a_page(site_port):
     with slow_bodies(site_port, SLOW_CLIENTS) as connections:
         assert get_status(site_port, DASHBOARD) == 302
@@ -39,7 +34,7 @@ def test_site_with_slow_bodies_answers_a_page(site_port):
         assert {answer.split(b" ")[1] for answer in answers} <= {b"503", b"408"}
 
 
-@ON_ONE_DATABASE
+@pytest.mark.one_database
 def test_proxy_with_slow_bodies_answers_a_page_and_passes_none_of_them_on(installation, site_port, tmp_path):
     with proxy(tmp_path, site_port) as port, slow_bodies(port, SLOW_CLIENTS, path="/of-the-proxy/", tls=True):
         assert get_status(port, DASHBOARD, tls=True) == 302
@@ -47,7 +42,7 @@ def test_proxy_with_slow_bodies_answers_a_page_and_passes_none_of_them_on(instal
     assert "POST /of-the-proxy/" not in (installation.directory / "web.log").read_text()
 
 
-@ON_ONE_DATABASE
+@pytest.mark.one_database
 def test_site_with_a_chunked_body_refuses_it(site_port):
     with socket.create_connection(("127.0.0.1", site_port), timeout=DEADLINE_SECONDS) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -1,47 +1,57 @@
-"""Fixtures that make installations. Each gets a copy of one migrated database, on SQLite or PostgreSQL."""
+"""Fixtures that make test databases and installations, each with a copy of one migrated database."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.databases import InitialRows, Template
 from tests.support.installation import Installation
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
-    """Return a function that copies a migrated database and returns its URL: migrations take seconds."""
-    directory = tmp_path_factory.mktemp("template")
-    if os.environ.get("TEST_DATABASE") == "postgres":
-        from tests.support.postgres import new_database
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The migrated database of this test run, which all its processes share."""
+    own = tmp_path_factory.getbasetemp()
+    return Template(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
-        url = new_database("template")
-        Installation(directory, url).manage("migrate", "-v0")
-        return lambda _: new_database("e2e", template=url)
 
-    path = directory / "template.sqlite3"
-    Installation(directory, f"sqlite:///{path}").manage("migrate", "-v0")
+@pytest.fixture(scope="session")
+def django_db_setup(
+    migrated: Template,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_test_environment: None,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """The database of the tests of this process: pytest-django's fixture of this name would migrate for each process."""
+    from dj_database_url import parse
+    from django.db import connection
+    from django.test import TransactionTestCase
 
-    def copy(target: Any) -> str:
-        shutil.copy(path, target / "site.sqlite3")
-        return f"sqlite:///{target / 'site.sqlite3'}"
-
-    return copy
+    name = parse(migrated.copy(tmp_path_factory.mktemp("database"), "test"))["NAME"]
+    with pytest.MonkeyPatch.context() as patch:
+        with django_db_blocker.unblock():
+            connection.close()
+            patch.setitem(connection.settings_dict, "NAME", name)
+            initial = InitialRows(connection, migrated)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: initial.restore())
+        yield
+        with django_db_blocker.unblock():
+            connection.close()
 
 
 @pytest.fixture(scope="module")
 def new_installation(
-    tmp_path_factory: pytest.TempPathFactory, migrated: Callable[[Path], str]
+    tmp_path_factory: pytest.TempPathFactory, migrated: Template
 ) -> Iterator[Callable[..., Installation]]:
     """Return a function that makes installations. Their processes end with the module."""
     made = []
 
     def make(**environment: str) -> Installation:
-        directory = tmp_path_factory.mktemp("installation")
-        made.append(Installation(directory, migrated(directory), **environment))
+        directory: Path = tmp_path_factory.mktemp("installation")
+        made.append(Installation(directory, migrated.copy(directory, "site"), **environment))
         return made[-1]
 
     yield make

@@ -1,6 +1,5 @@
 """The API against its own description: whatever is sent, it answers as it says, and never breaks."""
 
-import os
 from collections import Counter
 
 import pytest
@@ -23,9 +22,7 @@ from trading.access.api_tokens import create_token
 from trading.models import ApiScope, StrategyEvent
 from trading.models.run_documents import ExecCommand
 
-pytestmark = [
-    pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="its answers are the same on either"),
-]
+pytestmark = pytest.mark.one_database
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 8
 bounded = settings(

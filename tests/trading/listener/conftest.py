@@ -1,17 +1,10 @@
-import os
-
 import pytest
 
 from tests.support.ably_server import AblyServer
-from tests.support.installations import migrated, new_installation  # noqa: F401 - fixtures
 from tests.support.listening import Listening, eventually
 from tests.support.makers import policy, simulated_account, strategy
 from trading.models import StrategyEvent
 
-ON_ONE_DATABASE = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") == "postgres",
-    reason="tests the network and the process, not the database: runs with SQLite only, where one writer blocks the others",
-)
 REBALANCE = '{"exec":"rebalance"}'
 
 

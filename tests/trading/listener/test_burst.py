@@ -4,13 +4,14 @@ import pytest
 from django.urls import reverse
 
 from tests.support.listening import QUICK, Listening, eventually
-from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
+from tests.trading.listener.conftest import REBALANCE
 from trading.models import RebalanceRun, StrategyEvent
 
 FRAMES, A_FRAME = 20, 50
 
 
-@ON_ONE_DATABASE
+@pytest.mark.one_database
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_burst_is_stored_completely_while_pages_respond(ably, blend, inbox, admin_client):
     stored = StrategyEvent.objects.filter(channel="blend")

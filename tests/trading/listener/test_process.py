@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from tests.support.ably_server import AblyServer
-from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
+from tests.trading.listener.conftest import REBALANCE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), ON_ONE_DATABASE]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.one_database]
 
 SETUP = """
 from accounts.models import Account, Strategy

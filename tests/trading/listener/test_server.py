@@ -7,9 +7,8 @@ import pytest
 from ably import AblyException, AblyRealtime, AblyRest
 
 from tests.support.ably_server import Fault
-from tests.trading.listener.conftest import ON_ONE_DATABASE
 
-pytestmark = ON_ONE_DATABASE
+pytestmark = pytest.mark.one_database
 
 
 @pytest.fixture(params=[False, True], ids=["json", "msgpack"])

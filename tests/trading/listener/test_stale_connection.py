@@ -4,11 +4,11 @@ import pytest
 
 from tests.support.ably_server import Fault
 from tests.support.listening import QUICK, Listening, eventually
-from tests.trading.listener.conftest import ON_ONE_DATABASE, REBALANCE
+from tests.trading.listener.conftest import REBALANCE
 from trading.listener.config import Timing
 from trading.models import Notification
 
-pytestmark = ON_ONE_DATABASE
+pytestmark = pytest.mark.one_database
 
 FAULTS = [
     Fault.DROP,

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from pydantic import SecretStr
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 BEFORE, AFTER = "0011_plan_hash", "0012_deliveries"
 NEWEST = "2026-11-24T15:00:00+00:00"

@@ -1,6 +1,5 @@
 """Every page makes as many queries for many rows as for few: a thousand accounts must not mean a thousand queries."""
 
-import os
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -39,7 +38,7 @@ from trading.queue.wake import wake_slot
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(os.environ.get("TEST_DATABASE") == "postgres", reason="queries are counted on one database"),
+    pytest.mark.one_database,
 ]
 TARGETS = {"SPY": "0.6", "IEF": "0.4"}
 
