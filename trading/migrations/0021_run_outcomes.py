@@ -27,7 +27,7 @@ def decide_outcomes(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0018_inbox_approvals")]
+    dependencies = [("trading", "0020_approval_inbox")]
 
     operations = [
         migrations.AddField(

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0009_client_ids'),
-        ('trading', '0017_access_protection'),
+        ('trading', '0019_value_history'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
