@@ -25,6 +25,7 @@ from brokers.broker_types import (
     TimeInForce,
 )
 from brokers.exceptions import CapabilityMissing
+from calculator import Commission
 
 logger = logging.getLogger("rebalancer.brokers")
 
@@ -62,6 +63,8 @@ class BrokerClient(ABC):
     name: ClassVar[str]
     capabilities: ClassVar[BrokerCapabilities]
     Settings: ClassVar[type[ConnectorSettings]] = ConnectorSettings
+    usual_commission: ClassVar[Commission] = Commission()
+    """What the broker usually charges. New policies start with it. Without it, they set aside 1 % of each order."""
 
     def __init__(
         self,

@@ -15,6 +15,9 @@ from trading.models.run_documents import (
     TradeLine,
 )
 
+SMALLEST = Decimal("0.000001")
+"""Smallest step of a number in JSON and CSV: smaller ones would be written with an exponent."""
+
 
 def rebalance_result(run: RebalanceRun) -> RebalanceResult:
     """Return a run with its trades and its orders."""
@@ -28,15 +31,15 @@ def rebalance_result(run: RebalanceRun) -> RebalanceResult:
         plan_hash=run.plan_hash,
         trades=tuple(
             TradeLine(
-                price=_decimal(trade["price"]),
+                price=plain_decimal(trade["price"]),
                 **{name: trade[name] for name in ("symbol", "quantity", "order_type", "reason")},
             )
             for trade in run.result.get("trades", [])
         ),
         warnings=tuple(RunWarning.model_validate(warning) for warning in run.warnings),
-        total_value=_decimal(run.total_value_usd),
-        cash_balance=_decimal(run.cash_usd),
-        residual_drift=_decimal(run.residual_drift),
+        total_value=plain_decimal(run.total_value_usd),
+        cash_balance=plain_decimal(run.cash_usd),
+        residual_drift=plain_decimal(run.residual_drift),
         orders=tuple(
             OrderLine(
                 client_order_id=order.client_order_id,
@@ -44,7 +47,7 @@ def rebalance_result(run: RebalanceRun) -> RebalanceResult:
                 symbol=order.symbol,
                 quantity=int(order.quantity),
                 filled_quantity=int(order.filled_quantity),
-                average_price=_decimal(order.average_price_usd),
+                average_price=plain_decimal(order.average_price_usd),
                 status=order.state,
             )
             for order in sorted(run.orders.all(), key=lambda order: order.sequence)  # uses prefetched orders
@@ -92,9 +95,10 @@ def _error(run: RebalanceRun) -> ErrorLine | None:
     return ErrorLine(code=run.error_code, message=run.error_message) if run.error_code else None
 
 
-def _decimal(value: object) -> Decimal | None:
-    """Return a number with two decimals, or more if it has more; None if there is none."""
+def plain_decimal(value: object, places: int = 2) -> Decimal | None:
+    """Return a number with at least these decimals, and at most six, which are written without an exponent."""
     if value is None:
         return None
-    number = Decimal(str(value))
-    return number.quantize(Decimal("0.01")) if number == number.quantize(Decimal("0.01")) else number.normalize()
+    number = Decimal(str(value)).quantize(SMALLEST) + 0  # no negative zero
+    least = number.quantize(Decimal(1).scaleb(-places))
+    return least if number == least else number.normalize()

@@ -1,5 +1,6 @@
 from datetime import time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -8,16 +9,23 @@ from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from accounts.models.plan_input import PlanInput
+from accounts.usual_commission import default_commission
 
 
 def _number(
-    label: str, default: int | str, low: int | str, high: int | str, help_text: str, places: int = 4, **options: Any
+    label: str,
+    default: "int | str | partial[Any]",
+    low: int | str,
+    high: int | str,
+    help_text: str,
+    places: int = 4,
+    **options: Any,
 ) -> "models.DecimalField[Any, Any]":
     return models.DecimalField(
         label,
         max_digits=16,
         decimal_places=places,
-        default=Decimal(default),
+        default=default if isinstance(default, partial) else Decimal(default),
         validators=[MinValueValidator(Decimal(low)), MaxValueValidator(Decimal(high))],
         help_text=help_text,
         **options,
@@ -38,6 +46,11 @@ def _choice(label: str, default: models.TextChoices, help_text: str) -> "models.
     choices = type(default)
     length = max(map(len, choices.values))
     return models.CharField(label, max_length=length, choices=choices, default=default, help_text=help_text)
+
+
+def _usual(part: str) -> "partial[Any]":
+    """Return the default of a field: this part of the commission that the broker usually charges."""
+    return partial(default_commission, part)
 
 
 class RebalancePolicy(PlanInput):
@@ -76,16 +89,29 @@ class RebalancePolicy(PlanInput):
         "maximum invested share", "0.995", "0.01", 1, "Fraction of the account value. The rest stays in cash."
     )
 
-    commission_kind = _choice("commission type", CommissionKind.RATE, "How the broker charges commission.")
-    commission_rate = _number(
-        "commission rate (fraction)", "0.01", 0, "0.2", "Expected commission as a fraction of the order value.", 6
+    commission_kind = models.CharField(
+        "commission type",
+        max_length=9,
+        choices=CommissionKind,
+        default=_usual("kind"),
+        help_text="How the broker charges commission.",
     )
-    commission_per_share_usd = _number("commission per share (USD)", "0.005", 0, 10, "For commission per share.", 6)
+    commission_rate = _number(
+        "commission rate (fraction)",
+        _usual("rate"),
+        0,
+        "0.2",
+        "Expected commission as a fraction of the order value.",
+        6,
+    )
+    commission_per_share_usd = _number(
+        "commission per share (USD)", _usual("per_share"), 0, 10, "For commission per share.", 6
+    )
     commission_minimum_usd = _number(
-        "minimum commission (USD)", 1, 0, 100, "Minimum per order, for commission per share."
+        "minimum commission (USD)", _usual("min_per_order"), 0, 100, "Minimum per order, for commission per share."
     )
     commission_max_rate = _number(
-        "maximum commission (fraction)", "0.01", 0, "0.2", "Maximum per order, for commission per share.", 6
+        "maximum commission (fraction)", _usual("max_rate"), 0, "0.2", "Maximum per order, for commission per share.", 6
     )
 
     allocation_threshold_percent = _number(

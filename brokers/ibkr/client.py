@@ -34,12 +34,17 @@ from brokers.ibkr.order_tracker import OrderTracker
 from brokers.ibkr.orders import Orders
 from brokers.ibkr.quotes import Quotes
 from brokers.ibkr.settings import GatewaySettings
+from calculator import Commission
 
 
 class InteractiveBrokers(BrokerClient):
     """One connection to IB Gateway or TWS, always with the slot's client id."""
 
     name: ClassVar[str] = "ibkr"
+    # IBKR Pro, fixed, US stocks and ETFs: USD 0.005 per share, at least 1.00, at most 1 % of the value of the order.
+    usual_commission: ClassVar[Commission] = Commission(
+        kind="per_share", per_share=Decimal("0.005"), min_per_order=Decimal(1), max_rate=Decimal("0.01")
+    )
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
         order_types=frozenset(OrderType), times_in_force=frozenset(TimeInForce), what_if=True, client_ids=8
     )

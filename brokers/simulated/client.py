@@ -41,6 +41,7 @@ from brokers.simulated.matching_engine import OrderRequest, cancel_order
 from brokers.simulated.models import SimulatedLink
 from brokers.simulated.order_stream import OrderStream
 from brokers.simulated.requests import RequestQueue, wait_for_database
+from calculator import Commission
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class SimulatedBroker(BrokerClient):
     """One connection to the simulated broker. A newer connection with the same client id replaces it."""
 
     name: ClassVar[str] = "simulated"
+    usual_commission: ClassVar[Commission] = Commission(kind="per_share")  # as new simulated markets charge
     capabilities: ClassVar[BrokerCapabilities] = BrokerCapabilities(
         order_types=frozenset(OrderType),
         times_in_force=frozenset(TimeInForce),

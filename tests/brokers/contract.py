@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import sync_to_async
 
+from brokers.base import BrokerClient
 from brokers.broker_types import Execution, OrderResult, OrderStatus, OrderType, TimeInForce
 from brokers.exceptions import (
     AccountNotManaged,
@@ -100,6 +101,12 @@ class ConnectorContract:
                 await asyncio.sleep(0.05)
 
         return await asyncio.wait_for(poll(), WAIT_SECONDS)
+
+    def test_connector_declares_its_usual_commission(self, harness):
+        """Without a declaration, new policies would set aside one percent of each order."""
+        declared = type(harness.client()).usual_commission
+        assert declared is not BrokerClient.usual_commission
+        assert (declared.rate if declared.kind == "rate" else declared.max_rate) <= Decimal("0.05")
 
     def test_connect_and_disconnect_can_be_repeated(self, harness):
         async def run_all():

@@ -7,8 +7,9 @@ from ninja import Router
 
 from accounts.models import Account, Strategy
 from trading.actions.approvals import waiting_plan, waiting_plans
+from trading.actions.preview_state import preview_state
 from trading.actions.previews import VIEW_PERMISSION
-from trading.api.auth import Bearer
+from trading.api.auth import Bearer, authenticate_owner, token_of
 from trading.api.schemas import (
     ERRORS,
     AccountId,
@@ -20,7 +21,9 @@ from trading.api.schemas import (
     EventList,
     Limit,
     Offset,
+    PreviewStateLine,
     Refusal,
+    RunDetail,
     RunId,
     RunList,
     StrategyLine,
@@ -29,8 +32,7 @@ from trading.api.schemas import (
     TargetLine,
     event_response,
 )
-from trading.models import AccountValue, ApiScope, RebalanceRun, StrategyEvent
-from trading.models.run_documents import RebalanceResult
+from trading.models import AccountValue, ApiScope, RebalanceRun, RunMode, StrategyEvent
 from trading.monitoring.accounts import AccountSummary, account_summaries
 from trading.serializers import rebalance_result
 
@@ -137,10 +139,15 @@ def list_approvals(request: HttpRequest, limit: Limit = 50, offset: Offset = 0) 
     return ApprovalList(approvals=tuple(map(waiting_plan, waiting_plans()[offset : offset + limit])))
 
 
-@router.get("/runs/{run_id}", response={200: RebalanceResult, **ERRORS}, operation_id="run", tags=["runs"])
-def one_run(request: HttpRequest, run_id: RunId) -> RebalanceResult:
-    """Return a run with its trades and orders."""
-    return rebalance_result(find_run(run_id))
+@router.get("/runs/{run_id}", response={200: RunDetail, **ERRORS}, operation_id="run", tags=["runs"])
+def one_run(request: HttpRequest, run_id: RunId) -> RunDetail:
+    """Return a run with its trades and orders, and the state of its plan."""
+    run = find_run(run_id)
+    line = None
+    if run.mode == RunMode.PREVIEW or run.is_held:
+        state = preview_state(run, authenticate_owner(token_of(request)))
+        line = PreviewStateLine(state=state.state, message=state.message, valid_until=state.valid_until)
+    return RunDetail(**dict(rebalance_result(run)), preview_state=line)
 
 
 @router.get("/events", response={200: EventList, **ERRORS}, operation_id="list_events", tags=["events"])

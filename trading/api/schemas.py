@@ -35,6 +35,20 @@ class Refusal(TradingError):  # noqa: N818 - an answer, not a defect
         self.status = status
 
 
+class PreviewStateLine(TradingValue):
+    """The state of a plan, with one sentence, and until when it can be submitted."""
+
+    state: str
+    message: str
+    valid_until: datetime | None
+
+
+class RunDetail(RebalanceResult):
+    """A run; if it has a plan to submit or approve, also the state of that plan for the owner of the token."""
+
+    preview_state: PreviewStateLine | None
+
+
 class AccountLine(AccountSummary):
     """An account: its configuration, its standing, and its latest recorded value and cash in USD."""
 

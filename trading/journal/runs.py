@@ -14,8 +14,18 @@ from trading.errors import IllegalTransition
 from trading.journal import schedule
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.outbox import APPROVED_BY_RULE, notify_run_ended
-from trading.journal.outcomes import OUTCOME_OF_STATE, write_outcome
-from trading.models import AuditEntry, Order, OrderState, RebalanceRun, RunMode, RunState, RunStep, TimelineEntry
+from trading.journal.outcomes import OUTCOME_OF_STATE, orders_text, outcome_label, write_outcome
+from trading.models import (
+    AuditEntry,
+    Order,
+    OrderState,
+    RebalanceRun,
+    RunMode,
+    RunOutcome,
+    RunState,
+    RunStep,
+    TimelineEntry,
+)
 
 SUPERSEDED = "superseded"
 """Code of a run that another run of its account replaced before it started."""
@@ -200,13 +210,24 @@ def end_run(
             state=OrderState.CANCELLED, finished_at=Now(), message="Not sent: the run ended."
         )
         reached(FailPoint.END_WRITTEN)
-        levels = {RunState.COMPLETED: "info", RunState.STOPPED: "warning"}
-        level = levels.get(state, "error" if code else "warning")
-        write_entry(pk, code or str(state), message or "Completed.", level)
         run = RebalanceRun.objects.select_related("account", "event").prefetch_related("orders").get(pk=pk)
         write_outcome(run)
+        write_entry(pk, code or str(state), message or _end_text(run), _end_level(run))
         schedule.on_run_ended(run)
         notify_run_ended(run)
+
+
+def _end_text(run: RebalanceRun) -> str:
+    """Return how a run ended that ended without an error."""
+    progress = orders_text(run)
+    return f"{outcome_label(run)}: {progress}." if progress else f"{outcome_label(run)}."
+
+
+def _end_level(run: RebalanceRun) -> str:
+    if run.outcome in {RunOutcome.DONE, RunOutcome.NOTHING_TO_DO}:
+        return "info"
+    is_warning = run.outcome in {RunOutcome.STOPPED, RunOutcome.PARTLY_DONE} or not run.error_code
+    return "warning" if is_warning else "error"
 
 
 def defer_run(lease: Lease, pk: int, code: str, message: str, not_before: datetime) -> None:

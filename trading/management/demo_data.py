@@ -53,7 +53,6 @@ def seed() -> None:
     policy, _ = RebalancePolicy.objects.get_or_create(
         name="demo",
         defaults={
-            "commission_kind": "per_share",
             "allocation_threshold_percent": Decimal(1),
             "minimum_cash_reserve_usd": Decimal(100),
         },

@@ -8,7 +8,7 @@ from trading.models import RebalanceRun, RunMode
 from trading.pages.permissions import require_permission
 from trading.pages.run_page import find_run
 from trading.pages.run_report import slippage_bps
-from trading.serializers import rebalance_result
+from trading.serializers import plain_decimal, rebalance_result
 
 PLAN = ("symbol", "quantity", "order_type", "limit_price_usd", "reason", "detail")
 ORDERS = (
@@ -37,7 +37,14 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
     if run.mode == RunMode.PREVIEW:
         rows.writerow(PLAN)
         rows.writerows(
-            (trade["symbol"], trade["quantity"], trade["order_type"], trade["price"], trade["reason"], trade["detail"])
+            (
+                trade["symbol"],
+                trade["quantity"],
+                trade["order_type"],
+                plain(trade["price"]),
+                trade["reason"],
+                trade["detail"],
+            )
             for trade in run.result.get("trades", [])
         )
         return response
@@ -45,9 +52,12 @@ def run_csv(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: ARG
     for order in run.orders.order_by("sequence"):
         slippage = slippage_bps(order)
         computed = {
-            "quantity": order.quantity.normalize(),
-            "filled_quantity": order.filled_quantity.normalize(),
-            "quote_usd": order.decision_price_usd,
+            "quantity": plain(order.quantity, 0),
+            "filled_quantity": plain(order.filled_quantity, 0),
+            "limit_price_usd": plain(order.limit_price_usd),
+            "quote_usd": plain(order.decision_price_usd),
+            "average_price_usd": plain(order.average_price_usd),
+            "commission_usd": plain(order.commission_usd),
             "slippage_bps": "" if slippage is None else f"{slippage:.2f}",
         }
         rows.writerow(computed[name] if name in computed else getattr(order, name) for name in ORDERS)
@@ -62,6 +72,12 @@ def run_json(request: HttpRequest, run_id: str) -> HttpResponseBase:  # noqa: AR
     response = HttpResponse(rebalance_result(run).model_dump_json(indent=2), content_type="application/json")
     _name(response, run, "json")
     return response
+
+
+def plain(value: object, places: int = 2) -> str:
+    """Return a number for a spreadsheet, with at least these decimals and without an exponent; "" for none."""
+    number = plain_decimal(value, places)
+    return "" if number is None else f"{number:f}"
 
 
 def _name(response: HttpResponse, run: RebalanceRun, ending: str) -> None:

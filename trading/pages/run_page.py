@@ -144,7 +144,10 @@ def _checks(run: RebalanceRun) -> list[dict[str, Any]]:
     """Return the results of the guards, each sentence once. A failed one has its title: the state has the sentence."""
     once = {(guard["passed"], guard["message"]): guard for guard in run.guards}
     titles = {code: guard.title for code, guard in GUARDS.items()}
-    return [{"title": titles.get(guard["code"], guard["code"]), **guard} for guard in once.values()]
+    return [
+        {"title": titles.get(guard["code"], guard["code"]), "can_be_approved": needs_approval(guard["code"]), **guard}
+        for guard in once.values()
+    ]
 
 
 def _can_schedule(run: RebalanceRun, user: User, blocked: Sequence[Mapping[str, Any]]) -> bool:

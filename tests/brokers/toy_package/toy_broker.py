@@ -26,6 +26,7 @@ from brokers.exceptions import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
+from calculator import Commission
 
 PRICES = {"SPY": Decimal(100), "IEF": Decimal(50)}
 
@@ -52,6 +53,7 @@ class ToyBroker(BrokerClient):
     """One connection to the records."""
 
     name = "toy"
+    usual_commission = Commission(kind="per_share")
     capabilities = BrokerCapabilities(
         order_types=frozenset({OrderType.LIMIT}), times_in_force=frozenset({TimeInForce.DAY})
     )
