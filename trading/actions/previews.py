@@ -52,7 +52,8 @@ def execution_refusal(preview: RebalanceRun, user: User | None) -> Refused | Non
 def approval_refusals(plans: Sequence[RebalanceRun], user: User) -> dict[int, Refused]:
     """Return why the user cannot approve each of these waiting plans (by primary key), in a few queries."""
     may_not_trade = _may_not_trade([plan.account for plan in plans], user)
-    not_allowed = {plan.account.type: _not_allowed(plan.account, user) for plan in plans}
+    one_of_each = {plan.account.type: plan.account for plan in plans}
+    not_allowed = {kind: _not_allowed(account, user) for kind, account in one_of_each.items()}
     refusals = {
         plan.pk: not_allowed[plan.account.type] or _unsuitable(plan) or may_not_trade.get(plan.account_id)
         for plan in plans
