@@ -83,7 +83,7 @@ def test_preview_then_exactly_that_plan(log_in, make_account):
     preview = previewed(client, account)
     text = page(client, preview)
     assert 'data-state="ready"' in text
-    assert re.search(rf"Submit {len(preview.result['trades'])}\s+orders", text)
+    assert re.search(rf"Submit\s+{len(preview.result['trades'])}\s+orders", text)
     send(client, preview)
     run = finish()
     assert (run.state, run.approved_preview, run.plan_hash) == ("completed", preview, preview.plan_hash)
