@@ -154,6 +154,54 @@ def run_pages(page, site):
     return [link.get_attribute("href") for link in page.locator("td a[href^='/runs/']").all()[:3]]
 
 
+def test_fresh_demo_never_claims_that_an_account_is_fine_before_it_was_checked(site, open_page):
+    """Unchecked accounts are counted as such; once checked, two of the three are outside their band."""
+    page = open_page("demo")
+    for _ in range(60):
+        cards = page.locator(".rb-cards > .rb-card")
+        inside, outside = (cards.locator(f".rb-chip.{style}").count() for style in ("rb-good", "rb-warn"))
+        unchecked = cards.get_by_text("Not checked yet").count()
+        assert inside + outside + unchecked == cards.count() == 3
+        counts = page.inner_text(".rb-tile:has-text('Outside drift band')")
+        assert ("not checked yet" in counts) == (unchecked > 0)
+        assert not re.search("no trades needed|nothing needs doing", page.inner_text("main"))
+        if not unchecked:
+            break
+        page.wait_for_timeout(1 * SECONDS)
+        page.reload()
+    assert (inside, outside) == (1, 2)
+    assert "2 outside · 1 inside" in counts
+
+
+def test_account_is_read_again_on_request_without_a_reload_by_hand(site, open_page):
+    page = open_page("viewer")
+    page.goto(f"{site.url}/accounts/SIM-1003/")
+    page.click("text=Refresh")
+    page.wait_for_selector("#refresh-in-progress")
+    page.wait_for_selector("#refresh-in-progress", state="detached")
+    assert page.locator("#refresh-failed, #refresh-late").count() == 0
+    assert "⚠ 6 of 7 outside ±1 pp" in page.inner_text("main")
+
+
+@pytest.mark.parametrize("width", [390, 900, 1440])
+def test_rows_of_cards_on_the_dashboard_have_no_hole(site, open_page, width):
+    page = open_page("demo", viewport={"width": width, "height": 900})
+    right_edges = """(count) => {
+        const cards = document.querySelector(".rb-cards"), card = cards.children[0]
+        while (cards.children.length > count) cards.lastElementChild.remove()
+        while (cards.children.length < count) cards.append(card.cloneNode(true))
+        const rows = {}
+        for (const one of cards.children) {
+            const box = one.getBoundingClientRect()
+            rows[box.top] = Math.max(rows[box.top] || 0, Math.round(box.right))
+        }
+        return [Object.values(rows), Math.round(cards.getBoundingClientRect().right)]
+    }"""
+    for count in (3, 1, 2, 4, 5, 6, 7, 8, 11, 12):
+        edges, whole = page.evaluate(right_edges, count)
+        assert all(abs(edge - whole) <= 1 for edge in edges), count
+
+
 def test_edit_preview_send_and_watch(site, open_page):
     page = open_page("demo")
     page.goto(f"{site.url}/admin/")

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='accountvalue',
             name='shares',
-            field=models.JSONField(blank=True, help_text='Quantities by symbol, so that a deposit can be told from a trade elsewhere.', null=True),
+            field=models.JSONField(blank=True, help_text='Quantities by symbol, to distinguish a deposit from a trade elsewhere.', null=True),
         ),
         migrations.AddField(
             model_name='totalvalue',

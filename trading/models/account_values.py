@@ -13,7 +13,7 @@ class AccountValue(models.Model):
     total_value_usd = models.DecimalField(max_digits=20, decimal_places=4)
     cash_usd = models.DecimalField(max_digits=20, decimal_places=4)
     shares = models.JSONField(
-        null=True, blank=True, help_text="Quantities by symbol, so that a deposit can be told from a trade elsewhere."
+        null=True, blank=True, help_text="Quantities by symbol, to distinguish a deposit from a trade elsewhere."
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What several pages say about an account: why it cannot be previewed, and since when its data is out of date."""
+"""Facts about an account that several pages show: why it cannot be previewed, and when its data is out of date."""
 
 from datetime import datetime, timedelta
 

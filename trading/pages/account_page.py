@@ -63,7 +63,7 @@ def _standing(account: Account) -> dict[str, Any]:
     standing: AccountStanding | None = getattr(account, "standing", None)
     if standing is None:
         return {"standing": None}
-    planned = RebalanceRun.objects.filter(pk=standing.planned_run_id).values_list("instruments", flat=True).first()
+    planned = RebalanceRun.objects.filter(pk=standing.planned_run_id or 0).values_list("instruments", flat=True).first()
     return {
         "standing": standing,
         "is_old": standing.as_of < old_before(),

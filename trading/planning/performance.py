@@ -76,11 +76,10 @@ def _values(accounts: Sequence[int], since: datetime) -> dict[int, list[DayValue
     newest = days.annotate(newest=Max("pk")).values_list("newest", flat=True)
     rows = by_day.filter(pk__in=newest).order_by("at")
     found: dict[int, list[DayValue]] = defaultdict(list)
-    for account, *fields, shares in rows.values_list(
+    for account, day, at, value, cash, shares in rows.values_list(
         "account_id", "day", "at", "total_value_usd", "cash_usd", "shares"
     ):
-        held = None if shares is None else {symbol: Decimal(quantity) for symbol, quantity in shares.items()}
-        found[account].append(DayValue(*fields, held))
+        found[account].append(DayValue(day, at, value, cash, shares))
     return found
 
 

@@ -1,7 +1,7 @@
 """Returns of an account without the money paid in or out, from its daily values. Pure: values in, values out.
 
 Money paid in or out is inferred: it is the change of cash that the executions of the day do not explain. Dividends and
-interest cannot be told from a deposit that way, so the returns are without them; they are never too high for it.
+interest cannot be distinguished from a deposit that way, so that they count as money in: they never raise a return.
 """
 
 from bisect import bisect_right
@@ -22,13 +22,16 @@ SAME_SHARES = Decimal("0.0001")
 
 @dataclass(frozen=True)
 class DayValue:
-    """What the last look of a day at an account found, in US dollars; `shares` is None where it was not recorded."""
+    """What the last look of a day at an account found, in US dollars.
+
+    `shares` are signed quantities by symbol, as the text that is stored; None where they were not recorded.
+    """
 
     day: date
     at: datetime
     value_usd: Decimal
     cash_usd: Decimal
-    shares: Mapping[str, Decimal] | None = None
+    shares: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,15 @@ def _shares_agree(before: DayValue, after: DayValue, executions: Sequence[Execut
     """
     if before.shares is None or after.shares is None:
         return not has_flow
-    expected = dict(before.shares)
+    if not executions and before.shares == after.shares:
+        return True  # the usual day: nothing is converted
+    expected = {symbol: Decimal(quantity) for symbol, quantity in before.shares.items()}
+    actual = {symbol: Decimal(quantity) for symbol, quantity in after.shares.items()}
     for one in executions:
         expected[one.symbol] = expected.get(one.symbol, NOTHING) + one.quantity
     return all(
-        abs(expected.get(symbol, NOTHING) - after.shares.get(symbol, NOTHING)) < SAME_SHARES
-        for symbol in expected.keys() | after.shares.keys()
+        abs(expected.get(symbol, NOTHING) - actual.get(symbol, NOTHING)) < SAME_SHARES
+        for symbol in expected.keys() | actual.keys()
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from trading.planning.returns import DayValue, Execution, Gap, daily_returns, day_return, period_return
 
 FIRST = date(2026, 11, 2)
-HELD = {"SPY": Decimal(100)}
+HELD = {"SPY": "100"}
 
 
 def look(day, value, cash, shares=HELD):
@@ -49,7 +49,7 @@ def test_day_return_of_an_empty_account_with_a_deposit_is_a_gap():
 
 
 def test_trades_and_commissions_explain_cash_and_are_part_of_the_return():
-    values = [look(0, 100_000, 10_000), look(1, 100_990, 4_990, {"SPY": Decimal(110)})]
+    values = [look(0, 100_000, 10_000), look(1, 100_990, 4_990, {"SPY": "110"})]
     (found,) = daily_returns(values, [trade(1, 10, 500, "10")], ())
     assert (found.flow_usd, found.gap) == (0, None)
     assert percents([found]) == [Decimal("0.990")]
@@ -57,7 +57,7 @@ def test_trades_and_commissions_explain_cash_and_are_part_of_the_return():
 
 def test_execution_counts_for_the_look_that_came_after_it():
     """A buy after the last look of a day changes the cash of the next day."""
-    values = [look(0, 100_000, 10_000), look(1, 100_000, 10_000), look(2, 100_000, 5_000, {"SPY": Decimal(110)})]
+    values = [look(0, 100_000, 10_000), look(1, 100_000, 10_000), look(2, 100_000, 5_000, {"SPY": "110"})]
     late = Execution(values[1].at + timedelta(hours=1), "SPY", Decimal(10), Decimal(-5000))
     assert percents(daily_returns(values, [late], ())) == [0, 0]
 
@@ -78,10 +78,10 @@ def test_day_without_a_session_needs_no_value():
 @pytest.mark.parametrize(
     ("before", "after", "cash"),
     [
-        (HELD, {"SPY": Decimal(110)}, 5_000),  # bought elsewhere: cash fell, and nothing was paid out
-        (HELD, {"SPY": Decimal(90)}, 15_000),  # sold elsewhere: cash rose, and nothing was paid in
-        (HELD, {"SPY": Decimal(200)}, 10_000),  # shares moved in, or a split
-        (HELD, {"SPY": Decimal(100), "IEF": Decimal(1)}, 10_000),
+        (HELD, {"SPY": "110"}, 5_000),  # bought elsewhere: cash fell, and nothing was paid out
+        (HELD, {"SPY": "90"}, 15_000),  # sold elsewhere: cash rose, and nothing was paid in
+        (HELD, {"SPY": "200"}, 10_000),  # shares moved in, or a split
+        (HELD, {"SPY": "100", "IEF": "1"}, 10_000),
         (HELD, {}, 10_000),
         (None, HELD, 60_000),  # a look of before positions were recorded
         (HELD, None, 60_000),
