@@ -8,6 +8,7 @@ from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
 from calculator.errors import CalculationRefused
 from calculator.fixed_point import from_micro, to_micro, value_of
+from calculator.formats import money
 from calculator.line import ZERO, Line
 from calculator.model_base import Rules, is_ignored, keep_outside, share_out
 from calculator.plan_types import AccountConfig, AccountState, Position, Quote
@@ -58,8 +59,8 @@ def make_holdings(
     if floor > total:
         raise CalculationRefused(
             "raise_exceeds_value",
-            f"The amount of ${from_micro(raised):.2f} and the reserve are more than the account value of "
-            f"${from_micro(total):.2f}. Raise less.",
+            f"The amount of {money(from_micro(raised))} and the reserve are more than the account value of "
+            f"{money(from_micro(total))}. Raise less.",
         )
     lines = _lines(held, weights, quotes, Limits(config))
     others = tuple([position for position in account.positions if not position.tradable])

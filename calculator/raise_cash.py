@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from calculator.errors import CalculationRefused
 from calculator.fixed_point import from_micro
+from calculator.formats import money
 from calculator.holdings import Holdings
 from calculator.line import Line
 from calculator.selection import Selection, allowed_shares, reason_outside
@@ -115,8 +116,8 @@ def _sell_last_shares(holdings: Holdings, sources: Sequence[_Source], need: int)
     if spare < 0:
         raise CalculationRefused(
             "raise_exceeds_value",
-            f"Cash is ${from_micro(need):.2f} short of the amount and the reserve, and sales bring at most "
-            f"${from_micro(max(0, spare + need)):.2f}. Raise less, or change the rules that keep positions.",
+            f"Cash is {money(from_micro(need))} short of the amount and the reserve, and sales bring at most "
+            f"{money(from_micro(max(0, spare + need)))}. Raise less, or change the rules that keep positions.",
         )
     for source in sorted(sources, key=lambda source: (-source.line.target, source.line.symbol)):
         one_less = _net(holdings, source.line, source.most) - _net(holdings, source.line, source.most - 1)

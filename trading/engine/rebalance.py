@@ -20,6 +20,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from brokers.base import BaseRebalancer
+from brokers.broker_types import AccountSnapshot
 from calculator import CalculationRefused, Quote, Trade, TradeCalculationResult, TradeCalculator
 from calculator.formats import money
 from trading.common.concurrency import run_concurrently
@@ -75,6 +76,7 @@ class Rebalancer(BaseRebalancer):
         self._context = context
         self._policy = policy
         self._prior = prior
+        self._looks: list[AccountSnapshot] = []
         self._client = client
         self._journal = journal
         self._timings = timings
@@ -104,6 +106,7 @@ class Rebalancer(BaseRebalancer):
             quotes=resources.quotes,
             previously_held=prior.held_symbols,
             account_age_seconds=timings.account_age_seconds,
+            looks=self._looks,
         )
         self._pre_trade = PreTradeSteps(
             context=context,
@@ -116,11 +119,16 @@ class Rebalancer(BaseRebalancer):
         )
 
     async def run(self) -> None:
-        """Preview or rebalance, by the run's mode."""
-        if self._context.executes:
-            await self.rebalance()
-        else:
-            await self.calculate_rebalance()
+        """Preview or rebalance, by the run's mode. At its end, store how the account stands."""
+        try:
+            if self._context.executes:
+                await self.rebalance()
+            else:
+                await self.calculate_rebalance()
+        except Exception:
+            await self._store_standing(has_plan=False)
+            raise
+        await self._store_standing(has_plan=True)
 
     async def calculate_rebalance(self) -> None:
         """Preview: make the plan and store it for approval. Moves money: no."""
@@ -133,7 +141,6 @@ class Rebalancer(BaseRebalancer):
             plan_expires_at=timezone.now() + timedelta(seconds=self._policy.preview_valid_seconds),
             residual_drift=proposal.result.residual_drift_expected,
         )
-        await self._store_planned_run()
 
     async def rebalance(self) -> None:
         """Execute: make the plan, check it, sell, buy and report. Moves money: yes."""
@@ -295,7 +302,7 @@ class Rebalancer(BaseRebalancer):
         report, warnings = make_report(proposal.result, after, reported)
         left = trades_left(proposal.result.trades, orders) if self._gate.refusal is not None else []
         await self._journal.write(store_value, self._context.account_pk, after)
-        await sync_to_async(store_look)(self._context.account_pk, after)
+        self._looks.append(after)
         reached(FailPoint.REPORTED, self._context.account_id)
         await self._journal.end(
             RunState.STOPPED if left else RunState.COMPLETED,
@@ -306,11 +313,13 @@ class Rebalancer(BaseRebalancer):
             cash_usd=after.cash_usd,
             residual_drift=Decimal(report["residual_drift_after"]),
         )
-        await self._store_planned_run()
 
-    async def _store_planned_run(self) -> None:
-        """Show the run on the account's page; apart from its end, which must not wait for a change of settings."""
-        await sync_to_async(store_planned_run)(self._context.account_pk, self._context.pk)
+    async def _store_standing(self, *, has_plan: bool) -> None:
+        """Store the newest snapshot with its standing, once a run: orders do not wait for it, nor for settings."""
+        if self._looks:
+            await sync_to_async(store_look)(self._context.account_pk, self._looks[-1])
+        if has_plan:
+            await sync_to_async(store_planned_run)(self._context.account_pk, self._context.pk)
 
     def _reason_to_stop(self, left: Sequence[str]) -> dict[str, str]:
         """Return code and message of a run that was stopped with trades left to do; nothing for another."""

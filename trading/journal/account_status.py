@@ -1,6 +1,6 @@
 """Status of accounts for the pages: the only writer of `AccountStanding`, of value histories and of totals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -143,9 +143,9 @@ def write_standing(account_pk: int, fields: Mapping[str, Any]) -> None:
     AccountStanding.objects.filter(account_id=account_pk).update(**fields)
 
 
-def void_standing(account_pk: int, code: str, reason: str) -> None:
-    """Store that the comparison of an account is no longer valid. Value, cash and weights stay as they were read."""
-    AccountStanding.objects.filter(account_id=account_pk).update(
+def void_standings(account_pks: Collection[int], code: str, reason: str) -> None:
+    """Store that the comparison of accounts is no longer valid. Value, cash and weights stay as they were read."""
+    AccountStanding.objects.filter(account_id__in=account_pks).update(
         state=StandingState.VOID,
         reason_code=code,
         reason=reason,

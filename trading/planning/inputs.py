@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from brokers.base import BrokerClient
@@ -18,7 +17,6 @@ from trading.models import RunStep
 from trading.planning.account_state import held_shares
 from trading.planning.run_context import RunContext
 from trading.planning.shared_data import SharedQuotes, SharedTargets
-from trading.planning.standing_updates import store_look
 from trading.planning.targets import StrategyTargets, as_json, replaced_targets
 
 
@@ -45,7 +43,7 @@ class PlanInputs:
 
 @dataclass(frozen=True)
 class PlanInputsReader:
-    """Reads the inputs of one run's plan."""
+    """Reads the inputs of one run's plan; adds each account snapshot to `looks`."""
 
     context: RunContext
     client: BrokerClient
@@ -55,6 +53,7 @@ class PlanInputsReader:
     quotes: SharedQuotes
     previously_held: Collection[str]
     account_age_seconds: float
+    looks: list[AccountSnapshot]
 
     async def read(self) -> PlanInputs:
         """Read targets, account and quotes, concurrently where they do not depend on each other.
@@ -124,6 +123,6 @@ class PlanInputsReader:
                 snapshot=snapshot.model_dump(mode="json"),
             ),
             self.journal.write(store_value, self.context.account_pk, snapshot),
-            sync_to_async(store_look)(self.context.account_pk, snapshot),
         )
+        self.looks.append(snapshot)
         return snapshot

@@ -7,6 +7,7 @@ change behind Django's back is found by the sweeper, with the same digests.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -71,13 +72,9 @@ def store_look(account_pk: int, snapshot: AccountSnapshot) -> bool:
 
 
 def store_planned_run(account_pk: int, run_pk: int) -> None:
-    """Store the run as the newest that has made a plan; compare the account again if the run has fetched new targets.
-
-    Called after the end of the run is committed: that must not wait for a change of settings.
-    """
+    """Store the run as the newest that has made a plan. Called after the end of the run is committed."""
     with _apart_from_runs(account_pk):
         account_status.store_planned_run(account_pk, run_pk)
-        _compare_one(account_pk)
 
 
 def compare_again() -> int:
@@ -123,14 +120,15 @@ def void_changed(affected: Q, *, skip_locked: bool = False) -> int:
         compared = {row.account_id: row.basis or {} for row in rows if row.state != StandingState.VOID}
         if not compared:
             return 0
-        changed = 0
+        changed: dict[str, list[int]] = defaultdict(list)
         for pk, basis in read_bases(list(with_settings(Account.objects.filter(pk__in=compared)))).items():
             if parts := changed_parts(compared[pk], basis.digests):
-                account_status.void_standing(pk, *PARTS[parts[0]])
-                changed += 1
+                changed[parts[0]].append(pk)
+        for part, pks in changed.items():
+            account_status.void_standings(pks, *PARTS[part])
         if changed:
             wake_standings()
-        return changed
+        return sum(map(len, changed.values()))
 
 
 def connect() -> None:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from brokers.exchange_calendar import ExchangeCalendar
 from brokers.simulated.models import SimulatedFault
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, policy
 from trading.engine.daily_valuation import last_close
 from trading.journal.leases import claim_lease
 from trading.models import AccountStanding, AccountValue, TotalValue
@@ -82,3 +82,11 @@ def test_valuation_of_a_busy_slot_or_unreachable_broker_stores_nothing(make_acco
     claim_lease(account.connection_id, "another worker")
     assert value_accounts(account.connection_id) == 0
     assert not AccountValue.objects.exists()
+
+
+def test_run_that_is_refused_stores_how_the_account_stands(make_account):
+    account = make_account(cash="20000", policy=policy("strict", max_turnover_percent=Decimal(1)))
+    run = carry_out(account)
+    assert (run.state, run.error_code) == ("refused", "turnover_limit")
+    standing = AccountStanding.objects.get(account=account)
+    assert (standing.state, standing.cash_usd, standing.planned_run) == ("outside", 20_000, None)

@@ -14,8 +14,9 @@ from django.utils import timezone
 from accounts.models import Account
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out, strategy
+from trading.management.demo_data import ACCOUNTS, seed
 from trading.management.progress import with_progress
-from trading.models import RebalanceRun
+from trading.models import AccountStanding, RebalanceRun
 from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -257,3 +258,13 @@ def test_demo_with_a_used_port_fails_before_the_setup():
         taken.listen()
         with pytest.raises(CommandError, match="PORT=8001"):
             call_command("demo", "--port", str(taken.getsockname()[1]))
+
+
+def test_demo_shows_how_its_accounts_stand_before_a_worker_runs(still_market):
+    """Otherwise its first page could only report that nothing is known."""
+    seed()
+    found = dict(AccountStanding.objects.values_list("account__account_id", "state"))
+    assert found.keys() == ACCOUNTS.keys() and set(found.values()) <= {"inside", "outside"}
+    assert found["SIM-1003"] == "outside"  # a fifth of it is cash
+    seed()
+    assert AccountStanding.objects.count() == len(ACCOUNTS)

@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import strategy
 from trading.journal.leases import claim_lease
-from trading.models import Notification, ScheduledJob
+from trading.models import AccountStanding, Notification, ScheduledJob
 from trading.schedule.entries import schedule_account
 from trading.schedule.sweeper import run_calendar
 from trading.tasks import check_readiness
@@ -39,6 +39,7 @@ def test_sweep_enqueues_a_probe_half_an_hour_before_the_open(waiting, clock):
     run_calendar()
     assert OrmQ.objects.count() == 1
     assert check_readiness(waiting.connection_id, DUE) == "Broker, quotes, targets and guards are ready."
+    assert AccountStanding.objects.get().state == "outside"
     OrmQ.objects.all().delete()
     run_calendar()
     assert not OrmQ.objects.exists() and notifications() == []
