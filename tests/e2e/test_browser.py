@@ -143,7 +143,6 @@ FORMS = (
     "/admin/trading/rebalancerun/1/change/",
     "/admin/trading/tradingcontrol/add/",
     "/admin/trading/apitoken/add/",
-    "/admin/password_change/",
 )
 """Forms and lists of the admin that users need, and the confirmation of a scheduled run."""
 
