@@ -109,5 +109,5 @@ def compare_account(account: AccountState, targets: Sequence[AllocationItem], co
 
 def _kept(holdings: Holdings) -> list[str]:
     """Return the symbols of positions that are neither targets nor sold."""
-    sells = holdings.config.unmanaged == "sell"
+    sells = holdings.config.outside_model == "sell"
     return [line.symbol for line in holdings.lines if not line.is_target and not (sells and line.whole_held)]

@@ -160,7 +160,7 @@ def _row(
 def _kept(standing: AccountStanding, basis: StandingBasis) -> set[str]:
     """Return the symbols that no plan sells unless they are targets: all, or those of less than one share."""
     positions = (standing.snapshot or {}).get("positions", ())
-    sells = basis.policy.sizing.unmanaged == "sell"
+    sells = basis.policy.sizing.outside_model == "sell"
     return {one["symbol"] for one in positions if not sells or abs(Decimal(one["quantity"])) < 1}
 
 
