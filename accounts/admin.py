@@ -24,7 +24,7 @@ from accounts.target_files_admin import TargetFilesMixin
 from brokers.registry import broker_choices
 from calculator.formats import percent
 
-INLINE_TEMPLATE = "admin/accounts/inline_rows.html"
+INLINE_TEMPLATE = "admin/parts/inline_rows.html"
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -56,6 +56,13 @@ class AccountAdmin(SimpleHistoryAdmin):
         ("Targets", {"fields": ("strategy", "replacement_set", "cash_reserve_percent", "policy")}),
         ("Safety", {"fields": ("enabled", "trading_paused", "trade_guard", "live_armed")}),
     )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer no deletion of a strategy, set or policy beside its box: other accounts may use it."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, forms.ModelChoiceField):
+            field.widget.can_delete_related = field.widget.can_view_related = False
+        return field
 
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:  # noqa: FBT001
         """Save the account; create the simulated records of a new simulated account."""

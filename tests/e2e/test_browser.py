@@ -4,7 +4,9 @@ import os
 import re
 import shutil
 import socket
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -124,6 +126,26 @@ PAGES = (
     "/admin/accounts/account/1/history/",
 )
 
+FORMS = (
+    "/accounts/SIM-1001/schedule/confirm/",
+    "/admin/accounts/account/add/",
+    "/admin/accounts/account/1/change/",
+    "/admin/accounts/strategy/",
+    "/admin/accounts/strategy/1/change/",
+    "/admin/accounts/replacementset/1/change/",
+    "/admin/accounts/rebalancepolicy/",
+    "/admin/accounts/rebalancepolicy/1/change/",
+    "/admin/auth/user/",
+    "/admin/auth/user/add/",
+    "/admin/auth/user/1/change/",
+    "/admin/trading/order/",
+    "/admin/trading/rebalancerun/",
+    "/admin/trading/rebalancerun/1/change/",
+    "/admin/trading/tradingcontrol/add/",
+    "/admin/trading/apitoken/add/",
+)
+"""Forms and lists of the admin that users need, and the confirmation of a scheduled run."""
+
 
 def run_pages(page, site):
     """The newest runs, previews and executions."""
@@ -231,17 +253,33 @@ def test_on_a_phone_nothing_scrolls_sideways(site, open_page, scheme):
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_have_no_accessibility_findings(site, open_page, scheme):
+@pytest.mark.parametrize("display", ["light", "dark", "phone"])
+def test_pages_have_no_accessibility_findings(site, open_page, display):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = open_page("demo", color_scheme=scheme, bypass_csp=True)  # axe comes as an inline script
+    options = {"viewport": {"width": 390, "height": 844}} if display == "phone" else {"color_scheme": display}
+    page = open_page("demo", bypass_csp=True, **options)  # axe comes as an inline script
     found = {}
-    for path in (*PAGES, "/queue/", *run_pages(page, site)):
+    for path in (*PAGES, *FORMS, "/queue/", *run_pages(page, site)):
         page.goto(site.url + path)
         if violations := Axe().run(page).response["violations"]:
             found[path] = [(one["id"], [node["target"] for node in one["nodes"]]) for one in violations]
     assert found == {}
+
+
+def test_times_are_shown_in_the_readers_time_zone_and_market_times_in_new_york(site, open_page):
+    page = open_page("demo", timezone_id="Asia/Tokyo", locale="de-DE")
+    page.goto(f"{site.url}/runs/")
+    element = page.locator("td time").first
+    instant = datetime.fromisoformat(element.get_attribute("datetime"))
+    tokyo = instant.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert element.text_content() == f"{tokyo.day} {tokyo:%b %Y, %H:%M:%S}"
+    assert element.get_attribute("title").endswith("New York time")
+    page.goto(f"{site.url}/accounts/SIM-1001/schedule/confirm/")
+    assert page.inner_text(".rb-head time").endswith("09:30 New York time")
+    plain = open_page("demo", java_script_enabled=False, timezone_id="Asia/Tokyo")
+    plain.goto(f"{site.url}/runs/")
+    assert plain.locator("td time").first.text_content().endswith("New York time")
 
 
 def test_the_menu_opens_on_a_phone_and_closes_with_escape(site, open_page):

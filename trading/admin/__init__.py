@@ -13,6 +13,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.models import Failure, OrmQ, Schedule, Success
 from simple_history.admin import SimpleHistoryAdmin
 
+from accounts.admin import INLINE_TEMPLATE
 from accounts.models import Account
 from trading.admin.read_only import ReadOnlyMixin
 from trading.journal.runs import request_cancel
@@ -62,6 +63,7 @@ class FillInline(ReadOnlyMixin, admin.TabularInline[Fill, Order]):
     """Fills of an order, read-only."""
 
     model = Fill
+    template = INLINE_TEMPLATE
 
 
 @admin.register(Order)
@@ -80,6 +82,7 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
     """Orders of a run."""
 
     model = Order
+    template = INLINE_TEMPLATE
     fields = ("symbol", "quantity", "limit_price_usd", "state", "filled_quantity", "average_price_usd", "message")
 
 

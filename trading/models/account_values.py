@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Value
 from django.utils import timezone
 
+from trading.common.formats import instant_text
+
 
 class AccountValue(models.Model):
     """Value of an account at one snapshot, of a run or of the daily valuation."""
@@ -107,7 +109,7 @@ class AccountRefresh(models.Model):
         ordering = ("-requested_at",)
 
     def __str__(self) -> str:
-        return f"{self.account} {self.requested_at:%Y-%m-%d %H:%M}"
+        return f"{self.account} {instant_text(self.requested_at)}"
 
     @property
     def is_pending(self) -> bool:

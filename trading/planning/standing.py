@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from calculator import AccountConfig, AccountState, AllocationItem, CalculationRefused, Quote, TradeCalculator
 from calculator.band import KEPT_REASONS, BandComparison, compare_account, compare_weights
+from calculator.formats import points
 from calculator.plan_types import CASH
 from calculator.texts import listed
 from trading.errors import TradingError
@@ -126,4 +127,4 @@ def _drift_sentence(drifts_pp: Mapping[str, Decimal], symbol: str) -> str:
     drift = drifts_pp[symbol]
     side = "above" if drift > 0 else "below"
     name = "Cash" if symbol == CASH else symbol
-    return f"{name} is {abs(drift):.1f} pp {side} its target."
+    return f"{name} is {points(abs(drift))} {side} its target."

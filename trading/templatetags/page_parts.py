@@ -130,11 +130,17 @@ def age(value: datetime | None) -> SafeString:
 
 
 @register.filter
-def day(value: date | None) -> SafeString:
-    """Return a date, such as a session, as a `time` element: Mon 30 Nov 2026."""
+def ago(seconds: float | None) -> str:
+    """Write an age in seconds: 3 min ago."""
+    return NO_VALUE if seconds is None else age_text(seconds)
+
+
+@register.filter
+def day(value: date | None, weekday: bool = True) -> SafeString:  # noqa: FBT001, FBT002 - a filter's argument
+    """Return a date, such as a session, as a `time` element: Mon 30 Nov 2026, or 30 Nov 2026 without its weekday."""
     if value is None:
         return SafeString(NO_VALUE)
-    return format_html('<time datetime="{}">{}</time>', value.isoformat(), day_text(value, weekday=True))
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), day_text(value, weekday=weekday))
 
 
 @register.filter
