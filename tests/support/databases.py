@@ -45,7 +45,8 @@ def _migrated_database(directory: Path) -> str:
         url = new_database("template")
     else:
         url = f"sqlite:///{directory / 'template.sqlite3'}"
-    Installation(directory, url).manage("migrate", "-v0")
+    # All tests need this database: a busy machine gets more time than for one test.
+    Installation(directory, url).manage("migrate", "-v0", seconds=600)
     return url
 
 

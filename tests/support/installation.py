@@ -36,7 +36,7 @@ class Installation:
         self.processes: list[subprocess.Popen[Any]] = []
         self._console: subprocess.Popen[str] | None = None
 
-    def manage(self, *arguments: str, expect: Any = 0, stdin: Any = None) -> Any:
+    def manage(self, *arguments: str, expect: Any = 0, stdin: Any = None, seconds: float = 100) -> Any:
         """Run one command, wait for its end and assert its exit code."""
         done = subprocess.run(
             [sys.executable, "manage.py", *map(str, arguments)],
@@ -45,7 +45,7 @@ class Installation:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=seconds,
         )
         assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
