@@ -19,7 +19,7 @@ from trading.models import Delivery, RebalanceRun, RunMode, RunOutcome, Schedule
 register = template.Library()
 
 UNITS = (" pp", "%")
-OUTCOME_STYLES = {
+OUTCOME_STYLES: dict[str, str] = {
     RunOutcome.NOTHING_TO_DO: "",
     RunOutcome.DONE: "rb-good",
     RunOutcome.PARTLY_DONE: "rb-warn",
