@@ -131,7 +131,7 @@ def _webhook_payload(message: Notification) -> dict[str, object]:
 def _kind_and_title(run: RebalanceRun) -> tuple[NotificationKind, str]:
     subject = "Preview" if run.mode == RunMode.PREVIEW else "Rebalance"
     has_warnings = any(warning["code"] not in NOTES for warning in run.warnings)
-    outcomes = {
+    outcomes: dict[str, tuple[NotificationKind, str]] = {
         RunOutcome.NOTHING_TO_DO: (NotificationKind.SUCCESS, f"{subject} found nothing to trade"),
         RunOutcome.DONE: (NotificationKind.SUCCESS, f"{subject} completed"),
         RunOutcome.PARTLY_DONE: (NotificationKind.WARNING, "Rebalance partly done"),

@@ -79,10 +79,13 @@ def slippage_bps(order: Order) -> Decimal | None:
 
 def run_report(run: RebalanceRun, orders: Sequence[Order]) -> dict[str, Any]:
     """Return the figures of a finished run: amounts in US dollars, drifts in percentage points."""
-    filled = [order for order in orders if order.average_price_usd is not None and order.filled_quantity]
-    decided = [(order, order.decision_price_usd) for order in filled if order.decision_price_usd]
-    cost = sum(((order.average_price_usd - quote) * order.filled_quantity for order, quote in decided), Decimal(0))
-    quoted = sum((order.filled_shares * quote for order, quote in decided), Decimal(0))
+    filled = [
+        (order.filled_quantity, order.average_price_usd, order.decision_price_usd)
+        for order in orders
+        if order.average_price_usd is not None and order.filled_quantity
+    ]
+    cost = sum(((price - quote) * shares for shares, price, quote in filled if quote), Decimal(0))
+    quoted = sum((abs(shares) * quote for shares, _, quote in filled if quote), Decimal(0))
     symbol, largest = largest_drift(run, run.report["weights_after"])
     _, largest_before = largest_drift(run, run.result["before"]["weights"])
     return {

@@ -21,7 +21,7 @@ from trading.templatetags.number_format import NO_VALUE
 register = template.Library()
 
 UNITS = (" pp", "%")
-OUTCOME_STYLES = {
+OUTCOME_STYLES: dict[str, str] = {
     RunOutcome.NOTHING_TO_DO: "",
     RunOutcome.DONE: "rb-good",
     RunOutcome.PARTLY_DONE: "rb-warn",
