@@ -80,7 +80,7 @@ def test_frozen_policy_is_stored_flat_with_the_fields_of_the_model(policy):
     fields = {field.name for field in RebalancePolicy._meta.concrete_fields} - {"id", "is_default"}
     stored = policy.model_dump(mode="json")
     assert stored.keys() == fields | {"cash_reserve_percent", "trade_guard", "auto_approve_turnover_percent"}
-    assert (stored["minimum_cash_reserve_usd"], stored["commission_kind"]) == ("100.00", "rate")
+    assert (stored["minimum_cash_reserve_usd"], stored["commission_kind"]) == ("100.00", "per_share")
     assert FrozenPolicy.model_validate(stored) == policy
 
 

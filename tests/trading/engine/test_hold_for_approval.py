@@ -52,7 +52,7 @@ def test_run_above_the_turnover_limit_is_held_and_users_are_notified(account, tr
     client.force_login(trader)
     page = client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     assert reverse("trading:execute", args=[run.run_id]) in page
-    assert "Held for approval" in client.get(reverse("trading:runs")).content.decode()
+    assert "Waiting for approval" in client.get(reverse("trading:runs")).content.decode()
 
 
 def test_held_plan_when_approved_is_executed_unchanged_and_once(account, trader):
@@ -93,7 +93,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
     assert 'id="submit-orders"' in page.content.decode()
     RebalanceRun.objects.update(approval_until=timezone.now() - timedelta(seconds=1))
     late = client.get(address).content.decode()
-    assert "has closed" in late
+    assert 'id="approval-expired"' in late
     assert "New preview" in late
     assert 'id="submit-orders"' not in late
 
