@@ -23,10 +23,17 @@ COMMISSION_NAMES = {
 }
 # Fields that runs stored before they existed do not contain.
 LATER_SIZING_NAMES = {name: name for name in ("one_share_min_weight_percent",)}
-SIZING_NAMES = {"minimum_cash_reserve_usd": "min_cash_usd", "allocation_threshold_percent": "band_percent"} | {
+# What the calculator can do and no policy has a field for.
+NOT_IN_POLICIES = {"minimum_trade_usd", "outside_model_of", "set_aside_usd"}
+RENAMED_SIZING_NAMES = {
+    "minimum_cash_reserve_usd": "min_cash_usd",
+    "allocation_threshold_percent": "band_percent",
+    "unmanaged": "outside_model",
+}
+SIZING_NAMES = RENAMED_SIZING_NAMES | {
     name: name
     for name in AccountConfig.model_fields
-    if name not in {"min_cash_usd", "band_percent", "commission", *LATER_SIZING_NAMES}
+    if name not in {"commission", *RENAMED_SIZING_NAMES.values(), *LATER_SIZING_NAMES, *NOT_IN_POLICIES}
 }
 REPLACEMENT_NAMES = {name: name for name in ReplacementLimits.model_fields}
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from calculator.holdings import Line
-from calculator.plan_types import CalculationWarning
-from calculator.selection import Selection
+from calculator.holdings import Holdings
+from calculator.line import Line
+from calculator.plan_types import CalculationWarning, Mode
+from calculator.selection import RULE_DETAILS, Selection, leave_outside
 from calculator.share_bounds import nearest_shares
 from calculator.texts import clipped
 from calculator.trade_sizes import SizedTrades
@@ -15,15 +16,21 @@ UNTRADED = {
     "would_overshoot": "One more share would end too far above its target.",
     "not_enough_cash": "Not enough cash for one share.",
     "cost_exceeds_gain": "The trade would not improve the account by enough to pay for its cost.",
+    "invest_sells_nothing": "Invested cash buys only, and it is not below its target.",
+    "raise_buys_nothing": "The amount does not need it.",
+    "no_cash_to_move": "Cash is neither above its target nor below the reserve.",
     "improvement_too_small": "All band trades together improve the account too little.",
 }
+BUYS_FORBIDDEN, SELLS_FORBIDDEN = {"held_by_rule", "no_buy_rule"}, {"held_by_rule", "no_sell_rule"}
 
 
 def explain_trade(line: Line, shares: int, now: str, wanted: str, selection: Selection) -> tuple[str, str]:
     """Return the reason and the sentence of a trade; `now` and `wanted` are weights in percent."""
     weights = f"{now} % now, target {wanted} %."
-    if line.symbol in selection.liquidate:
-        return "not_a_target", "Held, but not a target."
+    if selection.given_reasons.get(line.symbol) == "raises_cash":
+        return "raises_cash", weights
+    if reason := selection.given_reasons.get(line.symbol):
+        return reason, RULE_DETAILS.get(reason, "Held, but not a target.")
     if shares > 0:
         if shares == 1 and line.symbol in selection.first_shares.chosen:
             return "one_share", f"{'Less than one share' if line.held else 'Not'} held; target {wanted} %."
@@ -32,6 +39,30 @@ def explain_trade(line: Line, shares: int, now: str, wanted: str, selection: Sel
     if abs(drift + shares * line.mark) > abs(drift):
         return "makes_room", f"{weights} Sold for the cash that others need."
     return "overweight", weights
+
+
+def explain_the_rest(holdings: Holdings, selection: Selection, quantities: Mapping[str, int], mode: Mode) -> None:
+    """Record the reason of every line that a plan which follows the cash does not trade."""
+    explained = {item.symbol for item in selection.not_traded} | quantities.keys()
+    raises = mode == "raise" or any(shares < 0 for shares in quantities.values())
+    moves_nothing = mode == "flow" and not quantities and holdings.cash_floor <= holdings.cash <= holdings.cash_target
+    for line in holdings.lines:
+        if line.symbol in explained or not (line.is_target or line.held):
+            continue
+        if not line.is_target and (line.held < 0 or line.kept == line.whole_held):
+            leave_outside(line, holdings, selection)
+            continue
+        if moves_nothing:
+            reason = "no_cash_to_move"
+        elif holdings.pins.get(line.symbol) in (SELLS_FORBIDDEN if raises else BUYS_FORBIDDEN):
+            reason = holdings.pins[line.symbol]
+        elif raises:
+            reason = "raise_buys_nothing"
+        elif line.value >= line.target:
+            reason = "invest_sells_nothing"
+        else:
+            reason = "not_enough_cash"
+        selection.leave_untraded(line.symbol, reason, RULE_DETAILS.get(reason) or UNTRADED[reason])
 
 
 def explain_untraded(sized: SizedTrades, selection: Selection) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from calculator.holdings import Holdings, Line
+from calculator.holdings import Holdings
+from calculator.line import Line
 from calculator.share_bounds import ShareBounds
 
 

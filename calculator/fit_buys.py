@@ -4,7 +4,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 from calculator.commissions import charge_by
 from calculator.fixed_point import MICRO, to_micro, value_of
-from calculator.holdings import Line
+from calculator.line import Line
 from calculator.objective import Money, Objective
 from calculator.plan_types import Plan, PlanLine, Trade
 from calculator.sizing import Sizing, solve

@@ -6,41 +6,14 @@ from decimal import Decimal
 
 from calculator.cash_reserve import HUNDRED, cash_floor
 from calculator.commissions import Charge, charge_by
+from calculator.errors import CalculationRefused
 from calculator.fixed_point import from_micro, to_micro, value_of
+from calculator.line import ZERO, Line
+from calculator.model_base import Rules, is_ignored, keep_outside, share_out
 from calculator.plan_types import AccountConfig, AccountState, Position, Quote
 
-ZERO = Decimal(0)
 NOT_HELD = ZERO, ZERO
-
-
-@dataclass(slots=True)
-class Line:
-    """One symbol; prices and values in micro-dollars.
-
-    Treated as immutable; not frozen, because creating thousands of frozen lines takes longer than using them.
-    """
-
-    symbol: str
-    held: Decimal
-    weight: Decimal
-    is_target: bool
-    mark: int
-    bid: int
-    ask: int
-    buy_limit: int
-    sell_limit: int
-    tradable: bool  # has a valid quote, and both limit prices are above zero
-    value: int
-    target: int
-    whole_held: int  # whole shares that could be sold
-
-    def whole_within(self, value: int) -> int:
-        """Return the most whole shares worth at most `value`; negative if the fraction alone is worth more."""
-        return self.whole_held + (value - self.value) // self.mark
-
-    def value_at(self, shares: int) -> int:
-        """Return the value with `shares` whole shares; a held fraction stays."""
-        return self.value + (shares - self.whole_held) * self.mark
+NO_RULES: Rules = {}
 
 
 @dataclass(frozen=True)
@@ -54,37 +27,66 @@ class Holdings:
     lines: tuple[Line, ...]
     others: tuple[Position, ...]  # not US stocks or ETFs: counted, never traded
     config: AccountConfig
+    rules: Rules
+    pins: Mapping[str, str]  # reason why a target does not have its share, by symbol
     charge: Charge
 
 
 def make_holdings(
-    account: AccountState, weights: Mapping[str, Decimal], quotes: Mapping[str, Quote], config: AccountConfig
+    account: AccountState,
+    weights: Mapping[str, Decimal],
+    quotes: Mapping[str, Quote],
+    config: AccountConfig,
+    rules: Rules = NO_RULES,
+    raised: int = 0,
 ) -> Holdings:
-    """Combine account, targets and quotes; weights and quotes are by symbol.
+    """Combine account, targets and quotes; weights, quotes and rules are by symbol.
+
+    The cash floor includes the amount to be raised, in micro-dollars.
 
     Raises:
-        CalculationRefused: `reserve_exceeds_value`.
+        CalculationRefused: `reserve_exceeds_value`, `raise_exceeds_value`.
     """
     held = _held(account, quotes)
     ignored = 0
-    if config.unmanaged == "ignore":
-        for symbol in held.keys() - weights.keys():
+    for symbol in held.keys() - weights.keys():
+        if is_ignored(symbol, config, rules):
             quantity, mark = held.pop(symbol)
             ignored += value_of(quantity, to_micro(mark))
     total = to_micro(account.total_value_usd) - ignored
-    floor = cash_floor(total, config)
-    investable = (total - floor) / max(Decimal(1), sum(weights.values(), ZERO))  # weights above 1 are scaled to 1
-    lines = _lines(held, weights, quotes, Limits(config), investable)
+    floor = cash_floor(total, config) + raised
+    if floor > total:
+        raise CalculationRefused(
+            "raise_exceeds_value",
+            f"The amount of ${from_micro(raised):.2f} and the reserve are more than the account value of "
+            f"${from_micro(total):.2f}. Raise less.",
+        )
+    lines = _lines(held, weights, quotes, Limits(config))
+    others = tuple([position for position in account.positions if not position.tradable])
+    staying = sum([_value_of(position, quotes) for position in others])
+    for line in lines:
+        if not line.is_target:
+            keep_outside(line, config, rules)
+            staying += line.target
+    # What is owed outside the model does not make its base larger.
+    base = max(0, total - floor - max(0, staying))
+    pins = share_out([line for line in lines if line.is_target], base, rules)
     return Holdings(
         total=total,
         cash_floor=floor,
         cash=to_micro(account.cash_usd),
-        cash_target=total - sum([line.target for line in lines]),
+        cash_target=total - staying - sum([line.target for line in lines if line.is_target]),
         lines=tuple(lines),
-        others=tuple([position for position in account.positions if not position.tradable]),
+        others=others,
         config=config,
+        rules=rules,
+        pins=pins,
         charge=charge_by(config.commission),
     )
+
+
+def _value_of(position: Position, quotes: Mapping[str, Quote]) -> int:
+    return value_of(position.quantity, to_micro(mark_usd(position, quotes) or ZERO))
 
 
 def _held(account: AccountState, quotes: Mapping[str, Quote]) -> dict[str, tuple[Decimal, Decimal]]:
@@ -136,9 +138,8 @@ def _lines(
     weights: Mapping[str, Decimal],
     quotes: Mapping[str, Quote],
     limits: Limits,
-    investable: Decimal,
 ) -> list[Line]:
-    """Return one line per symbol, sorted by symbol; `investable` is the value of a weight of 1, in micro-dollars."""
+    """Return one line per symbol, sorted by symbol, without targets."""
     lines = []
     for symbol in sorted(held.keys() | weights.keys()):
         quantity, broker_mark = held.get(symbol, NOT_HELD)
@@ -163,7 +164,6 @@ def _lines(
             sell_limit,
             buy_limit > 0 and sell_limit > 0,
             whole * mark if whole == quantity else value_of(quantity, mark),
-            round(weight * investable) if weight else 0,
             whole if whole > 0 else 0,
         )
         lines.append(line)

@@ -14,10 +14,12 @@ from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
+    Mode,
     Number,
     Plan,
     Position,
     Quote,
+    SymbolRule,
     TradeCalculationResult,
     Value,
 )
@@ -39,6 +41,9 @@ class _PlanRequest(Value):
     targets: tuple[AllocationItem, ...]
     quotes: tuple[Quote | None, ...] = ()
     constraints: AccountConfig = Field(default_factory=AccountConfig)
+    rules: tuple[SymbolRule, ...] = ()
+    mode: Mode = "full"
+    raise_usd: Number | None = None
 
 
 class _FitBuysRequest(Value):
@@ -110,7 +115,16 @@ def _plan(content: Any) -> dict[str, Any]:
         positions=request.account.positions,
     )
     quotes = [quote for quote in request.quotes if quote is not None]
-    return _result(TradeCalculator(request.constraints).plan(account, request.targets, quotes))
+    return _result(
+        TradeCalculator(request.constraints).plan(
+            account,
+            request.targets,
+            quotes,
+            rules=request.rules,
+            mode=request.mode,
+            raise_usd=request.raise_usd,
+        )
+    )
 
 
 def _result(result: TradeCalculationResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from calculator.commissions import Charge
-from calculator.holdings import Line
+from calculator.line import Line
 from calculator.share_options import BUYS, CASH, ERROR, WORST_CASH, ShareOptions
 
 

@@ -3,27 +3,40 @@
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
+from typing import NamedTuple
 
-from calculator.explanations import explain_trade, explain_untraded, skipped_shares
+from calculator.explanations import explain_the_rest, explain_trade, explain_untraded, skipped_shares
 from calculator.fit_buys import fit_buys
-from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents
-from calculator.holdings import Holdings, Line, make_holdings
+from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents, to_micro
+from calculator.holdings import Holdings, make_holdings
+from calculator.invest import invest
+from calculator.line import ZERO, Line
 from calculator.plan_types import (
     AccountConfig,
     AccountState,
     AllocationItem,
     CalculationWarning,
+    Mode,
     Plan,
     PlanLine,
     Quote,
+    SymbolRule,
     Trade,
     TradeCalculationResult,
 )
 from calculator.projection import Projector
-from calculator.selection import Selection, select
+from calculator.raise_cash import raise_cash
+from calculator.selection import Selection, select, start_selection
 from calculator.texts import clipped
 from calculator.trade_sizes import size_trades
-from calculator.validation import check_account, check_config, quotes_by_symbol, weights_by_symbol
+from calculator.validation import (
+    check_account,
+    check_config,
+    check_mode,
+    quotes_by_symbol,
+    rules_by_symbol,
+    weights_by_symbol,
+)
 
 PERCENT_PLACES = Decimal("0.0001")
 SUM_TOLERANCE = Decimal("0.000001")
@@ -40,7 +53,14 @@ class TradeCalculator:
         self._config = config
 
     def plan(
-        self, account: AccountState, targets: Sequence[AllocationItem], quotes: Sequence[Quote]
+        self,
+        account: AccountState,
+        targets: Sequence[AllocationItem],
+        quotes: Sequence[Quote],
+        *,
+        rules: Sequence[SymbolRule] = (),
+        mode: Mode = "full",
+        raise_usd: Decimal | None = None,
     ) -> TradeCalculationResult:
         """Return the plan, with a reason for every symbol that is traded or not traded.
 
@@ -48,23 +68,22 @@ class TradeCalculator:
             account: value, cash and positions, in USD and shares.
             targets: weights as fractions; the remainder to 1 stays in cash.
             quotes: bid and ask by symbol; a symbol without a valid quote is not traded.
+            rules: the rules in force, at most one for each symbol.
+            mode: what the plan does.
+            raise_usd: the amount of cash that `raise` has to leave above the reserves; None in the other modes.
 
         Raises:
             CalculationRefused: there is no plan; nothing may be traded.
         """
         check_config(self._config)
+        check_mode(mode, raise_usd)
         weights, by_symbol = weights_by_symbol(targets), quotes_by_symbol(quotes)
         check_account(account, weights, by_symbol, self._config)
-        holdings = make_holdings(account, weights, by_symbol, self._config)
-        selection = select(holdings)
-        sized = size_trades(holdings, selection)
-        quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
-        for line, n in zip(selection.free, sized.state.shares, strict=True):
-            if n != line.whole_held:
-                quantities[line.symbol] = n - line.whole_held
-        explain_untraded(sized, selection)
-        _explain_zero_weights(targets, selection)
-        return _result(holdings, selection, quantities, sized.state.cash)
+        raised = to_micro(raise_usd or ZERO)
+        holdings = make_holdings(account, weights, by_symbol, self._config, rules_by_symbol(rules), raised)
+        decided = _sized(holdings) if mode == "full" else _following_cash(holdings, mode)
+        _explain_zero_weights(targets, decided.selection)
+        return _result(holdings, decided, mode, raise_usd)
 
     @staticmethod
     def fit_buys(plan: Plan, cash_usd: Decimal) -> tuple[Trade, ...]:
@@ -72,15 +91,47 @@ class TradeCalculator:
         return fit_buys(plan, cash_usd)
 
 
-def _result(
-    holdings: Holdings, selection: Selection, quantities: Mapping[str, int], cash: int
-) -> TradeCalculationResult:
-    """Return the full result; `cash` is the cash after the trades, in micro-dollars."""
+class _Decided(NamedTuple):
+    """The reason for every symbol, signed shares by symbol, and the cash afterwards in micro-dollars."""
+
+    selection: Selection
+    quantities: dict[str, int]
+    cash: int
+
+
+def _sized(holdings: Holdings) -> _Decided:
+    """Bring everything to its target."""
+    selection = select(holdings)
+    sized = size_trades(holdings, selection)
+    quantities = {symbol: -shares for symbol, shares in selection.liquidate.items()}
+    for line, n in zip(selection.free, sized.state.shares, strict=True):
+        if n != line.whole_held:
+            quantities[line.symbol] = n - line.whole_held
+    explain_untraded(sized, selection)
+    return _Decided(selection, quantities, sized.state.cash)
+
+
+def _following_cash(holdings: Holdings, mode: Mode) -> _Decided:
+    """Only buy, or only sell, depending on the mode; a flow does what the cash asks for."""
+    selection = start_selection(holdings)
+    if mode == "raise" or (mode == "flow" and holdings.cash < holdings.cash_floor):
+        quantities, cash = raise_cash(holdings, selection)
+    elif mode == "invest" or holdings.cash > holdings.cash_target:
+        quantities, cash = invest(holdings, selection)
+    else:
+        quantities, cash = {}, holdings.cash
+    explain_the_rest(holdings, selection, quantities, mode)
+    return _Decided(selection, quantities, cash)
+
+
+def _result(holdings: Holdings, decided: _Decided, mode: Mode, raise_usd: Decimal | None) -> TradeCalculationResult:
+    """Return the full result."""
+    selection, quantities, cash = decided
     projector = Projector(holdings)
     before, drift_before = projector.after({}, holdings.cash)
     expected, drift_expected = projector.after(quantities, cash)
     sells, buys = _trades(holdings, quantities)
-    plan = _plan(holdings, selection, sells, buys)
+    plan = _plan(holdings, selection, sells, buys, mode, raise_usd)
     return TradeCalculationResult.trusted(
         {
             "trades": (*plan.sells, *plan.buys),
@@ -118,7 +169,14 @@ def _turnover_percent(sells: Iterable[_Traded], buys: Iterable[_Traded], total: 
     return fraction(larger * 100, total).quantize(PERCENT_PLACES)
 
 
-def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], buys: Sequence[_Traded]) -> Plan:
+def _plan(
+    holdings: Holdings,
+    selection: Selection,
+    sells: Sequence[_Traded],
+    buys: Sequence[_Traded],
+    mode: Mode,
+    raise_usd: Decimal | None,
+) -> Plan:
     return Plan.trusted(
         {
             "total_value_usd": from_micro(holdings.total),
@@ -129,6 +187,9 @@ def _plan(holdings: Holdings, selection: Selection, sells: Sequence[_Traded], bu
             "commission": holdings.config.commission,
             "band_lifted": selection.band_lifted,
             "cash_target_usd": from_micro(holdings.cash_target),
+            "mode": mode,
+            "raise_usd": raise_usd,
+            "rules": tuple(rule for _, rule in sorted(holdings.rules.items())),
         }
     )
 

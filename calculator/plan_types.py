@@ -5,11 +5,20 @@ Units: money and prices in USD, quantities in shares (signed), weights as fracti
 
 import hashlib
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from calculator.texts import clipped
 
@@ -124,6 +133,27 @@ class Commission(Value):
     max_rate: Number = Decimal("0.01")
 
 
+class SymbolRule(Value):
+    """A rule for one symbol, for as long as it is in force.
+
+    `hold`: never traded. `no_buy`, `no_sell`: traded in the other direction only. `close`: sold, whatever its target.
+    `range`: at least `minimum_shares` and at most `maximum_shares`; a part of a share counts as a whole one at the
+    minimum, and not at the maximum.
+    """
+
+    symbol: Symbol
+    rule: Literal["hold", "no_buy", "no_sell", "close", "range"]
+    minimum_shares: Number | None = None
+    maximum_shares: Number | None = None
+
+
+Mode = Literal["full", "invest", "raise", "flow"]
+"""What a plan does: everything to its target; only buys, with the cash above its target; only sells, for an amount of
+cash; or the one of these two that the cash asks for."""
+OutsideModel = Literal["sell", "keep", "ignore", "ask"]
+"""What happens to a position that is no target: it is sold; kept; not even counted; or kept until a user decides."""
+
+
 class AccountConfig(Value):
     """The part of an account's policy that the calculation uses."""
 
@@ -137,7 +167,10 @@ class AccountConfig(Value):
     one_share_max_overshoot_percent: Number = Decimal(5)
     one_share_min_weight_percent: Number = Decimal("0.05")
     minimum_improvement_bps: Number = Decimal(10)
-    unmanaged: Literal["sell", "keep", "ignore"] = "sell"
+    outside_model: OutsideModel = Field("sell", validation_alias=AliasChoices("outside_model", "unmanaged"))
+    outside_model_of: Mapping[str, OutsideModel] = Field(default_factory=dict)
+    set_aside_usd: Number = Decimal(0)
+    minimum_trade_usd: Number = Decimal(0)
     shorts: Literal["refuse", "keep"] = "refuse"
     max_frozen_percent: Number = Decimal(10)
     max_data_mismatch_percent: Number = Decimal(2)
@@ -182,10 +215,15 @@ class PlanLine(Trade):
         return Trade(symbol=self.symbol, quantity=quantity, price=self.price, reason=self.reason, detail=self.detail)
 
 
+LATER_FIELDS = {"cash_target_usd": None, "mode": "full", "raise_usd": None, "rules": ()}
+"""Fields of a plan that plans stored before they existed do not contain, with what such a plan has in their place."""
+
+
 class Plan(Value):
     """The trades that a user approves and `fit_buys` reads: sells, buys, value, cash floor and target, band decision.
 
-    Plans that were stored before the field existed have no `cash_target_usd`; their hash is unchanged.
+    Plans that were stored before the field existed have no `cash_target_usd`. What is as it always was is left out of
+    the text and the hash, so that the hashes of stored plans are unchanged.
     """
 
     total_value_usd: Number
@@ -196,12 +234,20 @@ class Plan(Value):
     commission: Commission
     band_lifted: bool
     cash_target_usd: Number | None = None
+    mode: Mode = "full"
+    raise_usd: Number | None = None
+    rules: tuple[SymbolRule, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        same = {name for name, default in LATER_FIELDS.items() if getattr(self, name) == default}
+        return {name: value for name, value in fields.items() if name not in same}
 
     @property
     def plan_hash(self) -> str:
         """Return the SHA-256 of the plan in hexadecimal; equal plans have equal hashes on every machine."""
-        later = {"cash_target_usd"} if self.cash_target_usd is None else None
-        text = json.dumps(self.model_dump(mode="json", exclude=later), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

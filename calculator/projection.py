@@ -20,7 +20,7 @@ class Projector:
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
         self._symbols = [*[line.symbol for line in holdings.lines], CASH]
-        self._not_wanted = [i for i, line in enumerate(holdings.lines) if not line.is_target]
+        self._not_wanted = [i for i, line in enumerate(holdings.lines) if not (line.is_target or line.target)]
         self._targets = [*[line.target for line in holdings.lines], holdings.cash_target]
         self._target_parts = eight_place_fractions(self._targets, holdings.total)
 

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from calculator.cash_reserve import HUNDRED
 from calculator.fixed_point import from_micro, to_micro
-from calculator.holdings import Holdings, Line
+from calculator.holdings import Holdings
+from calculator.line import Line
 
 
 @dataclass(frozen=True)

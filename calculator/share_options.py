@@ -1,7 +1,7 @@
 """The outcome for one symbol of ending with a given number of shares."""
 
 from calculator.commissions import Charge
-from calculator.holdings import Line
+from calculator.line import Line
 
 ShareOption = tuple[int, int, int, int]
 """Distance from target plus weighted cost, cash at quotes, worst-case cash (all in micro-dollars), and 1 if it buys.

@@ -9,8 +9,8 @@ not depend on rounding or row order.
 from collections.abc import Mapping
 from itertools import product
 
-from calculator.holdings import Line
 from calculator.leftover_cash import spend_leftover_cash
+from calculator.line import Line
 from calculator.objective import Objective, State
 from calculator.scale_down import affordable_shares, is_affordable, take_from_one_line
 from calculator.share_bounds import nearest_shares

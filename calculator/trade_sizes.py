@@ -49,7 +49,10 @@ def size_trades(holdings: Holdings, selection: Selection) -> SizedTrades:
 
 def obligatory_state(objective: Objective, selection: Selection) -> State:
     """Return the shares without band trades: those held and the first shares, with the sells that must pay for them."""
-    obliged = [max(line.whole_held, least) for line, least in zip(objective.lines, objective.minimum, strict=True)]
+    obliged = [
+        min(max(line.whole_held, least), most)
+        for line, least, most in zip(objective.lines, objective.minimum, objective.maximum, strict=True)
+    ]
     state = objective.state(obliged)
     if objective.is_feasible(state):
         return state
@@ -77,7 +80,7 @@ def _towards_targets(objective: Objective) -> Bounds:
     for line, least, most in zip(objective.lines, objective.minimum, objective.maximum, strict=True):
         near = max(least, min(nearest_shares(line), most))
         lowest.append(max(least, min(line.whole_held, near)))
-        highest.append(max(line.whole_held, near))
+        highest.append(max(min(line.whole_held, most), near))
     return lowest, highest
 
 

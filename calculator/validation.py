@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from calculator.errors import CalculationRefused
 from calculator.holdings import mark_usd
-from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Quote
+from calculator.plan_types import AccountConfig, AccountState, AllocationItem, Mode, Quote, SymbolRule
 from calculator.texts import clipped, listed
 
 ZERO = Decimal(0)
@@ -26,6 +26,8 @@ def check_config(config: AccountConfig) -> None:
         )
     commission = config.commission
     numbers = {
+        "set_aside_usd": config.set_aside_usd,
+        "minimum_trade_usd": config.minimum_trade_usd,
         "buy_slippage_percent": config.buy_slippage_percent,
         "sell_slippage_percent": config.sell_slippage_percent,
         "band_percent": config.band_percent,
@@ -71,6 +73,40 @@ def quotes_by_symbol(quotes: Sequence[Quote]) -> dict[str, Quote]:
         duplicates = _duplicates(quote.symbol for quote in quotes)
         raise CalculationRefused("duplicate_quote", f"Duplicate quotes: {listed(duplicates)}.")
     return by_symbol
+
+
+def check_mode(mode: Mode, raise_usd: Decimal | None) -> None:
+    """Refuse an amount that is missing, not above zero, or given to a mode that has none."""
+    if (mode == "raise") != (raise_usd is not None) or (raise_usd is not None and raise_usd <= 0):
+        raise CalculationRefused(
+            "invalid_amount", "Cash is raised for an amount above 0; the other modes have no amount."
+        )
+
+
+def rules_by_symbol(rules: Sequence[SymbolRule]) -> dict[str, SymbolRule]:
+    """Return the rules by symbol.
+
+    Raises:
+        CalculationRefused: `duplicate_rule`, `invalid_range`.
+    """
+    by_symbol = {rule.symbol: rule for rule in rules}
+    if len(by_symbol) < len(rules):
+        duplicates = _duplicates(rule.symbol for rule in rules)
+        raise CalculationRefused("duplicate_rule", f"More than one rule for {listed(duplicates)}. Keep one of each.")
+    if wrong := [symbol for symbol, rule in sorted(by_symbol.items()) if not _has_valid_bounds(rule)]:
+        raise CalculationRefused(
+            "invalid_range",
+            f"The bounds of the rule for {listed(wrong)} are not valid. A range needs a minimum, a maximum or both, "
+            "not negative, and the minimum at most the maximum; other rules have none.",
+        )
+    return by_symbol
+
+
+def _has_valid_bounds(rule: SymbolRule) -> bool:
+    bounds = [bound for bound in (rule.minimum_shares, rule.maximum_shares) if bound is not None]
+    if rule.rule != "range":
+        return not bounds
+    return bool(bounds) and min(bounds) >= 0 and bounds[0] <= bounds[-1]
 
 
 def check_account(

@@ -3,7 +3,16 @@
 import random
 from decimal import Decimal
 
-from calculator import AccountConfig, AccountState, AllocationItem, Commission, Position, Quote, TradeCalculator
+from calculator import (
+    AccountConfig,
+    AccountState,
+    AllocationItem,
+    Commission,
+    Position,
+    Quote,
+    SymbolRule,
+    TradeCalculator,
+)
 from calculator.commissions import charge_by
 from calculator.fixed_point import from_micro, to_micro
 
@@ -31,7 +40,7 @@ def config(**fields):
     )
 
 
-WORDS = {"unmanaged", "shorts", "one_share"}
+WORDS = {"unmanaged", "outside_model", "shorts", "one_share"}
 
 
 def quote(symbol, bid, ask=None, **fields):
@@ -54,8 +63,14 @@ def account(cash, *positions, total=None):
     )
 
 
-def plan(account_, targets_, quotes, **policy):
-    return TradeCalculator(config(**policy)).plan(account_, targets_, quotes)
+def plan(account_, targets_, quotes, *, rules=(), mode="full", raise_usd=None, **policy):
+    amount = None if raise_usd is None else Decimal(raise_usd)
+    return TradeCalculator(config(**policy)).plan(account_, targets_, quotes, rules=rules, mode=mode, raise_usd=amount)
+
+
+def rule(symbol, kind, **bounds):
+    """A rule; bounds are `minimum_shares` and `maximum_shares`."""
+    return SymbolRule(symbol=symbol, rule=kind, **{name: Decimal(bound) for name, bound in bounds.items()})
 
 
 def traded(result):

@@ -210,7 +210,7 @@ def test_worker_that_dies_after_each_send_makes_no_progress(make_account):
         if not claims.claim_runs(lease):
             break
         (planned,) = orders.plan_orders(lease, run.pk, [_one_share()])
-        orders.mark_submitting(lease, [planned], timezone.now().date())
+        orders.mark_submitting(lease, [planned], timezone.localdate())
         leases.release_lease(lease)
     run.refresh_from_db()
     assert (run.state, run.error_code, attempt) == ("needs_attention", "too_many_attempts", 7)

@@ -177,7 +177,7 @@ NEVER = Resolution(outcome=Outcome.NEVER_ARRIVED)
         (None, Resolution(outcome="filled", shares=9999, price_usd=1), COMMENT, "inconsistent_resolution", "more than"),
         (
             None,
-            Resolution(outcome="filled", shares=1, price_usd=1, day=timezone.now().date() + timedelta(days=3)),
+            Resolution(outcome="filled", shares=1, price_usd=1, day=timezone.localdate() + timedelta(days=3)),
             COMMENT,
             "inconsistent_resolution",
             "cannot have been filled",
@@ -207,7 +207,7 @@ def test_resolve_order_with_a_lost_lease_changes_nothing(unknown, make_user, mon
 
 def test_resolve_order_with_a_fill_of_another_day_books_it_on_that_day(unknown, make_user):
     Order.objects.filter(pk=unknown.pk).update(submitted_at=timezone.now() - timedelta(days=3))
-    day = timezone.now().date() - timedelta(days=2)
+    day = timezone.localdate() - timedelta(days=2)
     resolution = filled(unknown).model_copy(update={"day": day})
     order = resolve_order(Order.objects.get(pk=unknown.pk), make_user("trader"), resolution, COMMENT)
     assert order.fills.get().executed_at.date() == day

@@ -53,7 +53,7 @@ def test_deferred_run_executes_under_the_policy_of_the_day_on_which_it_resumes(m
     account = make_account(policy=policy("own"), trade_guard=Account.TradeGuard.ONCE_PER_SESSION)
     blocker = carry_out(account, ExecCommand.PRINT_REBALANCE)
     ExecutedSession.objects.create(
-        account=account, run=blocker, session_date=timezone.now().date(), first_order_at=timezone.now()
+        account=account, run=blocker, session_date=timezone.localdate(), first_order_at=timezone.now()
     )
     run = carry_out(account, source=EventSource.ABLY)
     assert run.state == "deferred"
