@@ -74,7 +74,7 @@ def compare_weights(
     symbols = (weights.keys() | target_weights.keys()) - set(kept)
     drifts = {name: (weights.get(name, ZERO) - target_weights.get(name, ZERO)) * 100 for name in sorted(symbols)}
     outside = frozenset(name for name, drift in drifts.items() if drift and abs(drift) >= band_percent)
-    inside = target_weights.keys() - outside - {CASH}
+    inside = (target_weights.keys() & drifts.keys()) - outside - {CASH}
     hidden = abs(sum((drifts[name] for name in inside), ZERO))
     lifted = hidden > 0 and hidden >= band_percent
     return BandComparison(
@@ -108,6 +108,5 @@ def compare_account(account: AccountState, targets: Sequence[AllocationItem], co
 
 
 def _kept(holdings: Holdings) -> list[str]:
-    """Return the symbols of positions that are neither targets nor sold."""
-    sells = holdings.config.unmanaged == "sell"
-    return [line.symbol for line in holdings.lines if not line.is_target and not (sells and line.whole_held)]
+    """Return the symbols of positions that are neither targets nor sold, fractions and short positions included."""
+    return [line.symbol for line in holdings.lines if not line.is_target and line.kept >= line.whole_held]
