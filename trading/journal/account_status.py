@@ -226,5 +226,6 @@ def store_history(values: Sequence[AccountValue]) -> None:
             total.total_value_usd += value.total_value_usd
             total.cash_usd += value.cash_usd
             total.accounts += 1
-            total.account_values[str(value.account_id)] = f"{value.total_value_usd:f}"
+            if value is latest:  # what the next total is compared with; the flows of the past are not known
+                total.account_values[str(value.account_id)] = f"{value.total_value_usd:f}"
             total.save()

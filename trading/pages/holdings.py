@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from calculator.band import compare_weights
+from calculator.band import BandComparison, compare_weights
 from calculator.plan_types import CASH
 from trading.errors import TradingError
 from trading.models import AccountStanding
@@ -82,56 +82,78 @@ class Holdings:
 
 
 def holdings_of(standing: AccountStanding, basis: StandingBasis, instruments: Mapping[str, Any]) -> Holdings:
-    """Return the holdings of the latest look at an account beside its targets of today."""
-    weights = stored_weights(dict(standing.weights))
-    typed = _typed(basis)
-    targets = stored_weights(standing.target_weights)
-    band = standing.band_percent
-    comparison = None
-    if band is not None and targets:
-        kept = _kept(standing, basis) - targets.keys() - {CASH}
-        comparison = compare_weights(weights, targets, band, kept=kept)
-    drifts = comparison.drifts_pp if comparison else {}
-    outside = comparison.outside if comparison else frozenset()
-    wanted = targets if comparison else typed
+    """Return the holdings of the latest look at an account beside its targets of today.
+
+    Args:
+        standing: the latest look.
+        basis: what the account is compared with today.
+        instruments: names and types of the symbols, as a run stores them.
+    """
+    weights, typed = stored_weights(dict(standing.weights)), _typed(basis)
+    comparison = _comparison(standing, basis, weights)
+    targets = comparison.target_weights if comparison else {}
+    wanted = targets or typed
     symbols = sorted(
         weights.keys() | wanted.keys(),
         key=lambda symbol: (symbol == CASH, -wanted.get(symbol, ZERO), -weights.get(symbol, ZERO), symbol),
     )
     scale = WIDEST / max([Decimal("0.01"), *weights.values(), *targets.values()])
-    rows = []
-    for index, symbol in enumerate(symbols):
-        now, target = weights.get(symbol, ZERO), targets.get(symbol, ZERO)
-        low, high = max(target - (band or ZERO) / 100, ZERO), target + (band or ZERO) / 100
-        rows.append(
-            HoldingRow(
-                symbol=symbol,
-                label=asset_label(symbol),
-                kind=instruments.get(symbol, {}).get("kind", ""),
-                colour=asset_colour(symbol, index),
-                is_cash=symbol == CASH,
-                is_target=symbol in typed,
-                now=now * 100,
-                typed=typed[symbol] * 100 if symbol in typed else None,
-                target=target * 100 if comparison else None,
-                drift=drifts.get(symbol),
-                outside=symbol in outside,
-                now_width=geometry(max(now, ZERO) * scale),
-                target_x=geometry(target * scale),
-                band_x=geometry(low * scale),
-                band_width=geometry((high - low) * scale),
-            )
-        )
+    rows = [
+        _row(symbol, index, weights, typed, comparison, instruments.get(symbol, {}).get("kind", ""), scale)
+        for index, symbol in enumerate(symbols)
+    ]
     return Holdings(
         rows=rows,
-        drift=_drift_chart(rows, band) if comparison and band is not None else None,
+        drift=_drift_chart(rows, comparison.band_percent) if comparison else None,
         rings={
             "now": slices([(row.symbol, row.colour, row.now / 100) for row in rows]),
             "target": slices([(row.symbol, row.colour, (row.target or ZERO) / 100) for row in rows]),
         },
-        outside=len(outside),
+        outside=len(comparison.outside) if comparison else 0,
         investable_percent=_investable(typed, targets) if comparison else None,
         cash=next((row for row in rows if row.is_cash), None),
+    )
+
+
+def _comparison(
+    standing: AccountStanding, basis: StandingBasis, weights: Mapping[str, Decimal]
+) -> BandComparison | None:
+    """Return the comparison of the standing; None where there is none, or it is void."""
+    targets, band = stored_weights(standing.target_weights), standing.band_percent
+    if band is None or not targets:
+        return None
+    return compare_weights(weights, targets, band, kept=_kept(standing, basis) - targets.keys() - {CASH})
+
+
+def _row(
+    symbol: str,
+    index: int,
+    weights: Mapping[str, Decimal],
+    typed: Mapping[str, Decimal],
+    comparison: BandComparison | None,
+    kind: str,
+    scale: Decimal,
+) -> HoldingRow:
+    now = weights.get(symbol, ZERO)
+    target = comparison.target_weights.get(symbol, ZERO) if comparison else ZERO
+    band = comparison.band_percent / 100 if comparison else ZERO
+    low, high = max(target - band, ZERO), target + band
+    return HoldingRow(
+        symbol=symbol,
+        label=asset_label(symbol),
+        kind=kind,
+        colour=asset_colour(symbol, index),
+        is_cash=symbol == CASH,
+        is_target=symbol in typed,
+        now=now * 100,
+        typed=typed[symbol] * 100 if symbol in typed else None,
+        target=target * 100 if comparison else None,
+        drift=comparison.drifts_pp.get(symbol) if comparison else None,
+        outside=comparison is not None and symbol in comparison.outside,
+        now_width=geometry(max(now, ZERO) * scale),
+        target_x=geometry(target * scale),
+        band_x=geometry(low * scale),
+        band_width=geometry((high - low) * scale),
     )
 
 

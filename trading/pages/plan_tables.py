@@ -7,12 +7,11 @@ from typing import Any
 from calculator.plan_types import CASH
 from trading.models import RebalanceRun
 from trading.models.run_documents import stored_weights
-from trading.pages.charts import Slice, asset_colour, asset_label, geometry, slices
+from trading.pages.charts import asset_colour, asset_label, geometry
 from trading.planning.standing import compare_run
 
 WIDEST = Decimal(92)
 """Width of the largest weight, in percent of the chart."""
-HALF = Decimal(50)
 REASON_LABELS = {
     "underweight": "Underweight",
     "overweight": "Overweight",
@@ -42,27 +41,6 @@ class WeightRow:
     now_width: str
     after_width: str
     target_x: str
-    band_x: str
-    band_width: str
-
-
-@dataclass(frozen=True)
-class DriftRow:
-    """The drift of an asset as a bar from the middle: overweight to the right, underweight to the left."""
-
-    label: str
-    drift: Decimal
-    outside: bool
-    x: str
-    width: str
-
-
-@dataclass(frozen=True)
-class DriftChart:
-    """Drifts from overweight to underweight, around the band."""
-
-    rows: list[DriftRow]
-    band: Decimal
     band_x: str
     band_width: str
 
@@ -116,37 +94,6 @@ def weight_rows(run: RebalanceRun) -> list[WeightRow]:
             )
         )
     return rows
-
-
-def drift_chart(rows: list[WeightRow], band: Decimal, *, after: bool) -> DriftChart | None:
-    """Return the current drifts, or those after the orders, the largest overweight first."""
-    drifts = sorted(((row.drift_after if after else row.drift_before), row.symbol) for row in rows)[::-1]
-    if not drifts:
-        return None
-    scale = (HALF - 2) / max([band, Decimal("0.1"), *(abs(drift) for drift, _ in drifts)])
-    return DriftChart(
-        rows=[
-            DriftRow(
-                label=asset_label(symbol),
-                drift=drift,
-                outside=abs(drift) >= band,
-                x=geometry(HALF + min(drift, Decimal(0)) * scale),
-                width=geometry(abs(drift) * scale),
-            )
-            for drift, symbol in drifts
-        ],
-        band=band,
-        band_x=geometry(HALF - band * scale),
-        band_width=geometry(band * scale * 2),
-    )
-
-
-def rings(rows: list[WeightRow], *, after: bool) -> dict[str, list[Slice]]:
-    """Return the two rings of an allocation chart: current and target weights."""
-    return {
-        "now": slices([(row.symbol, row.colour, (row.after if after else row.now) / 100) for row in rows]),
-        "target": slices([(row.symbol, row.colour, row.target / 100) for row in rows]),
-    }
 
 
 @dataclass(frozen=True)

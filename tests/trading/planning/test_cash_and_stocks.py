@@ -17,7 +17,9 @@ from tests.calculator.makers import account, plan, quote, targets
 from tests.support.makers import carry_out, held, strategy
 from trading.models import AccountStanding
 from trading.models.run_documents import ExecCommand, stored_weights
-from trading.pages.plan_tables import drift_chart, weight_rows
+from trading.pages.holdings import holdings_of
+from trading.pages.plan_tables import weight_rows
+from trading.planning.standing_basis import read_bases
 from trading.schedule.drift import is_outside_band
 
 STOCKS = {"CASH": "0.3", "USD": "0.3", "SPY": "0.3"}
@@ -69,8 +71,9 @@ def test_run_with_stocks_named_like_cash_reports_them_beside_cash(listed, make_a
     assert [row.label for row in rows.values()][-1] == "Cash"
     assert [row.symbol for row in rows.values() if row.is_cash] == [CASH]
     assert rows["CASH"].is_target and rows["CASH"].colour != rows[CASH].colour == "rb-cash"
-    assert {row.label for row in drift_chart(list(rows.values()), Decimal(1), after=True).rows} == {*STOCKS, "Cash"}
     standing = AccountStanding.objects.get()
+    holdings = holdings_of(standing, read_bases([run.account])[run.account_id], {})
+    assert {row.label for row in holdings.drift.rows} == {*STOCKS, "Cash"}
     assert {symbol for symbol, _ in standing.weights} >= {CASH}
 
 

@@ -9,7 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.support.makers import carry_out, simulated_account
+from trading.journal.account_status import store_history
 from trading.models import AccountStanding, AccountValue, Fill, SeenExecution, TotalValue
+from trading.pages.history import total_chart
 from trading.planning.performance import performance_of, return_percent
 from trading.planning.returns import Gap
 from trading.planning.total_value import record_total
@@ -170,3 +172,14 @@ def test_total_counts_new_and_disabled_accounts_and_deposits_as_money_in_or_out(
     today(stays, 105_500, 500, {"SPY": "130"})
     standing(stays, 105_500, 500)
     assert total().flow_usd is None
+
+
+def test_stored_history_is_the_start_of_the_flows_of_totals():
+    for account in (simulated_account(name, {"SPY": "1"}) for name in ("A1", "A2")):
+        rows = [
+            AccountValue(account=account, at=evening(days), total_value_usd=100, cash_usd=10, shares={"SPY": "1"})
+            for days in (3, 2, 1)
+        ]
+        store_history(rows)
+    assert total().flow_usd == 0
+    assert total_chart().marks == ()
