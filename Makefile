@@ -37,7 +37,7 @@ run: setup  ## Like demo, with Django's development server, which reloads change
 	$(DEMO) qworker & trap "kill $$!" EXIT; DEBUG=true $(DEMO) runserver $(PORT)
 
 test-fast: setup  ## Test on SQLite, without processes, browsers and slow tests
-	$(PYTEST) -m "not process and not browser and not slow"
+	$(PYTEST) --hypothesis-profile=fast -m "not process and not browser and not slow"
 
 test: setup  ## Run all tests on SQLite, then those that depend on the database on PostgreSQL
 	$(PYTEST)

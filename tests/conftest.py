@@ -16,7 +16,8 @@ from tests.support.databases import ON_POSTGRES
 from tests.support.installations import django_db_setup, migrated, new_installation  # noqa: F401 - fixtures
 
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True, max_examples=100)
-hypothesis_settings.load_profile("steady")
+hypothesis_settings.register_profile("fast", hypothesis_settings.get_profile("steady"), max_examples=20)
+hypothesis_settings.load_profile("steady")  # `make test-fast` chooses the other
 
 
 MARKED_BY_FIXTURE = {

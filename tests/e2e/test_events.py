@@ -60,7 +60,8 @@ def site(new_installation, allocations_server):
 
 
 def publish(site, strategy, *arguments, expect=0):
-    return site.manage("publish_event", strategy, "--exec", "rebalance", *arguments, expect=expect)
+    command = ("publish_event", strategy, "--exec", "rebalance", *arguments)
+    return site.manage(*command, expect=expect) if expect else site.command(*command)
 
 
 def orders_at_the_broker(site, account):
@@ -88,12 +89,14 @@ def test_targets_that_cannot_be_used_trade_nothing_and_say_why(site, strategy):
     assert run["orders"] == []
 
 
+@pytest.mark.one_database
 def test_a_service_that_does_not_answer_ends_the_run_at_its_deadline(site):
     publish(site, "is-slow")
     run = site.finished_run("A-is-slow")
     assert (run["state"], run["error"]["code"], run["orders"]) == ("failed", "allocations_timeout", [])
 
 
+@pytest.mark.one_database
 def test_a_service_that_is_down_fails_the_run(new_installation):
     site = new_installation(ALLOCATIONS_BASE_URL="http://127.0.0.1:9")
     site.python(SETUP.format(names=("is-down",)))

@@ -50,6 +50,10 @@ class Installation:
         assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def command(self, *arguments: str) -> str:
+        """Run one command inside Django and return what it prints; `manage` does it as a user would, and takes longer."""
+        return self.python(f"from django.core.management import call_command; call_command(*{arguments!r})")
+
     def python(self, code: str) -> str:
         """Run statements inside Django and return what they print."""
         return str(self.request({"code": code})["printed"]).strip()
@@ -125,8 +129,7 @@ class Installation:
         return self._printed("events")
 
     def _printed(self, *command: str) -> list[Any]:
-        code = f"from django.core.management import call_command; call_command(*{command!r}, '--json')"
-        return list(json.loads(self.python(code)))
+        return list(json.loads(self.command(*command, "--json")))
 
     def wait_for(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Wait until the condition returns something true, and return that. A failure shows the logs."""
