@@ -108,10 +108,5 @@ def compare_account(account: AccountState, targets: Sequence[AllocationItem], co
 
 
 def _kept(holdings: Holdings) -> list[str]:
-<<<<<<< HEAD
     """Return the symbols of positions that are neither targets nor sold."""
     return [line.symbol for line in holdings.lines if not line.is_target and line.kept == line.whole_held]
-=======
-    """Return the symbols of positions that are neither targets nor sold, fractions and short positions included."""
-    return [line.symbol for line in holdings.lines if not line.is_target and line.kept >= line.whole_held]
->>>>>>> standing

@@ -161,17 +161,12 @@ def _row(
 def _kept(standing: AccountStanding, basis: StandingBasis) -> set[str]:
     """Return the symbols that no plan sells unless they are targets: all, or those of less than one share."""
     positions = (standing.snapshot or {}).get("positions", ())
-<<<<<<< HEAD
-    sells = basis.policy.sizing.outside_model == "sell"
-    return {one["symbol"] for one in positions if not sells or abs(Decimal(one["quantity"])) < 1}
-=======
     config = basis.policy.sizing
     return {
         one["symbol"]
         for one in positions
         if treatment(one["symbol"], config) != "sell" or abs(Decimal(one["quantity"])) < 1
     }
->>>>>>> standing
 
 
 def _typed(basis: StandingBasis) -> dict[str, Decimal]:
