@@ -5,9 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.exchange_calendar import NEW_YORK
+from calculator.formats import money, percent
 from trading.actions.approvals import decline_plan, refuse_unless_waiting, waiting_plan, waiting_plans
 from trading.actions.previews import execute_preview
+from trading.common.formats import new_york_time
 from trading.errors import EventRejected, Refused
 from trading.management.lookup import REFUSED, USAGE
 from trading.management.text_output import run_text
@@ -52,9 +53,9 @@ class Command(BaseCommand):
             return
         for plan in plans:
             self.stdout.write(
-                f"{plan.run_id}  {plan.account_id}  {plan.strategy}  sells {plan.sells} (${plan.sell_value:,.2f})  "
-                f"buys {plan.buys} (${plan.buy_value:,.2f})  turnover {plan.turnover_percent} %  "
-                f"until {plan.approval_until.astimezone(NEW_YORK):%Y-%m-%d %H:%M} New York time"
+                f"{plan.run_id}  {plan.account_id}  {plan.strategy}  sells {plan.sells} ({money(plan.sell_value)})  "
+                f"buys {plan.buys} ({money(plan.buy_value)})  turnover {percent(plan.turnover_percent)}  "
+                f"until {new_york_time(plan.approval_until)}"
             )
             for reason in plan.reasons:
                 self.stdout.write(f"  {reason.code}: {reason.message}")
