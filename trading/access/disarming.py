@@ -157,6 +157,7 @@ WRITING_VIEWS = {
     "trading:preview": Effect.HARMLESS,
     "trading:refresh_account": Effect.HARMLESS,
     "trading:schedule_add": Effect.TRADES,
+    "trading:schedule_preview": Effect.HARMLESS,
     "trading:schedule_remove": Effect.HARMLESS,
     "trading:fetch_targets": Effect.HARMLESS,
     "trading:execute": Effect.TRADES,

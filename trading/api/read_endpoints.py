@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from ninja import Router
 
@@ -32,11 +32,13 @@ from trading.api.schemas import (
     TargetLine,
     event_response,
 )
-from trading.models import AccountValue, ApiScope, RebalanceRun, RunMode, StrategyEvent
-from trading.monitoring.accounts import AccountSummary, account_summaries
+from trading.models import ApiScope, RebalanceRun, RunMode, StrategyEvent
+from trading.monitoring.accounts import account_summaries
 from trading.serializers import rebalance_result
 
 Row = TypeVar("Row", bound=Model)
+SETTINGS = ("name", "type", "trading_paused", "live_armed", "trade_guard")
+"""Settings of an account that its summary does not contain."""
 router = Router(auth=Bearer(ApiScope.READ, VIEW_PERMISSION))
 
 
@@ -58,22 +60,19 @@ def find_run(run_id: str) -> RebalanceRun:
 
 
 def _accounts() -> QuerySet[Account]:
-    latest = AccountValue.objects.filter(account=OuterRef("pk")).order_by("-at")
-    return (
-        Account.objects.with_followed_strategy()
-        .select_related("standing")
-        .annotate(
-            total_value=Subquery(latest.values("total_value_usd")[:1]),
-            cash_balance=Subquery(latest.values("cash_usd")[:1]),
-            valued_at=Subquery(latest.values("at")[:1]),
-        )
-    )
+    return Account.objects.with_followed_strategy().select_related("standing")
 
 
 def _account_lines(accounts: Sequence[Account]) -> tuple[AccountLine, ...]:
-    own = AccountLine.model_fields.keys() - AccountSummary.model_fields.keys()
     return tuple(
-        AccountLine(**dict(summary), **{name: getattr(account, name) for name in own})
+        AccountLine(
+            **dict(summary),
+            **{name: getattr(account, name) for name in SETTINGS},
+            # Former names of the same values.
+            total_value=summary.value_usd,
+            cash_balance=summary.cash_usd,
+            valued_at=summary.standing.as_of,
+        )
         for account, summary in zip(accounts, account_summaries(accounts), strict=True)
     )
 

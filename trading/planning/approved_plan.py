@@ -142,7 +142,9 @@ def plan_differences(
     )
     is_above_policy = approved.turnover_percent <= max_turnover_percent < current.turnover_percent
     if current.turnover_percent > allowed or is_above_policy:
-        found.append(f"turnover: approved {approved.turnover_percent:.2f} %, now {current.turnover_percent:.2f} %")
+        found.append(
+            f"turnover: approved {percent(approved.turnover_percent, 2)}, now {percent(current.turnover_percent, 2)}"
+        )
     return found
 
 

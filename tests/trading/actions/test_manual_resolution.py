@@ -139,7 +139,7 @@ def test_executions_that_the_broker_reports_later_replace_the_fill_entered_manua
     assert (order.state, order.filled_quantity) == ("filled", order.quantity)
     assert (order.average_price_usd != Decimal("650.25"), counted(order)) == (True, order.quantity)
     assert order.run.timeline.filter(code="fill_replaced").count() == 1
-    assert f"{shares.normalize():f} filled at 650.25" in AuditEntry.objects.get(action="resolved an order").detail
+    assert f"{shares.normalize():f} filled at $650.25" in AuditEntry.objects.get(action="resolved an order").detail
     assert held("U1")["SPY"] == order.quantity
 
 

@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from accounts.models import Strategy, TargetAllocation
 from brokers.broker_types import AccountSnapshot
-from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.models import SimulatedOrder
 from calculator import TradeCalculationResult
 from calculator.formats import percent
 from tests.support.makers import carry_out, held, policy, work_run
 from trading.actions.previews import execute_preview
+from trading.common.formats import new_york_time
 from trading.errors import Refused
 from trading.guards.auto_approval import decide
 from trading.models import AuditEntry, EventSource, Notification, RebalanceRun
@@ -81,7 +81,7 @@ def test_hold_notification_links_to_the_plan_with_its_deadline(account, trader, 
     settings.SITE_URL = "https://rebalancer.test"
     run = carry_out(account, source=EventSource.SCHEDULE)
     address = reverse("trading:run", args=[run.run_id])
-    until = f"{run.approval_until.astimezone(NEW_YORK):%a %Y-%m-%d %H:%M} New York time"
+    until = new_york_time(run.approval_until)
     link = f"Review the plan, and approve or decline it until {until}: https://rebalancer.test{address}"
     lines = Notification.objects.get(run=run).body.splitlines()
     assert link in lines

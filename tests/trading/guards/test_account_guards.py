@@ -221,7 +221,8 @@ def test_preview_shows_every_guard_of_the_table_in_order(make_account, admin_cli
     assert [guard["code"] for guard in run.guards] == IN_A_PREVIEW
     page = admin_client.get(reverse("trading:run", args=[run.run_id])).content.decode()
     for guard in run.guards:
-        assert guard["message"].endswith(".") and f"{escape(guard['message'])} <code>{guard['code']}</code>" in page
+        assert guard["message"].endswith(".")
+        assert (f"✓ {escape(guard['message'])}" if guard["passed"] else f"<code>{guard['code']}</code>") in page
 
 
 LATER = at("2026-11-27 09:30")

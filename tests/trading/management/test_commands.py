@@ -95,7 +95,8 @@ def test_rebalance_prints_progress_on_standard_error_by_stream_and_format(make_a
     sentences = done.timeline.values_list("message", flat=True)
     assert [sentence for sentence in sentences if sentence in err.getvalue()] == (list(sentences) if printed else [])
     filled = done.orders.count()
-    assert (f"{filled} of {filled} orders filled" in err.getvalue()) == (stream is Terminal)
+    bars = err.getvalue().count(f"{filled} of {filled} orders filled") - printed  # one sentence has it, too
+    assert (bars > 0) == (stream is Terminal)
     assert "\x1b" not in out.getvalue()
     assert ("\x1b" in err.getvalue()) == (stream is Terminal)
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Account, ReplacementRule, ReplacementSet, Strategy
 from tests.support.makers import queue, simulated_account, strategy
+from trading.common.formats import instant_text
 from trading.models import AccountStanding, RebalanceRun, ScheduleEntry, StrategyEvent
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +170,7 @@ def test_the_schedule_shows_what_waits_what_went_wrong_and_what_was(client, ente
     entry(account, "completed")
     page = words(client, "schedule")
     assert "Scheduled 2 accounts" in page
-    assert "The broker was away." in page and "Remove" in page
+    assert "The broker was away." in page and "Cancel" in page
     assert "First session of each month next " in page
     assert "History" in page and "Completed" in page
 
@@ -180,7 +181,7 @@ def test_the_schedule_says_when_nothing_starts_by_itself_and_offers_nothing_to_w
     entry(simulated_account("A1", {"SPY": "1"}), "waiting")
     page = words(client, "schedule")
     assert "The scheduler is off" in page
-    assert "Remove" not in page
+    assert "Cancel" not in page
 
 
 # ---- accounts and the dashboard
@@ -228,8 +229,7 @@ def test_pages_say_that_a_broker_is_away_until_it_answers_again(client, enter, n
         account=account, as_of=now - timedelta(hours=1), total_value_usd=1, cash_usd=1
     )
     page, address = words(client, name), reverse(f"trading:{name}")
-    since = timezone.localtime(now).strftime("%H:%M %Z")
-    assert since in page and "Is the gateway logged in?" in page
+    assert instant_text(now, "minutes") in page and "Is the gateway logged in?" in page
     assert 'id="notice-broker-unreachable"' in client.get(address).content.decode()
     standing.as_of = now + timedelta(seconds=1)
     standing.save()
