@@ -172,7 +172,7 @@ def test_the_schedule_shows_what_waits_what_went_wrong_and_what_was(client, ente
     assert "Scheduled 2 accounts" in page
     assert "The broker was away." in page and "Cancel" in page
     assert "First session of each month next " in page
-    assert "History" in page and "Completed" in page
+    assert "Past" in page and "Completed" in page
 
 
 def test_the_schedule_says_when_nothing_starts_by_itself_and_offers_nothing_to_who_may_not_act(client, enter, settings):
