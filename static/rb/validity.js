@@ -1,4 +1,4 @@
-// Counts down how long a preview can be sent, by the server's clock. The server decides; this only shows it.
+// Counts down how long a preview can be sent, by the server's clock. The server decides, and says what became of it.
 "use strict";
 {
   const MS = 1000;
@@ -11,21 +11,25 @@
     return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
   };
 
+  const end = (validity) => {
+    validity.textContent = "The time to send has passed";
+    validity.classList.add("rb-expired");
+    const submit = document.getElementById("submit-orders");
+    if (submit) submit.disabled = true;
+    // Somebody may have sent it elsewhere: only the server knows.
+    window.htmx.ajax("GET", validity.dataset.stateAddress, { target: "#run", swap: "outerHTML" });
+  };
+
   const show = () => {
     const validity = document.getElementById("validity");
     if (!validity) return window.clearInterval(timer);
-    const left = Math.floor((Date.parse(validity.dataset.expiresAt) - Date.now() - clockOffset) / MS);
+    const left = Math.ceil((Date.parse(validity.dataset.expiresAt) - Date.now() - clockOffset) / MS);
     if (left > 0) {
       validity.textContent = `Valid for ${words(left)}`;
       return undefined;
     }
     window.clearInterval(timer);
-    validity.textContent = validity.dataset.expiredText;
-    validity.classList.add("rb-expired");
-    const submit = document.getElementById("submit-orders");
-    if (submit) submit.disabled = true;
-    document.getElementById("announcements").textContent = validity.dataset.expiredText;
-    return undefined;
+    return end(validity);
   };
 
   const start = () => {

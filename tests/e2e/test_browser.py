@@ -461,7 +461,7 @@ def test_a_phone_approves_from_the_inbox_a_plan_of_three_hours_ago_and_declines_
     assert [one["id"] for one in Axe().run(page).response["violations"]] == []
     heights = [button.bounding_box()["height"] for button in page.locator(".rb-answers .rb-button:visible").all()]
     assert len(heights) == 6 and min(heights) >= 44
-    page.tap("button[aria-label='Approve the plan of Held 2']")
+    page.tap("button[aria-label$='of Held 2']:has-text('Approve')")
     page.wait_for_selector(".rb-state-completed")
     assert re.search(r"(\d+) of \1 orders filled", page.inner_text("#run"))
     page.goto(f"{site.url}/approvals/")

@@ -15,9 +15,10 @@ from tests.support.older_system import older_preview
 DATA = Path(__file__).parent / "data"
 PREPARE = """
 from datetime import datetime, UTC
-from accounts.models import Account
+from accounts.models import Account, RebalancePolicy
 from accounts.simulated_accounts import ensure_simulated_account
 from brokers.simulated.models import SimulatedMarket
+RebalancePolicy.objects.filter(is_default=True).update(commission_kind="rate", commission_rate="0.01")
 SimulatedMarket.objects.update_or_create(pk=1, defaults=dict(frozen_at=datetime(2026, 11, 24, 15, tzinfo=UTC)))
 for account in Account.objects.all():
     account.broker = "simulated"

@@ -74,7 +74,7 @@ def preview_state(plan: RebalanceRun, user: User | None) -> PreviewState:
     if of_plan is not None:
         state = STATE_OF_REFUSAL.get(of_plan.code, PlanState.BLOCKED)
         if state is PlanState.SENT:
-            return _sent(plan.execution)
+            return _sent(plan, plan.execution)
         return PreviewState(state, _message(plan, state, of_plan), refusal=refusal)
     if approval_state(plan) == "waiting":
         message = "Waiting for approval. Nothing was sent."
@@ -93,11 +93,13 @@ def _without_plan(plan: RebalanceRun) -> PreviewState | None:
     return None
 
 
-def _sent(run: RebalanceRun) -> PreviewState:
+def _sent(plan: RebalanceRun, run: RebalanceRun) -> PreviewState:
     if not run.is_finished:
         return PreviewState(PlanState.SENT, f"Run {run.run_id} executes this plan.", run=run)
     if has_sent_orders(run.pk):
-        return PreviewState(PlanState.SENT, f"Sent by run {run.run_id}.", run=run)
+        is_same = run.plan_hash == plan.plan_hash
+        message = "Sent by" if is_same else "Approved, planned again at current prices, and sent by"
+        return PreviewState(PlanState.SENT, f"{message} run {run.run_id}.", run=run)
     message = f"Not sent: run {run.run_id} ended without an order ({outcome_label(run).lower()})."
     return PreviewState(PlanState.REJECTED, message, run=run)
 

@@ -38,6 +38,8 @@ UNDONE_BY_STATE: dict[str, str] = {
     OrderState.UNKNOWN: "unknown",
 }
 PLACES = Decimal("0.0001")
+ORDERS_RESOLVED = "The status of its orders was unknown and is resolved now. Check the account, then close this run."
+"""Message of a run that needs attention, once none of its orders is unknown any more."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,9 @@ def rewrite_outcomes(pks: Collection[int]) -> None:
     """Write the outcomes of those of the runs that have ended, because their orders have changed since."""
     for run in RebalanceRun.objects.filter(pk__in=pks).exclude(state__in=RunState.unfinished()):
         write_outcome(run)
+        needs_closing = run.state == RunState.NEEDS_ATTENTION and run.error_code == "orders_unknown"
+        if needs_closing and not any(order.is_open for order in run.orders.all()):
+            RebalanceRun.objects.filter(pk=run.pk).update(error_message=ORDERS_RESOLVED)
 
 
 def outcome_label(run: RebalanceRun) -> str:

@@ -37,6 +37,7 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
     performance = performance_of([found.pk], YEAR_DAYS)[found.pk]
     period = performance.over(MONTH_DAYS)
     runs = without_documents(found.runs.select_related("account")).order_by("-id")
+    attention = runs.filter(state=RunState.NEEDS_ATTENTION).first()
     context = {
         "account": found,
         **_standing(found),
@@ -51,7 +52,8 @@ def account(request: HttpRequest, account_id: str) -> HttpResponse:
         "runs": runs[:RUNS_SHOWN],
         "in_progress": runs.filter(state__in=(RunState.QUEUED, RunState.RUNNING)).first(),
         "deferred": runs.filter(state=RunState.DEFERRED).first(),
-        "attention": runs.filter(state=RunState.NEEDS_ATTENTION).first(),
+        "attention": attention,
+        "attention_has_open_orders": attention is not None and any(order.is_open for order in attention.orders.all()),
         "may_preview": request.user.has_perm(PREVIEW_PERMISSION),
         "may_schedule": may_execute(user_of(request), found),
         "scheduled": ScheduleEntry.open_entries().filter(account=found),

@@ -10,11 +10,13 @@ from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import resolve_url
 
 from trading.access.disarming import WRITING_VIEWS, Effect
+from trading.models import RebalanceRun
 from trading.pages.return_address import page_of
 
 NOTHING_TO_SWAP = 204
 READS = ("GET", "HEAD", "OPTIONS")
 NOTHING_SENT = "You were logged out. Nothing was sent."
+NOT_CARRIED_OUT = "You were logged out. This request was not carried out."
 NOTHING_DONE = "You were logged out. Nothing was done: repeat the action."
 
 
@@ -52,8 +54,18 @@ def pending_messages(request: HttpRequest) -> list[str]:
 
 def _report(request: HttpRequest) -> None:
     """Leave a message for the page after the login; once, because the request is unauthenticated."""
-    match = request.resolver_match
-    trades = match is not None and WRITING_VIEWS.get(match.view_name) == Effect.TRADES
-    text = NOTHING_SENT if trades or (match is not None and match.url_name == "preview") else NOTHING_DONE
+    text = _what_was_not_done(request)
     if text not in pending_messages(request):
         messages.warning(request, text)
+
+
+def _what_was_not_done(request: HttpRequest) -> str:
+    match = request.resolver_match
+    if match is None:
+        return NOTHING_DONE
+    # Another tab may have sent the same plan.
+    executions = RebalanceRun.objects.filter(approved_preview__run_id=match.kwargs.get("run_id"))
+    if match.url_name == "execute" and executions.exists():
+        return NOT_CARRIED_OUT
+    trades = WRITING_VIEWS.get(match.view_name) == Effect.TRADES
+    return NOTHING_SENT if trades or match.url_name == "preview" else NOTHING_DONE

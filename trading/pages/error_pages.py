@@ -69,8 +69,8 @@ def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001 - Django passes it
     """Return the page of a form with the token of an earlier login. Django logs the reason."""
     text = (
-        "Nothing was done, and nothing was sent. This form is from before your last login, or your browser blocks "
-        "cookies. Go back to its page, check it, and submit the form again."
+        "This request was not carried out and sent nothing. This form is from before your last login, or your browser "
+        "blocks cookies. Go back to its page, check it, and submit the form again."
     )
     return error_page(
         HTTPStatus.FORBIDDEN,

@@ -124,6 +124,7 @@ def _context(request: HttpRequest, run: RebalanceRun) -> dict[str, Any]:
         "needs_code": is_preview and run.account.type == Account.Type.LIVE and has_device(me),
         "may_stop": may_execute(me, run.account),
         "may_resolve": may_resolve(me),
+        "may_be_closed": can_be_closed(run, orders),
         "may_close": may_resolve(me) and can_be_closed(run, orders),
         "is_overdue": _is_overdue(run),
         "version": _version(run),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -38,6 +39,12 @@ class Approval:
 def approval_of(plan: RebalanceRun) -> Approval:
     """Return what became of the plan."""
     return Approval(approval_state(plan), decliner(plan))
+
+
+@register.filter
+def has_old_quotes(plan: RebalanceRun) -> bool:
+    """Return whether the plan is made again, at current prices, when it is approved now."""
+    return plan.plan_expires_at is not None and plan.plan_expires_at <= timezone.now()
 
 
 @register.simple_tag

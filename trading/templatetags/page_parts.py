@@ -71,6 +71,12 @@ def orders_text(run: RebalanceRun) -> str:
     return outcomes.orders_text(run)
 
 
+@register.filter
+def outcome_label(run: RebalanceRun) -> str:
+    """Return the outcome of a run, or its state while it has none."""
+    return outcomes.outcome_label(run)
+
+
 @register.simple_tag
 def event_chip(event: StrategyEvent) -> SafeString:
     """Return the state of a strategy event."""

@@ -11,6 +11,7 @@ from accounts.models import Strategy
 from tests.support.listening import Listening, eventually, heartbeat
 from tests.support.makers import policy, simulated_account, strategy
 from tests.trading.listener.conftest import REBALANCE
+from trading.common.formats import instant_text
 from trading.models import ChannelPosition, Notification, RebalanceRun, StrategyEvent
 from trading.monitoring.doctor.registry import examine
 
@@ -68,7 +69,7 @@ def test_gap_beyond_retention_is_reported(ably, blend, inbox):
         listener.until_attached("blend").until("listening")
         inbox(found)
         channel = eventually(lambda: next((one for one in heartbeat()["channels"] if one["gap"]), None), "The gap")
-        assert channel["name"] == "blend" and channel["gap"].startswith(f"{hour:%Y-%m-%d %H:%M:%S} to ")
+        assert channel["name"] == "blend" and channel["gap"].startswith(f"{instant_text(hour)} to ")
         assert [finding.message for finding in examine(["listener"]) if "blend may be lost" in finding.message]
     assert Notification.objects.filter(title__startswith="Messages of blend").count() == 1
     offset = ChannelPosition.objects.get(channel="blend")

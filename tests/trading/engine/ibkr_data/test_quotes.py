@@ -42,7 +42,7 @@ def test_share_of_the_account_without_quotes_never_exceeds_all_of_it(book, gatew
         gateway.fault(Kind.EMPTY_QUOTE, symbol=symbol)
     run = preview(gateway_account(DU, {"SPY": "0.1", "IEF": "0.9"}))
     assert run.error_code == "too_much_frozen"
-    assert run.error_message.startswith("100.0 %")
+    assert run.error_message.startswith("100.0%")
 
 
 def test_position_without_a_contract_is_frozen_with_the_reason(account, book):
