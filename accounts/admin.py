@@ -234,7 +234,8 @@ class RebalancePolicyAdmin(SimpleHistoryAdmin):
     def save_model(self, request: HttpRequest, obj: RebalancePolicy, form: Any, change: bool) -> None:  # noqa: FBT001
         """Save the policy; if it is the default, no other policy is."""
         if obj.is_default:
-            RebalancePolicy.objects.filter(is_default=True).exclude(pk=obj.pk).update(is_default=False)
+            # A plain queryset, which announces nothing: until the other is saved, there is no default to compare with.
+            QuerySet(RebalancePolicy).filter(is_default=True).exclude(pk=obj.pk).update(is_default=False)
         super().save_model(request, obj, form, change)
 
     def has_delete_permission(self, request: HttpRequest, obj: RebalancePolicy | None = None) -> bool:

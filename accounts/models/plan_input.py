@@ -7,7 +7,8 @@ from django.db import models, transaction
 from django.dispatch import Signal
 
 rows_changed = Signal()
-"""Sent with the keys of rows (`pks`) that were changed without `save()`, inside the transaction of the change.
+"""Sent with the keys of rows (`pks`) that were changed without `save()`, inside the transaction of the change, and with
+the names of their changed fields (None: all).
 
 Saved and deleted rows send Django's `post_save` and `post_delete`, also in the transaction of the change.
 """
@@ -23,14 +24,14 @@ class PlanInputQuerySet(models.QuerySet[Row]):
         with transaction.atomic(using=self.db):
             pks = list(self.values_list("pk", flat=True))
             updated = super().update(**changes)
-            rows_changed.send(self.model, pks=pks)
+            rows_changed.send(self.model, pks=pks, fields=frozenset(changes))
         return updated
 
     def bulk_create(self, objs: Iterable[Row], *args: Any, **kwargs: Any) -> list[Row]:
         """Create the rows, and announce their keys."""
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **kwargs)
-            rows_changed.send(self.model, pks=[row.pk for row in created if row.pk])
+            rows_changed.send(self.model, pks=[row.pk for row in created if row.pk], fields=None)
         return created
 
 

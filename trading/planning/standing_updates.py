@@ -8,7 +8,7 @@ change behind Django's back is found by the sweeper, with the same digests.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -46,6 +46,10 @@ AFFECTED: Mapping[type[Model], str] = {
     RebalancePolicy: "account__policy",
 }
 """Models that comparisons read, each with the lookup from a standing to its rows."""
+NO_PLAN_INPUTS: Mapping[type[Model], frozenset[str]] = {
+    Account: frozenset({"trading_paused", "live_armed", "enabled", "name", "connection", "updated_at"}),
+}
+"""Fields whose change does not concern a comparison, so that a kill switch waits for none."""
 OWNERS: Mapping[type[Model], str] = {
     TargetAllocation: "strategy_id",
     PublishedTargets: "strategy_id",
@@ -140,18 +144,36 @@ def connect() -> None:
         rows_changed.connect(_on_rows_changed, sender=model, dispatch_uid=f"standing.rows.{name}")
 
 
-def _on_saved(sender: type[Model], instance: Model, **_: Any) -> None:
+def _on_saved(sender: type[Model], instance: Model, update_fields: Collection[str] | None = None, **_: Any) -> None:
+    if not _concerns_plans(sender, update_fields):
+        return
     if owner := OWNERS.get(sender):
         affected = Q(**{AFFECTED[sender].rpartition("__")[0]: getattr(instance, owner)})
     else:
         affected = _affected_by(sender, [instance.pk])
     # The engine stores fetched targets, and must not wait for a transaction of a user.
-    void_changed(affected, skip_locked=sender is PublishedTargets)
+    _void_safely(affected, skip_locked=sender is PublishedTargets)
 
 
-def _on_rows_changed(sender: type[Model], pks: Sequence[int], **_: Any) -> None:
-    if pks:
-        void_changed(_affected_by(sender, pks))
+def _on_rows_changed(sender: type[Model], pks: Sequence[int], fields: Collection[str] | None, **_: Any) -> None:
+    if pks and _concerns_plans(sender, fields):
+        _void_safely(_affected_by(sender, pks))
+
+
+def _concerns_plans(model: type[Model], fields: Collection[str] | None) -> bool:
+    """Return whether a change of these fields, or of all, can change what accounts are compared with."""
+    return fields is None or not NO_PLAN_INPUTS.get(model, frozenset()).issuperset(fields)
+
+
+def _void_safely(affected: Q, *, skip_locked: bool = False) -> None:
+    """Void the comparisons whose settings have changed. An error here must fail neither a run nor a kill switch."""
+    try:
+        with transaction.atomic():
+            void_changed(affected, skip_locked=skip_locked)
+    except Exception:
+        logger.exception("The standings that a change concerns could not be compared; all of them are void")
+        pks = AccountStanding.objects.filter(affected).values_list("account_id", flat=True)
+        account_status.void_standings(list(pks), "settings_changed", PARTS["policy"][1])
 
 
 def _affected_by(model: type[Model], pks: Sequence[int]) -> Q:

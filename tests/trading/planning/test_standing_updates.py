@@ -17,9 +17,11 @@ from accounts.models import Account, RebalancePolicy, ReplacementRule, Replaceme
 from brokers.broker_types import AccountPosition, AccountSnapshot
 from brokers.simulated.models import SimulatedAccount, SimulatedFault
 from tests.support.makers import carry_out, policy, strategy
+from trading.actions.kill_switch import set_paused
 from trading.journal.account_status import MAX_POSITIONS
 from trading.models import AccountStanding, PublishedTargets, RebalanceRun
 from trading.models.run_documents import ExecCommand
+from trading.planning import standing_updates
 from trading.planning.standing_updates import store_look, void_all_changed
 from trading.tasks import compare_standings, value_accounts
 
@@ -195,6 +197,26 @@ def test_change_by_import_and_admin_and_its_revert_void_the_standing(balanced, c
 def test_change_that_no_comparison_depends_on_leaves_the_standing(balanced, change):
     change(balanced)
     assert standing(balanced).state == "inside"
+
+
+def test_comparison_that_fails_voids_the_standing_and_fails_no_change(balanced, monkeypatch):
+    def fail(accounts):
+        raise ValueError("a policy that cannot be read")
+
+    monkeypatch.setattr(standing_updates, "read_bases", fail)
+    followed = Strategy.objects.get(pk=balanced.strategy_id)
+    followed.title = "New"
+    followed.save()
+    assert standing(balanced).state == "void"
+    assert Strategy.objects.get(pk=followed.pk).title == "New"
+
+
+def test_kill_switch_of_an_account_does_not_touch_its_standing(balanced, monkeypatch):
+    compared = []
+    monkeypatch.setattr(standing_updates, "read_bases", compared.append)
+    assert set_paused(balanced, paused=True, reason="", by="test")
+    assert Account.objects.get(pk=balanced.pk).trading_paused and standing(balanced).state == "inside"
+    assert not compared
 
 
 def test_change_behind_django_is_found_by_the_task(balanced):
