@@ -26,7 +26,7 @@ from trading.journal.orders import OrderView
 from trading.journal.run_journal import RunJournal
 from trading.market_calendar import market_calendar
 from trading.models import OrderState
-from trading.models.orders import MANUAL_EXECUTION_PREFIX
+from trading.models.orders import ABSENT, MANUAL_EXECUTION_PREFIX
 from trading.orders.reconciliation import Reconciler, start_of_day
 from trading.orders.update_router import OrderUpdateRouter
 
@@ -59,9 +59,11 @@ def reconcile_account(account: Account) -> list[OrderView]:
 
 
 def watch_lost_orders() -> int:
-    """Look for lost orders of today, and executions of those with manual fills; return the number of accounts."""
+    """Look for missing orders of today, and executions of those with manual fills; return the number of accounts."""
     today = start_of_day(timezone.now())
-    doubtful = Q(orders__state=OrderState.LOST) | Q(orders__fills__execution_id__startswith=MANUAL_EXECUTION_PREFIX)
+    rejected = Q(orders__state=OrderState.REJECTED, orders__message__startswith=ABSENT)
+    missing = Q(orders__state=OrderState.LOST) | rejected
+    doubtful = missing | Q(orders__fills__execution_id__startswith=MANUAL_EXECUTION_PREFIX)
     watched = Account.objects.filter(doubtful, orders__submitted_at__gte=today)
     accounts = watched.exclude(runs__state="running").distinct().select_related("policy", "strategy")
     compared = 0

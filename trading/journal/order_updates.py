@@ -20,7 +20,7 @@ from trading.journal.orders import TRANSITIONS, OrderView, view
 from trading.journal.outcomes import rewrite_outcomes
 from trading.journal.runs import write_entries
 from trading.models import Fill, Order, OrderState, RebalanceRun, TimelineEntry
-from trading.models.orders import reduce, trade_text
+from trading.models.orders import ABSENT, reduce, trade_text
 
 STATE_OF_STATUS = {
     OrderStatus.PENDING: None,
@@ -83,6 +83,7 @@ class _OrderRow:
     def __init__(self, row: Order, fills: Iterable[Fill]) -> None:
         self.row = row
         self.state_before = row.state
+        self.was_missing = row.is_missing
         self.fills = {fill.execution_id: fill for fill in fills}
         self.changes: dict[str, Any] = {}
         self.new_fills: list[Fill] = []
@@ -106,9 +107,13 @@ class _OrderRow:
             self._change(message=message)  # the finding of a later lookup
         if target is None or row.state == target or row.state not in TRANSITIONS[target]:
             return
+        if row.state == OrderState.REJECTED and target != OrderState.FILLED and not self.was_missing:
+            return
         self._change(state=target)
         if message:
             self._change(message=message)
+        elif row.message.startswith(ABSENT):
+            self._change(message=row.message.removeprefix(ABSENT))
         self._change(finished_at=None if target in OrderState.open_states() else Now())
         if target in STATES_ON_TIMELINE:
             self._add_entry(f"order_{target}", f"{row}: order status {target}. {row.message}".rstrip(), "warning")
@@ -120,6 +125,8 @@ class _OrderRow:
             ("permanent_id", result.permanent_id),
             ("message", result.message),
         ):
+            if name == "message" and self.was_missing and STATE_OF_STATUS.get(result.status) is None:
+                continue  # it still counts as missing, as its message says
             if value not in {"", getattr(row, name)}:
                 self._change(**{name: value})
         if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:

@@ -18,13 +18,13 @@ from trading.journal.installation import installation
 from trading.journal.leases import Lease, fenced_transaction
 from trading.journal.runs import write_entries
 from trading.models import ExecutedSession, Fill, Order, OrderState, RebalanceRun, TimelineEntry
-from trading.models.orders import trade_text
+from trading.models.orders import is_missing, trade_text
 
 ORDER_ID_PREFIX = "rb-"
 """First characters of every client order id: `rb-<run>-<number>-<installation>`; older ones end with the number."""
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.SUBMITTING: frozenset({OrderState.PLANNED}),
-    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST}),
+    OrderState.WORKING: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.LOST, OrderState.REJECTED}),
     OrderState.FILLED: frozenset(
         {
             *OrderState.open_states(),
@@ -34,13 +34,18 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
             OrderState.LOST,
         }
     ),
-    OrderState.CANCELLED: frozenset({OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST}),
+    OrderState.CANCELLED: frozenset(
+        {OrderState.PLANNED, *OrderState.open_states(), OrderState.LOST, OrderState.REJECTED}
+    ),
     OrderState.REJECTED: frozenset(OrderState.open_states()),
-    OrderState.EXPIRED: frozenset({*OrderState.open_states(), OrderState.LOST}),
+    OrderState.EXPIRED: frozenset({*OrderState.open_states(), OrderState.LOST, OrderState.REJECTED}),
     OrderState.UNKNOWN: frozenset({OrderState.SUBMITTING, OrderState.WORKING}),
     OrderState.LOST: frozenset({OrderState.SUBMITTING, OrderState.UNKNOWN}),
 }
-"""States from which each state can be reached. A late fill completes an order in any final state."""
+"""States from which each state can be reached. A late fill completes an order in any final state.
+
+Of rejected orders, only a missing one changes in another way: what the broker itself has rejected stays so.
+"""
 
 
 class OrderView(BaseModel):
@@ -75,6 +80,11 @@ class OrderView(BaseModel):
     def is_resolved(self) -> bool:
         """Whether the order was sent and can no longer change at the broker."""
         return self.state not in OrderState.open_states() and self.state != OrderState.PLANNED
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the order is resolved only because the broker did not have it."""
+        return is_missing(self.state, self.message)
 
     @property
     def proceeds_usd(self) -> Decimal:

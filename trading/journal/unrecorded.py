@@ -87,15 +87,16 @@ def unresolved(account_pk: int) -> list[str]:
 
 
 def report_found(lease: Lease, account_id: str, orders: Sequence[OrderView]) -> None:
-    """Report that the broker has orders that were marked as lost; fenced."""
+    """Report that the broker has orders that were marked as lost, or as rejected because absent; fenced."""
     with fenced_transaction(lease):
         for order in orders:
-            write_entry(order.run_pk, "lost_order_found", f"{order} was marked as lost and is at the broker.", "error")
+            write_entry(order.run_pk, "lost_order_found", f"{order} counted as absent and is at the broker.", "error")
         notify_operators(
             NotificationKind.FAILURE,
             f"Order marked as lost was found: {account_id}",
-            f"The broker has these orders of account {account_id}, which were marked as lost and may have been sent "
-            f"again: {', '.join(f'{order} ({order.client_order_id}, {order.state})' for order in orders)}. Check the "
+            f"The broker has these orders of account {account_id}, which were marked as lost or rejected because it "
+            "did not have them. Lost ones may have been sent again: "
+            f"{', '.join(f'{order} ({order.client_order_id}, {order.state})' for order in orders)}. Check the "
             "account's positions.",
         )
 

@@ -9,6 +9,10 @@ MANUAL_EXECUTION_PREFIX = "by-hand-"
 """First characters of the execution id of a fill that a user entered manually; the client order id follows."""
 
 
+ABSENT = "Not found at the broker in two lookups. "
+"""First characters of the message of an order that is rejected because the broker does not have it, not on its word."""
+
+
 class OrderState(models.TextChoices):
     """State of an order; docs/architecture.md shows the transitions."""
 
@@ -31,6 +35,11 @@ class OrderState(models.TextChoices):
 def trade_text(quantity: Decimal, symbol: str) -> str:
     """Return a trade as text, from a signed quantity: `SELL 5 VTI`."""
     return f"{'SELL' if quantity < 0 else 'BUY'} {shares(abs(quantity))} {symbol}"
+
+
+def is_missing(state: str, message: str) -> bool:
+    """Return whether an order is resolved only because the broker did not have it: it can still turn up there."""
+    return state == OrderState.LOST or (state == OrderState.REJECTED and message.startswith(ABSENT))
 
 
 def reduce(quantity: Decimal, shares: Decimal) -> Decimal:
@@ -81,6 +90,11 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return trade_text(self.quantity, self.symbol)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the order is resolved only because the broker did not have it."""
+        return is_missing(self.state, self.message)
 
     @property
     def shares(self) -> Decimal:

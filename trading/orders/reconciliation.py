@@ -21,6 +21,7 @@ from trading.journal.orders import ORDER_ID_PREFIX, OrderView
 from trading.journal.run_journal import RunJournal
 from trading.journal.unrecorded import Shares
 from trading.models import OrderState
+from trading.models.orders import ABSENT
 from trading.orders.update_router import OrderUpdateRouter
 
 logger = logging.getLogger("rebalancer.trading")
@@ -67,7 +68,7 @@ class Differences:
     unrecorded: tuple[str, ...] = ()
     """Client order ids without a row, not resolved yet."""
     found: tuple[OrderView, ...] = ()
-    """Orders that were marked as lost, as they are now."""
+    """Orders that were marked as lost, or as rejected because they were absent, as they are now."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Reconciler:
             finding = f"Not found at the broker, but the position in {order.symbol} has changed."
             return await self.journal.mark(order, OrderState.UNKNOWN, finding)
         if lookup.error:
-            return await self.journal.mark(order, OrderState.REJECTED, lookup.error)
+            return await self.journal.mark(order, OrderState.REJECTED, f"{ABSENT}{lookup.error}")
         finding = "Not found at the broker in two lookups; marked as lost."
         return await self.journal.mark(order, OrderState.LOST, finding)
 
@@ -141,8 +142,9 @@ class Reconciler:
         Without `since`, the executions are those of today, and open orders alone are compared if the broker does not
         send executions. What another program is doing shows in the open orders; what it has done, in the positions.
 
-        Orders without a row are stored, and block the account until they are resolved. Orders that were marked as lost
-        are updated. Both are reported. Late fills of resolved orders are added.
+        Orders without a row are stored, and block the account until they are resolved. Orders that were marked as lost,
+        or as rejected because the broker did not have them, are updated. Both are reported. Late fills of resolved
+        orders are added.
 
         Raises:
             BrokerError: a lookup failed, which proves nothing.
@@ -150,13 +152,13 @@ class Reconciler:
         records = await self._read_records(since) if since else await self._read_records_of_today()
         known = await self._known(records)
         rows = {order.client_order_id for order in known}
-        lost = [order for order in known if order.state == OrderState.LOST]
+        lost = [order for order in known if order.is_missing]
         executed = records.executed
         resolved = [order for order in known if order.is_resolved and order not in lost]
         late = [order for order in resolved if _has_late_fill(order, executed)]
         await run_concurrently(*(self.refresh(order) for order in late))
         refreshed = await run_concurrently(*(self.refresh(order) for order in lost))
-        found = tuple(order for order in refreshed if order.state != OrderState.LOST)
+        found = tuple(after for before, after in zip(lost, refreshed, strict=True) if _has_turned_up(before, after))
         if found:
             await self.journal.write(unrecorded.report_found, self.account_id, found)
         missing = {name: shares for name, shares in records.orders.items() if name not in rows}
@@ -169,7 +171,7 @@ class Reconciler:
         """Check at the end of a run that the broker has no order that the rows do not have.
 
         Raises:
-            NeedsAttention: an order that was marked as lost was found, or one without a row.
+            NeedsAttention: an order that counted as absent was found, or one without a row.
             BrokerError: a lookup failed, which proves nothing.
         """
         differences = await self.compare()
@@ -177,7 +179,8 @@ class Reconciler:
             orders = ", ".join(f"{order} ({order.client_order_id})" for order in differences.found)
             raise NeedsAttention(
                 "lost_order_found",
-                f"The broker has orders that were marked as lost and sent again: {orders}. Check the positions.",
+                "The broker has orders that were marked as lost and may have been sent again, or that were marked as "
+                f"rejected: {orders}. Check the positions.",
             )
         if differences.unrecorded:
             names = ", ".join(differences.unrecorded)
@@ -244,6 +247,10 @@ class Reconciler:
             return self.min_age_seconds - age
         patience = max(self.min_age_seconds, self.client.capabilities.empty_answer_seconds)
         return max(patience - age, self.client.capabilities.empty_answer_seconds - self.updates.data_age_seconds)
+
+
+def _has_turned_up(before: OrderView, after: OrderView) -> bool:
+    return (before.state, before.filled_quantity) != (after.state, after.filled_quantity)
 
 
 def _has_late_fill(order: OrderView, executed: dict[str, Shares]) -> bool:

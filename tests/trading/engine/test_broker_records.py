@@ -27,6 +27,7 @@ from trading.models import (
     RebalanceRun,
     UnrecordedOrder,
 )
+from trading.models.orders import ABSENT
 from trading.models.run_documents import ExecCommand
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -168,7 +169,7 @@ def test_order_refused_by_an_unlisted_code_is_rejected_once_empty_lists_count(ac
     gateway.fault(Kind.ORDER_ERROR, symbol="VTI", code=9999, message="The message of the broker.")
     carry_out(account)
     order = Order.objects.get(symbol="VTI")
-    assert (order.state, order.message) == ("rejected", "IBKR 9999: The message of the broker.")
+    assert (order.state, order.message) == ("rejected", f"{ABSENT}IBKR 9999: The message of the broker.")
     assert (order.finished_at - order.submitted_at).total_seconds() >= 2
     assert sells(book) == []
     assert_runs_are_resolved(book)
@@ -217,6 +218,34 @@ def test_fill_of_an_order_that_was_marked_lost_is_found_later_on_the_day(account
     assert (row.state, row.filled_quantity, row.fills.count()) == ("filled", -400, 1)
     assert Notification.objects.filter(title=f"Order marked as lost was found: {DU}").count() == 1
     assert row.run.timeline.filter(code="lost_order_found").count() == 1
+
+
+def test_order_rejected_because_it_was_absent_is_found_later_on_the_day(account, book, gateway, patience):
+    patience(0.4)
+    gateway.fault(Kind.ORDER_ERROR, symbol="VTI", code=9999, message="The message of the broker.")
+    carry_out(account)
+    row = Order.objects.get(symbol="VTI")
+    assert (row.state, row.message) == ("rejected", f"{ABSENT}IBKR 9999: The message of the broker.")
+    foreign_order(book, gateway, ref=row.client_order_id, total=400)
+    tasks.recover_open_orders()
+    tasks.recover_open_orders()
+    row.refresh_from_db()
+    assert (row.state, row.finished_at) == ("working", None)
+    assert Notification.objects.filter(title=f"Order marked as lost was found: {DU}").count() == 1
+    assert row.run.timeline.filter(code="lost_order_found").count() == 1
+
+
+def test_order_that_the_broker_itself_rejected_stays_rejected(account, book, gateway, patience):
+    patience(0.4)
+    gateway.fault(Kind.ORDER_ERROR, symbol="VTI", code=9999, message="The message of the broker.")
+    carry_out(account)
+    row = Order.objects.get(symbol="VTI")
+    Order.objects.filter(pk=row.pk).update(message="IBKR 201: Order rejected.")
+    foreign_order(book, gateway, ref=row.client_order_id, total=400)
+    tasks.recover_open_orders()
+    row.refresh_from_db()
+    assert row.state == "rejected"
+    assert not row.run.timeline.filter(code="lost_order_found").exists()
 
 
 @pytest.mark.parametrize("state", ["cancelled", "rejected", "expired"])

@@ -38,6 +38,7 @@ from trading.models import (
     SeenExecution,
     TimelineEntry,
 )
+from trading.models.orders import ABSENT
 
 pytestmark = pytest.mark.django_db
 ON_POSTGRES = pytest.mark.skipif(
@@ -129,7 +130,7 @@ def order(run):
 @pytest.mark.parametrize(("source", "target"), sorted(product(OrderState, OrderState)))
 def test_mark_order_makes_exactly_the_transitions_of_the_table(order, source, target):
     lease, planned = order
-    Order.objects.update(state=source)
+    Order.objects.update(state=source, message=ABSENT)
     if target == OrderState.PLANNED:
         return  # an order is planned only when it is created
     after = mark_order(lease, planned.pk, target, "because")
