@@ -23,6 +23,8 @@ class RangeBounds:
 
     least: int
     most: int | None
+    is_reachable: bool = True
+    """Whether some number of whole shares, with the fraction, is inside the range."""
 
     def clamp(self, shares: int) -> int:
         """Return the whole shares nearest to `shares` that the range allows."""
@@ -30,11 +32,19 @@ class RangeBounds:
 
 
 def range_bounds(rule: SymbolRule, line: Line) -> RangeBounds:
-    """Return the bounds of a range for a line, whose held fraction counts."""
+    """Return the bounds of a range for a line, whose held fraction counts.
+
+    Where no number of whole shares is inside the range, a sale ends above it and a buy below it, by less than a share.
+    """
     part = line.held - line.whole_held if line.held > 0 else ZERO
-    least = ((rule.minimum_shares or ZERO) - part).to_integral_value(ROUND_CEILING)
-    most = None if rule.maximum_shares is None else (rule.maximum_shares - part).to_integral_value(ROUND_FLOOR)
-    return RangeBounds(max(0, int(least)), None if most is None else max(0, int(most)))
+    least = max(0, int(((rule.minimum_shares or ZERO) - part).to_integral_value(ROUND_CEILING)))
+    if rule.maximum_shares is None:
+        return RangeBounds(least, None)
+    most = int((rule.maximum_shares - part).to_integral_value(ROUND_FLOOR))
+    if most >= least:
+        return RangeBounds(least, most)
+    nearest = least if line.whole_held >= least else max(0, most)
+    return RangeBounds(nearest, nearest, is_reachable=False)
 
 
 def treatment(symbol: str, config: AccountConfig) -> OutsideModel:

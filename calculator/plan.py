@@ -83,7 +83,7 @@ class TradeCalculator:
         raised = to_micro(raise_usd or ZERO)
         holdings = make_holdings(account, weights, by_symbol, self._config, rules_by_symbol(rules), raised)
         decided = _sized(holdings) if mode == "full" else _following_cash(holdings, mode)
-        _explain_zero_weights(targets, decided.selection)
+        _explain_zero_weights(targets, decided)
         return _result(holdings, decided, mode, raise_usd)
 
     @staticmethod
@@ -235,9 +235,10 @@ def _price(micro: int) -> Decimal:
     return from_micro(micro).normalize() if rest else ONE_CENT * cents
 
 
-def _explain_zero_weights(targets: Iterable[AllocationItem], selection: Selection) -> None:
+def _explain_zero_weights(targets: Iterable[AllocationItem], decided: _Decided) -> None:
     """Record the targets of weight 0 that no position needs a reason for."""
-    explained = {item.symbol for item in selection.not_traded} | selection.liquidate.keys()
+    selection = decided.selection
+    explained = {item.symbol for item in selection.not_traded} | decided.quantities.keys()
     for target in targets:
         if not target.weight and target.symbol not in explained:
             selection.leave_untraded(target.symbol, "zero_weight", "The target weight is 0.")

@@ -58,6 +58,8 @@ REASONS = {
 WARNINGS = {
     "outside_model_ask": "A position is not a target, and the policy leaves it to a user.",
     "fraction_stays": "A fraction of a share remains.",
+    "range_unreachable": "No number of whole shares, with the fraction that is held, is inside the range of a symbol. "
+    "A sale ends above the range, a buy below it.",
     "symbol_frozen": "A symbol without a valid quote is not traded.",
     "one_share_skipped": "The account holds no share of a target, and the minimum one share is not bought.",
     "weights_scaled": "The sum of the weights is a little above one. They are scaled to one in proportion.",

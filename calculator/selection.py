@@ -56,6 +56,7 @@ def start_selection(holdings: Holdings) -> Selection:
         label = position.contract or position.symbol
         selection.leave_untraded(label, "other_contract", "Not the contract that an order would trade; counted only.")
     _freeze(holdings, selection)
+    _warn_of_ranges(holdings, selection)
     return selection
 
 
@@ -89,8 +90,9 @@ def select(holdings: Holdings) -> Selection:
         keeps = is_first or (line.whole_held >= 1 and bounds.is_promised(line))
         least, most = allowed_shares(line, holdings)
         selection.free.append(line)
-        selection.minimum.append(max(int(keeps), least))
-        selection.maximum.append(bounds.most(line) if most is None else min(bounds.most(line), most))
+        most = bounds.most(line) if most is None else min(bounds.most(line), most)
+        selection.minimum.append(min(max(int(keeps), least), most))
+        selection.maximum.append(most)
     return selection
 
 
@@ -224,6 +226,18 @@ def _warn_of_fraction(line: Line, selection: Selection) -> None:
                 message=f"{clipped(f'{fraction:f}')} of a share of {clipped(line.symbol)} remains.",
             )
         )
+
+
+def _warn_of_ranges(holdings: Holdings, selection: Selection) -> None:
+    for line in holdings.lines:
+        rule = holdings.rules.get(line.symbol)
+        if rule and rule.rule == "range" and not range_bounds(rule, line).is_reachable:
+            selection.warnings.append(
+                CalculationWarning(
+                    code="range_unreachable",
+                    message=f"No number of whole shares brings {clipped(line.symbol)} into its range.",
+                )
+            )
 
 
 def _inside_band(targets: list[Line], holdings: Holdings, selection: Selection) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculator import AccountState, CalculationRefused, Position, TradeCalculator
+from calculator import AccountConfig, AccountState, CalculationRefused, Position, TradeCalculator
 from tests.calculator.makers import account, drawn_account, plan, quote, reasons, rule, targets, traded
 
 A, B, C, X = (quote(symbol, "100") for symbol in "ABCX")
@@ -187,3 +187,68 @@ def test_order_of_rules_makes_no_difference(seed, size):
     assert calculator.plan(state, wanted, quotes, rules=rules) == calculator.plan(
         state, wanted[::-1], quotes[::-1], rules=rules[::-1]
     )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "low", "high", "expected", "warns"),
+    [
+        ("5.25", 4, 4, {"A": -1}, True),
+        ("4.25", 4, 4, {}, True),
+        ("2.25", 4, 4, {"A": 1}, True),
+        ("5", 4, 4, {"A": -1}, False),
+        ("49", 0, 0, {"A": -49}, False),
+        ("26.06", 0, "0.5", {"A": -26}, False),
+    ],
+)
+def test_range_is_kept_as_far_as_whole_shares_allow(quantity, low, high, expected, warns):
+    state = held("1000", A=quantity, B="100")
+    bounds = {"minimum_shares": low, "maximum_shares": high}
+    result = plan(state, targets(A=".1", B=".9"), [A, B], rules=[rule("A", "range", **bounds)], one_share=True)
+    moved = traded(result)
+    assert {symbol: moved[symbol] for symbol in moved.keys() & {"A"}} == expected
+    assert ("range_unreachable" in codes(result)) == warns
+
+
+@given(st.integers(0, 10_000), st.integers(1, 20), st.sampled_from(["full", "invest", "raise", "flow"]), st.data())
+def test_no_trade_breaks_a_range_and_every_symbol_has_one_reason(seed, size, mode, data):
+    state, wanted, quotes, policy = drawn_account(seed, size)
+    policy = policy.model_copy(update={"one_share": data.draw(st.booleans()), "max_frozen_percent": Decimal(100)})
+    drawn = data.draw(st.lists(st.integers(0, 99), min_size=len(state.positions), max_size=len(state.positions)))
+    parts = [Decimal(part) / 100 for part in drawn]
+    positions = tuple(
+        row.model_copy(update={"quantity": row.quantity + part}) if row.quantity >= 0 else row
+        for row, part in zip(state.positions, parts, strict=True)
+    )
+    added = sum(
+        (new.quantity - old.quantity) * old.market_price for new, old in zip(positions, state.positions, strict=True)
+    )
+    state = state.model_copy(update={"positions": positions, "total_value_usd": state.total_value_usd + added})
+    shares = {row.symbol: row.quantity for row in positions}
+    wanted = [*wanted[:-1], wanted[-1].model_copy(update={"weight": Decimal(0)})] if len(wanted) > 1 else wanted
+    rules = []
+    for symbol in sorted({target.symbol for target in wanted} | shares.keys())[:6]:
+        low = Decimal(data.draw(st.integers(0, 240))) / 4
+        high = low + Decimal(data.draw(st.integers(0, 8))) / 4
+        rules.append(rule(symbol, "range", minimum_shares=low, maximum_shares=high))
+    amount = {"raise_usd": Decimal(100)} if mode == "raise" else {}
+    try:
+        result = TradeCalculator(policy).plan(state, wanted, quotes, rules=rules, mode=mode, **amount)
+    except CalculationRefused:
+        return
+    moved = traded(result)
+    for one in rules:
+        change, now = moved.get(one.symbol, 0), shares.get(one.symbol, Decimal(0))
+        assert change <= 0 or now + change <= one.maximum_shares
+        assert change >= 0 or now + change >= one.minimum_shares
+    named = [trade.symbol for trade in result.trades] + [item.symbol for item in result.not_traded]
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("mode", ["raise", "flow"])
+def test_target_of_weight_zero_that_is_sold_is_not_listed_as_untraded(mode):
+    amount = {"raise_usd": Decimal(1000)} if mode == "raise" else {}
+    state = held("0" if mode == "raise" else "-1000", A="50", B="50")
+    config = AccountConfig(one_share=False)
+    result = TradeCalculator(config).plan(state, targets(A="1", B="0"), [A, B], mode=mode, **amount)
+    assert traded(result)["B"] < 0
+    assert "B" not in reasons(result)
