@@ -15,15 +15,12 @@ def name_stop_requesters(apps, schema_editor):
 
 
 def decide_outcomes(apps, schema_editor):
-    from trading.journal.outcomes import set_outcome
+    from trading.journal.missing_outcomes import BATCH, write_outcomes_of
 
     runs = apps.get_model("trading", "RebalanceRun").objects.filter(state__in=ENDED, outcome="")
     pks = list(runs.order_by("pk").values_list("pk", flat=True))
-    for start in range(0, len(pks), 100):
-        batch = list(runs.filter(pk__in=pks[start : start + 100]).prefetch_related("orders"))
-        for run in batch:
-            set_outcome(run)
-        runs.model.objects.bulk_update(batch, ("outcome", "summary"))
+    for start in range(0, len(pks), BATCH):
+        write_outcomes_of(runs.filter(pk__in=pks[start : start + BATCH]))
 
 
 class Migration(migrations.Migration):

@@ -12,8 +12,8 @@ NOT_DONE = (RunOutcome.PARTLY_DONE, RunOutcome.STOPPED, RunOutcome.REFUSED, RunO
 RUN_FILTERS: Filters = {
     "": ("All", {}),
     "going": ("In progress", {"state__in": (RunState.QUEUED, RunState.RUNNING)}),
-    "waiting": ("Deferred", {"outcome": RunOutcome.DEFERRED}),
-    "attention": ("Needs attention", {"outcome": RunOutcome.NEEDS_ATTENTION}),
+    "waiting": ("Deferred", {"state": RunState.DEFERRED}),
+    "attention": ("Needs attention", {"state": RunState.NEEDS_ATTENTION}),
     "failed": ("Not done", {"outcome__in": NOT_DONE}),
     "completed": ("Done", {"outcome__in": (RunOutcome.DONE, RunOutcome.NOTHING_TO_DO)}),
 }

@@ -16,6 +16,7 @@ from trading.inbox.broken_events import due_events
 from trading.inbox.receive import retry_event
 from trading.journal.claims import requeue_due_runs
 from trading.journal.installation import detect_restore
+from trading.journal.missing_outcomes import write_missing_outcomes
 from trading.journal.outbox import notify_operators
 from trading.journal.slots import move_accounts_to_their_slots
 from trading.market_calendar import market_calendar
@@ -64,6 +65,7 @@ def sweep() -> int:
         sync_schedules()
     if Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
+    write_missing_outcomes()
     return len(slots)
 
 

@@ -11,11 +11,14 @@ from django.utils import timezone
 
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out, policy, queue, work_run
+from trading.journal.missing_outcomes import UNREADABLE, write_missing_outcomes
 from trading.journal.outcomes import decide_outcome, orders_text, rewrite_outcomes, summarize, trade_progress
 from trading.journal.runs import request_stop
+from trading.management.commands.rebalance import EXIT_CODES
 from trading.management.text_output import run_text
 from trading.models import Notification, Order, RebalanceRun
 from trading.models.run_documents import ExecCommand
+from trading.schedule.sweeper import sweep
 from trading.serializers import rebalance_result
 from trading.templatetags.page_parts import run_chip
 
@@ -199,3 +202,59 @@ def test_migration_fills_the_outcome_of_stored_runs(make_account):
         executor.migrate(executor.loader.graph.leaf_nodes())
     stored = RebalanceRun.objects.filter(run_id__in=expected)
     assert {run.run_id: (run.outcome, run.summary, run.stop_requester_name) for run in stored} == expected
+
+
+ODD = [
+    {"result": {"trades": [{"symbol": "A", "quantity": 1, "price": None}]}},
+    {"result": {"trades": [{"symbol": "A", "quantity": 1}]}},
+    {"result": {"trades": [], "plan": {"sells": [{"symbol": "A", "quantity": -1}]}}, "mode": "preview"},
+    {"report": {"weights_after": [["A", "0.5"]]}},
+    {"policy": {"allocation_threshold_percent": None}},
+]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migration_passes_over_odd_runs(make_account):
+    account = make_account()
+    runs = [carry_out(account, ExecCommand.PRINT_REBALANCE) for _ in range(3)]
+    good, odd, attention = runs
+    expected = good.outcome, good.summary
+    RebalanceRun.objects.filter(pk__in=(odd.pk, attention.pk)).update(result={"trades": [{"symbol": "A"}]})
+    RebalanceRun.objects.filter(pk=attention.pk).update(state="needs_attention")
+    executor = MigrationExecutor(connection)
+    try:
+        executor.migrate([("trading", "0020_approval_inbox")])
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+    for run in runs:
+        run.refresh_from_db()
+    assert (good.outcome, good.summary) == expected
+    assert (odd.outcome, attention.outcome) == ("", "needs_attention")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", ODD)
+def test_sweep_decides_missing_outcomes_whatever_is_stored(make_account, change):
+    account = make_account()
+    run, odd = carry_out(account), carry_out(account)
+    superseded = carry_out(account)
+    expected = run.outcome, run.summary
+    RebalanceRun.objects.filter(pk=run.pk).update(outcome="deferred", summary={})
+    RebalanceRun.objects.filter(pk=odd.pk).update(outcome="", summary={}, **change)
+    RebalanceRun.objects.filter(pk=superseded.pk).update(outcome="", summary={}, state="superseded")
+    sweep()
+    for one in (run, odd, superseded):
+        one.refresh_from_db()
+    assert (run.outcome, run.summary) == expected
+    assert (odd.outcome, odd.summary, superseded.summary) == ("", UNREADABLE, {})
+    assert write_missing_outcomes() == 0
+    assert EXIT_CODES[odd.outcome or odd.state] == 0
+
+
+@pytest.mark.django_db
+def test_run_without_outcome_is_among_those_that_need_attention(make_account, admin_client):
+    run = carry_out(make_account())
+    RebalanceRun.objects.filter(pk=run.pk).update(outcome="", state="needs_attention")
+    page = admin_client.get(reverse("trading:runs"), {"state": "attention"})
+    assert [row.pk for row in page.context["page"].rows] == [run.pk]

@@ -25,6 +25,7 @@ EXIT_CODES: dict[str, int] = {
     RunOutcome.NOTHING_TO_DO: COMPLETED,
     RunOutcome.REFUSED: REFUSED,
     RunOutcome.DEFERRED: REFUSED,
+    RunState.COMPLETED: COMPLETED,
     RunState.SUPERSEDED: REFUSED,
     RunState.QUEUED: COMPLETED,  # left to the workers with `--no-wait`
 }
