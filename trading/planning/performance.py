@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from trading.market_calendar import session_days
 from trading.models import AccountValue, Fill, SeenExecution
+from trading.models.orders import MANUAL_EXECUTION_PREFIX, reduce
 from trading.planning.returns import DayReturn, DayValue, Execution, Gap, Period, daily_returns, period_return
 
 MONTH_DAYS = 30
@@ -84,15 +85,20 @@ def _values(accounts: Sequence[int], since: datetime) -> dict[int, list[DayValue
 
 
 def _executions(accounts: Sequence[int], since: datetime) -> dict[int, list[Execution]]:
-    """Return our own fills, and what else the broker reported; a fill is known with its commission."""
+    """Return our own fills, and what else the broker reported; a fill is known with its commission.
+
+    What the broker has reported replaces a fill that a user entered, also before the order's row is updated.
+    """
     found: dict[int, dict[str, Execution]] = defaultdict(dict)
+    reported: dict[tuple[int, str], dict[str, Decimal]] = defaultdict(dict)
     seen = SeenExecution.objects.filter(account_id__in=accounts, executed_at__gte=since).order_by()
-    for account, key, at, symbol, quantity, price in seen.values_list(
-        "account_id", "execution_id", "executed_at", "symbol", "quantity", "price_usd"
+    for account, key, at, symbol, quantity, price, order in seen.values_list(
+        "account_id", "execution_id", "executed_at", "symbol", "quantity", "price_usd", "client_order_id"
     ):
+        reported[account, order][key] = abs(quantity)
         found[account][key] = Execution(at, symbol, quantity, -quantity * price)
     fills = Fill.objects.filter(order__account_id__in=accounts, executed_at__gte=since).order_by()
-    for account, key, at, symbol, quantity, price, commission in fills.values_list(
+    rows = fills.values_list(
         "order__account_id",
         "execution_id",
         "executed_at",
@@ -100,8 +106,17 @@ def _executions(accounts: Sequence[int], since: datetime) -> dict[int, list[Exec
         "quantity",
         "price_usd",
         "commission_usd",
-    ):
-        found[account][key] = Execution(at, symbol, quantity, -quantity * price - (commission or 0))
+        "order__client_order_id",
+    )
+    booked = {(row[0], row[1]) for row in rows}
+    for account, key, at, symbol, quantity, price, commission, order in rows:
+        left = quantity
+        if key.startswith(MANUAL_EXECUTION_PREFIX):
+            unbooked = [shares for one, shares in reported[account, order].items() if (account, one) not in booked]
+            left = reduce(quantity, sum(unbooked, Decimal(0)))
+        if left:
+            part = left / quantity
+            found[account][key] = Execution(at, symbol, left, -left * price - (commission or 0) * part)
     return {account: list(executions.values()) for account, executions in found.items()} | {
         account: [] for account in accounts if account not in found
     }

@@ -11,8 +11,9 @@ from django.utils import timezone
 from tests.support.makers import carry_out, simulated_account
 from trading.journal.account_status import store_history
 from trading.models import AccountStanding, AccountValue, Fill, SeenExecution, TotalValue
+from trading.models.orders import MANUAL_EXECUTION_PREFIX
 from trading.pages.history import total_chart
-from trading.planning.performance import performance_of, return_percent
+from trading.planning.performance import _executions, performance_of, return_percent
 from trading.planning.returns import Gap
 from trading.planning.total_value import record_total
 
@@ -183,3 +184,31 @@ def test_stored_history_is_the_start_of_the_flows_of_totals():
         store_history(rows)
     assert total().flow_usd == 0
     assert total_chart().marks == ()
+
+
+def test_manual_fill_and_its_execution_count_once(make_account):
+    account = make_account("A1", cash="100000")
+    run = carry_out(account)
+    fill = Fill.objects.filter(order__run=run).select_related("order").first()
+    Fill.objects.exclude(pk=fill.pk).delete()
+    Fill.objects.filter(pk=fill.pk).update(
+        execution_id=f"{MANUAL_EXECUTION_PREFIX}{fill.order.client_order_id}", commission_usd=4
+    )
+    SeenExecution.objects.all().delete()
+    since = fill.executed_at - timedelta(days=1)
+    (entered,) = _executions([account.pk], since)[account.pk]
+    assert (entered.quantity, entered.cash_usd) == (fill.quantity, -fill.quantity * fill.price_usd - 4)
+    for part, shares in (("e1", 1), ("e2", fill.quantity - 1)):
+        SeenExecution.objects.create(
+            account=account,
+            execution_id=part,
+            symbol=fill.order.symbol,
+            quantity=shares,
+            price_usd=fill.price_usd,
+            executed_at=fill.executed_at,
+            session_date=timezone.localdate(),
+            client_order_id=fill.order.client_order_id,
+        )
+        found = _executions([account.pk], since)[account.pk]
+        assert sum(one.quantity for one in found) == fill.quantity
+    assert sum(one.cash_usd for one in found) == -fill.quantity * fill.price_usd
