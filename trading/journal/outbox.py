@@ -177,9 +177,13 @@ def _body(run: RebalanceRun) -> str:
 
 
 def _waits(run: RebalanceRun) -> bool:
-    """Whether a user must approve the plan. Runs of an earlier version have no time until which they wait."""
+    """Whether a user must approve the plan. Runs of an earlier version have no time until which they wait.
+
+    A rebalance that was interrupted while its plan was held keeps that time, and can have sent its orders since.
+    """
     held = run.state == RunState.REFUSED and needs_approval(run.error_code)
-    return held or (run.state == RunState.COMPLETED and run.approval_until is not None)
+    previewed = run.state == RunState.COMPLETED and run.mode == RunMode.PREVIEW
+    return held or (previewed and run.approval_until is not None)
 
 
 def _link_label(run: RebalanceRun) -> str:

@@ -1,7 +1,7 @@
 """Deliveries: one for each channel, with attempts of its own."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 NTFY = "USER_NOTIFICATIONS_CHANNEL"
 APPRISE = "NOTIFICATION_URLS 1"
 HOOK = "webhook mine"
+NOON = datetime(2026, 1, 5, 17, tzinfo=UTC)
 
 
 def states():
@@ -56,6 +57,7 @@ def make_due():
             "warning",
             "Rebalance partly done: U0",
         ),
+        ({"state": "completed", "approval_until": NOON}, "success", "Rebalance completed: U0"),
         ({"state": "completed", "outcome": "stopped"}, "warning", "Rebalance stopped: U0"),
         ({"state": "completed", "outcome": "failed"}, "failure", "Rebalance failed: U0"),
         ({"state": "failed", "error_code": "x"}, "failure", "Rebalance failed: U0"),
