@@ -5,6 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Count
 
+from brokers.exceptions import UnknownBroker
 from brokers.registry import connector_class
 from calculator import Commission
 
@@ -13,10 +14,16 @@ FIRST_BROKER = "simulated"
 
 
 def usual_commission() -> Commission:
-    """Return what the broker that most accounts have usually charges, as its connector declares it."""
+    """Return what the broker that most accounts have usually charges, as its connector declares it.
+
+    Without that connector, which is no longer installed, it is the calculator's default.
+    """
     counted = apps.get_model("accounts", "Account").objects.values("broker").annotate(accounts=Count("pk"))
     most = counted.order_by("-accounts", "broker").first()
-    return connector_class(most["broker"] if most else FIRST_BROKER).usual_commission
+    try:
+        return connector_class(most["broker"] if most else FIRST_BROKER).usual_commission
+    except UnknownBroker:
+        return Commission()
 
 
 def default_commission(part: str) -> Any:

@@ -10,9 +10,10 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import RebalancePolicy
+from accounts.models import Account, RebalancePolicy
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
+from calculator import Commission
 from tests.support.makers import carry_out, policy, work_run
 from trading.actions.preview_state import preview_state
 from trading.actions.previews import execute_preview
@@ -180,6 +181,12 @@ def test_new_policy_starts_with_the_usual_commission_of_the_broker(make_account)
     usual = SimulatedBroker.usual_commission
     assert (made.commission_kind, made.commission_per_share_usd) == (usual.kind, usual.per_share)
     assert stored.commission_kind == "per_share"
+
+
+def test_new_policy_starts_without_the_connector_of_most_accounts(make_account):
+    make_account()
+    Account.objects.update(broker="gone")
+    assert RebalancePolicy(name="new").commission_kind == Commission().kind
 
 
 def test_csv_has_plain_numbers(make_account, client, trader):
