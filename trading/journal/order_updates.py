@@ -126,7 +126,7 @@ class _OrderRow:
             ("message", result.message),
         ):
             if name == "message" and self.was_missing and STATE_OF_STATUS.get(result.status) is None:
-                continue  # it still counts as missing, as its message says
+                continue  # it still counts as missing, by its message
             if value not in {"", getattr(row, name)}:
                 self._change(**{name: value})
         if row.acknowledged_at is None and result.status is not OrderStatus.PENDING:
