@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out, policy, queue, work_run
+from trading.journal import outcomes
 from trading.journal.outcomes import decide_outcome, orders_text, rewrite_outcomes, summarize, trade_progress
 from trading.journal.runs import request_stop
 from trading.management.text_output import run_text
@@ -199,3 +200,13 @@ def test_migration_fills_the_outcome_of_stored_runs(make_account):
         executor.migrate(executor.loader.graph.leaf_nodes())
     stored = RebalanceRun.objects.filter(run_id__in=expected)
     assert {run.run_id: (run.outcome, run.summary, run.stop_requester_name) for run in stored} == expected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_run_ends_and_asks_for_attention_when_its_outcome_cannot_be_decided(make_account, monkeypatch):
+    def fail(run):
+        raise ValueError("an odd document")
+
+    monkeypatch.setattr(outcomes, "set_outcome", fail)
+    run = carry_out(make_account())
+    assert (run.state, run.outcome) == ("completed", "needs_attention")
