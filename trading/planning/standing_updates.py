@@ -50,7 +50,7 @@ NO_PLAN_INPUTS: Mapping[type[Model], frozenset[str]] = {
     Account: frozenset({"trading_paused", "live_armed", "enabled", "name", "connection", "updated_at"}),
     PublishedTargets: frozenset({"fetched_at", "failed_at", "error_code", "error_message"}),
 }
-"""Fields whose change concerns no comparison, so that a pause waits for none, nor a run that fetches the same targets."""
+"""Fields whose change concerns no comparison, so that neither a pause nor a fetch of the same targets waits for one."""
 OWNERS: Mapping[type[Model], str] = {
     TargetAllocation: "strategy_id",
     PublishedTargets: "strategy_id",
