@@ -175,6 +175,20 @@ def test_late_fill_of_a_finished_run_changes_its_outcome(make_account):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_run_whose_unknown_orders_are_resolved_asks_to_be_closed(make_account):
+    run = carry_out(make_account())
+    RebalanceRun.objects.filter(pk=run.pk).update(state="needs_attention", error_code="orders_unknown")
+    run.orders.filter(symbol="IEF").update(state="unknown")
+    rewrite_outcomes([run.pk])
+    run.refresh_from_db()
+    assert run.error_message != outcomes.ORDERS_RESOLVED
+    run.orders.filter(symbol="IEF").update(state="lost")
+    rewrite_outcomes([run.pk])
+    run.refresh_from_db()
+    assert (run.outcome, run.error_message) == ("needs_attention", outcomes.ORDERS_RESOLVED)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_preview_is_done_and_its_chip_is_not_green(make_account):
     run = carry_out(make_account(), ExecCommand.PRINT_REBALANCE)
     assert (run.outcome, run.summary["planned"], run.summary["filled"]) == ("done", 2, 0)
