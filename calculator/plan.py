@@ -8,7 +8,7 @@ from typing import NamedTuple
 from calculator.explanations import explain_the_rest, explain_trade, explain_untraded, skipped_shares
 from calculator.fit_buys import fit_buys
 from calculator.fixed_point import CENT, ONE_CENT, fraction, from_micro, percents, to_micro
-from calculator.formats import money
+from calculator.formats import money, percent
 from calculator.holdings import Holdings, make_holdings
 from calculator.invest import invest
 from calculator.line import ZERO, Line
@@ -248,12 +248,12 @@ def _warnings(holdings: Holdings, cash: int) -> list[CalculationWarning]:
     """Return the warnings; `cash` is the cash after the trades, in micro-dollars."""
     warnings = []
     total = sum([line.weight for line in holdings.lines], Decimal(0))
-    told = clipped(f"{total.normalize():f}")
+    told = clipped(percent(total * 100, None))
     if total > 1 + SUM_TOLERANCE:
         warnings.append(
             CalculationWarning(
                 code="weights_scaled",
-                message=f"The target weights add up to {told}; all are scaled so that they add up to 1.",
+                message=f"The target weights add up to {told}; all are scaled so that they add up to 100%.",
             )
         )
     if total < 1 - SUM_TOLERANCE:

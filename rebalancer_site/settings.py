@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "trading.api.middleware.JsonErrors",
     "trading.pages.middleware.RedactingMiddleware",  # outside all views, inside CommonMiddleware (Content-Length)
+    "trading.pages.error_pages.UnknownAddressMiddleware",
     "trading.pages.error_pages.MethodNotAllowedMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -26,6 +26,14 @@ MARKED_BY_FIXTURE = {
     "browser": {"browser"},
 }
 """Markers of pyproject.toml, and the fixtures whose tests get them."""
+ON_ANY_DATABASE = (
+    "tests/trading/listener/",
+    "tests/accounts/test_yaml_text.py",
+    "tests/security/test_canaries.py",
+    "tests/e2e/test_browser.py",
+    "tests/e2e/test_moving.py",
+)
+"""Tests that use a database which is not their subject: they run on SQLite only."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         for marker, fixtures in MARKED_BY_FIXTURE.items():
             if names & fixtures:
                 item.add_marker(marker)
+        if item.nodeid.startswith(ON_ANY_DATABASE):
+            item.add_marker("one_database")
         if item.get_closest_marker("django_db"):
             item.add_marker("db")
         if ON_POSTGRES and item.get_closest_marker("one_database"):

@@ -16,6 +16,7 @@ from simple_history.admin import SimpleHistoryAdmin
 from accounts.admin import INLINE_TEMPLATE
 from accounts.models import Account
 from trading.admin.read_only import ReadOnlyMixin
+from trading.journal.outcomes import outcome_label
 from trading.journal.runs import request_cancel
 from trading.models import (
     ChannelPosition,
@@ -90,12 +91,17 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
 class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
     """Runs."""
 
-    list_display = ("page", "account", "mode", "state", "strategy_name", "queued_at", "finished_at", "error_code")
-    list_filter = ("state", "mode", "queued_at")
+    list_display = ("page", "account", "mode", "result", "strategy_name", "queued_at", "finished_at", "error_code")
+    list_filter = ("outcome", "state", "mode", "queued_at")
     list_display_links = ("account",)  # the first column is a link of its own
     search_fields = ("run_id", "strategy_name", "error_code")
     list_select_related = ("account",)
     inlines = (OrderInline,)
+
+    @admin.display(description="outcome", ordering="outcome")
+    def result(self, run: RebalanceRun) -> str:
+        """Return the outcome; the state while there is none."""
+        return outcome_label(run)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RebalanceRun], search_term: str

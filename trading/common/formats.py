@@ -68,3 +68,8 @@ def age_text(age: timedelta | float) -> str:
 
 def _whole_seconds(duration: timedelta | float) -> int:
     return max(int(duration.total_seconds() if isinstance(duration, timedelta) else duration), 0)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: 1 order, 2 orders."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -13,6 +13,7 @@ from brokers.broker_types import OpenOrder
 from brokers.exceptions import BrokerAPIError, OrderExecutionError
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
+from trading.common.formats import counted
 from trading.common.timings import Timings
 from trading.errors import AccountChanged, NeedsAttention, RunFailed
 from trading.guards.account import check_guards
@@ -178,7 +179,7 @@ class PreTradeSteps:
             symbols = ", ".join(order.symbol for order in left)
             raise RunFailed("open_orders_remain", f"Open orders could not be cancelled: {symbols}. Nothing was sent.")
         await self.journal.add_timeline_entry(
-            "open_orders_cancelled", f"Cancelled {len(proposal.open_orders)} open orders."
+            "open_orders_cancelled", f"Cancelled {counted(len(proposal.open_orders), 'open order')}."
         )
 
     async def _open_orders_left(self) -> Sequence[OpenOrder]:

@@ -25,7 +25,7 @@ from calculator import CalculationRefused, Quote, Trade, TradeCalculationResult,
 from calculator.formats import money
 from trading.common.concurrency import run_concurrently
 from trading.common.fail_points import FailPoint, reached
-from trading.common.formats import new_york_time
+from trading.common.formats import counted, new_york_time
 from trading.common.timings import Timings
 from trading.engine.cash_after_sells import cash_after_sells
 from trading.engine.connection import SlotResources
@@ -227,7 +227,7 @@ class Rebalancer(BaseRebalancer):
                 warnings=[warning.model_dump() for warning in proposal.warnings],
             ),
             self._journal.add_timeline_entry(
-                "planned", f"Planned {len(trades)} orders." if trades else "No trades are needed."
+                "planned", f"Planned {counted(len(trades), 'order')}." if trades else "No trades are needed."
             ),
         )
 
@@ -280,7 +280,7 @@ class Rebalancer(BaseRebalancer):
         _, orders, _ = await run_concurrently(
             self._journal.record(step),
             self._journal.plan_orders([proposal.order_for(trade, self._policy.order_tif) for trade in trades]),
-            self._journal.add_timeline_entry(str(step), f"{len(trades)} {side} orders."),
+            self._journal.add_timeline_entry(str(step), f"{counted(len(trades), f'{side} order')}."),
         )
         reached(FailPoint.ORDERS_COMMITTED, self._context.account_id)
         resolved = await self._phase.execute(orders)

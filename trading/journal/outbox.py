@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from calculator.formats import money
 from calculator.reason_codes import WARNINGS as CALCULATOR_WARNINGS
-from trading.common.formats import new_york_clock, new_york_time
+from trading.common.formats import counted, new_york_clock, new_york_time
 from trading.error_codes import GUARDS, needs_approval
 from trading.journal.outcomes import orders_text, stopped_by
 from trading.models import (
@@ -159,7 +159,7 @@ def _body(run: RebalanceRun) -> str:
     lines += run.timeline.filter(code=APPROVED_BY_RULE).order_by("-id").values_list("message", flat=True)[:1]
     trades = run.result.get("trades", []) if run.result else []
     if run.mode == RunMode.PREVIEW and run.state == RunState.COMPLETED:
-        lines.append(f"The plan has {len(trades)} orders.")
+        lines.append(f"The plan has {counted(len(trades), 'order')}.")
     if person := stopped_by(run):
         lines.append(f"Stopped by {person}.")
     if progress := orders_text(run):

@@ -1,15 +1,20 @@
 """The outcome of a run: what became of its plan. Pages, lists, API, commands and messages show what is decided here."""
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db import transaction
+
 from calculator.plan_types import CASH
 from trading.error_codes import GUARDS
 from trading.models import Order, OrderState, RebalanceRun, RunMode, RunOutcome, RunState
 from trading.models.run_documents import stored_weights
+
+logger = logging.getLogger("rebalancer.trading")
 
 OUTCOME_OF_STATE: dict[str, str] = {
     RunState.DEFERRED: RunOutcome.DEFERRED,
@@ -167,9 +172,18 @@ def set_outcome(run: RebalanceRun) -> None:
 
 
 def write_outcome(run: RebalanceRun) -> None:
-    """Write outcome and figures of an ended run, in the caller's transaction."""
-    set_outcome(run)
-    RebalanceRun.objects.filter(pk=run.pk).update(outcome=run.outcome, summary=run.summary)
+    """Write outcome and figures of an ended run, in the caller's transaction.
+
+    An error here does not keep the run from ending: its outcome is then that a user has to look at it.
+    """
+    try:
+        with transaction.atomic():
+            set_outcome(run)
+            RebalanceRun.objects.filter(pk=run.pk).update(outcome=run.outcome, summary=run.summary)
+    except Exception:
+        logger.exception("The outcome of run %s could not be decided", run.run_id)
+        run.outcome, run.summary = RunOutcome.NEEDS_ATTENTION, {}
+        RebalanceRun.objects.filter(pk=run.pk).update(outcome=run.outcome, summary=run.summary)
 
 
 def rewrite_outcomes(pks: Collection[int]) -> None:

@@ -1,5 +1,6 @@
 """The pages of errors. They read no database and no session, so that they also render when those fail."""
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -11,6 +12,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from trading.pages.return_address import page_of
+
+logger = logging.getLogger("rebalancer.trading")
 
 IMPORT = "import targets from a file"
 DASHBOARD = "trading:dashboard"
@@ -28,8 +31,12 @@ def error_page(
         "back_label": back_label,
         "dashboard": reverse(DASHBOARD),
     }
-    # Without the request: context processors would read the session and the database.
-    return HttpResponse(render_to_string("trading/error.html", context), status=status)
+    try:
+        # Without the request: context processors would read the session and the database.
+        return HttpResponse(render_to_string("trading/error.html", context), status=status)
+    except Exception:  # such as static files that were not collected: an error must not hide behind another
+        logger.exception("The page of an error could not be rendered")
+        return HttpResponse(f"{title}. {text}\n", status=status, content_type="text/plain; charset=utf-8")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django passes both
@@ -80,6 +87,19 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
         back=page_of(request),
         back_label="Back to the page",
     )
+
+
+class UnknownAddressMiddleware:
+    """Answer an address with a NUL character like one that does not exist: PostgreSQL has no text with it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the response, or the page of an address that does not exist."""
+        if "\0" in request.path and not request.path.startswith("/api/"):
+            return page_not_found(request, ValueError("NUL"))
+        return self._get_response(request)
 
 
 class MethodNotAllowedMiddleware:

@@ -1,4 +1,4 @@
-from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
@@ -12,10 +12,10 @@ from trading.pages.permissions import require_permission
 
 RUNS_OF_AN_EVENT = 5
 EVENT_FILTERS: Filters = {
-    "": ("All", {}),
-    "late": ("Late", {"state": EventState.LATE}),
-    "rejected": ("Rejected", {"state": EventState.REJECTED}),
-    "broken": ("Processing failed", {"state": EventState.BROKEN}),
+    "": ("All", Q()),
+    "late": ("Late", Q(state=EventState.LATE)),
+    "rejected": ("Rejected", Q(state=EventState.REJECTED)),
+    "broken": ("Processing failed", Q(state=EventState.BROKEN)),
 }
 
 

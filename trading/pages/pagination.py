@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 Row = TypeVar("Row", bound=Model)
-Filters = Mapping[str, tuple[str, Mapping[str, Any]]]
-"""Label and lookups of each filter of a list; no lookups: all rows."""
+Filters = Mapping[str, tuple[str, Q]]
+"""Label and condition of each filter of a list; an empty condition: all rows."""
 
 PAGE_SIZE = 50
 """Rows of a page of runs or events."""
@@ -59,6 +59,6 @@ def _address(request: HttpRequest, name: str, value: Any) -> str:
 def filtered_page(rows: QuerySet[Row], request: HttpRequest, filters: Filters) -> dict[str, Any]:
     """Return the context of a list: its page of the rows of the chosen filter, and the filters."""
     chosen = request.GET.get("state", "")
-    _, lookups = filters.get(chosen, ("", {}))
+    _, condition = filters.get(chosen, ("", Q()))
     links = [{"key": key, "label": label, "chosen": key == chosen} for key, (label, _) in filters.items()]
-    return {"page": cursor_page(rows.filter(**lookups), request, PAGE_SIZE), "filters": links}
+    return {"page": cursor_page(rows.filter(condition), request, PAGE_SIZE), "filters": links}

@@ -1,3 +1,4 @@
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
@@ -10,12 +11,12 @@ from trading.pages.permissions import require_permission
 
 NOT_DONE = (RunOutcome.PARTLY_DONE, RunOutcome.STOPPED, RunOutcome.REFUSED, RunOutcome.FAILED)
 RUN_FILTERS: Filters = {
-    "": ("All", {}),
-    "going": ("In progress", {"state__in": (RunState.QUEUED, RunState.RUNNING)}),
-    "waiting": ("Deferred", {"state": RunState.DEFERRED}),
-    "attention": ("Needs attention", {"state": RunState.NEEDS_ATTENTION}),
-    "failed": ("Not done", {"outcome__in": NOT_DONE}),
-    "completed": ("Done", {"outcome__in": (RunOutcome.DONE, RunOutcome.NOTHING_TO_DO)}),
+    "": ("All", Q()),
+    "going": ("In progress", Q(state__in=(RunState.QUEUED, RunState.RUNNING))),
+    "waiting": ("Deferred", Q(state=RunState.DEFERRED)),
+    "attention": ("Needs attention", Q(outcome=RunOutcome.NEEDS_ATTENTION) | Q(state=RunState.NEEDS_ATTENTION)),
+    "failed": ("Not done", Q(outcome__in=NOT_DONE)),
+    "completed": ("Done", Q(outcome__in=(RunOutcome.DONE, RunOutcome.NOTHING_TO_DO))),
 }
 
 

@@ -71,6 +71,9 @@ def _mark_retrieved(request: "asyncio.Task[Any]") -> None:
 
 def _store_outcome(strategy: Strategy, **outcome: object) -> None:
     """Store the service's answer for the strategy's page. Runs never use it: they request the targets again."""
+    known = PublishedTargets.objects.filter(strategy=strategy).values_list("targets", flat=True).first()
+    if known is not None and outcome.get("targets") == known:
+        del outcome["targets"]  # the same answer again: nothing that depends on it has changed
     PublishedTargets.objects.update_or_create(strategy=strategy, defaults=outcome)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Model, Q
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
@@ -48,8 +48,9 @@ AFFECTED: Mapping[type[Model], str] = {
 """Models that comparisons read, each with the lookup from a standing to its rows."""
 NO_PLAN_INPUTS: Mapping[type[Model], frozenset[str]] = {
     Account: frozenset({"trading_paused", "live_armed", "enabled", "name", "connection", "updated_at"}),
+    PublishedTargets: frozenset({"fetched_at", "failed_at", "error_code", "error_message"}),
 }
-"""Fields whose change does not concern a comparison, so that a kill switch waits for none."""
+"""Fields whose change concerns no comparison, so that neither a pause nor a fetch of the same targets waits for one."""
 OWNERS: Mapping[type[Model], str] = {
     TargetAllocation: "strategy_id",
     PublishedTargets: "strategy_id",
@@ -64,8 +65,8 @@ def store_look(account_pk: int, snapshot: AccountSnapshot) -> bool:
     Returns:
         False if a newer look is stored, or if it was not possible; the log has the reason.
     """
-    state = account_state(snapshot, {})
     with _apart_from_runs(account_pk):
+        state = account_state(snapshot, {})
         known = AccountStanding.objects.select_for_update(of=("self",)).filter(account_id=account_pk)
         if any(as_of >= snapshot.as_of for as_of in known.values_list("as_of", flat=True)):
             return False
@@ -171,9 +172,17 @@ def _void_safely(affected: Q, *, skip_locked: bool = False) -> None:
         with transaction.atomic():
             void_changed(affected, skip_locked=skip_locked)
     except Exception:
-        logger.exception("The standings that a change concerns could not be compared; all of them are void")
-        pks = AccountStanding.objects.filter(affected).values_list("account_id", flat=True)
-        account_status.void_standings(list(pks), "settings_changed", PARTS["policy"][1])
+        logger.exception("The standings that a change concerns could not be compared; all of them become void")
+        _void_all(affected)
+
+
+def _void_all(affected: Q) -> None:
+    try:
+        with transaction.atomic():
+            pks = AccountStanding.objects.filter(affected).values_list("account_id", flat=True)
+            account_status.void_standings(list(pks), "settings_changed", PARTS["policy"][1])
+    except DatabaseError:  # such as a deadlock with another change; the task that compares all digests finds them
+        logger.exception("The standings that a change concerns could not be voided")
 
 
 def _affected_by(model: type[Model], pks: Sequence[int]) -> Q:

@@ -45,7 +45,6 @@ def sweep() -> int:
         raise
     except Exception:  # an error in the schedule must not stop runs that exist
         logger.exception("Unexpected error in the schedule")
-    close_expired_approvals(timezone.now())
     requeue_due_runs()
     queued = Q(
         Q(accounts__runs__not_before__isnull=True) | Q(accounts__runs__not_before__lte=Now()),
@@ -63,10 +62,21 @@ def sweep() -> int:
         retry_event(pk)
     if not are_complete():
         sync_schedules()
+    _close_expired_approvals()
     if Delivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now()).exists():
         wake_outbox()
     write_missing_outcomes()
     return len(slots)
+
+
+def _close_expired_approvals() -> None:
+    """Close the plans that nobody answered in time. After the wake-ups: it can wait for an account that is in use."""
+    try:
+        close_expired_approvals(timezone.now())
+    except DatabaseError:
+        raise
+    except Exception:  # the next sweep tries again; runs must not wait for it
+        logger.exception("Plans that nobody answered could not be closed")
 
 
 def check_clock() -> float:

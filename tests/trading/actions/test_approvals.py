@@ -18,13 +18,14 @@ from brokers.exchange_calendar import NEW_YORK
 from brokers.simulated.matching_engine import set_position
 from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, SimulatedOrder
 from calculator import TradeCalculationResult
-from tests.support.makers import carry_out, held, policy, work_run
+from tests.support.makers import carry_out, held, policy, queue, work_run
 from trading.actions.approvals import approval_state, decline_plan, waiting_plans
 from trading.actions.previews import execute_preview
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, EventState, Notification, RebalanceRun, StrategyEvent
 from trading.models.run_documents import ExecCommand
 from trading.planning.approved_plan import plan_differences
+from trading.schedule import sweeper
 from trading.schedule.sweeper import sweep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -388,3 +389,13 @@ def test_command_lists_approves_and_declines(account, plan):
         assert command("decline", third.run_id, "--note", "Not today")[0] == 0
         assert command("approve", third.run_id)[0] == 3
         assert (RebalanceRun.objects.get(pk=third.pk).decline_note, waiting()) == ("Not today", [])
+
+
+def test_plans_that_cannot_be_closed_do_not_keep_runs_waiting(make_account, monkeypatch):
+    def fail(now):
+        raise ValueError("an odd plan")
+
+    monkeypatch.setattr(sweeper, "close_expired_approvals", fail)
+    run = queue(make_account())
+    assert sweeper.sweep() == 1
+    assert RebalanceRun.objects.get(pk=run.pk).state == "queued"

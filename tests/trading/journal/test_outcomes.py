@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from brokers.simulated.faults import Kind, set_fault
 from tests.support.makers import carry_out, policy, queue, work_run
+from trading.journal import outcomes
 from trading.journal.missing_outcomes import UNREADABLE, write_missing_outcomes
 from trading.journal.outcomes import decide_outcome, orders_text, rewrite_outcomes, summarize, trade_progress
 from trading.journal.runs import request_stop
@@ -177,6 +178,20 @@ def test_late_fill_of_a_finished_run_changes_its_outcome(make_account):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_run_whose_unknown_orders_are_resolved_asks_to_be_closed(make_account):
+    run = carry_out(make_account())
+    RebalanceRun.objects.filter(pk=run.pk).update(state="needs_attention", error_code="orders_unknown")
+    run.orders.filter(symbol="IEF").update(state="unknown")
+    rewrite_outcomes([run.pk])
+    run.refresh_from_db()
+    assert run.error_message != outcomes.ORDERS_RESOLVED
+    run.orders.filter(symbol="IEF").update(state="lost")
+    rewrite_outcomes([run.pk])
+    run.refresh_from_db()
+    assert (run.outcome, run.error_message) == ("needs_attention", outcomes.ORDERS_RESOLVED)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_preview_is_done_and_its_chip_is_not_green(make_account):
     run = carry_out(make_account(), ExecCommand.PRINT_REBALANCE)
     assert (run.outcome, run.summary["planned"], run.summary["filled"]) == ("done", 2, 0)
@@ -258,3 +273,16 @@ def test_run_without_outcome_is_among_those_that_need_attention(make_account, ad
     RebalanceRun.objects.filter(pk=run.pk).update(outcome="", state="needs_attention")
     page = admin_client.get(reverse("trading:runs"), {"state": "attention"})
     assert [row.pk for row in page.context["page"].rows] == [run.pk]
+    RebalanceRun.objects.filter(pk=run.pk).update(outcome="needs_attention", state="completed")
+    page = admin_client.get(reverse("trading:runs"), {"state": "attention"})
+    assert [row.pk for row in page.context["page"].rows] == [run.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_run_ends_and_asks_for_attention_when_its_outcome_cannot_be_decided(make_account, monkeypatch):
+    def fail(run):
+        raise ValueError("an odd document")
+
+    monkeypatch.setattr(outcomes, "set_outcome", fail)
+    run = carry_out(make_account())
+    assert (run.state, run.outcome) == ("completed", "needs_attention")

@@ -8,7 +8,7 @@ from django.urls import reverse
 from tests.support.makers import queue, simulated_account
 from trading.models import RebalanceRun, UserSession
 from trading.models.run_documents import ExecCommand
-from trading.pages.ended_session import NOTHING_DONE, NOTHING_SENT
+from trading.pages.ended_session import NOT_CARRIED_OUT, NOTHING_DONE, NOTHING_SENT
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +53,13 @@ def test_send_without_a_session_leads_back_to_the_plan(client, person, preview, 
     assert messages_of(client.get(page)) == []
     assert not RebalanceRun.objects.filter(mode="execute").exists()
     assert not UserSession.objects.filter(user=None).exists(), "an unauthenticated client stores nothing"
+
+
+def test_send_without_a_session_claims_nothing_about_a_plan_that_was_sent_elsewhere(client, person, preview):
+    sent = queue(preview.account)
+    RebalanceRun.objects.filter(pk=sent.pk).update(approved_preview=preview)
+    to_login = client.post(reverse("trading:execute", args=[preview.run_id]), {"plan_hash": preview.plan_hash})
+    assert client.get(to_login.url).context["pending_messages"] == [NOT_CARRIED_OUT]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from django.urls import reverse
 from pydantic import SecretStr
 
 from tests.support.makers import queue, simulated_account, strategy
+from trading.pages import error_pages
 
 pytestmark = pytest.mark.django_db
 INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=")
@@ -92,3 +93,12 @@ def test_a_secret_is_taken_out_before_a_page_is_compressed(boss, settings):
     strategy("blend", {"SPY": "1"}, title="canary-allocations-key")
     page = gzip.decompress(boss.get("/strategies/", headers={"accept-encoding": "gzip"}).content)
     assert b"[redacted]" in page and b"canary-allocations-key" not in page
+
+
+def test_an_error_page_that_cannot_be_rendered_is_plain_text(client, monkeypatch):
+    def fail(*_):
+        raise ValueError("Missing staticfiles manifest entry")
+
+    monkeypatch.setattr(error_pages, "render_to_string", fail)
+    answer = client.get("/nothing/")
+    assert (answer.status_code, answer["Content-Type"]) == (404, "text/plain; charset=utf-8")

@@ -137,6 +137,8 @@ def test_page_of_a_rejected_sell_ticks_no_step_that_did_not_happen(make_account,
     run = carry_out(account)
     text = read(run)
     assert steps_of(text)[4] == "halted" and steps_of(text)[6] == "halted"
+    announcement = re.search(r'data-announcement="([^"]*)"', text).group(1)
+    assert "Partly done" in announcement and "Completed" not in announcement
     assert 'id="finish"' in text and reverse("trading:preview", args=["U1"]) in text
     rejected = re.search(r"<tr[^>]*>(?:(?!</tr>).)*rb-order-rejected.*?</tr>", text, flags=re.DOTALL).group(0)
     assert "≈" not in rejected  # no price at which nothing was filled

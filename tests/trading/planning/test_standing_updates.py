@@ -211,6 +211,15 @@ def test_comparison_that_fails_voids_the_standing_and_fails_no_change(balanced, 
     assert Strategy.objects.get(pk=followed.pk).title == "New"
 
 
+def test_look_that_cannot_be_stored_fails_no_run(balanced, monkeypatch):
+    def fail(*_):
+        raise ValueError("an odd snapshot")
+
+    monkeypatch.setattr(standing_updates, "account_state", fail)
+    run = carry_out(balanced, ExecCommand.PRINT_REBALANCE)
+    assert run.state == "completed"
+
+
 def test_kill_switch_of_an_account_does_not_touch_its_standing(balanced, monkeypatch):
     compared = []
     monkeypatch.setattr(standing_updates, "read_bases", compared.append)
