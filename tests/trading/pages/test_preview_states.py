@@ -108,7 +108,7 @@ def take_rights(preview, trader):
         (send_and_cancel, "rejected", False),
         (replace, "superseded", False),
         (change_targets, "superseded", False),
-        (lambda preview, trader: RebalancePolicy.objects.update(max_turnover_percent=51), "superseded", False),
+        (lambda *_: RebalancePolicy.objects.update(max_turnover_percent=51), "superseded", False),
         (change_rules, "superseded", False),
         (change_strategy, "superseded", False),
         (change_number, "superseded", False),
