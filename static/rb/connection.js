@@ -2,6 +2,8 @@
 "use strict";
 {
   const RETRY_MS = 5000;
+  const REFUSED = [401, 403, 404];
+  const RELOAD_MS = 60000; // a page that is refused again within this time stops asking
   const banner = document.getElementById("connection-lost");
   let reachedAt = new Date();
   let retryAt = 0;
@@ -14,8 +16,7 @@
         hour: "2-digit",
         minute: "2-digit",
         hourCycle: "h23",
-        timeZone: banner.dataset.timeZone, // that of all times of the page
-        timeZoneName: "short",
+        timeZoneName: "short", // the reader's, as local_time.js shows all times
       });
       banner.hidden = false;
     }
@@ -28,6 +29,17 @@
     banner.hidden = true;
   };
 
+  // The page itself says why a part of it is refused, such as a missing permission. If it does not, once is enough.
+  const reloadOnce = () => {
+    const key = `rb-reloaded ${window.location.pathname}`;
+    if (Date.now() - Number(sessionStorage.getItem(key)) < RELOAD_MS) {
+      retryAt = Infinity;
+      return;
+    }
+    sessionStorage.setItem(key, String(Date.now()));
+    window.location.reload();
+  };
+
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (Date.now() < retryAt) event.preventDefault();
   });
@@ -35,8 +47,8 @@
   document.addEventListener("htmx:timeout", lost);
   document.addEventListener("htmx:afterRequest", (event) => {
     const status = event.detail.xhr.status;
-    if (status >= 500) lost();
-    else if (status >= 400) window.location.reload(); // the page itself says why, such as a missing permission
+    if (REFUSED.includes(status)) reloadOnce();
+    else if (status >= 400) lost();
     else if (status > 0) reached();
   });
 }

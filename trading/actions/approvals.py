@@ -55,9 +55,9 @@ def _unanswered() -> QuerySet[RebalanceRun]:
 def waiting_plans() -> QuerySet[RebalanceRun]:
     """Return the plans that wait for a user now, the next to expire first: at most one for each account."""
     waiting = _unanswered().filter(approval_until__gt=timezone.now())
-    return waiting.select_related(f"account__{FOLLOWED_STRATEGY}", "event", "requested_by", "execution").order_by(
-        "approval_until", "pk"
-    )
+    return waiting.select_related(
+        f"account__{FOLLOWED_STRATEGY}", "connection", "event", "requested_by", "execution"
+    ).order_by("approval_until", "pk")
 
 
 def answered_plans(most: int) -> list[tuple[RebalanceRun, str]]:

@@ -40,10 +40,14 @@ STATE_OF_REFUSAL = {
     "already_executed": PlanState.SENT,
     "plan_declined": PlanState.DECLINED,
     "preview_superseded": PlanState.SUPERSEDED,
+    "preview_moved": PlanState.SUPERSEDED,
+    "approval_outdated": PlanState.SUPERSEDED,
     "preview_expired": PlanState.EXPIRED,
     "approval_expired": PlanState.EXPIRED,
 }
 """State of a plan by the code with which its execution is refused; any other code blocks it."""
+CHANGED = frozenset({"preview_moved", "approval_outdated"})
+"""Codes of refusals because targets or settings have changed since the plan was made."""
 OF_THE_USER = frozenset({"not_permitted", "code_needed", "code_device_needed"})
 """Codes of refusals that concern the user, not the plan."""
 
@@ -105,6 +109,8 @@ def _sent(plan: RebalanceRun, run: RebalanceRun) -> PreviewState:
 
 
 def _message(plan: RebalanceRun, state: PlanState, refusal: Refused) -> str:
+    if refusal.code in CHANGED:
+        return refusal.message
     return {
         PlanState.NOTHING_TO_TRADE: "Nothing to trade. Each symbol and its reason are listed below.",
         PlanState.DECLINED: f"Declined by {decliner(plan)}. Nothing was sent.",

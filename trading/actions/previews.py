@@ -22,6 +22,7 @@ from trading.journal import runs
 from trading.journal.approvals import lock_account
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
+from trading.planning.plan_changes import changes_since
 
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"
@@ -45,6 +46,7 @@ def execution_refusal(preview: RebalanceRun, user: User | None) -> Refused | Non
         _not_allowed(preview.account, user)
         or _unsuitable(preview)
         or _outdated(preview)
+        or changes_since([preview]).get(preview.pk)
         or _may_not_trade([preview.account], user).get(preview.account_id)
     )
 
@@ -54,8 +56,12 @@ def approval_refusals(plans: Sequence[RebalanceRun], user: User) -> dict[int, Re
     may_not_trade = _may_not_trade([plan.account for plan in plans], user)
     one_of_each = {plan.account.type: plan.account for plan in plans}
     not_allowed = {kind: _not_allowed(account, user) for kind, account in one_of_each.items()}
+    changed = changes_since(plans)
     refusals = {
-        plan.pk: not_allowed[plan.account.type] or _unsuitable(plan) or may_not_trade.get(plan.account_id)
+        plan.pk: not_allowed[plan.account.type]
+        or _unsuitable(plan)
+        or changed.get(plan.pk)
+        or may_not_trade.get(plan.account_id)
         for plan in plans
     }
     return {pk: refusal for pk, refusal in refusals.items() if refusal}
@@ -100,7 +106,7 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
     if not preview.result.get("trades"):
         return Refused("nothing_to_trade", "The plan has no orders to submit.")
     if hasattr(preview, "execution"):
-        return Refused("already_executed", f"Run {preview.execution.run_id} has already executed this plan.")
+        return Refused("already_executed", _what_became_of(preview.execution))
     if preview.declined_at is not None:
         return Refused("plan_declined", f"The plan was declined by {decliner(preview)}. {NEW_PREVIEW}")
     # A user who submits a plan that is held for approval approves it, so that these guards do not block it.
@@ -110,6 +116,14 @@ def _unsuitable(preview: RebalanceRun) -> Refused | None:
         if not guard["passed"] and not needs_approval(guard["code"]) and not _has_passed_since(preview, guard)
     ]
     return Refused("preview_blocked", " ".join(dict.fromkeys(blocking))) if blocking else None
+
+
+def _what_became_of(execution: RebalanceRun) -> str:
+    if not execution.is_finished:
+        return f"Run {execution.run_id} executes this plan."
+    if runs.has_sent_orders(execution.pk):
+        return f"Run {execution.run_id} has already executed this plan."
+    return f"Run {execution.run_id} was to execute this plan and ended without sending an order. {NEW_PREVIEW}"
 
 
 def _has_passed_since(plan: RebalanceRun, guard: Mapping[str, Any]) -> bool:

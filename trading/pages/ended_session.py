@@ -11,7 +11,7 @@ from django.shortcuts import resolve_url
 
 from trading.access.disarming import WRITING_VIEWS, Effect
 from trading.models import RebalanceRun
-from trading.pages.return_address import page_of
+from trading.pages.return_address import is_own, page_of
 
 NOTHING_TO_SWAP = 204
 READS = ("GET", "HEAD", "OPTIONS")
@@ -37,7 +37,8 @@ class EndedSessionMiddleware:
             _report(request)
         if request.headers.get("HX-Request") == "true":
             instead = HttpResponse(status=NOTHING_TO_SWAP)
-            instead["HX-Redirect"] = request.headers.get("HX-Current-URL", login)
+            page = request.headers.get("HX-Current-URL", "")
+            instead["HX-Redirect"] = page if is_own(request, page) else login
             return instead
         if is_write:
             return HttpResponseRedirect(f"{login}?{urlencode({'next': page_of(request)})}")

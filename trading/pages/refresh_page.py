@@ -10,6 +10,7 @@ from trading.errors import Refused
 from trading.pages.layout import user_of
 from trading.pages.permissions import require_permission
 from trading.pages.refusals import show_refusal
+from trading.pages.site_status import site_status
 
 
 @require_POST
@@ -19,7 +20,12 @@ def refresh(request: HttpRequest, account_id: str) -> HttpResponse:
     account = get_object_or_404(Account, account_id=account_id)
     try:
         request_refresh(account, user_of(request))
-        messages.success(request, "The account is being read at the broker. Reading does not trade.")
+        if site_status(request).workers_alive:
+            messages.success(request, "The account is being read at the broker. Reading does not trade.")
+        else:
+            messages.warning(
+                request, "Refresh requested; no worker is running. A worker reads the account when it starts."
+            )
     except Refused as refusal:
         show_refusal(request, refusal)
     return redirect("trading:account", account_id=account_id)

@@ -1,17 +1,18 @@
 """What scheduled accounts would trade, from their newest previews."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 
 from accounts.models import Account
 from trading.common.clock import database_now
 from trading.models import RebalanceRun, RunMode, RunState
+from trading.planning.plan_changes import changes_since, is_of_account
 
 MAX_AGE = timedelta(minutes=5)
 """Maximum age of a preview that shows what an account would trade now."""
@@ -28,9 +29,15 @@ class PreviewState(StrEnum):
 
 
 def newest_preview(account: Account) -> RebalanceRun | None:
-    """Return the newest preview of the account that no other run has replaced."""
-    previews = account.runs.filter(mode=RunMode.PREVIEW).exclude(state=RunState.SUPERSEDED)
-    return previews.select_related("account", "event").order_by("-id").first()
+    """Return the newest preview of the account that no other run has replaced.
+
+    One of what was another account, at another broker, in another environment or with another number, is left out.
+    """
+    previews = account.runs.filter(
+        mode=RunMode.PREVIEW, connection__broker=account.broker, connection__environment=account.type
+    ).exclude(state=RunState.SUPERSEDED)
+    newest = previews.select_related("account", "connection", "event").order_by("-id").first()
+    return newest if newest is not None and is_of_account(newest, account) else None
 
 
 def preview_state(preview: RebalanceRun | None) -> PreviewState:
@@ -39,11 +46,21 @@ def preview_state(preview: RebalanceRun | None) -> PreviewState:
         return PreviewState.NONE
     if not preview.is_finished:
         return PreviewState.IN_PROGRESS
-    if preview.finished_at is None or preview.finished_at < database_now() - MAX_AGE:
+    if _old([preview]):
         return PreviewState.OLD
-    if preview.account.runs.filter(pk__gt=preview.pk, mode=RunMode.EXECUTE).exists():
-        return PreviewState.OLD  # its orders may have been sent since
     return PreviewState.CURRENT if preview.result else PreviewState.FAILED
+
+
+def _old(previews: Sequence[RebalanceRun]) -> set[int]:
+    """Return the keys of the previews that do not show what their accounts would trade now.
+
+    They are too old, a run may have sent their orders since, or targets or settings have changed.
+    """
+    earliest = database_now() - MAX_AGE
+    old = {one.pk for one in previews if one.finished_at is None or one.finished_at < earliest}
+    executions = RebalanceRun.objects.filter(mode=RunMode.EXECUTE, account=OuterRef("account"), pk__gt=OuterRef("pk"))
+    executed = RebalanceRun.objects.filter(Exists(executions), pk__in=[one.pk for one in previews])
+    return old | set(executed.values_list("pk", flat=True)) | changes_since(previews).keys()
 
 
 @dataclass(frozen=True)
@@ -59,13 +76,14 @@ class PlanTotals:
 
 
 def plan_totals(accounts: Iterable[Account]) -> dict[int, PlanTotals]:
-    """Return the figures of the newest plan by the key of each account that has one, in one query."""
+    """Return the figures of the newest plan by the key of each account whose plan is current, in a few queries."""
     completed = RebalanceRun.objects.filter(mode=RunMode.PREVIEW, state=RunState.COMPLETED, account=OuterRef("pk"))
     newest = Account.objects.filter(pk__in=[account.pk for account in accounts]).values(
         newest=Subquery(completed.order_by("-id").values("pk")[:1])
     )
-    previews = RebalanceRun.objects.filter(pk__in=newest).only("run_id", "account_id", "finished_at", "result")
-    return {preview.account_id: _totals(preview) for preview in previews if preview.result}
+    found = list(RebalanceRun.objects.filter(pk__in=newest).select_related("connection").defer("guards", "report"))
+    old = _old(found)
+    return {preview.account_id: _totals(preview) for preview in found if preview.result and preview.pk not in old}
 
 
 def _totals(preview: RebalanceRun) -> PlanTotals:

@@ -1,5 +1,6 @@
 """The settings that a plan is made under. If one changes before the first order, the plan is not the one to execute."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,20 @@ class PlanBasis(BaseModel):
     account_type: str
     live_armed: bool
 
+    @classmethod
+    def read(cls, account: Account, rules: Sequence[ReplacementRule]) -> "PlanBasis":
+        """Return the settings of an account whose replacement rules are `rules`."""
+        strategy = account.followed_strategy
+        return cls.model_validate(
+            {
+                "policy": resolve_policy(account).model_dump(),
+                "strategy": strategy.name if strategy else "",
+                "replacement_rules": rules,
+                "account_type": account.type,
+                "live_armed": account.live_armed,
+            }
+        )
+
     def as_stored(self) -> dict[str, Any]:
         """Return the fields of a run that hold it. Pages read the policy, which has a field of its own."""
         content = self.model_dump(mode="json")
@@ -37,16 +52,7 @@ def read_account(account_pk: int) -> Account:
 
 def basis_of(account: Account) -> PlanBasis:
     """Return the settings of an account that was read with `read_account`."""
-    strategy = account.followed_strategy
-    return PlanBasis.model_validate(
-        {
-            "policy": resolve_policy(account).model_dump(),
-            "strategy": strategy.name if strategy else "",
-            "replacement_rules": replacement_rules(account.replacement_set),
-            "account_type": account.type,
-            "live_armed": account.live_armed,
-        }
-    )
+    return PlanBasis.read(account, replacement_rules(account.replacement_set))
 
 
 def stored_basis(run: RebalanceRun, current: PlanBasis) -> PlanBasis:

@@ -25,8 +25,11 @@ from trading.models import PublishedTargets
 from trading.planning.targets import check_targets, replaced_targets
 
 PARTS = {
+    "environment": (
+        "other_environment",
+        "The broker, the environment or the account number has changed since the account was read. Refresh it.",
+    ),
     "strategy": ("other_strategy", "The account follows another strategy than at the last comparison."),
-    "environment": ("other_environment", "The broker or the environment has changed since the last comparison."),
     "targets": ("targets_changed", "The targets have changed since the last comparison."),
     "replacements": ("rules_changed", "The replacement rules have changed since the last comparison."),
     "policy": ("settings_changed", "The policy or the cash reserve has changed since the last comparison."),
@@ -115,7 +118,7 @@ def _basis(
 ) -> StandingBasis:
     parts = {
         "strategy": strategy and [strategy.pk, strategy.source],
-        "environment": [account.broker, account.type],
+        "environment": [account.broker, account.type, account.account_id],
         "targets": published and [[(name, _plain(weight)) for name, weight in published], _stocks(strategy)],
         "replacements": [[rule.source, rule.target, _plain(rule.scale)] for rule in rules],
         "policy": [policy.sizing.model_dump(mode="json"), policy.replacements.model_dump(mode="json")],

@@ -33,6 +33,8 @@ logger = logging.getLogger("rebalancer.trading")
 
 LOCK_WAIT = "1s"
 """Maximum time that a comparison waits for a change of settings; the engine's other writes wait behind it."""
+OTHER_ACCOUNT = PARTS["environment"][0]
+"""Reason of a standing whose snapshot is of what is another account today."""
 QUOTES_MAX_AGE = timedelta(days=7)
 """Maximum age of a quote that decides whether a whole share is too expensive."""
 
@@ -85,12 +87,18 @@ def store_planned_run(account_pk: int, run_pk: int) -> None:
 def compare_again() -> int:
     """Compare the accounts whose comparison is void with today's settings, from their stored snapshots.
 
+    A snapshot of another broker, environment or account number is not compared: the account is void until it is read.
+
     Returns:
         The number of standings that were compared.
     """
     void = AccountStanding.objects.filter(state=StandingState.VOID, snapshot__has_key="positions")
+    rows = list(void.only("account_id", "basis", "reason_code"))
+    bases = read_bases(list(with_settings(Account.objects.filter(standing__in=void))))
     compared = 0
-    for account_pk in void.values_list("account_id", flat=True):
+    for account_pk in [
+        row.account_id for row in rows if not (row.reason_code == OTHER_ACCOUNT and _is_other(row, bases))
+    ]:
         with _apart_from_runs(account_pk):
             compared += _compare_one(account_pk)
     return compared
@@ -195,9 +203,18 @@ def _compare_one(account_pk: int) -> bool:
     row = void.select_for_update(of=("self",)).filter(account_id=account_pk).first()
     if row is None:
         return False
-    fields = _standing_fields(account_status.stored_state(row), _basis_of(account_pk))
-    account_status.write_standing(account_pk, fields)
+    basis = _basis_of(account_pk)
+    if _is_other(row, {account_pk: basis}):
+        account_status.void_standings([account_pk], *PARTS["environment"])
+        return False
+    account_status.write_standing(account_pk, _standing_fields(account_status.stored_state(row), basis))
     return True
+
+
+def _is_other(row: AccountStanding, bases: Mapping[int, StandingBasis]) -> bool:
+    """Return whether the stored snapshot was read under another broker, environment or account number than today's."""
+    basis = bases.get(row.account_id)
+    return basis is not None and (row.basis or {}).get("environment") != basis.digests["environment"]
 
 
 def _basis_of(account_pk: int) -> StandingBasis:

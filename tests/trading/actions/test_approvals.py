@@ -20,6 +20,7 @@ from brokers.simulated.models import SimulatedAccount, SimulatedInstrument, Simu
 from calculator import TradeCalculationResult
 from tests.support.makers import carry_out, held, policy, queue, work_run
 from trading.actions.approvals import approval_state, decline_plan, waiting_plans
+from trading.actions.preview_state import preview_state
 from trading.actions.previews import execute_preview
 from trading.errors import Refused
 from trading.models import AuditEntry, EventSource, EventState, Notification, RebalanceRun, StrategyEvent
@@ -183,8 +184,6 @@ def deposit():
 BEYOND = [
     (lambda: move("SPY", "1.03"), "preview_moved", "SPY"),
     (lambda: set_position("U1", "GLD", Decimal(1)), "preview_moved", "positions"),
-    (lambda: TargetAllocation.objects.filter(symbol="SPY").update(weight="0.5"), "preview_moved", "targets"),
-    (lambda: policy(max_turnover_percent=Decimal(21)), "approval_outdated", "20"),
     (deposit, "plan_differs", "SPY: approved BUY"),
 ]
 
@@ -197,6 +196,38 @@ def test_plan_beyond_its_limits_is_refused_with_the_difference_and_nothing_is_se
     assert (run.state, run.error_code) == ("refused", code), run.error_message
     assert named in run.error_message
     assert not SimulatedOrder.objects.exists()
+
+
+CHANGED = [
+    (lambda: TargetAllocation.objects.filter(symbol="SPY").update(weight="0.5"), "preview_moved", "targets"),
+    (lambda: policy(max_turnover_percent=Decimal(21)), "approval_outdated", "20"),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "named"), CHANGED)
+def test_plan_whose_targets_or_settings_change_after_its_approval_is_refused(plan, change, code, named):
+    with at(MORNING + timedelta(hours=3)):
+        run = approve(plan, trader())
+        change()
+        run = work_run(run)
+    assert (run.state, run.error_code) == ("refused", code), run.error_message
+    assert named in run.error_message
+    assert not SimulatedOrder.objects.exists()
+
+
+@pytest.mark.parametrize(("change", "code", "named"), CHANGED)
+def test_plan_whose_targets_or_settings_have_changed_cannot_be_approved(plan, client, change, code, named):
+    person, page = trader(), reverse("trading:approvals")
+    with at(MORNING + timedelta(minutes=5)):
+        client.force_login(person)
+        assert client.get(page).context["cards"][0]["refusal"] is None
+        change()
+        (card,) = client.get(page).context["cards"]
+        assert card["refusal"].code == code and named in card["refusal"].message
+        with pytest.raises(Refused) as refused:
+            approve(plan, person)
+        assert refused.value.code == code
+        assert preview_state(RebalanceRun.objects.get(pk=plan.pk), person).state == "superseded"
 
 
 def test_approved_plan_whose_run_starts_after_the_close_is_refused(plan, monkeypatch):

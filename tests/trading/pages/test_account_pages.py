@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Account, ReplacementRule, ReplacementSet, TargetAllocation
 from brokers.simulated.models import SimulatedAccount
 from tests.support.makers import carry_out, policy, simulated_account, strategy
-from trading.models import AccountRefresh, AccountStanding, AccountValue, StandingState, TotalValue
+from trading.models import AccountRefresh, AccountStanding, AccountValue, ProcessHeartbeat, StandingState, TotalValue
 from trading.models.run_documents import ExecCommand
 from trading.pages.account_facts import preview_obstacle
 from trading.pages.history import total_chart
@@ -317,6 +317,30 @@ def test_position_that_the_policy_keeps_has_no_drift(client, enter):
     rows = {row.symbol: row for row in holdings.rows}
     assert (rows["GLD"].drift, rows["GLD"].outside, rows["SPY"].drift) == (None, False, 0)
     assert [row.label for row in holdings.drift.rows] == ["SPY", "Cash"]
+
+
+@pytest.mark.parametrize(("has_worker", "words"), [(True, "Reading the account"), (False, "no worker is running")])
+def test_refresh_without_a_worker_says_so(client, enter, has_worker, words):
+    simulated_account("A1", {"SPY": "1"})
+    if has_worker:
+        ProcessHeartbeat.objects.create(name="worker:1:1", kind="worker", at=timezone.now())
+    enter(*TRADER)
+    client.post(reverse("trading:refresh_account", args=["A1"]))
+    answer = page(client, "account", "A1")
+    (message,) = answer.context["messages"]
+    assert message.level_tag == ("success" if has_worker else "warning")
+    assert words in answer.content.decode().partition('id="refresh-in-progress"')[2].partition("</p>")[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode", "shown"),
+    [({}, "live", True), ({}, "paper", False), ({"enabled": False}, "live", False)],
+)
+def test_only_an_account_that_is_used_is_called_unarmed(client, enter, settings, changes, mode, shown):
+    settings.TRADING_MODE = mode
+    simulated_account("A1", {"SPY": "1"}, type="live", **changes)
+    enter(*TRADER)
+    assert ('id="not-armed"' in page(client, "account", "A1").content.decode()) is shown
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,13 @@ def test_a_fragment_that_posts_sends_the_whole_page_to_the_login(client, preview
     assert (answer.status_code, answer["HX-Redirect"]) == (204, here)
 
 
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/runs/", "javascript:alert(1)", "//evil.example/", ""])
+def test_a_fragment_leads_to_no_other_site(client, preview, elsewhere):
+    headers = {"HX-Request": "true", "HX-Current-URL": elsewhere}
+    answer = client.post(reverse("trading:stop", args=[preview.run_id]), headers=headers)
+    assert (answer.status_code, answer["HX-Redirect"]) == (204, reverse("admin:login"))
+
+
 def test_a_form_of_an_earlier_login_gets_a_page_that_leads_back(person, preview):
     client = Client(enforce_csrf_checks=True)
     client.force_login(person)

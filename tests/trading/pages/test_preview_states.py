@@ -10,14 +10,21 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
+<<<<<<< HEAD
 from accounts.models import Account, RebalancePolicy
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
 from calculator import Commission
 from tests.support.makers import carry_out, policy, work_run
+=======
+from accounts.models import Account, RebalancePolicy, ReplacementRule, ReplacementSet
+from brokers.simulated.client import SimulatedBroker
+from brokers.simulated.faults import Kind, set_fault
+from tests.support.makers import carry_out, policy, strategy, work_run
+>>>>>>> mend-pages
 from trading.actions.preview_state import preview_state
-from trading.actions.previews import execute_preview
-from trading.journal.runs import request_stop
+from trading.actions.previews import execute_preview, execution_refusal
+from trading.journal.runs import cancel_queued, request_stop
 from trading.models import RebalanceRun, TradingControl
 from trading.models.run_documents import ExecCommand
 from trading.orders.execution import OrderPhase
@@ -56,6 +63,32 @@ def send_moved(preview, trader):
     assert work_run(run).state == "refused"
 
 
+def send_and_cancel(preview, trader):
+    run = execute_preview(preview, trader, plan_hash=preview.plan_hash)
+    assert cancel_queued(run.pk, "alice")
+    other = User.objects.create_superuser("olga", password="pw")
+    refusal = execution_refusal(RebalanceRun.objects.get(pk=preview.pk), other)
+    assert refusal.code == "already_executed" and "without sending an order" in refusal.message
+
+
+def change_targets(preview, trader):
+    preview.account.strategy.targets.filter(symbol="SPY").update(weight=Decimal("0.5"))
+
+
+def change_rules(preview, trader):
+    rules = ReplacementSet.objects.create(name="set")
+    ReplacementRule.objects.create(replacement_set=rules, source="SPY", target="VOO")
+    Account.objects.update(replacement_set=rules)
+
+
+def change_strategy(preview, trader):
+    Account.objects.update(strategy=strategy("other", {"SPY": "1"}))
+
+
+def change_number(preview, trader):
+    Account.objects.update(account_id="U77")
+
+
 def pause(preview, trader):
     TradingControl.objects.create(trading_paused=True, reason="Odd quotes")
 
@@ -80,7 +113,13 @@ def take_rights(preview, trader):
         (lambda preview, trader: execute_preview(preview, trader, plan_hash=preview.plan_hash), "sent", False),
         (send_moved, "rejected", False),
         (pause, "blocked", False),
+        (send_and_cancel, "rejected", False),
         (replace, "superseded", False),
+        (change_targets, "superseded", False),
+        (lambda *_: RebalancePolicy.objects.update(max_turnover_percent=51), "superseded", False),
+        (change_rules, "superseded", False),
+        (change_strategy, "superseded", False),
+        (change_number, "superseded", False),
     ],
 )
 def test_preview_has_exactly_one_state(make_account, trader, read, arrange, state, can_send):
@@ -113,18 +152,20 @@ def test_preview_that_waits_for_approval_has_that_state(make_account, trader, re
     assert "✕" not in read(preview)
 
 
-def test_preview_blocked_by_the_closed_exchange_offers_the_next_open(make_account, trader, read):
-    preview = carry_out(make_account(), PREVIEW)
+@pytest.mark.parametrize("kind", ["paper", "live"])
+def test_preview_blocked_by_the_closed_exchange_offers_the_next_open(make_account, trader, read, settings, kind):
+    settings.TRADING_MODE, settings.ALLOW_LIVE_TRADING = kind, kind == "live"
+    preview = carry_out(make_account(type=kind, live_armed=kind == "live"), PREVIEW)
     closed = {"code": "market_closed", "passed": False, "message": "The exchange opens on Monday.", "not_before": None}
     guards = [guard for guard in preview.guards if guard["code"] != "market_closed"]
     RebalanceRun.objects.filter(pk=preview.pk).update(guards=[*guards, closed])
     text = read(preview)
     assert re.findall(r'data-state="(\w+)"', text) == ["blocked"]
     assert shown(text).count("The exchange opens on Monday.") == 1
-    assert reverse("trading:schedule_add", args=["U1"]) in text
+    assert f'href="{reverse("trading:schedule_confirm", args=["U1"])}"' in text
     other = closed | {"code": "sell_not_feasible", "message": "No."}
     RebalanceRun.objects.filter(pk=preview.pk).update(guards=[*guards, other])
-    assert reverse("trading:schedule_add", args=["U1"]) not in read(preview)
+    assert reverse("trading:schedule_confirm", args=["U1"]) not in read(preview)
 
 
 def steps_of(text):

@@ -148,6 +148,7 @@ WRITERS = {
     ),
     "environment": (lambda a: saved(Account.objects.get(pk=a.pk), type="live"), "other_environment"),
     "broker": (lambda a: saved(Account.objects.get(pk=a.pk), broker="ibkr"), "other_environment"),
+    "number": (lambda a: saved(Account.objects.get(pk=a.pk), account_id="U77"), "other_environment"),
     "save of one field": (
         lambda a: saved(Account.objects.get(pk=a.pk), only=["strategy"], strategy=None),
         "other_strategy",
@@ -248,6 +249,21 @@ def test_void_standing_is_compared_again_from_the_stored_snapshot(balanced):
     found = standing(balanced)
     assert (found.state, found.band_percent, found.largest_drift_pp) == ("inside", 15, 10)
     assert compare_standings() == 0
+
+
+@pytest.mark.parametrize("changes", [{"broker": "ibkr"}, {"type": "live"}, {"account_id": "U77"}])
+def test_snapshot_of_another_account_is_not_compared_until_the_account_is_read(balanced, changes):
+    account, before = Account.objects.get(pk=balanced.pk), {name: getattr(balanced, name) for name in changes}
+    saved(balanced.strategy.targets.get(symbol="SPY"), weight=Decimal("0.59"))
+    saved(account, **changes)  # void before, for another reason
+    for _ in range(2):
+        assert compare_standings() == 0
+        assert (standing(balanced).state, standing(balanced).reason_code) == ("void", "other_environment")
+    saved(account, **before)
+    assert compare_standings() == 1 and standing(balanced).state == "outside"
+    saved(account, **changes)
+    assert look(account, cash="5000", positions=BALANCED)
+    assert (standing(balanced).state, standing(balanced).total_value_usd) == ("outside", 15_000)
 
 
 def test_targets_of_the_service_are_those_that_were_fetched_last(make_account):

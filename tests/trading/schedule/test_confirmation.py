@@ -7,9 +7,9 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Account
+from accounts.models import Account, RebalancePolicy
 from brokers.simulated.models import SimulatedOrder
-from tests.support.makers import carry_out
+from tests.support.makers import carry_out, queue
 from tests.support.two_factor import code_of, new_device
 from trading.access.two_factor import mark_verified
 from trading.common.clock import database_now
@@ -166,6 +166,45 @@ def test_schedule_page_shows_what_would_trade_and_cancels_there(make_account, cl
     answer = client.post(reverse("trading:schedule_remove", args=["U1"]), {"from": "schedule"})
     assert answer.url == reverse("trading:schedule")
     assert ScheduleEntry.objects.get().state == "removed"
+
+
+def change_targets(account):
+    account.strategy.targets.filter(symbol="SPY").update(weight="0.5")
+
+
+def change_broker(account):
+    account.broker = "ibkr"
+    account.save()
+
+
+OUTDATED = [
+    (lambda _: RebalanceRun.objects.update(finished_at=database_now() - timedelta(minutes=6)), "old"),
+    (queue, "old"),
+    (change_targets, "old"),
+    (lambda _: RebalancePolicy.objects.update(max_turnover_percent=51), "old"),
+    (lambda _: Account.objects.update(account_id="U1", type="live"), "none"),
+    (change_broker, "none"),
+]
+
+
+@SENDS
+@pytest.mark.parametrize(("outdate", "state"), OUTDATED)
+def test_only_a_current_preview_is_what_the_account_would_trade(
+    make_account, clock, trader, client, settings, outdate, state
+):
+    clock("2026-11-25 08:00")
+    account = make_account()
+    carry_out(account, ExecCommand.PRINT_REBALANCE)
+    client.force_login(trader)
+    page = confirm_page(client)
+    assert page.context["preview_state"] == "current" and "Orders if it ran now" in page.content.decode()
+    schedule_account(account, trader)
+    outdate(account)
+    (row,) = client.get(reverse("trading:schedule")).context["waiting"]
+    page = confirm_page(client)
+    assert (row["plan"], page.context["preview_state"]) == (None, state)
+    assert "if it ran now" not in page.content.decode()
+    assert ("Orders of the preview of" in page.content.decode()) is (state == "old")
 
 
 def started(clock):
