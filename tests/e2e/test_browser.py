@@ -397,21 +397,20 @@ def test_a_page_says_that_the_site_is_away_until_it_answers_and_announces_the_en
     assert page.inner_text("#announcements") == "The preview is ready."
 
 
-<<<<<<< HEAD
-EXPIRED = """
-from django.utils import timezone
-from trading.models import RebalanceRun
-print(RebalanceRun.objects.filter(run_id="{run}").update(plan_expires_at=timezone.now()))
-"""
-=======
 def test_a_page_whose_part_is_refused_is_loaded_again_once(site, fresh, open_page):
     page, asked = open_page("trader", expects_errors=True), []
     page.route("**/now/*", lambda route: (asked.append(route.request.url), route.fulfill(status=403)))
     page.click("button[aria-label='Preview Fresh']")
     page.wait_for_url("**/runs/*/")
-    page.wait_for_timeout(6000)
+    page.wait_for_timeout(3000)
     assert 1 <= len(asked) <= 2
->>>>>>> mend-pages
+
+
+EXPIRED = """
+from django.utils import timezone
+from trading.models import RebalanceRun
+print(RebalanceRun.objects.filter(run_id="{run}").update(plan_expires_at=timezone.now()))
+"""
 
 
 def test_a_preview_counts_down_and_cannot_be_sent_when_it_has_expired(site, fresh, open_page):

@@ -10,18 +10,11 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-<<<<<<< HEAD
-from accounts.models import Account, RebalancePolicy
-from brokers.simulated.client import SimulatedBroker
-from brokers.simulated.faults import Kind, set_fault
-from calculator import Commission
-from tests.support.makers import carry_out, policy, work_run
-=======
 from accounts.models import Account, RebalancePolicy, ReplacementRule, ReplacementSet
 from brokers.simulated.client import SimulatedBroker
 from brokers.simulated.faults import Kind, set_fault
+from calculator import Commission
 from tests.support.makers import carry_out, policy, strategy, work_run
->>>>>>> mend-pages
 from trading.actions.preview_state import preview_state
 from trading.actions.previews import execute_preview, execution_refusal
 from trading.journal.runs import cancel_queued, request_stop
