@@ -28,8 +28,8 @@ for account in Account.objects.all():
 HOLD = """
 from brokers.simulated.matching_engine import set_position
 from decimal import Decimal
-for symbol, shares in {positions}.items():
-    set_position("U123456", symbol, Decimal(shares))
+for symbol in ("AAPL", "SPY", "IEF"):
+    set_position("U123456", symbol, Decimal({positions}.get(symbol, 0)))
 """
 QUOTES = """
 import json
