@@ -72,7 +72,7 @@ def preview(site):
     assert run["state"] == "completed", run
     rows, snapshot = json.loads(site.python(QUOTES))
     quotes = {row["symbol"]: (Decimal(row["bid"]), Decimal(row["ask"])) for row in rows}
-    holdings = {row["symbol"]: Decimal(row["quantity"]) for row in snapshot["positions"]}
+    holdings = {row["symbol"]: Decimal(row["quantity"]) for row in snapshot["positions"] if Decimal(row["quantity"])}
     weights = [(symbol, Decimal(weight)) for symbol, weight in WEIGHTS]
     older = older_preview(Decimal(snapshot["cash_usd"]), holdings, weights, quotes)
     return {trade["symbol"]: int(Decimal(trade["quantity"])) for trade in run["trades"]}, older

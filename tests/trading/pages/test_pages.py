@@ -197,8 +197,9 @@ def test_the_schedule_says_when_nothing_starts_by_itself_and_offers_nothing_to_w
         ({}, "no-data"),
     ],
 )
-def test_account_page_shows_what_prevents_trading(client, enter, fields, notice):
+def test_account_page_shows_what_prevents_trading(client, enter, settings, fields, notice):
     enter()
+    settings.TRADING_MODE = fields.get("type", "paper")
     simulated_account("A1", {"SPY": "1"}, **fields)
     assert f'id="{notice}"' in client.get(reverse("trading:account", args=["A1"])).content.decode()
 
