@@ -91,7 +91,7 @@ class OrderInline(ReadOnlyMixin, admin.TabularInline[Order, RebalanceRun]):
 class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[RebalanceRun]):
     """Runs."""
 
-    list_display = ("page", "account", "mode", "result", "strategy_name", "queued_at", "finished_at", "error_code")
+    list_display = ("page", "account", "mode", "ended_as", "strategy_name", "queued_at", "finished_at", "error_code")
     list_filter = ("outcome", "state", "mode", "queued_at")
     list_display_links = ("account",)  # the first column is a link of its own
     search_fields = ("run_id", "strategy_name", "error_code")
@@ -99,7 +99,7 @@ class RebalanceRunAdmin(_WithoutDocuments, ReadOnlyMixin, admin.ModelAdmin[Rebal
     inlines = (OrderInline,)
 
     @admin.display(description="outcome", ordering="outcome")
-    def result(self, run: RebalanceRun) -> str:
+    def ended_as(self, run: RebalanceRun) -> str:
         """Return the outcome; the state while there is none."""
         return outcome_label(run)
 
