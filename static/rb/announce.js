@@ -2,6 +2,6 @@
 "use strict";
 document.addEventListener("htmx:afterSwap", () => {
   const run = document.getElementById("run");
-  const text = run ? run.dataset.announcement : "";
+  const text = run ? (run.dataset.announcement ?? "").replace(/\s+/g, " ").trim() : "";
   if (text) document.getElementById("announcements").textContent = text;
 });
