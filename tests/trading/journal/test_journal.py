@@ -176,7 +176,11 @@ def hold_until_another_transaction_waits(*_):
 
 def waiting_locks():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        # Of this database: all processes of the tests share a server.
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE NOT granted AND datname = current_database()"
+        )
         return cursor.fetchone()[0]
 
 
@@ -220,8 +224,9 @@ def test_claim_runs_skips_a_run_that_is_being_superseded(run, monkeypatch):
 def wait_for_a_row_lock():
     """Wait until another transaction has changed a run and holds its row lock."""
     locked = (
-        "SELECT count(*) FROM pg_locks WHERE relation = 'trading_rebalancerun'::regclass "
-        "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE relation = 'trading_rebalancerun'::regclass AND mode = 'RowExclusiveLock' "
+        "AND pid <> pg_backend_pid() AND datname = current_database()"  # copies of a database have the same object ids
     )
     until = time.monotonic() + 20
     with connection.cursor() as cursor:
