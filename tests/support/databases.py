@@ -99,7 +99,7 @@ class InitialRows:
             self._execute("DETACH initial")
 
     def _columns(self, table: str) -> str:
-        """Return the columns by name, because a table that a migration makes anew may have them in another order."""
+        """Return the columns by name, because a table that a migration creates again may have them in another order."""
         with self.connection.cursor() as cursor:
             found = self.connection.introspection.get_table_description(cursor, table)
         return ", ".join(self.connection.ops.quote_name(column.name) for column in found)

@@ -24,7 +24,6 @@ from trading.journal import approvals as journal
 from trading.models import EventState, RebalanceRun, RunMode, RunState, without_documents
 from trading.models.run_documents import ApprovalReason, WaitingPlan
 
-NEW_PREVIEW = "Nothing was sent. Request a new preview."
 HELD = Q(mode=RunMode.EXECUTE, state=RunState.REFUSED, error_code__in=[code for code in GUARDS if needs_approval(code)])
 """Executions that were stopped before their first order because their plan needs approval."""
 REPLACES = HELD | ~Q(state__in=(RunState.REFUSED, RunState.SUPERSEDED, RunState.FAILED))

@@ -13,7 +13,7 @@ from accounts.models import Account
 from trading.access.audit import note as write_audit_entry
 from trading.access.permissions import check_permissions
 from trading.access.two_factor import code_missing, confirm_live
-from trading.actions.approvals import NEW_PREVIEW, checked_note, decliner, newer_runs
+from trading.actions.approvals import checked_note, decliner, newer_runs
 from trading.error_codes import needs_approval
 from trading.errors import Refused
 from trading.guards.may_trade import execute_permissions, refusals_to_queue
@@ -22,7 +22,7 @@ from trading.journal import runs
 from trading.journal.approvals import lock_account
 from trading.models import EventSource, EventState, RebalanceRun, RunMode, RunState
 from trading.models.run_documents import ExecCommand
-from trading.planning.plan_changes import changes_since
+from trading.planning.plan_changes import NEW_PREVIEW, changes_since
 
 VIEW_PERMISSION = "accounts.view_account"
 PREVIEW_PERMISSION = "accounts.preview_account"

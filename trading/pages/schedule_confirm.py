@@ -15,7 +15,7 @@ from trading.pages.layout import accounts_crumb, render_page, user_of
 from trading.pages.permissions import require_permission
 from trading.pages.plan_tables import plan_summary, weight_rows
 from trading.pages.refusals import show_refusal
-from trading.pages.would_be_plan import newest_preview, preview_state
+from trading.pages.would_be_plan import newest_preview, preview_freshness
 from trading.schedule.entries import scheduling_refusal
 from trading.schedule.next_open import next_open
 
@@ -32,7 +32,7 @@ def confirm(request: HttpRequest, account_id: str) -> HttpResponse:
         "opening": next_open(timezone.now(), market_calendar()),
         "waiting": waiting.first(),
         "preview": preview,
-        "preview_state": preview_state(preview),
+        "preview_state": preview_freshness(preview),
         "plan": plan_summary(preview, weight_rows(preview)) if preview is not None and preview.result else None,
         # The exchange is open when the run starts.
         "failed_checks": [

@@ -18,7 +18,7 @@ MAX_AGE = timedelta(minutes=5)
 """Maximum age of a preview that shows what an account would trade now."""
 
 
-class PreviewState(StrEnum):
+class PreviewFreshness(StrEnum):
     """What is known about the orders of an account."""
 
     NONE = "none"
@@ -40,15 +40,15 @@ def newest_preview(account: Account) -> RebalanceRun | None:
     return newest if newest is not None and is_of_account(newest, account) else None
 
 
-def preview_state(preview: RebalanceRun | None) -> PreviewState:
+def preview_freshness(preview: RebalanceRun | None) -> PreviewFreshness:
     """Return whether the preview shows what its account would trade now."""
     if preview is None:
-        return PreviewState.NONE
+        return PreviewFreshness.NONE
     if not preview.is_finished:
-        return PreviewState.IN_PROGRESS
+        return PreviewFreshness.IN_PROGRESS
     if _old([preview]):
-        return PreviewState.OLD
-    return PreviewState.CURRENT if preview.result else PreviewState.FAILED
+        return PreviewFreshness.OLD
+    return PreviewFreshness.CURRENT if preview.result else PreviewFreshness.FAILED
 
 
 def _old(previews: Sequence[RebalanceRun]) -> set[int]:

@@ -58,7 +58,7 @@ def test_claim_runs_skips_a_run_that_is_being_cancelled(run, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_cancel_queued_and_a_claim_at_once_have_one_winner(run):
-    """On either database, whoever is first decides."""
+    """On either database, the first of the two transactions decides."""
     lease, start = leases.claim_lease(run.connection_id, "me"), Barrier(2, timeout=20)
 
     def together(function, *arguments):

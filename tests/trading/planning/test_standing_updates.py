@@ -1,4 +1,4 @@
-"""The standing of an account follows its snapshot and its settings, whoever changes them."""
+"""The standing of an account follows its snapshot and its settings, by every way to change them."""
 
 from datetime import timedelta
 from decimal import Decimal
