@@ -168,8 +168,8 @@ class _OrderRow:
         if manual is None or manual.execution_id == execution.execution_id or shares <= 0:
             return
         entered, left = manual.quantity, reduce(manual.quantity, shares)
-        reported = f"{trade_text(execution.quantity, self.row.symbol)} at {execution.price_usd.normalize():f}"
-        replaced = f"{trade_text(entered, self.row.symbol)} at {manual.price_usd.normalize():f}"
+        reported = f"{trade_text(execution.quantity, self.row.symbol)} at {price(execution.price_usd)}"
+        replaced = f"{trade_text(entered, self.row.symbol)} at {price(manual.price_usd)}"
         message = f"The broker reported {reported}. It replaces shares of the fill entered manually: {replaced}."
         self._add_entry("fill_replaced", message, "warning")
         manual.quantity = left
