@@ -245,7 +245,7 @@ class Rebalancer(BaseRebalancer):
         )
         raise Refused(
             failed.code,
-            f"{failed.message} The plan waits for approval until {new_york_time(until)}, the session's close.",
+            f"{failed.message} The plan was held for approval until {new_york_time(until)}, the session's close.",
         )
 
     # ---- the orders

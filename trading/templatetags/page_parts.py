@@ -58,6 +58,8 @@ def run_chip(run: RebalanceRun) -> SafeString:
     """Return the outcome of a run, or its state while it has none. Only a plan that was carried out is green."""
     if is_waiting(run):
         return _chip("Waiting for approval", "rb-warn")
+    if run.is_held:  # approved, declined or expired: another run, or nobody, carries the plan out
+        return _chip("Held for approval")
     if run.mode == RunMode.PREVIEW and run.outcome == RunOutcome.DONE:
         return _chip("Planned")
     if run.outcome:

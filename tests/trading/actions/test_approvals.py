@@ -1,5 +1,6 @@
 """Plans that wait for a user until the session's close: approve, decline, expire, and the limits of a late approval."""
 
+import re
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -350,6 +351,8 @@ def test_page_counts_lists_and_answers_the_waiting_plans(plan, client):
         page = client.get(reverse("trading:approvals"))
         assert (page.context["cards"], page.context["waiting_approvals"]()) == ([], 0)
         assert [row["state"] for row in page.context["answered"]] == ["approved"]
+        runs = client.get(reverse("trading:runs")).content.decode()
+        assert "Held for approval" in runs and not re.search(r"\bwaits for approval\b|Waiting for approval", runs)
 
 
 def test_page_shows_a_viewer_who_may_approve_and_no_buttons(plan, client):
