@@ -23,7 +23,7 @@ def reading_obstacle(account: Account) -> str:
 
 
 def preview_obstacle(account: Account) -> str:
-    """Return in a sentence why a preview of the account makes no sense now; empty if it can be requested."""
+    """Return in a sentence why the account cannot be previewed now; empty if it can."""
     strategy = account.followed_strategy
     if obstacle := reading_obstacle(account):
         return obstacle
